@@ -1,0 +1,75 @@
+use std::{net::IpAddr, path::PathBuf};
+
+use super::{ByteSize, Secret, Span, settings};
+
+settings! {
+    /// Settings of a proxy.
+    pub struct DataPlaneSettings for "omniroute-data-plane" {
+        #[doc = "Where files live: the proxy's identity, its copy of the snapshot, the usage journal."]
+        data_dir: PathBuf = "~/.omniroute", ["DATA_DIR"];
+        #[doc = "Address on which clients connect."]
+        host: IpAddr = "127.0.0.1", ["HOST"];
+        #[doc = "Port on which clients connect."]
+        port: u16 = "20128", ["PORT"];
+        #[doc = "Name of this proxy in the fleet; empty means one that is generated and kept in `data_dir`."]
+        proxy_id: String = "", ["OMNIROUTE_PROXY_ID"];
+        #[doc = "Control plane's gRPC address, `http://` or `https://`."]
+        control_plane_url: String = "http://127.0.0.1:20130", ["CONTROL_PLANE_URL"];
+        #[doc = "Control plane's REST address, to which `/api`, `/dashboard`, `/a2a` and the agent card are forwarded; empty turns forwarding off."]
+        forward_url: String = "", ["CONTROL_PLANE_FORWARD_URL"];
+        #[doc = "Secret that proves to the control plane that this proxy belongs to the fleet; also encrypts the snapshot on disk."]
+        join_token: Secret = "", ["OMNIROUTE_JOIN_TOKEN"];
+        #[doc = "CA certificates (PEM) that sign the control plane's certificate; empty means the public ones."]
+        grpc_tls_ca: PathBuf = "", ["GRPC_TLS_CA"];
+        #[doc = "This proxy's certificate (PEM) for mutual TLS."]
+        grpc_tls_cert: PathBuf = "", ["GRPC_TLS_CERT"];
+        #[doc = "Private key (PEM) of `grpc_tls_cert`."]
+        grpc_tls_key: PathBuf = "", ["GRPC_TLS_KEY"];
+        #[doc = "Allow a control plane without TLS on an address that is not loopback."]
+        grpc_allow_plaintext: bool = "false", ["GRPC_ALLOW_PLAINTEXT"];
+        #[doc = "Redis shared by the fleet, `redis://` or `rediss://`; empty means in-process state, right for a single proxy."]
+        redis_url: Secret = "", ["REDIS_URL"];
+        #[doc = "Refuse /v1 calls without an API key. `false` only counts while the proxy listens on loopback."]
+        require_api_key: bool = "true", ["REQUIRE_API_KEY"];
+        #[doc = "Oldest snapshot copy on disk that a proxy starts from when the control plane is away."]
+        snapshot_max_age: Span = "7d", ["SNAPSHOT_MAX_AGE"];
+        #[doc = "Directory of the usage journal; empty means `journal` in `data_dir`."]
+        journal_dir: PathBuf = "", ["JOURNAL_DIR"];
+        #[doc = "Largest size of the usage journal. When it is full, new events are counted as lost; requests go on."]
+        journal_max: ByteSize = "1GiB", ["JOURNAL_MAX"];
+        #[doc = "Size at which a journal segment is closed and a new one begun."]
+        journal_segment: ByteSize = "16MiB", ["JOURNAL_SEGMENT"];
+        #[doc = "Also survive a power cut: fsync after each group of writes. Slower."]
+        journal_fsync: bool = "false", ["JOURNAL_FSYNC"];
+        #[doc = "Time to connect to a provider, TLS included."]
+        connect_timeout: Span = "5s", ["UPSTREAM_CONNECT_TIMEOUT"];
+        #[doc = "Time until a provider's first byte."]
+        first_byte_timeout: Span = "120s", ["UPSTREAM_FIRST_BYTE_TIMEOUT"];
+        #[doc = "Longest silence within a provider's answer."]
+        idle_timeout: Span = "300s", ["UPSTREAM_IDLE_TIMEOUT"];
+        #[doc = "Longest whole request."]
+        total_timeout: Span = "1h", ["REQUEST_TIMEOUT"];
+        #[doc = "Silence on a stream after which the client gets a comment line, so that nothing between closes it."]
+        keepalive_interval: Span = "15s", ["STREAM_KEEPALIVE_INTERVAL"];
+        #[doc = "Longest silence while a client sends its head or body."]
+        client_timeout: Span = "30s", ["CLIENT_TIMEOUT"];
+        #[doc = "Bodies held in memory at once, all requests together; beyond it requests wait shortly, then get 503."]
+        body_memory: ByteSize = "512MiB", ["BODY_MEMORY"];
+        #[doc = "Client connections at once."]
+        max_connections: u32 = "10000", ["MAX_CONNECTIONS"];
+        #[doc = "Idle connections kept open per provider host."]
+        upstream_idle_connections: u32 = "256", ["UPSTREAM_IDLE_CONNECTIONS"];
+        #[doc = "How long streams may go on after SIGTERM before they are cut."]
+        drain_deadline: Span = "10m", ["DRAIN_DEADLINE"];
+        #[doc = "Threads that serve requests; 0 means one per core."]
+        worker_threads: u32 = "0", ["WORKER_THREADS"];
+        #[doc = "Log filter: a level, or directives such as `info,omniroute=debug`."]
+        log_level: String = "info", ["LOG_LEVEL", "RUST_LOG"];
+        #[doc = "`text` or `json`."]
+        log_format: String = "text", ["LOG_FORMAT"];
+        #[doc = "OTLP/gRPC endpoint for traces; empty means none are sent."]
+        otlp_endpoint: String = "", ["OTEL_EXPORTER_OTLP_ENDPOINT"];
+        #[doc = "Share of requests that are traced, 0 to 1."]
+        trace_sample_ratio: f64 = "0.1", ["OTEL_TRACES_SAMPLER_ARG"];
+    }
+}
