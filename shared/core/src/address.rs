@@ -13,7 +13,7 @@ pub enum AddressPolicy {
     AllowPrivate,
 }
 
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum AddressError {
     #[error("not a URL")]
     NotAUrl,

@@ -1,0 +1,130 @@
+//! Facts about providers, from `data/catalog.json`.
+
+use std::{collections::HashMap, sync::OnceLock};
+
+use serde::Deserialize;
+
+static CATALOG: OnceLock<Catalog> = OnceLock::new();
+
+/// Every provider that works by name.
+#[derive(Debug)]
+pub struct Catalog {
+    providers: Vec<Provider>,
+    /// Ids and aliases.
+    by_name: HashMap<String, usize>,
+}
+
+/// One provider.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Provider {
+    pub id: String,
+    /// Short names, good as model prefixes too.
+    pub aliases: Vec<String>,
+    pub name: String,
+    pub website: String,
+    /// Which adapter speaks to it.
+    pub format: String,
+    pub base_url: String,
+    /// Where its models are listed, when not below the base URL.
+    pub models_url: Option<String>,
+    pub auth: Auth,
+    pub models: Vec<ModelFacts>,
+}
+
+/// How a request proves who it is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Auth {
+    /// `Authorization: Bearer …`.
+    Bearer,
+    /// `api-key: …`.
+    ApiKey,
+    /// `x-api-key: …`.
+    XApiKey,
+    /// A local server: a secret is sent as a bearer when there is one.
+    None,
+}
+
+/// A model that the provider is known to have.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ModelFacts {
+    pub id: String,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub context_window: Option<u64>,
+    pub max_output_tokens: Option<u64>,
+    pub dimensions: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct File {
+    providers: Vec<Provider>,
+}
+
+// === impl Catalog ===
+
+impl Catalog {
+    /// The catalog that this build carries.
+    pub fn builtin() -> &'static Self {
+        CATALOG.get_or_init(|| {
+            // The file is part of the build and a test reads it; an empty catalog is what a damaged build amounts to.
+            let file = serde_json::from_str(include_str!("../data/catalog.json"));
+            Self::new(file.map_or_else(|_| Vec::new(), |file: File| file.providers))
+        })
+    }
+
+    fn new(providers: Vec<Provider>) -> Self {
+        let mut by_name = HashMap::new();
+        for (index, provider) in providers.iter().enumerate() {
+            by_name.insert(provider.id.clone(), index);
+        }
+        for (index, provider) in providers.iter().enumerate() {
+            for alias in &provider.aliases {
+                by_name.entry(alias.clone()).or_insert(index);
+            }
+        }
+        Self { providers, by_name }
+    }
+
+    /// By id or alias.
+    pub fn get(&self, name: &str) -> Option<&Provider> {
+        self.by_name.get(name).map(|index| &self.providers[*index])
+    }
+
+    pub fn providers(&self) -> &[Provider] {
+        &self.providers
+    }
+
+    pub fn len(&self) -> usize {
+        self.providers.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.providers.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use omniroute_core::address::AddressPolicy;
+
+    use super::*;
+
+    #[test]
+    fn the_catalog_that_is_built_in_is_whole() {
+        let catalog = Catalog::builtin();
+        assert!(catalog.len() >= 25);
+        for provider in catalog.providers() {
+            let policy = AddressPolicy::from_allow_private(provider.auth == Auth::None);
+            assert!(policy.check_url(&provider.base_url).is_ok(), "{}", provider.id);
+            assert!(crate::adapter_of(&provider.format).is_some(), "{}", provider.id);
+            assert!(!provider.base_url.ends_with('/'), "{}", provider.id);
+        }
+    }
+
+    #[test]
+    fn aliases_find_their_provider() {
+        assert_eq!(Catalog::builtin().get("ds").map(|provider| provider.id.as_str()), Some("deepseek"));
+        assert!(Catalog::builtin().get("nobody").is_none());
+    }
+}

@@ -1,0 +1,240 @@
+//! What went wrong at an upstream, and what that means for the request and for the connection.
+
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode, header};
+use omniroute_core::error::{ErrorClass, GatewayError};
+use omniroute_wire::codec::UpstreamError;
+
+use crate::sanitise::sanitise;
+
+/// Longest cooldown that an upstream may ask for.
+const MAX_RESET: Duration = Duration::from_hours(24);
+/// Cooldown of a rate-limited connection whose upstream names no reset.
+const DEFAULT_RATE_LIMIT_COOLDOWN: Duration = Duration::from_secs(3);
+/// Cooldown of a connection that a provider refuses or that has run out of money.
+const CREDENTIAL_COOLDOWN: Duration = Duration::from_mins(5);
+
+/// The classes that call for different treatment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FailureClass {
+    /// Connect, TLS, DNS, or a reset before the first byte.
+    Connect,
+    /// 5xx, 529, HTML, an empty or malformed answer.
+    Server,
+    /// No first byte in time.
+    FirstByteTimeout,
+    RateLimited,
+    /// Quota or credits are gone.
+    Quota,
+    /// Our credential was refused.
+    Credential,
+    /// This connection does not have the model.
+    ModelUnknown,
+    ContextTooLong,
+    /// The client's own fault: it would fail anywhere.
+    Client,
+}
+
+/// One failed attempt.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    pub class: FailureClass,
+    /// Status of the upstream's answer, when there was one.
+    pub status: Option<u16>,
+    /// How the upstream asked to be left alone.
+    pub retry_after: Option<Duration>,
+    /// The upstream's words, raw. Show [`Self::client_message`] instead.
+    message: String,
+}
+
+// === impl Failure ===
+
+impl Failure {
+    /// A failure without an answer.
+    pub fn without_answer(class: FailureClass, message: impl Into<String>) -> Self {
+        Self { class, status: None, retry_after: None, message: message.into() }
+    }
+
+    /// A 2xx that is no answer: HTML, an error object, nothing.
+    pub fn malformed_answer(message: impl Into<String>) -> Self {
+        Self::without_answer(FailureClass::Server, message)
+    }
+
+    /// From a failed answer and what its format's decoder made of its body.
+    pub fn of_answer(status: StatusCode, headers: &HeaderMap, body: &[u8], error: UpstreamError) -> Self {
+        let html = body.trim_ascii_start().starts_with(b"<");
+        let class = match error.class {
+            _ if html && status.is_server_error() => FailureClass::Server,
+            ErrorClass::ContextTooLong => FailureClass::ContextTooLong,
+            ErrorClass::Unauthenticated | ErrorClass::Forbidden => FailureClass::Credential,
+            ErrorClass::Payment => FailureClass::Quota,
+            ErrorClass::RateLimited => FailureClass::RateLimited,
+            ErrorClass::NotFound => FailureClass::ModelUnknown,
+            ErrorClass::BadRequest | ErrorClass::TooLarge | ErrorClass::MethodNotAllowed => FailureClass::Client,
+            ErrorClass::RequestTimeout
+            | ErrorClass::UpstreamTimeout
+            | ErrorClass::Overloaded
+            | ErrorClass::Upstream
+            | ErrorClass::Internal => FailureClass::Server,
+        };
+        let retry_after = retry_after(headers).or(error.retry_after).map(|wait| wait.min(MAX_RESET));
+        let message =
+            if html { String::from_utf8_lossy(&body[..body.len().min(16)]).into_owned() } else { error.message };
+        Self { class, status: Some(status.as_u16()), retry_after, message }
+    }
+
+    /// Whether another connection may do better.
+    pub const fn retryable(&self) -> bool {
+        !matches!(self.class, FailureClass::Client | FailureClass::ContextTooLong)
+    }
+
+    /// How long the connection should be left alone, and why. Transient faults of a server are no reason: the next request
+    /// may find it well.
+    pub fn cooldown(&self) -> Option<(Duration, &'static str)> {
+        match self.class {
+            FailureClass::RateLimited => {
+                Some((self.retry_after.unwrap_or(DEFAULT_RATE_LIMIT_COOLDOWN), "rate_limited"))
+            }
+            FailureClass::Quota => Some((self.retry_after.unwrap_or(CREDENTIAL_COOLDOWN), "quota_exhausted")),
+            FailureClass::Credential => Some((CREDENTIAL_COOLDOWN, "credential_refused")),
+            _ => self.retry_after.map(|wait| (wait, "upstream_asked")),
+        }
+    }
+
+    /// Stable code of the class.
+    pub const fn code(&self) -> &'static str {
+        match self.class {
+            FailureClass::Connect => "upstream_unreachable",
+            FailureClass::Server => "upstream_error",
+            FailureClass::FirstByteTimeout => "upstream_timeout",
+            FailureClass::RateLimited => "upstream_rate_limited",
+            FailureClass::Quota => "upstream_quota",
+            FailureClass::Credential => "upstream_auth",
+            FailureClass::ModelUnknown => "upstream_model_unknown",
+            FailureClass::ContextTooLong => "context_length_exceeded",
+            FailureClass::Client => "upstream_rejected",
+        }
+    }
+
+    /// The upstream's words as a client may see them. `secret` is the credential that was used.
+    pub fn client_message(&self, secret: &str) -> String {
+        sanitise(&self.message, secret)
+    }
+
+    /// What the client is told. An upstream's refusal of *our* credential is never shown as the client's own.
+    pub fn to_gateway_error(&self, secret: &str) -> GatewayError {
+        let code = self.code();
+        let words = self.client_message(secret);
+        let error = match self.class {
+            FailureClass::Connect => {
+                GatewayError::new(ErrorClass::Upstream, code, "The provider could not be reached.")
+            }
+            FailureClass::FirstByteTimeout => {
+                GatewayError::new(ErrorClass::UpstreamTimeout, code, "The provider did not answer in time.")
+            }
+            FailureClass::Server => GatewayError::new(
+                if self.status == Some(503) || self.status == Some(529) {
+                    ErrorClass::Overloaded
+                } else {
+                    ErrorClass::Upstream
+                },
+                code,
+                format!("The provider failed: {words}"),
+            ),
+            FailureClass::RateLimited => GatewayError::new(
+                ErrorClass::RateLimited,
+                code,
+                format!("The provider's rate limit is reached: {words}"),
+            ),
+            FailureClass::Quota => {
+                GatewayError::new(ErrorClass::Payment, code, format!("The provider's quota is used up: {words}"))
+            }
+            FailureClass::Credential => {
+                GatewayError::new(ErrorClass::Upstream, code, "The provider refused the gateway's credential.")
+                    .with_hint("An operator has to check this connection's credential.")
+            }
+            FailureClass::ModelUnknown => GatewayError::new(ErrorClass::NotFound, code, words).with_param("model"),
+            FailureClass::ContextTooLong => GatewayError::new(ErrorClass::ContextTooLong, code, words),
+            FailureClass::Client => {
+                let class = if self.status == Some(413) { ErrorClass::TooLarge } else { ErrorClass::BadRequest };
+                GatewayError::new(class, code, words)
+            }
+        };
+        match self.retry_after {
+            Some(wait) => error.with_retry_after(wait),
+            None => error,
+        }
+    }
+}
+
+/// `retry-after-ms`, `retry-after` (seconds or a date), or the resets that OpenAI-compatible hosts send.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    if let Some(ms) = text("retry-after-ms").and_then(|value| value.parse::<u64>().ok()) {
+        return Some(Duration::from_millis(ms));
+    }
+    let value = text(header::RETRY_AFTER.as_str())?;
+    if let Ok(seconds) = value.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).ok();
+    }
+    let at = httpdate::parse_http_date(value).ok()?;
+    at.duration_since(std::time::SystemTime::now()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Adapter, OpenAiCompatible};
+
+    fn classify(status: u16, headers: &[(&'static str, &'static str)], body: &str) -> Failure {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, http::HeaderValue::from_static(value));
+        }
+        OpenAiCompatible.classify(StatusCode::from_u16(status).expect("a status"), &map, body.as_bytes())
+    }
+
+    #[test]
+    fn each_class_becomes_what_the_client_should_see() {
+        for (status, body, class, shown) in [
+            (401, r#"{"error":{"message":"Incorrect API key sk-abcdefghijk"}}"#, FailureClass::Credential, 502),
+            (403, "{}", FailureClass::Credential, 502),
+            (429, r#"{"error":{"message":"slow down"}}"#, FailureClass::RateLimited, 429),
+            (429, r#"{"error":{"code":"insufficient_quota"}}"#, FailureClass::Quota, 429),
+            (404, r#"{"error":{"message":"no model x"}}"#, FailureClass::ModelUnknown, 404),
+            (400, r#"{"error":{"message":"maximum context length"}}"#, FailureClass::ContextTooLong, 400),
+            (400, r#"{"error":{"message":"bad field"}}"#, FailureClass::Client, 400),
+            (422, "{}", FailureClass::Client, 400),
+            (500, "<html>", FailureClass::Server, 502),
+            (503, "{}", FailureClass::Server, 503),
+        ] {
+            let failure = classify(status, &[], body);
+            assert_eq!(failure.class, class, "{status} {body}");
+            let error = failure.to_gateway_error("sk-abcdefghijk");
+            assert_eq!(error.class.status(), shown, "{status} {body}");
+            assert!(!error.message.contains("sk-abc"), "{}", error.message);
+        }
+    }
+
+    #[test]
+    fn the_true_wait_is_kept_and_bounded() {
+        let wait = |headers: &[(&'static str, &'static str)]| classify(429, headers, "{}").retry_after;
+        assert_eq!(wait(&[("retry-after", "7")]), Some(Duration::from_secs(7)));
+        assert_eq!(wait(&[("retry-after", "7"), ("retry-after-ms", "250")]), Some(Duration::from_millis(250)));
+        assert_eq!(wait(&[("retry-after", "99999999")]), Some(MAX_RESET));
+        assert_eq!(wait(&[("retry-after", "soon")]), None);
+        let error = classify(429, &[("retry-after", "7")], "{}").to_gateway_error("");
+        assert_eq!(error.retry_after, Some(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn only_the_clients_own_faults_end_the_search() {
+        assert!(!classify(400, &[], "{}").retryable());
+        assert!(classify(500, &[], "{}").retryable());
+        assert!(classify(401, &[], "{}").retryable());
+        assert!(Failure::without_answer(FailureClass::Connect, "refused").retryable());
+        assert_eq!(classify(500, &[], "{}").cooldown(), None);
+        assert!(classify(401, &[], "{}").cooldown().is_some());
+    }
+}

@@ -1,0 +1,94 @@
+//! Texts of upstreams, made fit for a client's eyes.
+
+/// Longest text that is shown.
+const MAX_CHARS: usize = 500;
+
+/// Removes what a client must not see: credentials, URLs, host names with ports, IP addresses, control characters. HTML is
+/// not quoted at all. `secret` is the credential that was used.
+pub fn sanitise(text: &str, secret: &str) -> String {
+    let trimmed = text.trim_start();
+    if trimmed.starts_with('<') {
+        return "the upstream answered with a page instead of an error".to_owned();
+    }
+    let text = if secret.len() >= 4 { text.replace(secret, "[redacted]") } else { text.to_owned() };
+    let mut clean = String::with_capacity(text.len().min(MAX_CHARS * 4));
+    for (count, word) in text.split_inclusive(char::is_whitespace).enumerate() {
+        if count > MAX_CHARS || clean.len() > MAX_CHARS * 4 {
+            break;
+        }
+        clean.push_str(&clean_word(word));
+    }
+    let clean: String = clean.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_CHARS).collect();
+    clean.trim().to_owned()
+}
+
+fn clean_word(word: &str) -> std::borrow::Cow<'_, str> {
+    let core = word.trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '[');
+    if core.is_empty() {
+        return word.into();
+    }
+    let lower = core.to_ascii_lowercase();
+    let hidden = if lower.contains("://") {
+        "[url]"
+    } else if looks_secret(&lower) {
+        "[redacted]"
+    } else if looks_address(core) {
+        "[address]"
+    } else {
+        return word.into();
+    };
+    word.replacen(core, hidden, 1).into()
+}
+
+fn looks_secret(lower: &str) -> bool {
+    let known = ["sk-", "sk_", "gsk_", "pk-", "key-", "xai-", "nvapi-", "aiza", "ghp_", "eyj"];
+    let prefixed = known.iter().any(|prefix| {
+        lower
+            .split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '*' | '.'))
+            .any(|piece| piece.starts_with(prefix) && piece.len() >= prefix.len() + 6)
+    });
+    let blob =
+        lower.len() >= 40 && lower.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    prefixed || blob
+}
+
+fn looks_address(core: &str) -> bool {
+    let bare = core.trim_matches(|c| matches!(c, '[' | ']'));
+    if bare.parse::<std::net::IpAddr>().is_ok() || core.parse::<std::net::SocketAddr>().is_ok() {
+        return bare.contains('.') || bare.contains(':');
+    }
+    // host:port
+    core.rsplit_once(':').is_some_and(|(host, port)| {
+        port.len() >= 2
+            && port.parse::<u16>().is_ok()
+            && (host.contains('.') || host == "localhost")
+            && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_urls_and_addresses_disappear() {
+        for (text, shown) in [
+            ("Incorrect API key provided: sk-proj-abc123def456.", "Incorrect API key provided: [redacted]."),
+            ("see https://api.internal/v1/x?key=1 now", "see [url] now"),
+            ("connect to 10.1.2.3:8080 failed", "connect to [address] failed"),
+            ("host db.internal:5432 is down", "host [address] is down"),
+            ("fe80::1 is down", "[address] is down"),
+            ("my secret was hunter2hunter2!", "my secret was [redacted]!"),
+            ("Rate limit at 10:30, retry in 20s (v1.2.3)", "Rate limit at 10:30, retry in 20s (v1.2.3)"),
+            ("line\u{0}one\nline two", "line one line two"),
+        ] {
+            assert_eq!(sanitise(text, "hunter2hunter2"), shown);
+        }
+    }
+
+    #[test]
+    fn pages_are_not_quoted_and_texts_are_bounded() {
+        assert!(!sanitise("<html><body>nginx 10.0.0.1</body>", "").contains("nginx"));
+        assert_eq!(sanitise(&"é".repeat(10_000), "").chars().count(), MAX_CHARS);
+    }
+}

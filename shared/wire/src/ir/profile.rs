@@ -1,0 +1,81 @@
+//! What the target model can take. The catalog fills it in; the defaults are what an unknown model most likely takes.
+
+use super::Effort;
+
+/// Facts about one target model that change how a request is written for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Profile {
+    /// Output limit, used where a format demands one and the client gave none.
+    pub max_output_tokens: Option<u64>,
+    pub thinking: ThinkingStyle,
+    /// Efforts that it has a word for, lowest first.
+    pub efforts: EffortScale,
+    /// Refuses temperature, top_p and penalties (OpenAI's reasoning models).
+    pub fixed_sampling: bool,
+    /// Wants `max_completion_tokens` instead of `max_tokens` (Chat).
+    pub max_completion_tokens: bool,
+    /// Takes a `developer` message (Chat).
+    pub developer_role: bool,
+    /// Takes JSON-schema output natively.
+    pub json_schema: bool,
+    /// Takes full JSON Schema for tools and output (Gemini: `parametersJsonSchema`), not only the OpenAPI subset.
+    pub full_json_schema: bool,
+    pub tools: bool,
+    /// Takes system turns in mid-conversation (Anthropic beta).
+    pub mid_conversation_system: bool,
+    /// Wants its own `reasoning_content` back in a tool loop (Chat).
+    pub reasoning_content_back: bool,
+    /// Fetches media URLs itself.
+    pub media_urls: bool,
+    /// Set automatic cache marks on requests from other dialects (Anthropic, Bedrock).
+    pub automatic_cache_marks: bool,
+}
+
+/// How a model is told to think.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ThinkingStyle {
+    /// It does not think, or cannot be told.
+    None,
+    /// By a word: `reasoning_effort`, `thinkingLevel`, `think`.
+    Effort,
+    /// By a number of tokens.
+    Budget { min: u64, max: u64, can_disable: bool },
+    /// It decides itself, guided by an effort (Anthropic's adaptive thinking).
+    Adaptive,
+}
+
+/// The efforts that a model has a word for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EffortScale(pub Vec<Effort>);
+
+// === impl Profile ===
+
+impl Default for Profile {
+    fn default() -> Self {
+        Self {
+            max_output_tokens: None,
+            thinking: ThinkingStyle::Effort,
+            efforts: EffortScale(vec![Effort::Low, Effort::Medium, Effort::High]),
+            fixed_sampling: false,
+            max_completion_tokens: false,
+            developer_role: false,
+            json_schema: true,
+            full_json_schema: true,
+            tools: true,
+            mid_conversation_system: false,
+            reasoning_content_back: false,
+            media_urls: true,
+            automatic_cache_marks: true,
+        }
+    }
+}
+
+// === impl EffortScale ===
+
+impl EffortScale {
+    /// The nearest effort that the model has; of two equally near the lower.
+    pub fn clamp(&self, wanted: Effort) -> Option<Effort> {
+        let rank = |effort: Effort| Effort::ALL.iter().position(|own| *own == effort).unwrap_or(0);
+        self.0.iter().copied().min_by_key(|own| (rank(*own).abs_diff(rank(wanted)), rank(*own)))
+    }
+}

@@ -1,0 +1,237 @@
+//! What a client asks for.
+
+use std::borrow::Cow;
+
+use super::{CacheMark, Extensions, Family, Format, Json, SystemPart, Turn};
+
+/// A chat request of any format.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// The format it came in: its extensions go back to that family only.
+    pub format: Format,
+    pub model: Cow<'a, str>,
+    pub system: Vec<SystemPart<'a>>,
+    pub turns: Vec<Turn<'a>>,
+    pub tools: Vec<Tool<'a>>,
+    /// Tools that a vendor runs (web search, code execution…).
+    pub vendor_tools: Vec<VendorTool<'a>>,
+    pub tool_choice: Option<ToolChoice<'a>>,
+    pub parallel_tool_calls: Option<bool>,
+    pub max_tokens: Option<u64>,
+    pub stop: Vec<Cow<'a, str>>,
+    pub sampling: Sampling<'a>,
+    pub reasoning: Option<Reasoning>,
+    pub output: OutputFormat<'a>,
+    /// What the answer may be made of; empty means text.
+    pub modalities: Vec<Modality>,
+    pub stream: bool,
+    /// Whether a Chat client asked for the usage chunk.
+    pub include_usage: bool,
+    /// The end user, for abuse detection upstream.
+    pub user: Option<Cow<'a, str>>,
+    pub metadata: Option<Json<'a>>,
+    pub service_tier: Option<Cow<'a, str>>,
+    /// A hint that groups requests with the same prefix.
+    pub cache_key: Option<Cow<'a, str>>,
+    /// Whether the vendor may keep the answer (Responses, Chat).
+    pub store: Option<bool>,
+    pub extensions: Extensions<'a>,
+}
+
+/// A tool that the client runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tool<'a> {
+    pub name: Cow<'a, str>,
+    pub description: Option<Cow<'a, str>>,
+    pub kind: ToolKind<'a>,
+    /// Group that it was declared in (Responses namespaces). `name` is then `group__name`.
+    pub namespace: Option<Cow<'a, str>>,
+    pub cache: Option<CacheMark>,
+}
+
+/// How the tool's input is described.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ToolKind<'a> {
+    Function {
+        /// JSON Schema; absent means no parameters.
+        schema: Option<Json<'a>>,
+        strict: Option<bool>,
+    },
+    /// Free text; the grammar, if any, as its format gave it.
+    Custom { grammar: Option<Json<'a>> },
+}
+
+/// A tool that a vendor runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VendorTool<'a> {
+    pub family: Family,
+    /// The vendor's type name, e.g. `web_search_20250305`.
+    pub name: Cow<'a, str>,
+    pub raw: Json<'a>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToolChoice<'a> {
+    Auto,
+    None,
+    /// Some tool, the model chooses which.
+    Required,
+    Named(Cow<'a, str>),
+    /// Only these; `required` says whether one must be called.
+    Allowed {
+        names: Vec<Cow<'a, str>>,
+        required: bool,
+    },
+    /// A tool of the vendor's, by type.
+    Vendor(Cow<'a, str>),
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sampling<'a> {
+    pub temperature: Option<f64>,
+    pub top_p: Option<f64>,
+    pub top_k: Option<u64>,
+    pub min_p: Option<f64>,
+    pub frequency_penalty: Option<f64>,
+    pub presence_penalty: Option<f64>,
+    pub repeat_penalty: Option<f64>,
+    pub seed: Option<i64>,
+    /// Answers wanted; absent means 1.
+    pub n: Option<u32>,
+    /// Log probabilities wanted, and how many alternatives.
+    pub logprobs: Option<bool>,
+    pub top_logprobs: Option<u32>,
+    pub logit_bias: Option<Json<'a>>,
+}
+
+/// How hard to think.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reasoning {
+    /// `Some(false)`: switched off explicitly.
+    pub enabled: Option<bool>,
+    pub effort: Option<Effort>,
+    /// Tokens; `None` with `enabled` means the model decides.
+    pub budget: Option<u64>,
+    /// The model decides how much (adaptive, dynamic).
+    pub adaptive: bool,
+    /// Whether the client wants to see the thoughts.
+    pub visible: Option<bool>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Effort {
+    None,
+    Minimal,
+    Low,
+    Medium,
+    High,
+    Max,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum OutputFormat<'a> {
+    #[default]
+    Text,
+    /// Any JSON object.
+    Json,
+    Schema {
+        name: Option<Cow<'a, str>>,
+        description: Option<Cow<'a, str>>,
+        schema: Json<'a>,
+        strict: Option<bool>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Modality {
+    Text,
+    Audio,
+    Image,
+}
+
+// === impl Request ===
+
+impl<'a> Request<'a> {
+    pub fn new(format: Format, model: impl Into<Cow<'a, str>>) -> Self {
+        Self {
+            format,
+            model: model.into(),
+            system: Vec::new(),
+            turns: Vec::new(),
+            tools: Vec::new(),
+            vendor_tools: Vec::new(),
+            tool_choice: None,
+            parallel_tool_calls: None,
+            max_tokens: None,
+            stop: Vec::new(),
+            sampling: Sampling::default(),
+            reasoning: None,
+            output: OutputFormat::Text,
+            modalities: Vec::new(),
+            stream: false,
+            include_usage: false,
+            user: None,
+            metadata: None,
+            service_tier: None,
+            cache_key: None,
+            store: None,
+            extensions: Extensions::default(),
+        }
+    }
+}
+
+// === impl Effort ===
+
+impl Effort {
+    pub const ALL: [Self; 6] = [Self::None, Self::Minimal, Self::Low, Self::Medium, Self::High, Self::Max];
+
+    pub fn parse(word: &str) -> Option<Self> {
+        Some(match word {
+            "none" | "off" => Self::None,
+            "minimal" => Self::Minimal,
+            "low" => Self::Low,
+            "medium" => Self::Medium,
+            "high" => Self::High,
+            "xhigh" | "max" => Self::Max,
+            _ => return None,
+        })
+    }
+
+    /// Thinking tokens for a model whose output is capped at `cap`, as docs/translation.md says.
+    pub fn budget(self, cap: Option<u64>, limit: u64) -> u64 {
+        let share = |numerator: u64| cap.map(|cap| cap.saturating_mul(numerator) / 100);
+        let (share, fixed) = match self {
+            Self::None => return 0,
+            Self::Minimal => (share(10), 1_024),
+            Self::Low => (share(20), 4_096),
+            Self::Medium => (share(50), 10_000),
+            Self::High => (share(80), 32_000),
+            Self::Max => (share(95), 64_000),
+        };
+        share.unwrap_or(fixed).max(1_024).min(limit.min(128_000))
+    }
+
+    /// The level whose budget is nearest.
+    pub fn nearest(budget: u64, cap: Option<u64>, limit: u64) -> Self {
+        if budget == 0 {
+            return Self::None;
+        }
+        let distance = |effort: &Self| effort.budget(cap, limit).abs_diff(budget);
+        Self::ALL.into_iter().skip(1).min_by_key(distance).unwrap_or(Self::Medium)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn effort_and_budget_map_to_each_other() {
+        assert_eq!(Effort::Medium.budget(Some(20_000), 200_000), 10_000);
+        assert_eq!(Effort::Minimal.budget(Some(2_000), 200_000), 1_024, "never under 1,024");
+        assert_eq!(Effort::High.budget(None, 16_000), 16_000, "never over the model's limit");
+        for effort in Effort::ALL {
+            assert_eq!(Effort::nearest(effort.budget(None, 200_000), None, 200_000), effort);
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Wire formats of clients and providers: bytes in, bytes out, no I/O.
+//!
+//! Two lanes. In the *passthrough* lane client and upstream speak the same format: [`scan`] finds the few fields that matter,
+//! [`splice`] exchanges them, [`usage_scanner`] and [`json_tail`] watch the answer go by. In the *translate* lane a body is
+//! decoded into the intermediate representation ([`ir`]) and encoded for the other side; each format is one module.
+
+pub mod codec;
+mod custom_input;
+pub mod event_stream;
+pub mod ir;
+pub mod json_tail;
+mod json_walk;
+mod media;
+mod object;
+pub mod openai;
+pub mod render;
+pub mod scan;
+pub mod splice;
+mod text;
+mod tools;
+pub mod usage;
+pub mod usage_scanner;
+mod write;

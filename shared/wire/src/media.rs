@@ -1,0 +1,81 @@
+//! Media as formats carry them: data URLs, base64, media types.
+
+use std::borrow::Cow;
+
+use crate::ir::Source;
+
+/// A URL field that may hold a data URL.
+pub(crate) fn source_of_url(url: Cow<'_, str>) -> Source<'_> {
+    match url {
+        Cow::Borrowed(text) => match split_data_url(text) {
+            Some((media_type, data)) => Source::Inline { media_type: media_type.into(), data: data.into() },
+            None => Source::Url(url),
+        },
+        Cow::Owned(text) => match split_data_url(&text) {
+            Some((media_type, data)) => {
+                Source::Inline { media_type: media_type.to_owned().into(), data: data.to_owned().into() }
+            }
+            None => Source::Url(Cow::Owned(text)),
+        },
+    }
+}
+
+/// `data:image/png;base64,AAAA` → (`image/png`, `AAAA`). Only base64 is taken.
+pub(crate) fn split_data_url(url: &str) -> Option<(&str, &str)> {
+    let rest = url.get(..5).filter(|scheme| scheme.eq_ignore_ascii_case("data:")).map(|_| &url[5..])?;
+    let (head, data) = rest.split_once(',')?;
+    let media_type = head.strip_suffix(";base64")?;
+    let media_type = media_type.split(';').next().unwrap_or_default();
+    Some((if media_type.is_empty() { "application/octet-stream" } else { media_type }, data))
+}
+
+/// The reverse of [`split_data_url`].
+pub(crate) fn data_url(media_type: &str, data: &str) -> String {
+    let mut url = String::with_capacity(media_type.len() + data.len() + 13);
+    url.push_str("data:");
+    url.push_str(media_type);
+    url.push_str(";base64,");
+    url.push_str(data);
+    url
+}
+
+/// OpenAI's name of an audio container → media type.
+pub(crate) fn audio_media_type(format: &str) -> &'static str {
+    match format {
+        "wav" => "audio/wav",
+        "mp3" => "audio/mpeg",
+        "flac" => "audio/flac",
+        "opus" | "ogg" => "audio/ogg",
+        "aac" => "audio/aac",
+        "pcm16" => "audio/pcm",
+        _ => "application/octet-stream",
+    }
+}
+
+/// Media type → OpenAI's name of an audio container.
+pub(crate) fn audio_format(media_type: &str) -> Option<&'static str> {
+    Some(match media_type {
+        "audio/wav" | "audio/x-wav" | "audio/wave" => "wav",
+        "audio/mpeg" | "audio/mp3" => "mp3",
+        "audio/flac" => "flac",
+        "audio/ogg" | "audio/opus" => "opus",
+        "audio/aac" => "aac",
+        "audio/pcm" | "audio/l16" => "pcm16",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_urls_split_and_join() {
+        assert_eq!(split_data_url("data:image/png;base64,AA=="), Some(("image/png", "AA==")));
+        assert_eq!(split_data_url("DATA:text/plain;charset=utf-8;base64,AA=="), Some(("text/plain", "AA==")));
+        assert_eq!(split_data_url("data:text/plain,hello"), None, "not base64");
+        assert_eq!(split_data_url("https://x/data:image/png;base64,AA"), None);
+        assert_eq!(split_data_url("é"), None, "no panic inside a character");
+        assert_eq!(data_url("image/png", "AA=="), "data:image/png;base64,AA==");
+    }
+}

@@ -1,0 +1,114 @@
+//! A `chat.completion` → [`Response`].
+
+use serde_json::value::RawValue;
+
+use super::{content, finish_reason, message::Message, usage::UsageField};
+use crate::{
+    codec::{DecodeContext, WireError},
+    ir::{CallKind, Choice, FinishReason, Part, Response, Signature},
+    object::{read, wire_object},
+    text::Str,
+};
+
+wire_object! {
+    struct Body<'a> {
+        id: Str<'a> = "id",
+        object: Str<'a> = "object",
+        created: u64 = "created",
+        model: Str<'a> = "model",
+        choices: Vec<ChoiceField<'a>> = "choices",
+        usage: UsageField<'a> = "usage",
+        service_tier: Str<'a> = "service_tier",
+        system_fingerprint: Str<'a> = "system_fingerprint",
+    }
+}
+
+wire_object! {
+    struct ChoiceField<'a> {
+        index: u32 = "index",
+        message: Message<'a> = "message",
+        finish_reason: Str<'a> = "finish_reason",
+        logprobs: &'a RawValue = "logprobs",
+    }
+}
+
+/// Reads an answer.
+///
+/// # Errors
+/// When it is no answer: no JSON, or no choices.
+pub fn decode_response<'a>(body: &'a [u8], context: &DecodeContext<'_>) -> Result<Response<'a>, WireError> {
+    let body: Body<'a> = read(body)?;
+    let Some(choices) = body.choices else {
+        return Err(WireError::field("choices", "the upstream's answer has no choices"));
+    };
+    let mut response = Response {
+        id: body.id.unwrap_or_default().into(),
+        model: body.model.unwrap_or_default().into(),
+        created: body.created,
+        usage: body.usage.map(|usage| usage.disjoint()).unwrap_or_default(),
+        service_tier: body.service_tier.map(Into::into),
+        system_fingerprint: body.system_fingerprint.map(Into::into),
+        ..Response::default()
+    };
+    for choice in choices {
+        response.choices.push(decode_choice(choice, context)?);
+    }
+    for (name, raw) in body.rest {
+        response.extensions.push(name, raw);
+    }
+    Ok(response)
+}
+
+fn decode_choice<'a>(choice: ChoiceField<'a>, context: &DecodeContext<'_>) -> Result<Choice<'a>, WireError> {
+    let mut message = choice.message.unwrap_or_default();
+    let mut parts = Vec::new();
+    content::push_reasoning(&mut parts, &mut message, context);
+    let calls = message.tool_calls.take();
+    let legacy = message.function_call.take();
+    let refusal = message.refusal.take().filter(|text| !text.is_empty());
+    let annotations = message.annotations.take();
+    let audio = message.audio.take();
+    let text_at = parts.len();
+    parts.extend(content::user_parts(message, "choices.message.content", context)?);
+    if let (Some(fields), Some(Part::Text { annotations, .. })) = (annotations, parts.get_mut(text_at)) {
+        annotations.extend(fields.into_iter().filter_map(content::annotation));
+    }
+    if let Some(audio) = audio {
+        parts.extend(content::audio_part(audio));
+    }
+    parts.extend(refusal.map(|text| Part::Refusal { text: text.into() }));
+    let mut called = false;
+    for call in calls.into_iter().flatten() {
+        let signature = call
+            .extra_content
+            .and_then(|extra| extra.google)
+            .and_then(|google| google.thought_signature)
+            .map(|payload| Signature { family: crate::ir::Family::Gemini, payload: payload.into() });
+        let (name, arguments, kind) = match (call.function, call.custom) {
+            (Some(function), _) => (function.name, function.arguments.unwrap_or_default().0, CallKind::Function),
+            (None, Some(custom)) => (custom.name, custom.input.unwrap_or_default().0, CallKind::Custom),
+            (None, None) => continue,
+        };
+        let Some(name) = name else { continue };
+        let id = call.id.map_or_else(|| super::legacy_call_id(&name).into(), Into::into);
+        parts.push(Part::ToolCall { id, name: name.into(), arguments, kind, signature, cache: None });
+        called = true;
+    }
+    if let Some(name) = legacy.as_ref().and_then(|call| call.name.clone()) {
+        parts.push(Part::ToolCall {
+            id: super::legacy_call_id(&name).into(),
+            name: name.into(),
+            arguments: legacy.and_then(|call| call.arguments).unwrap_or_default().0,
+            kind: CallKind::Function,
+            signature: None,
+            cache: None,
+        });
+        called = true;
+    }
+    let finish = choice.finish_reason.map(|word| finish_reason(&word));
+    // Some hosts say "stop" beside tool calls.
+    let finish =
+        if called && matches!(finish, Some(FinishReason::End) | None) { Some(FinishReason::ToolCalls) } else { finish };
+    let logprobs = choice.logprobs.filter(|raw| raw.get() != "null").map(Into::into);
+    Ok(Choice { parts, finish, stop_sequence: None, logprobs })
+}

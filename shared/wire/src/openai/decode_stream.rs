@@ -1,0 +1,410 @@
+//! `chat.completion.chunk` events → [`Event`]s.
+
+use omniroute_core::error::ErrorClass;
+use serde_json::value::RawValue;
+
+use super::{
+    content, error, finish_reason,
+    message::{Annotation, Audio, FunctionCall, ReasoningDetail, ToolCall},
+    reasoning_family,
+    usage::UsageField,
+};
+use crate::{
+    codec::StreamDecoder,
+    event_stream::{EventReader, ServerEvent, TooLong},
+    ir::{CallKind, Event, Family, FinishReason, PartKind, Signature, StreamError},
+    object::wire_object,
+    text::Str,
+};
+
+wire_object! {
+    struct Chunk<'a> {
+        id: Str<'a> = "id",
+        model: Str<'a> = "model",
+        created: u64 = "created",
+        choices: Vec<ChoiceField<'a>> = "choices",
+        usage: UsageField<'a> = "usage",
+        error: &'a RawValue = "error",
+    }
+}
+
+wire_object! {
+    struct ChoiceField<'a> {
+        index: u32 = "index",
+        delta: Delta<'a> = "delta",
+        finish_reason: Str<'a> = "finish_reason",
+        logprobs: &'a RawValue = "logprobs",
+    }
+}
+
+wire_object! {
+    struct Delta<'a> {
+        content: Str<'a> = "content",
+        refusal: Str<'a> = "refusal",
+        reasoning_content: Str<'a> = "reasoning_content",
+        reasoning: Str<'a> = "reasoning",
+        reasoning_details: Vec<ReasoningDetail<'a>> = "reasoning_details",
+        tool_calls: Vec<ToolCall<'a>> = "tool_calls",
+        function_call: FunctionCall<'a> = "function_call",
+        annotations: Vec<Annotation<'a>> = "annotations",
+        audio: Audio<'a> = "audio",
+    }
+}
+
+/// Most choices and calls that one stream may open.
+const MAX_PARTS: u32 = 4096;
+
+/// Reads the stream of a Chat upstream.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    reader: EventReader,
+    state: State,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    started: bool,
+    done: bool,
+    failed: bool,
+    choices: Vec<ChoiceState>,
+}
+
+#[derive(Debug, Default)]
+struct ChoiceState {
+    next_part: u32,
+    /// The open text, refusal or thinking part: they follow each other.
+    open: Option<(u32, Prose)>,
+    calls: Vec<CallState>,
+    called: bool,
+    finished: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Prose {
+    Text,
+    Refusal,
+    Thinking,
+}
+
+#[derive(Debug)]
+struct CallState {
+    index: u32,
+    id: String,
+    name: String,
+    /// Set once the name is known and the part has begun.
+    part: Option<u32>,
+    /// Arguments and signature that came before the name.
+    early: String,
+    signature: Option<String>,
+    kind: CallKind,
+}
+
+// === impl Decoder ===
+
+impl StreamDecoder for Decoder {
+    fn feed(&mut self, bytes: &[u8], emit: &mut dyn FnMut(Event<'_>)) {
+        let state = &mut self.state;
+        if state.failed {
+            return;
+        }
+        if let Err(TooLong) = self.reader.feed(bytes, |event| state.event(event, emit)) {
+            state.fail(ErrorClass::Upstream, "stream_too_long", TooLong.to_string(), emit);
+        }
+    }
+
+    fn end(&mut self, emit: &mut dyn FnMut(Event<'_>)) {
+        let state = &mut self.state;
+        if let Err(TooLong) = self.reader.end(|event| state.event(event, emit)) {
+            state.fail(ErrorClass::Upstream, "stream_too_long", TooLong.to_string(), emit);
+        }
+        state.end(emit);
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn event(&mut self, event: ServerEvent<'_>, emit: &mut dyn FnMut(Event<'_>)) {
+        if self.failed || self.done {
+            return;
+        }
+        if event.data == b"[DONE]" {
+            self.done = true;
+            return;
+        }
+        match serde_json::from_slice::<Chunk<'_>>(event.data) {
+            Ok(chunk) => self.chunk(chunk, emit),
+            Err(_) => {
+                let message = "the upstream sent a chunk that is not valid JSON".to_owned();
+                self.fail(ErrorClass::Upstream, "upstream_malformed", message, emit);
+            }
+        }
+    }
+
+    fn chunk(&mut self, chunk: Chunk<'_>, emit: &mut dyn FnMut(Event<'_>)) {
+        if let Some(raw) = chunk.error.filter(|raw| raw.get() != "null") {
+            let understood = error::decode_error(500, raw.get().as_bytes());
+            self.fail(understood.class, "upstream_error", understood.message, emit);
+            return;
+        }
+        if !self.started {
+            self.started = true;
+            emit(Event::Start {
+                id: chunk.id.unwrap_or_default().into(),
+                model: chunk.model.unwrap_or_default().into(),
+                created: chunk.created,
+            });
+        }
+        for choice in chunk.choices.into_iter().flatten() {
+            self.choice(choice, emit);
+        }
+        if let Some(usage) = chunk.usage {
+            emit(Event::Usage(usage.disjoint()));
+        }
+    }
+
+    fn choice(&mut self, field: ChoiceField<'_>, emit: &mut dyn FnMut(Event<'_>)) {
+        let index = field.index.unwrap_or(0);
+        if index >= MAX_PARTS {
+            return;
+        }
+        while self.choices.len() <= index as usize {
+            self.choices.push(ChoiceState::default());
+        }
+        let choice = &mut self.choices[index as usize];
+        if choice.finished {
+            return;
+        }
+        if let Some(delta) = field.delta {
+            choice.delta(index, delta, emit);
+        }
+        if let Some(raw) = field.logprobs.filter(|raw| raw.get() != "null") {
+            emit(Event::Logprobs { choice: index, raw: raw.into() });
+        }
+        if let Some(word) = field.finish_reason.filter(|word| !word.is_empty()) {
+            choice.finish(index, finish_reason(&word), emit);
+        }
+    }
+
+    fn fail(&mut self, class: ErrorClass, code: &'static str, message: String, emit: &mut dyn FnMut(Event<'_>)) {
+        if !self.failed {
+            self.failed = true;
+            emit(Event::Error(StreamError { class, code, message, retry_after: None }));
+        }
+    }
+
+    fn end(&mut self, emit: &mut dyn FnMut(Event<'_>)) {
+        if self.failed {
+            return;
+        }
+        let any_finished = self.choices.iter().any(|choice| choice.finished);
+        if !self.started || (!self.done && !any_finished) {
+            let message = "the upstream's stream ended before the answer was complete".to_owned();
+            return self.fail(ErrorClass::Upstream, "upstream_stream_cut", message, emit);
+        }
+        // Some hosts close with [DONE] and no finish reason.
+        for (index, choice) in (0_u32..).zip(&mut self.choices) {
+            if !choice.finished {
+                choice.finish(index, FinishReason::End, emit);
+            }
+        }
+        if self.choices.is_empty() {
+            emit(Event::Finish { choice: 0, reason: FinishReason::End, stop_sequence: None });
+        }
+    }
+}
+
+// === impl ChoiceState ===
+
+impl ChoiceState {
+    fn delta(&mut self, choice: u32, delta: Delta<'_>, emit: &mut dyn FnMut(Event<'_>)) {
+        // `reasoning_details` repeats what `reasoning` says, with signatures: one of the two is enough.
+        let details = delta.reasoning_details.unwrap_or_default();
+        if details.is_empty() {
+            let plain = delta.reasoning_content.or(delta.reasoning).filter(|text| !text.is_empty());
+            if let Some(text) = plain {
+                let part = self.prose(choice, Prose::Thinking, emit);
+                emit(Event::ThinkingDelta { choice, part, text: text.into() });
+            }
+        }
+        for detail in details {
+            self.detail(choice, detail, emit);
+        }
+        for (prose, text) in [(Prose::Text, delta.content), (Prose::Refusal, delta.refusal)] {
+            if let Some(text) = text.filter(|text| !text.is_empty()) {
+                let part = self.prose(choice, prose, emit);
+                emit(Event::TextDelta { choice, part, text: text.into() });
+            }
+        }
+        for annotation in delta.annotations.into_iter().flatten().filter_map(content::annotation) {
+            let part = self.prose(choice, Prose::Text, emit);
+            emit(Event::Annotation { choice, part, annotation });
+        }
+        for call in delta.tool_calls.into_iter().flatten() {
+            self.call(choice, call, emit);
+        }
+        if let Some(function) = delta.function_call {
+            let id = function.name.as_deref().map(super::legacy_call_id);
+            let call = ToolCall {
+                index: Some(0),
+                id: id.map(|id| Str(id.into())),
+                function: Some(function),
+                ..ToolCall::default()
+            };
+            self.call(choice, call, emit);
+        }
+    }
+
+    fn detail(&mut self, choice: u32, detail: ReasoningDetail<'_>, emit: &mut dyn FnMut(Event<'_>)) {
+        let family = reasoning_family(detail.format.as_deref());
+        if detail.kind.as_deref() == Some("reasoning.encrypted") {
+            let Some(data) = detail.data else { return };
+            self.close_prose(choice, emit);
+            let part = self.take_part();
+            let data = Signature { family, payload: data.into() };
+            emit(Event::PartStart { choice, part, kind: PartKind::RedactedThinking { data } });
+            emit(Event::PartStop { choice, part });
+            return;
+        }
+        if let Some(text) = detail.text.or(detail.summary).filter(|text| !text.is_empty()) {
+            let part = self.prose(choice, Prose::Thinking, emit);
+            emit(Event::ThinkingDelta { choice, part, text: text.into() });
+        }
+        if let Some(payload) = detail.signature.filter(|payload| !payload.is_empty()) {
+            let part = self.prose(choice, Prose::Thinking, emit);
+            emit(Event::SignatureDelta { choice, part, signature: Signature { family, payload: payload.into() } });
+        }
+    }
+
+    /// The open part of this kind, begun if need be. Text, refusal and thinking follow each other, so another kind closes.
+    fn prose(&mut self, choice: u32, kind: Prose, emit: &mut dyn FnMut(Event<'_>)) -> u32 {
+        if let Some((part, open)) = self.open
+            && open == kind
+        {
+            return part;
+        }
+        self.close_prose(choice, emit);
+        let part = self.take_part();
+        self.open = Some((part, kind));
+        let kind = match kind {
+            Prose::Text => PartKind::Text,
+            Prose::Refusal => PartKind::Refusal,
+            Prose::Thinking => PartKind::Thinking,
+        };
+        emit(Event::PartStart { choice, part, kind });
+        part
+    }
+
+    fn close_prose(&mut self, choice: u32, emit: &mut dyn FnMut(Event<'_>)) {
+        if let Some((part, _)) = self.open.take() {
+            emit(Event::PartStop { choice, part });
+        }
+    }
+
+    const fn take_part(&mut self) -> u32 {
+        let part = self.next_part;
+        self.next_part += 1;
+        part
+    }
+
+    fn call(&mut self, choice: u32, delta: ToolCall<'_>, emit: &mut dyn FnMut(Event<'_>)) {
+        if self.next_part >= MAX_PARTS || self.calls.len() >= MAX_PARTS as usize {
+            return;
+        }
+        self.close_prose(choice, emit);
+        self.called = true;
+        let at = self.find_call(&delta);
+        let signature = delta
+            .extra_content
+            .and_then(|extra| extra.google)
+            .and_then(|google| google.thought_signature)
+            .map(|payload| payload.0.into_owned());
+        let (name, arguments) = match (delta.function, delta.custom) {
+            (Some(function), _) => (function.name, function.arguments.map(|arguments| arguments.0)),
+            (None, Some(custom)) => {
+                self.calls[at].kind = CallKind::Custom;
+                (custom.name, custom.input.map(|input| input.0))
+            }
+            (None, None) => (None, None),
+        };
+        let call = &mut self.calls[at];
+        if call.part.is_none() {
+            if let Some(name) = name {
+                call.name.push_str(&name);
+            }
+            if !call.name.is_empty() {
+                let part = self.next_part;
+                self.next_part += 1;
+                call.begin(choice, part, emit);
+            }
+        }
+        if signature.is_some() {
+            call.signature = signature;
+        }
+        match call.part {
+            Some(part) => {
+                if let Some(payload) = call.signature.take() {
+                    let signature = Signature { family: Family::Gemini, payload: payload.into() };
+                    emit(Event::SignatureDelta { choice, part, signature });
+                }
+                if let Some(text) = arguments.filter(|text| !text.is_empty()) {
+                    emit(Event::ArgsDelta { choice, part, text });
+                }
+            }
+            None => call.early.push_str(&arguments.unwrap_or_default()),
+        }
+    }
+
+    /// By index; but hosts that give every call the index 0 give each its own id, and some give no index at all.
+    fn find_call(&mut self, delta: &ToolCall<'_>) -> usize {
+        let id = delta.id.as_deref().filter(|id| !id.is_empty());
+        let index = delta.index.unwrap_or_else(|| match id {
+            Some(id) if self.calls.iter().all(|call| call.id != id) => self.calls.len() as u32,
+            _ => self.calls.last().map_or(0, |call| call.index),
+        });
+        let found = self
+            .calls
+            .iter()
+            .rposition(|call| call.index == index && id.is_none_or(|id| call.id.is_empty() || call.id == id));
+        found.unwrap_or_else(|| {
+            let number = self.calls.len();
+            self.calls.push(CallState {
+                index,
+                id: id.map_or_else(|| format!("call_{number}"), str::to_owned),
+                name: String::new(),
+                part: None,
+                early: String::new(),
+                signature: None,
+                kind: CallKind::Function,
+            });
+            number
+        })
+    }
+
+    fn finish(&mut self, choice: u32, reason: FinishReason, emit: &mut dyn FnMut(Event<'_>)) {
+        self.close_prose(choice, emit);
+        for call in &self.calls {
+            // A call that never got a name cannot be made; it ends here unseen.
+            if let Some(part) = call.part {
+                emit(Event::PartStop { choice, part });
+            }
+        }
+        let reason = if self.called && reason == FinishReason::End { FinishReason::ToolCalls } else { reason };
+        self.finished = true;
+        emit(Event::Finish { choice, reason, stop_sequence: None });
+    }
+}
+
+// === impl CallState ===
+
+impl CallState {
+    fn begin(&mut self, choice: u32, part: u32, emit: &mut dyn FnMut(Event<'_>)) {
+        self.part = Some(part);
+        let kind = PartKind::ToolCall { id: self.id.as_str().into(), name: self.name.as_str().into(), kind: self.kind };
+        emit(Event::PartStart { choice, part, kind });
+        if !self.early.is_empty() {
+            let early = std::mem::take(&mut self.early);
+            emit(Event::ArgsDelta { choice, part, text: early.into() });
+        }
+    }
+}

@@ -1,0 +1,470 @@
+//! [`Request`] → a Chat Completions body.
+
+use crate::{
+    codec::{Encoded, Target, WireError},
+    ir::{
+        Effort, Family, Format, Losses, Modality, OutputFormat, Part, Request, Role, Source, SystemPart, SystemRole,
+        ThinkingStyle, ToolChoice, ToolKind, Turn,
+    },
+    media,
+    tools::{self, arguments_as_object},
+    write::Writer,
+};
+
+/// Writes a request for an OpenAI-compatible upstream.
+///
+/// # Errors
+/// When the request needs something that this format cannot say.
+pub fn encode_request(request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) -> Result<Encoded, WireError> {
+    let mut body = Vec::with_capacity(4096);
+    let mut failure = None;
+    Writer::new(&mut body).object(|w| {
+        w.field_str("model", target.model);
+        w.key("messages").array(|w| failure = write_messages(w, request, target, losses).err());
+        write_tools(w, request, target, losses);
+        write_limits(w, request, target, losses);
+        write_output(w, request, target);
+        write_identity(w, request, losses);
+        if target.stream {
+            w.field("stream", &true);
+            w.key("stream_options").object(|w| w.field("include_usage", &true));
+        }
+        if request.format.family() == Family::OpenAi {
+            write_extensions(w, request, losses);
+        } else {
+            for (name, _) in request.extensions.iter() {
+                losses.drop_field(name.to_owned());
+            }
+        }
+    });
+    match failure {
+        Some(error) => Err(error),
+        None => Ok(Encoded { body, headers: Vec::new() }),
+    }
+}
+
+/// Fields that Responses has and Chat lacks are losses, not extensions.
+fn write_extensions(w: &mut Writer<'_>, request: &Request<'_>, losses: &mut Losses) {
+    for (name, raw) in request.extensions.iter() {
+        if request.format == Format::OpenAiChat || name == "verbosity" || name == "prediction" {
+            w.field_raw(name, raw.as_str());
+        } else {
+            losses.drop_field(name.to_owned());
+        }
+    }
+}
+
+fn write_messages(
+    w: &mut Writer<'_>,
+    request: &Request<'_>,
+    target: &Target<'_>,
+    losses: &mut Losses,
+) -> Result<(), WireError> {
+    let mut systems = request.system.iter().peekable();
+    for (position, turn) in request.turns.iter().enumerate() {
+        while let Some(system) = systems.next_if(|system| system.position <= position) {
+            write_system(w, system, target);
+        }
+        write_turn(w, turn, target, losses)?;
+    }
+    for system in systems {
+        write_system(w, system, target);
+    }
+    Ok(())
+}
+
+fn write_system(w: &mut Writer<'_>, system: &SystemPart<'_>, target: &Target<'_>) {
+    let developer = target.profile.developer_role && system.role == SystemRole::Developer;
+    w.object(|w| {
+        w.field_str("role", if developer { "developer" } else { "system" });
+        w.field_str("content", &system.text);
+    });
+}
+
+fn write_turn(w: &mut Writer<'_>, turn: &Turn<'_>, target: &Target<'_>, losses: &mut Losses) -> Result<(), WireError> {
+    // Results first: they belong directly behind the calls, whatever else the turn says.
+    for part in &turn.parts {
+        if let Part::ToolResult { call_id, parts, is_error, .. } = part {
+            write_result(w, call_id, parts, *is_error, losses);
+        }
+    }
+    let rest: Vec<&Part<'_>> = turn.parts.iter().filter(|part| !matches!(part, Part::ToolResult { .. })).collect();
+    match turn.role {
+        Role::Assistant => write_assistant(w, turn, &rest, target, losses),
+        Role::User | Role::Tool => {
+            let mut all = rest;
+            // Images in results have no place in a tool message: they follow as the user's.
+            all.extend(turn.parts.iter().filter_map(result_parts).flatten().filter(|part| is_media(part)));
+            if !all.is_empty() {
+                let mut failure = None;
+                w.object(|w| {
+                    w.field_str("role", "user");
+                    w.field_str_opt("name", turn.name.as_deref());
+                    failure = write_content(w.key("content"), &all, losses).err();
+                });
+                return failure.map_or(Ok(()), Err);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn result_parts<'p, 'a>(part: &'p Part<'a>) -> Option<&'p [Part<'a>]> {
+    if let Part::ToolResult { parts, .. } = part { Some(parts) } else { None }
+}
+
+const fn is_media(part: &Part<'_>) -> bool {
+    matches!(part, Part::Image { .. } | Part::Audio { .. } | Part::Video { .. } | Part::Document { .. })
+}
+
+fn write_result(w: &mut Writer<'_>, call_id: &str, parts: &[Part<'_>], is_error: bool, losses: &mut Losses) {
+    let mut text = String::new();
+    for part in parts {
+        match part {
+            Part::Text { text: piece, .. } => text.push_str(piece),
+            Part::Image { .. } => text.push_str("[image: see the next user message]"),
+            Part::Document { .. } | Part::Audio { .. } | Part::Video { .. } => {
+                text.push_str("[file: see the next user message]");
+            }
+            _ => losses.drop_field("tool_result.content"),
+        }
+    }
+    // A host that knows no error flag must still learn that the call failed.
+    if is_error && !text.to_ascii_lowercase().contains("error") {
+        text.insert_str(0, "Error: ");
+    }
+    w.object(|w| {
+        w.field_str("role", "tool");
+        w.field_str("tool_call_id", call_id);
+        w.field_str("content", &text);
+    });
+}
+
+fn write_assistant(w: &mut Writer<'_>, turn: &Turn<'_>, parts: &[&Part<'_>], target: &Target<'_>, losses: &mut Losses) {
+    let mut text: Option<String> = None;
+    let mut thinking = String::new();
+    let mut refusal: Option<&str> = None;
+    let mut calls = Vec::new();
+    for part in parts {
+        match part {
+            Part::Text { text: piece, .. } => text.get_or_insert_default().push_str(piece),
+            Part::Thinking { text, .. } => thinking.push_str(text),
+            Part::Refusal { text } => refusal = Some(text),
+            Part::ToolCall { id, name, arguments, kind, signature, .. } => {
+                calls.push((id, name, arguments, *kind, signature.as_ref()));
+            }
+            Part::RedactedThinking { .. } => losses.drop_field("redacted_thinking"),
+            Part::ServerTool { .. } => losses.drop_field("server_tool"),
+            Part::Image { .. } | Part::Audio { .. } | Part::Video { .. } | Part::Document { .. } => {
+                losses.drop_field("assistant.media");
+            }
+            Part::ToolResult { .. } => {}
+        }
+    }
+    let think_back = target.profile.reasoning_content_back && !thinking.is_empty();
+    if !think_back && !thinking.is_empty() {
+        losses.drop_field("thinking");
+    }
+    if text.is_none() && refusal.is_none() && calls.is_empty() {
+        // A turn that held only thoughts says nothing that this format could carry.
+        return;
+    }
+    w.object(|w| {
+        w.field_str("role", "assistant");
+        w.field_str_opt("name", turn.name.as_deref());
+        match &text {
+            Some(text) => w.field_str("content", text),
+            None => w.field_null("content"),
+        }
+        w.field_str_opt("refusal", refusal);
+        if think_back {
+            w.field_str("reasoning_content", &thinking);
+        }
+        if !calls.is_empty() {
+            w.key("tool_calls").array(|w| {
+                for (id, name, arguments, kind, signature) in calls {
+                    w.object(|w| {
+                        w.field_str("id", id);
+                        w.field_str("type", "function");
+                        w.key("function").object(|w| {
+                            w.field_str("name", target.names.upstream(name));
+                            w.field_str("arguments", &arguments_as_object(arguments, kind));
+                        });
+                        if let Some(signature) = signature.filter(|signature| signature.family == Family::Gemini) {
+                            w.key("extra_content").object(|w| {
+                                w.key("google").object(|w| w.field_str("thought_signature", &signature.payload));
+                            });
+                        }
+                    });
+                }
+            });
+        }
+    });
+}
+
+fn write_content(w: &mut Writer<'_>, parts: &[&Part<'_>], losses: &mut Losses) -> Result<(), WireError> {
+    if let [Part::Text { text, .. }] = parts {
+        w.str(text);
+        return Ok(());
+    }
+    let mut failure = None;
+    w.array(|w| {
+        for part in parts {
+            if let Err(error) = write_part(w, part, losses) {
+                failure = Some(error);
+                return;
+            }
+        }
+    });
+    failure.map_or(Ok(()), Err)
+}
+
+fn write_part(w: &mut Writer<'_>, part: &Part<'_>, losses: &mut Losses) -> Result<(), WireError> {
+    match part {
+        Part::Text { text, .. } => w.object(|w| {
+            w.field_str("type", "text");
+            w.field_str("text", text);
+        }),
+        Part::Image { source, detail, .. } => {
+            let url = url_of(source, "image")?;
+            w.object(|w| {
+                w.field_str("type", "image_url");
+                w.key("image_url").object(|w| {
+                    w.field_str("url", &url);
+                    w.field_str_opt("detail", detail.as_deref());
+                });
+            });
+        }
+        Part::Video { source } => {
+            let url = url_of(source, "video")?;
+            w.object(|w| {
+                w.field_str("type", "video_url");
+                w.key("video_url").object(|w| w.field_str("url", &url));
+            });
+        }
+        Part::Audio { source, format, .. } => {
+            let Source::Inline { media_type, data } = source else {
+                return Err(WireError::unsupported("audio", "this upstream takes audio as base64 only"));
+            };
+            let format = format.as_deref().or_else(|| media::audio_format(media_type)).unwrap_or("wav");
+            w.object(|w| {
+                w.field_str("type", "input_audio");
+                w.key("input_audio").object(|w| {
+                    w.field_str("data", data);
+                    w.field_str("format", format);
+                });
+            });
+        }
+        Part::Document { source: Source::Text(text), .. } => w.object(|w| {
+            w.field_str("type", "text");
+            w.field_str("text", text);
+        }),
+        Part::Document { source, name, context, .. } => {
+            if context.is_some() {
+                losses.drop_field("document.context");
+            }
+            w.object(|w| {
+                w.field_str("type", "file");
+                w.key("file").object(|w| match source {
+                    Source::File { id, .. } => w.field_str("file_id", id),
+                    Source::Inline { media_type, data } => {
+                        w.field_str("filename", name.as_deref().unwrap_or("document.pdf"));
+                        w.field_str("file_data", &media::data_url(media_type, data));
+                    }
+                    Source::Url(url) => w.field_str("file_data", url),
+                    Source::Text(_) => {}
+                });
+            });
+        }
+        Part::Refusal { text } => w.object(|w| {
+            w.field_str("type", "text");
+            w.field_str("text", text);
+        }),
+        Part::Thinking { .. } | Part::RedactedThinking { .. } => losses.drop_field("thinking"),
+        Part::ServerTool { .. } => losses.drop_field("server_tool"),
+        Part::ToolCall { .. } | Part::ToolResult { .. } => {}
+    }
+    Ok(())
+}
+
+fn url_of<'p>(source: &'p Source<'_>, what: &str) -> Result<std::borrow::Cow<'p, str>, WireError> {
+    match source {
+        Source::Url(url) => Ok(url.as_ref().into()),
+        Source::Inline { media_type, data } => Ok(media::data_url(media_type, data).into()),
+        Source::File { .. } | Source::Text(_) => Err(WireError::unsupported(
+            what,
+            format!("this upstream takes an {what} as a URL or as base64, not as a file id of another vendor"),
+        )),
+    }
+}
+
+fn write_tools(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) {
+    for tool in &request.vendor_tools {
+        let own = request.format == Format::OpenAiChat && tool.name == "web_search_options";
+        if own {
+            w.field_raw("web_search_options", tool.raw.as_str());
+        } else {
+            losses.drop_field(format!("tools.{}", tool.name));
+        }
+    }
+    if request.tools.is_empty() {
+        return;
+    }
+    w.key("tools").array(|w| {
+        for tool in &request.tools {
+            w.object(|w| {
+                w.field_str("type", "function");
+                w.key("function").object(|w| {
+                    w.field_str("name", target.names.upstream(&tool.name));
+                    w.field_str_opt("description", tool.description.as_deref());
+                    match &tool.kind {
+                        ToolKind::Function { schema, strict } => {
+                            w.field_raw("parameters", tools::schema_or_empty(schema.as_ref()));
+                            w.field_opt("strict", strict.as_ref());
+                        }
+                        ToolKind::Custom { grammar } => {
+                            if grammar.is_some() {
+                                losses.drop_field("tools.format");
+                            }
+                            w.field_raw("parameters", tools::CUSTOM_SCHEMA);
+                        }
+                    }
+                });
+            });
+        }
+    });
+    w.field_opt("parallel_tool_calls", request.parallel_tool_calls.as_ref());
+    match &request.tool_choice {
+        None => {}
+        Some(ToolChoice::Auto) => w.field_str("tool_choice", "auto"),
+        Some(ToolChoice::None) => w.field_str("tool_choice", "none"),
+        Some(ToolChoice::Required) => w.field_str("tool_choice", "required"),
+        Some(ToolChoice::Named(name)) => w.key("tool_choice").object(|w| {
+            w.field_str("type", "function");
+            w.key("function").object(|w| w.field_str("name", target.names.upstream(name)));
+        }),
+        Some(ToolChoice::Allowed { names, required }) => w.key("tool_choice").object(|w| {
+            w.field_str("type", "allowed_tools");
+            w.key("allowed_tools").object(|w| {
+                w.field_str("mode", if *required { "required" } else { "auto" });
+                w.key("tools").array(|w| {
+                    for name in names {
+                        w.object(|w| {
+                            w.field_str("type", "function");
+                            w.key("function").object(|w| w.field_str("name", target.names.upstream(name)));
+                        });
+                    }
+                });
+            });
+        }),
+        Some(ToolChoice::Vendor(_)) => losses.drop_field("tool_choice"),
+    }
+}
+
+fn write_limits(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) {
+    let profile = target.profile;
+    if let Some(limit) = request.max_tokens {
+        let limit = profile.max_output_tokens.map_or(limit, |most| limit.min(most));
+        w.field(if profile.max_completion_tokens { "max_completion_tokens" } else { "max_tokens" }, &limit);
+    }
+    if !request.stop.is_empty() {
+        // OpenAI takes four.
+        if request.stop.len() > 4 {
+            losses.drop_field("stop.4");
+        }
+        w.field("stop", &request.stop[..request.stop.len().min(4)]);
+    }
+    let sampling = &request.sampling;
+    let adjustable: [(&str, Option<f64>); 4] = [
+        ("temperature", sampling.temperature),
+        ("top_p", sampling.top_p),
+        ("frequency_penalty", sampling.frequency_penalty),
+        ("presence_penalty", sampling.presence_penalty),
+    ];
+    for (name, value) in adjustable {
+        match value {
+            Some(_) if profile.fixed_sampling => losses.drop_field(name),
+            value => w.field_opt(name, value.as_ref()),
+        }
+    }
+    for (name, given) in [
+        ("top_k", sampling.top_k.is_some()),
+        ("min_p", sampling.min_p.is_some()),
+        ("repetition_penalty", sampling.repeat_penalty.is_some()),
+    ] {
+        if given {
+            losses.drop_field(name);
+        }
+    }
+    w.field_opt("seed", sampling.seed.as_ref());
+    w.field_opt("n", sampling.n.filter(|n| *n > 1).as_ref());
+    w.field_opt("logprobs", sampling.logprobs.as_ref());
+    w.field_opt("top_logprobs", sampling.top_logprobs.as_ref());
+    w.field_json_opt("logit_bias", sampling.logit_bias.as_ref());
+    write_effort(w, request, target, losses);
+}
+
+fn write_effort(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) {
+    let Some(reasoning) = request.reasoning else { return };
+    if target.profile.thinking != ThinkingStyle::Effort {
+        losses.drop_field("reasoning");
+        return;
+    }
+    let cap = request.max_tokens.or(target.profile.max_output_tokens);
+    let wanted = match (reasoning.enabled, reasoning.effort, reasoning.budget) {
+        (Some(false), ..) => Some(Effort::None),
+        (_, Some(effort), _) => Some(effort),
+        (_, None, Some(budget)) => Some(Effort::nearest(budget, cap, u64::MAX)),
+        // "Think, as much as you see fit" is what such a model does by itself.
+        (_, None, None) => None,
+    };
+    let Some(effort) = wanted.and_then(|wanted| target.profile.efforts.clamp(wanted)) else { return };
+    w.field_str("reasoning_effort", super::effort_word(effort));
+}
+
+fn write_output(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>) {
+    match &request.output {
+        OutputFormat::Text => {}
+        OutputFormat::Json => w.key("response_format").object(|w| w.field_str("type", "json_object")),
+        OutputFormat::Schema { .. } if !target.profile.json_schema => {
+            w.key("response_format").object(|w| w.field_str("type", "json_object"));
+        }
+        OutputFormat::Schema { name, description, schema, strict } => w.key("response_format").object(|w| {
+            w.field_str("type", "json_schema");
+            w.key("json_schema").object(|w| {
+                w.field_str("name", name.as_deref().unwrap_or("response"));
+                w.field_str_opt("description", description.as_deref());
+                w.field_raw("schema", schema.as_str());
+                w.field_opt("strict", strict.as_ref());
+            });
+        }),
+    }
+    if !request.modalities.is_empty() {
+        w.key("modalities").array(|w| {
+            for modality in &request.modalities {
+                w.str(match modality {
+                    Modality::Text => "text",
+                    Modality::Audio => "audio",
+                    Modality::Image => "image",
+                });
+            }
+        });
+    }
+}
+
+fn write_identity(w: &mut Writer<'_>, request: &Request<'_>, losses: &mut Losses) {
+    w.field_str_opt("user", request.user.as_deref());
+    if request.format.family() == Family::OpenAi {
+        w.field_json_opt("metadata", request.metadata.as_ref());
+        w.field_str_opt("service_tier", request.service_tier.as_deref());
+        w.field_str_opt("prompt_cache_key", request.cache_key.as_deref());
+        w.field_opt("store", request.store.as_ref());
+    } else {
+        if request.metadata.is_some() {
+            losses.drop_field("metadata");
+        }
+        if request.service_tier.is_some() {
+            losses.drop_field("service_tier");
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! [`Response`] → a `chat.completion`.
+
+use super::{finish_word, reasoning_format, usage::write_usage};
+use crate::{
+    codec::{Exchange, signature_for},
+    ir::{Annotation, CallKind, Choice, Family, FinishReason, Part, Response, Source},
+    media,
+    tools::custom_input,
+    write::Writer,
+};
+
+/// Writes an answer for a Chat client.
+pub fn encode_response(response: &Response<'_>, exchange: &Exchange, out: &mut Vec<u8>) {
+    Writer::new(out).object(|w| {
+        w.field_str("id", &format!("chatcmpl-{}", exchange.id));
+        w.field_str("object", "chat.completion");
+        w.field("created", &response.created.unwrap_or(exchange.created));
+        w.field_str("model", &exchange.model);
+        w.key("choices").array(|w| {
+            for (index, choice) in response.choices.iter().enumerate() {
+                write_choice(w, index, choice, exchange);
+            }
+        });
+        write_usage(w.key("usage"), &response.usage);
+        w.field_str_opt("service_tier", response.service_tier.as_deref());
+        w.field_str_opt("system_fingerprint", response.system_fingerprint.as_deref());
+    });
+}
+
+fn write_choice(w: &mut Writer<'_>, index: usize, choice: &Choice<'_>, exchange: &Exchange) {
+    w.object(|w| {
+        w.field("index", &index);
+        w.key("message").object(|w| write_message(w, &choice.parts, exchange));
+        match &choice.logprobs {
+            Some(raw) => w.field_raw("logprobs", raw.as_str()),
+            None => w.field_null("logprobs"),
+        }
+        w.field_str("finish_reason", finish_word(choice.finish.unwrap_or(FinishReason::End)));
+    });
+}
+
+fn write_message(w: &mut Writer<'_>, parts: &[Part<'_>], exchange: &Exchange) {
+    let mut text: Option<String> = None;
+    let mut refusal: Option<&str> = None;
+    let mut thinking = String::new();
+    let mut annotations: Vec<&Annotation<'_>> = Vec::new();
+    let calls: Vec<&Part<'_>> = parts.iter().filter(|part| matches!(part, Part::ToolCall { .. })).collect();
+    for part in parts {
+        match part {
+            Part::Text { text: piece, annotations: own, .. } => {
+                text.get_or_insert_default().push_str(piece);
+                annotations.extend(own);
+            }
+            Part::Refusal { text } => refusal = Some(text),
+            Part::Thinking { text, .. } => thinking.push_str(text),
+            _ => {}
+        }
+    }
+    w.field_str("role", "assistant");
+    match &text {
+        Some(text) => w.field_str("content", text),
+        None => w.field_null("content"),
+    }
+    match refusal {
+        Some(refusal) => w.field_str("refusal", refusal),
+        None => w.field_null("refusal"),
+    }
+    if exchange.show_thinking && !thinking.is_empty() {
+        w.field_str("reasoning_content", &thinking);
+    }
+    let has_reasoning = parts.iter().any(|part| matches!(part, Part::Thinking { .. } | Part::RedactedThinking { .. }));
+    if exchange.show_thinking && has_reasoning {
+        w.key("reasoning_details").array(|w| {
+            for (index, part) in parts.iter().enumerate() {
+                write_reasoning_detail(w, index, part);
+            }
+        });
+    }
+    if !annotations.is_empty() {
+        w.key("annotations").array(|w| {
+            for annotation in annotations {
+                write_annotation(w, annotation);
+            }
+        });
+    }
+    for part in parts {
+        match part {
+            Part::Audio { source: Source::Inline { data, .. }, transcript, .. } => w.key("audio").object(|w| {
+                w.field_str("id", &format!("audio_{}", exchange.id));
+                w.field_str("data", data);
+                w.field_str("transcript", transcript.as_deref().unwrap_or_default());
+            }),
+            Part::Image { source: Source::Inline { media_type, data }, .. } => w.key("images").array(|w| {
+                w.object(|w| {
+                    w.field_str("type", "image_url");
+                    w.key("image_url").object(|w| w.field_str("url", &media::data_url(media_type, data)));
+                });
+            }),
+            _ => {}
+        }
+    }
+    if !calls.is_empty() {
+        w.key("tool_calls").array(|w| {
+            for call in calls {
+                write_call(w, call, exchange);
+            }
+        });
+    }
+}
+
+/// A thought with its signature, so that a client that sends it back loses nothing.
+pub(super) fn write_reasoning_detail(w: &mut Writer<'_>, index: usize, part: &Part<'_>) {
+    match part {
+        Part::Thinking { text, signature } => w.object(|w| {
+            w.field_str("type", "reasoning.text");
+            w.field_str("text", text);
+            if let Some(signature) = signature {
+                w.field_str("signature", &signature.payload);
+            }
+            let family = signature.as_ref().map_or(Family::OpenAi, |signature| signature.family);
+            w.field_str("format", reasoning_format(family));
+            w.field("index", &index);
+        }),
+        Part::RedactedThinking { data } => w.object(|w| {
+            w.field_str("type", "reasoning.encrypted");
+            w.field_str("data", &data.payload);
+            w.field_str("format", reasoning_format(data.family));
+            w.field("index", &index);
+        }),
+        _ => {}
+    }
+}
+
+pub(super) fn write_annotation(w: &mut Writer<'_>, annotation: &Annotation<'_>) {
+    w.object(|w| {
+        w.field_str("type", "url_citation");
+        w.key("url_citation").object(|w| {
+            w.field_str("url", annotation.url.as_deref().unwrap_or_default());
+            w.field_str("title", annotation.title.as_deref().unwrap_or_default());
+            w.field("start_index", &annotation.start.unwrap_or(0));
+            w.field("end_index", &annotation.end.unwrap_or(0));
+        });
+    });
+}
+
+fn write_call(w: &mut Writer<'_>, call: &Part<'_>, exchange: &Exchange) {
+    let Part::ToolCall { id, name, arguments, kind, signature, .. } = call else { return };
+    let tool = exchange.names.client(name);
+    let custom = *kind == CallKind::Custom || tool.is_some_and(|tool| tool.kind == CallKind::Custom);
+    let name = exchange.names.client_name(name);
+    w.object(|w| {
+        w.field_str("id", id);
+        if custom {
+            w.field_str("type", "custom");
+            w.key("custom").object(|w| {
+                w.field_str("name", name);
+                let input = if *kind == CallKind::Custom { None } else { custom_input(arguments) };
+                w.field_str("input", input.as_deref().unwrap_or(arguments));
+            });
+        } else {
+            w.field_str("type", "function");
+            w.key("function").object(|w| {
+                w.field_str("name", name);
+                w.field_str("arguments", if arguments.trim().is_empty() { "{}" } else { arguments });
+            });
+        }
+        if let Some(signature) = signature {
+            w.key("extra_content").object(|w| {
+                w.key("google").object(|w| {
+                    w.field_str("thought_signature", &signature_for(signature, Family::Gemini, exchange));
+                });
+            });
+        }
+    });
+}

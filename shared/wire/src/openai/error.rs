@@ -1,0 +1,213 @@
+//! Errors of the OpenAI family.
+
+use std::time::Duration;
+
+use omniroute_core::error::{ErrorClass, GatewayError};
+
+use crate::{
+    codec::UpstreamError,
+    ir::StreamError,
+    object::{read, wire_object},
+    text::Str,
+    write::Writer,
+};
+
+wire_object! {
+    struct Envelope<'a> {
+        error: ErrorField<'a> = "error",
+        message: Str<'a> = "message",
+        detail: Str<'a> = "detail",
+        code: CodeField<'a> = "code",
+        kind: Str<'a> = "type",
+    }
+}
+
+wire_object! {
+    struct ErrorObject<'a> {
+        message: Str<'a> = "message",
+        kind: Str<'a> = "type",
+        code: CodeField<'a> = "code",
+    }
+}
+
+/// Some hosts write `"error": "text"`.
+#[derive(Clone, Debug)]
+enum ErrorField<'a> {
+    Text(String),
+    Object(ErrorObject<'a>),
+}
+
+/// A word, or a number where a host repeats the status.
+#[derive(Clone, Debug)]
+struct CodeField<'a>(std::borrow::Cow<'a, str>);
+
+/// What an error body says.
+pub fn decode_error(status: u16, body: &[u8]) -> UpstreamError {
+    let envelope: Envelope<'_> = read(body).unwrap_or_default();
+    let (message, kind, code) = match envelope.error {
+        Some(ErrorField::Text(text)) => (Some(text), None, None),
+        Some(ErrorField::Object(object)) => (object.message.map(|text| text.0.into_owned()), object.kind, object.code),
+        None => (envelope.message.or(envelope.detail).map(|text| text.0.into_owned()), envelope.kind, envelope.code),
+    };
+    let code = code.map(|code| code.0.into_owned()).or_else(|| kind.as_ref().map(|kind| kind.to_string()));
+    let message = message.unwrap_or_else(|| format!("the upstream answered {status}"));
+    let class = class_of(status, code.as_deref(), kind.as_deref(), &message);
+    let retry_after = wait_in_text(&message);
+    UpstreamError { class, message, code, retry_after }
+}
+
+fn class_of(status: u16, code: Option<&str>, kind: Option<&str>, message: &str) -> ErrorClass {
+    match code {
+        Some("context_length_exceeded") => return ErrorClass::ContextTooLong,
+        Some("insufficient_quota" | "billing_hard_limit_reached") => return ErrorClass::Payment,
+        Some("rate_limit_exceeded" | "rate_limit_error") => return ErrorClass::RateLimited,
+        Some("model_not_found") => return ErrorClass::NotFound,
+        Some("overloaded" | "overloaded_error") => return ErrorClass::Overloaded,
+        Some("invalid_api_key") => return ErrorClass::Unauthenticated,
+        _ => {}
+    }
+    let lower = message.to_ascii_lowercase();
+    let too_long = ["context length", "context window", "maximum context", "too many tokens", "prompt is too long"];
+    if matches!(status, 400 | 413 | 422 | 500) && too_long.iter().any(|words| lower.contains(words)) {
+        return ErrorClass::ContextTooLong;
+    }
+    match status {
+        401 => ErrorClass::Unauthenticated,
+        402 => ErrorClass::Payment,
+        403 => ErrorClass::Forbidden,
+        404 => ErrorClass::NotFound,
+        408 | 504 => ErrorClass::UpstreamTimeout,
+        413 => ErrorClass::TooLarge,
+        429 => ErrorClass::RateLimited,
+        503 | 529 => ErrorClass::Overloaded,
+        400..=499 => ErrorClass::BadRequest,
+        _ if kind == Some("invalid_request_error") => ErrorClass::BadRequest,
+        _ => ErrorClass::Upstream,
+    }
+}
+
+/// OpenAI's `type` and `code` of a class.
+pub(crate) const fn words(class: ErrorClass) -> (&'static str, Option<&'static str>) {
+    match class {
+        ErrorClass::BadRequest | ErrorClass::MethodNotAllowed | ErrorClass::TooLarge | ErrorClass::RequestTimeout => {
+            ("invalid_request_error", None)
+        }
+        ErrorClass::ContextTooLong => ("invalid_request_error", Some("context_length_exceeded")),
+        ErrorClass::Unauthenticated => ("invalid_request_error", Some("invalid_api_key")),
+        ErrorClass::Payment => ("insufficient_quota", Some("insufficient_quota")),
+        ErrorClass::Forbidden => ("permission_error", Some("permission_denied")),
+        ErrorClass::NotFound => ("invalid_request_error", Some("model_not_found")),
+        ErrorClass::RateLimited => ("rate_limit_error", Some("rate_limit_exceeded")),
+        ErrorClass::Overloaded => ("server_error", Some("overloaded")),
+        ErrorClass::UpstreamTimeout => ("server_error", Some("timeout")),
+        ErrorClass::Upstream => ("server_error", Some("upstream_error")),
+        ErrorClass::Internal => ("server_error", Some("internal")),
+    }
+}
+
+/// An error answer: status and body.
+pub fn encode_error(error: &GatewayError, request_id: &str) -> (u16, Vec<u8>) {
+    let mut body = Vec::with_capacity(256);
+    Writer::new(&mut body).object(|w| {
+        w.key("error").object(|w| {
+            write_fields(w, error.class, error.code, &error.message, error.param.as_deref());
+            w.field_str("request_id", request_id);
+            w.key("omniroute").object(|w| {
+                w.field_str("code", error.code);
+                w.field_str_opt("hint", error.hint.as_deref());
+            });
+        });
+    });
+    (error.class.status(), body)
+}
+
+/// An error in mid-stream: one event, and no `[DONE]` after it.
+pub fn encode_stream_error(error: &StreamError, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"data: ");
+    Writer::new(out).object(|w| {
+        w.key("error").object(|w| write_fields(w, error.class, error.code, &error.message, None));
+    });
+    out.extend_from_slice(b"\n\n");
+}
+
+fn write_fields(w: &mut Writer<'_>, class: ErrorClass, own_code: &str, message: &str, param: Option<&str>) {
+    let (kind, code) = words(class);
+    w.field_str("message", message);
+    w.field_str("type", kind);
+    match param {
+        Some(param) => w.field_str("param", param),
+        None => w.field_null("param"),
+    }
+    w.field_str("code", code.unwrap_or(own_code));
+}
+
+/// Seconds or milliseconds that an error text names ("Please try again in 1.5s").
+fn wait_in_text(message: &str) -> Option<Duration> {
+    let at = message.find("try again in ")? + "try again in ".len();
+    let rest = &message[at..];
+    let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+    let number: f64 = rest[..end].parse().ok()?;
+    let seconds = match rest[end..].trim_start() {
+        unit if unit.starts_with("ms") => number / 1e3,
+        unit if unit.starts_with('m') => number * 60.0,
+        unit if unit.starts_with('h') => number * 3600.0,
+        _ => number,
+    };
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+// === impl ErrorField ===
+
+impl<'de: 'a, 'a> serde::Deserialize<'de> for ErrorField<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&'de serde_json::value::RawValue>::deserialize(deserializer)?;
+        if let Ok(text) = serde_json::from_str::<String>(raw.get()) {
+            return Ok(Self::Text(text));
+        }
+        serde_json::from_str(raw.get()).map(Self::Object).map_err(serde::de::Error::custom)
+    }
+}
+
+// === impl CodeField ===
+
+impl<'de: 'a, 'a> serde::Deserialize<'de> for CodeField<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&'de serde_json::value::RawValue>::deserialize(deserializer)?;
+        match serde_json::from_str::<Str<'de>>(raw.get()) {
+            Ok(text) => Ok(Self(text.0)),
+            Err(_) => Ok(Self(raw.get().into())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_shapes_of_an_error_are_understood() {
+        for (status, body, class, message) in [
+            (
+                429,
+                r#"{"error":{"message":"Please try again in 1.5s","code":"rate_limit_exceeded"}}"#,
+                ErrorClass::RateLimited,
+                "Please try again in 1.5s",
+            ),
+            (
+                400,
+                r#"{"error":{"message":"This model's maximum context length is 8192"}}"#,
+                ErrorClass::ContextTooLong,
+                "This model's maximum context length is 8192",
+            ),
+            (400, r#"{"error":"bad"}"#, ErrorClass::BadRequest, "bad"),
+            (422, r#"{"detail":"no such field"}"#, ErrorClass::BadRequest, "no such field"),
+            (500, "<html>", ErrorClass::Upstream, "the upstream answered 500"),
+            (429, r#"{"error":{"message":"no money","code":"insufficient_quota"}}"#, ErrorClass::Payment, "no money"),
+        ] {
+            let error = decode_error(status, body.as_bytes());
+            assert_eq!((error.class, error.message.as_str()), (class, message), "{body}");
+        }
+        assert_eq!(wait_in_text("try again in 250ms."), Some(Duration::from_millis(250)));
+        assert_eq!(wait_in_text("try again in 6m0s"), Some(Duration::from_mins(6)));
+    }
+}

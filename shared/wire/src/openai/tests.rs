@@ -1,0 +1,197 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::{
+    codec::{DecodeContext, Exchange, NameTable, Sealer, StreamDecoder, StreamEncoder, Target},
+    ir::{Collector, Event, FinishReason, Losses, Part, Profile, Role, Signature, ToolChoice, Validator},
+};
+
+struct NoSealer;
+
+impl Sealer for NoSealer {
+    fn seal(&self, signature: &Signature<'_>, _: &str) -> String {
+        format!("sealed:{}", signature.payload)
+    }
+
+    fn open(&self, _: &str) -> Option<Signature<'static>> {
+        None
+    }
+}
+
+const CONTEXT: DecodeContext<'_> = DecodeContext { sealer: &NoSealer };
+
+fn exchange() -> Exchange {
+    Exchange {
+        id: "1".into(),
+        created: 7,
+        model: "mock/m".into(),
+        include_usage: true,
+        show_thinking: true,
+        estimated_input: 0,
+        names: NameTable::default(),
+        echo: Vec::new(),
+        sealer: Arc::new(NoSealer),
+    }
+}
+
+fn events(stream: &str, split: usize) -> Vec<String> {
+    let (mut decoder, mut validator) = (Decoder::default(), Validator::default());
+    let mut all = Vec::new();
+    let mut emit = |event: Event<'_>| {
+        validator.check(&event).unwrap_or_else(|error| panic!("{error}: {event:?}"));
+        all.push(format!("{event:?}"));
+    };
+    for piece in stream.as_bytes().chunks(split.max(1)) {
+        decoder.feed(piece, &mut emit);
+    }
+    decoder.end(&mut emit);
+    validator.end().expect("a complete stream");
+    all
+}
+
+const STREAM: &str = concat!(
+    "data: {\"id\":\"c\",\"model\":\"m\",\"created\":5,\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n",
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"reasoning_content\":\"hm\"}}]}\n\n",
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"h\u{e9}\"}}]}\n\n",
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"\"}}]}}]}\n\n",
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":1,\"id\":\"b\",\"function\":{\"name\":\"g\",\"arguments\":\"{\"}}]}}]}\n\n",
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"{\\\"x\\\": 1.0}\"}}]}}]}\n\n",
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":1,\"function\":{\"arguments\":\"}\"}}]}}]}\n\n",
+    "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n",
+    "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":10,\"completion_tokens\":6,\"prompt_tokens_details\":{\"cached_tokens\":4},\"completion_tokens_details\":{\"reasoning_tokens\":2}}}\n\n",
+    "data: [DONE]\n\n",
+);
+
+#[test]
+fn splitting_a_stream_anywhere_changes_no_event() {
+    let whole = events(STREAM, usize::MAX);
+    for split in 1..64 {
+        assert_eq!(events(STREAM, split), whole, "pieces of {split}");
+    }
+}
+
+#[test]
+fn interleaved_calls_keep_their_bytes_and_stop_becomes_tool_calls() {
+    let mut decoder = Decoder::default();
+    let mut collector = Collector::default();
+    decoder.feed(STREAM.as_bytes(), &mut |event| collector.push(&event));
+    decoder.end(&mut |event| collector.push(&event));
+    let response = collector.finish().expect("an answer");
+    let choice = &response.choices[0];
+    assert_eq!(choice.finish, Some(FinishReason::ToolCalls));
+    let arguments: Vec<_> = choice
+        .parts
+        .iter()
+        .filter_map(|part| if let Part::ToolCall { arguments, .. } = part { Some(arguments.as_ref()) } else { None })
+        .collect();
+    assert_eq!(arguments, ["{\"x\": 1.0}", "{}"]);
+    let usage = response.usage;
+    assert_eq!((usage.input, usage.cache_read, usage.output, usage.reasoning), (Some(6), Some(4), Some(4), Some(2)));
+}
+
+#[test]
+fn a_stream_cut_before_its_finish_is_an_error() {
+    let cut = &STREAM[..STREAM.find("finish_reason").expect("there") - 40];
+    let mut decoder = Decoder::default();
+    let mut last = String::new();
+    decoder.feed(cut.as_bytes(), &mut |event| last = format!("{event:?}"));
+    decoder.end(&mut |event| last = format!("{event:?}"));
+    assert!(last.starts_with("Error"), "{last}");
+}
+
+#[test]
+fn calls_that_all_have_index_zero_are_told_apart_by_id() {
+    let stream = concat!(
+        "data: {\"id\":\"c\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]}}]}\n\n",
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"b\",\"function\":{\"name\":\"g\",\"arguments\":\"{}\"}}]},\"finish_reason\":\"tool_calls\"}]}\n\n",
+        "data: [DONE]\n\n",
+    );
+    let starts = events(stream, usize::MAX).iter().filter(|event| event.starts_with("PartStart")).count();
+    assert_eq!(starts, 2);
+}
+
+#[test]
+fn an_error_inside_a_200_stream_is_an_error_event() {
+    let stream = "data: {\"error\":{\"message\":\"overloaded\",\"type\":\"server_error\",\"code\":503}}\n\n";
+    let mut decoder = Decoder::default();
+    let mut all = Vec::new();
+    decoder.feed(stream.as_bytes(), &mut |event| all.push(format!("{event:?}")));
+    decoder.end(&mut |event| all.push(format!("{event:?}")));
+    assert_eq!(all.len(), 1, "{all:?}");
+    assert!(all[0].contains("overloaded"));
+}
+
+#[test]
+fn a_stream_written_and_read_again_says_the_same() {
+    let mut out = Vec::new();
+    let mut encoder = Encoder::new(exchange());
+    let mut decoder = Decoder::default();
+    let mut original = Collector::default();
+    let mut relay = |event: Event<'_>| {
+        original.push(&event);
+        encoder.event(&event, &mut out);
+    };
+    decoder.feed(STREAM.as_bytes(), &mut relay);
+    decoder.end(&mut relay);
+    encoder.end(&mut out);
+    let text = String::from_utf8(out).expect("text");
+    assert!(text.ends_with("data: [DONE]\n\n"));
+    let mut again = Collector::default();
+    let mut decoder = Decoder::default();
+    decoder.feed(text.as_bytes(), &mut |event| again.push(&event));
+    decoder.end(&mut |event| again.push(&event));
+    let (original, again) = (original.finish().expect("one"), again.finish().expect("two"));
+    assert_eq!(original.choices, again.choices);
+    assert_eq!(original.usage.input, again.usage.input);
+}
+
+#[test]
+fn a_request_keeps_its_meaning_through_the_representation() {
+    let body = br#"{"model":"p/m","messages":[
+        {"role":"system","content":"be brief"},
+        {"role":"user","content":[{"type":"text","text":"look"},{"type":"image_url","image_url":{"url":"data:image/png;base64,AA==","detail":"low"}}]},
+        {"role":"assistant","content":null,"tool_calls":[{"id":"a","type":"function","function":{"name":"f.x","arguments":"{\"n\": 1.50}"}}]},
+        {"role":"tool","tool_call_id":"a","content":"42"},
+        {"role":"developer","content":"mid"},
+        {"role":"user","content":"and now?"}],
+        "tools":[{"type":"function","function":{"name":"f.x","parameters":{"type":"object"},"strict":true}}],
+        "tool_choice":{"type":"function","function":{"name":"f.x"}},"temperature":0.5,"stop":"END","logit_bias":{"1":2},"x_vendor":[1, 2]}"#;
+    let request = decode_request(body, &CONTEXT).expect("a request");
+    assert_eq!(request.system.iter().map(|part| part.position).collect::<Vec<_>>(), [0, 3]);
+    assert_eq!(
+        request.turns.iter().map(|turn| turn.role).collect::<Vec<_>>(),
+        [Role::User, Role::Assistant, Role::Tool, Role::User]
+    );
+    assert_eq!(request.tool_choice, Some(ToolChoice::Named("f.x".into())));
+    let names = NameTable::build(&request, 64, |_, c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+    let profile = Profile::default();
+    let target = Target { model: "m", profile: &profile, names: &names, stream: true };
+    let mut losses = Losses::default();
+    let encoded = encode_request(&request, &target, &mut losses).expect("encoded");
+    assert!(losses.is_empty(), "{losses:?}");
+    let written: serde_json::Value = serde_json::from_slice(&encoded.body).expect("valid JSON");
+    assert_eq!(written["messages"][2]["tool_calls"][0]["function"]["name"], "f_x");
+    assert_eq!(written["messages"][2]["tool_calls"][0]["function"]["arguments"], "{\"n\": 1.50}");
+    assert_eq!(written["messages"][4]["role"], "system");
+    assert_eq!(written["tool_choice"]["function"]["name"], "f_x");
+    assert_eq!(written["x_vendor"], serde_json::json!([1, 2]));
+    assert_eq!(written["stream_options"]["include_usage"], true);
+    let again = decode_request(&encoded.body, &CONTEXT).expect("read again");
+    assert_eq!(again.turns.len(), request.turns.len());
+}
+
+#[test]
+fn bad_fields_are_named() {
+    for (body, param) in [
+        (r#"{"messages":[]}"#, "model"),
+        (r#"{"model":"m"}"#, "messages"),
+        (r#"{"model":"m","messages":[{"role":"robot","content":"x"}]}"#, "messages.0.role"),
+        (r#"{"model":"m","messages":[{"role":"user","content":"x"}],"temperature":9}"#, "temperature"),
+        (r#"{"model":"m","messages":[{"role":"user","content":[{"type":"smell"}]}]}"#, "messages.0.content.0.type"),
+        (r#"{"model":"m","messages":[{"role":"tool","content":"x"}]}"#, "messages.0.tool_call_id"),
+        (r#"{"model":"m","messages":[{"role":"user","content":7}]}"#, "messages[0].content"),
+    ] {
+        let error = decode_request(body.as_bytes(), &CONTEXT).expect_err(body);
+        assert_eq!(error.param.as_deref(), Some(param), "{body}: {error}");
+    }
+}

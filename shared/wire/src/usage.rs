@@ -1,0 +1,39 @@
+//! Token counts in disjoint classes, so that no format's way of nesting them can count a token twice.
+
+/// Absent means unknown, which is not 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Prompt tokens that no cache served, text and images.
+    pub input: Option<u64>,
+    pub cache_read: Option<u64>,
+    pub cache_write_5m: Option<u64>,
+    pub cache_write_1h: Option<u64>,
+    /// Visible output, without reasoning.
+    pub output: Option<u64>,
+    pub reasoning: Option<u64>,
+    pub audio_in: Option<u64>,
+    pub audio_out: Option<u64>,
+}
+
+// === impl Usage ===
+
+impl Usage {
+    /// Whether nothing at all is known.
+    pub fn is_unknown(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Everything that went in.
+    pub fn total_input(&self) -> u64 {
+        sum(&[self.input, self.cache_read, self.cache_write_5m, self.cache_write_1h, self.audio_in])
+    }
+
+    /// Everything that came out.
+    pub fn total_output(&self) -> u64 {
+        sum(&[self.output, self.reasoning, self.audio_out])
+    }
+}
+
+fn sum(classes: &[Option<u64>]) -> u64 {
+    classes.iter().flatten().fold(0, |total, class| total.saturating_add(*class))
+}
