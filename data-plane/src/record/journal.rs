@@ -1,0 +1,362 @@
+//! The journal: segments in one directory, which belongs to one process.
+//!
+//! Writers put their record into a pending buffer under a short lock, then take the file's lock and write everything that is
+//! pending in one call; who finds that somebody else has written theirs goes on at once. So requests that finish together
+//! share one write, and none goes on before its record is in the kernel's hands (which survives the death of the process; a
+//! setting adds fsync for the power cut).
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use metrics::{Counter, Gauge, counter, gauge};
+use omniroute_telemetry::names;
+use omniroute_wire::usage::Usage;
+use parking_lot::Mutex;
+use tokio::{sync::Notify, time::Instant};
+
+use super::{
+    Closing,
+    encode::{self, CLOSED, OPENED},
+    replay::leftovers,
+    segment::Segment,
+};
+
+/// How the journal is kept.
+#[derive(Clone, Debug)]
+pub struct JournalOptions {
+    pub directory: PathBuf,
+    /// Bytes on disk at most. When they are used up, new events are counted as lost; requests go on.
+    pub max_bytes: u64,
+    /// Size at which a segment is closed.
+    pub segment_bytes: u64,
+    pub fsync: bool,
+}
+
+/// Why a journal cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    #[error("the journal in {0} belongs to another process that is running; give each proxy its own JOURNAL_DIR or DATA_DIR")]
+    Taken(PathBuf),
+    #[error("the journal in {0} cannot be used: {1}")]
+    Io(PathBuf, io::Error),
+}
+
+/// An open journal.
+#[derive(Debug)]
+pub struct Journal {
+    options: JournalOptions,
+    pending: Mutex<Pending>,
+    writer: Mutex<Writer>,
+    /// Oldest first; the current one is the last.
+    segments: Mutex<Vec<Arc<Segment>>>,
+    bytes: AtomicU64,
+    unacknowledged: AtomicU64,
+    lost: AtomicU64,
+    /// The sender waits for something to read.
+    idle: AtomicBool,
+    readable: Notify,
+    metrics: Metrics,
+    /// Held as long as the journal lives.
+    _lock: File,
+}
+
+#[derive(Debug)]
+struct Pending {
+    current: Arc<Segment>,
+    /// Bytes of the current segment, pending ones included.
+    size: u64,
+    chunk: Vec<u8>,
+    /// Records that belong to segments before the current one.
+    earlier: Vec<(Arc<Segment>, Vec<u8>)>,
+    /// Number of the last record.
+    ticket: u64,
+    /// Number that the next segment gets.
+    next_number: u64,
+}
+
+#[derive(Debug, Default)]
+struct Writer {
+    /// Number of the last record that is in a file, or was lost.
+    written: u64,
+    spare: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Metrics {
+    lost: Counter,
+    pending: Gauge,
+    bytes: Gauge,
+}
+
+/// Memory that an idle write buffer keeps.
+const SPARE_BYTES: usize = 256 * 1024;
+
+// === impl Journal ===
+
+impl Journal {
+    /// Takes a directory, recovers what an earlier run left, and begins a new segment.
+    ///
+    /// # Errors
+    /// When another process has the directory, or it cannot be written.
+    pub fn open(options: JournalOptions) -> Result<Arc<Self>, JournalError> {
+        let fail = |error| JournalError::Io(options.directory.clone(), error);
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&options.directory).map_err(fail)?;
+        let lock = take_lock(&options.directory)?;
+        let left = leftovers(&options.directory).map_err(fail)?;
+        let current = Arc::new(Segment::create(&options.directory, left.next_number).map_err(fail)?);
+        let interrupted = left.interrupted.len() as u64;
+        let size = if left.interrupted.is_empty() {
+            0
+        } else {
+            let records = left.interrupted.concat();
+            current.closed(interrupted);
+            current.append(&records, options.fsync).map_err(fail)?;
+            tracing::warn!(events = interrupted, "requests were cut off by the end of the last process");
+            records.len() as u64
+        };
+        let recovered: u64 = left.segments.iter().map(|segment| segment.written()).sum();
+        let mut segments = left.segments;
+        segments.push(Arc::clone(&current));
+        let metrics = Metrics {
+            lost: counter!(names::JOURNAL_LOST),
+            pending: gauge!(names::JOURNAL_PENDING),
+            bytes: gauge!(names::JOURNAL_BYTES),
+        };
+        Ok(Arc::new(Self {
+            pending: Mutex::new(Pending {
+                current,
+                size,
+                chunk: Vec::with_capacity(4096),
+                earlier: Vec::new(),
+                ticket: 0,
+                next_number: left.next_number + 1,
+            }),
+            writer: Mutex::new(Writer::default()),
+            segments: Mutex::new(segments),
+            bytes: AtomicU64::new(recovered + size),
+            unacknowledged: AtomicU64::new(left.unsent + interrupted),
+            lost: AtomicU64::new(0),
+            idle: AtomicBool::new(false),
+            readable: Notify::new(),
+            metrics,
+            options,
+            _lock: lock,
+        }))
+    }
+
+    /// Writes an opened record. `None` when it is lost.
+    pub(super) fn opened(&self, fixed: &[u8], estimate: &Usage) -> Option<Arc<Segment>> {
+        if self.bytes.load(Ordering::Relaxed) >= self.options.max_bytes {
+            self.lose("the journal is full");
+            return None;
+        }
+        Some(self.write(OPENED, fixed, |out| encode::estimate(out, estimate), Segment::opened))
+    }
+
+    /// Writes a closed record. `opened` is where its opened record is; without one the event was lost already.
+    pub(super) fn closed(&self, fixed: &[u8], closing: &Closing<'_>, opened: Option<Arc<Segment>>) {
+        let Some(opened) = opened else { return };
+        self.write(CLOSED, fixed, |out| encode::closing(out, closing), |segment| {
+            segment.closed(1);
+            self.unacknowledged.fetch_add(1, Ordering::Relaxed);
+        });
+        // Only now may the opened record's segment go: until here it is all that is known of the event.
+        opened.request_ended();
+        if self.idle.swap(false, Ordering::AcqRel) {
+            self.readable.notify_one();
+        }
+    }
+
+    fn write(
+        &self,
+        kind: u8,
+        fixed: &[u8],
+        rest: impl FnOnce(&mut Vec<u8>),
+        count: impl FnOnce(&Segment),
+    ) -> Arc<Segment> {
+        let (ticket, segment) = {
+            let mut pending = self.pending.lock();
+            if pending.size >= self.options.segment_bytes {
+                self.rotate(&mut pending);
+            }
+            let start = encode::begin_record(&mut pending.chunk, kind);
+            pending.chunk.extend_from_slice(fixed);
+            rest(&mut pending.chunk);
+            encode::end_record(&mut pending.chunk, start);
+            pending.size += (pending.chunk.len() - start) as u64;
+            pending.ticket += 1;
+            let segment = Arc::clone(&pending.current);
+            // Counted before anybody can read the record, or find the segment done.
+            count(&segment);
+            (pending.ticket, segment)
+        };
+        let mut writer = self.writer.lock();
+        if writer.written >= ticket {
+            return segment;
+        }
+        let (earlier, current, ticket) = {
+            let mut pending = self.pending.lock();
+            let spare = std::mem::take(&mut writer.spare);
+            let chunk = std::mem::replace(&mut pending.chunk, spare);
+            let earlier = std::mem::take(&mut pending.earlier);
+            (earlier, (Arc::clone(&pending.current), chunk), pending.ticket)
+        };
+        writer.written = ticket;
+        for (segment, chunk) in earlier {
+            self.append(&segment, &chunk);
+        }
+        let (current, mut chunk) = current;
+        self.append(&current, &chunk);
+        chunk.clear();
+        chunk.shrink_to(SPARE_BYTES);
+        writer.spare = chunk;
+        segment
+    }
+
+    fn append(&self, segment: &Segment, chunk: &[u8]) {
+        if chunk.is_empty() {
+            return;
+        }
+        match segment.append(chunk, self.options.fsync) {
+            Ok(()) => {
+                self.bytes.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+            }
+            Err(error) => {
+                // The records are gone, and nobody may wait for them.
+                let mut at = 0;
+                while let Some((kind, _, length)) = encode::read_record(&chunk[at..]) {
+                    at += length;
+                    if kind == CLOSED {
+                        segment.acknowledged(1);
+                        self.unacknowledged.fetch_sub(1, Ordering::Relaxed);
+                    }
+                    self.lose(&error.to_string());
+                }
+            }
+        }
+    }
+
+    /// Begins a new segment. When that fails the current one goes on growing.
+    fn rotate(&self, pending: &mut Pending) {
+        match Segment::create(&self.options.directory, pending.next_number) {
+            Ok(next) => {
+                let next = Arc::new(next);
+                pending.next_number += 1;
+                let chunk = std::mem::take(&mut pending.chunk);
+                let previous = std::mem::replace(&mut pending.current, Arc::clone(&next));
+                if !chunk.is_empty() {
+                    pending.earlier.push((Arc::clone(&previous), chunk));
+                }
+                pending.size = 0;
+                self.segments.lock().push(next);
+            }
+            Err(error) => tracing::error!(%error, "a new journal segment cannot be begun"),
+        }
+    }
+
+    fn lose(&self, reason: &str) {
+        let before = self.lost.fetch_add(1, Ordering::Relaxed);
+        self.metrics.lost.increment(1);
+        // Once per power of two: an alarm, not a flood.
+        if (before + 1).is_power_of_two() {
+            tracing::error!(lost = before + 1, reason, "usage events are lost");
+        }
+    }
+
+    /// Closed events that nobody has acknowledged.
+    pub fn unacknowledged(&self) -> u64 {
+        self.unacknowledged.load(Ordering::Relaxed)
+    }
+
+    /// Events that were lost since the start.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// The segment behind the one of that number, in order; the oldest for `None`.
+    pub(super) fn segment_after(&self, number: Option<u64>) -> Option<Arc<Segment>> {
+        let segments = self.segments.lock();
+        segments.iter().find(|segment| number.is_none_or(|number| segment.number > number)).map(Arc::clone)
+    }
+
+    /// Seals what no writer can reach any more. The reader calls it before it decides that a segment is read to its end.
+    pub(super) fn seal_behind_writer(&self) {
+        // With the writer's lock held, all pending records of earlier segments are either written or still in `earlier`.
+        let _writer = self.writer.lock();
+        let pending = self.pending.lock();
+        for segment in self.segments.lock().iter() {
+            let waits = pending.earlier.iter().any(|(earlier, _)| earlier.number == segment.number);
+            if segment.number != pending.current.number && !waits {
+                segment.seal();
+            }
+        }
+    }
+
+    /// Counts acknowledged events and deletes segments that owe nothing any more.
+    pub(super) fn acknowledge(&self, counts: &[(Arc<Segment>, u64)]) {
+        for (segment, events) in counts {
+            segment.acknowledged(*events);
+            self.unacknowledged.fetch_sub(*events, Ordering::Relaxed);
+        }
+        self.seal_behind_writer();
+        self.segments.lock().retain(|segment| {
+            if !segment.is_done() {
+                return true;
+            }
+            if let Err(error) = segment.delete() {
+                tracing::warn!(%error, segment = segment.number, "a journal segment cannot be deleted");
+            }
+            self.bytes.fetch_sub(segment.written(), Ordering::Relaxed);
+            false
+        });
+        self.report();
+    }
+
+    pub(super) fn report(&self) {
+        #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+        {
+            self.metrics.pending.set(self.unacknowledged() as f64);
+            self.metrics.bytes.set(self.bytes.load(Ordering::Relaxed) as f64);
+        }
+    }
+
+    /// Waits until something may be readable, or for `at_most`.
+    pub(super) async fn wait_readable(&self, at_most: Duration) {
+        self.idle.store(true, Ordering::Release);
+        let _ = tokio::time::timeout(at_most, self.readable.notified()).await;
+        self.idle.store(false, Ordering::Release);
+    }
+
+    /// Waits until everything is acknowledged; `false` when `limit` came first.
+    pub async fn drained(&self, limit: Duration) -> bool {
+        const EVERY: Duration = Duration::from_millis(20);
+        let deadline = Instant::now() + limit;
+        while self.unacknowledged() > 0 {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            tokio::time::sleep(EVERY).await;
+        }
+        true
+    }
+}
+
+fn take_lock(directory: &Path) -> Result<File, JournalError> {
+    let path = directory.join("lock");
+    let fail = |error| JournalError::Io(directory.to_owned(), error);
+    let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).map_err(fail)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(fs::TryLockError::WouldBlock) => Err(JournalError::Taken(directory.to_owned())),
+        Err(fs::TryLockError::Error(error)) => Err(fail(error)),
+    }
+}

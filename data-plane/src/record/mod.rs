@@ -1,0 +1,140 @@
+//! Usage: every request that reaches an upstream is recorded, exactly once, whoever dies.
+//!
+//! [`Recorder::open`] writes an *opened* record to the [`journal`] before the upstream is called, [`Open::close`] writes the
+//! *closed* record before the last byte goes to the client. [`sender`] reads closed records back from the journal, streams
+//! them to the control plane, and lets go of a segment once all of it is acknowledged. After a crash [`journal::Journal::open`]
+//! turns what was opened and never closed into events of outcome *interrupted*.
+
+mod encode;
+pub mod journal;
+mod replay;
+mod segment;
+pub mod sender;
+
+use std::{sync::Arc, time::Duration};
+
+use omniroute_core::{
+    id::{ApiKeyId, ConnectionId, EventId, ProviderId},
+    time::UnixMillis,
+};
+use omniroute_proto::v1::Outcome;
+use omniroute_wire::usage::Usage;
+
+use self::{journal::Journal, segment::Segment};
+
+/// What is known before the upstream is called.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening<'a> {
+    pub at: UnixMillis,
+    pub request_id: &'a str,
+    /// `None` where no key is required.
+    pub key: Option<&'a ApiKeyId>,
+    pub connection: &'a ConnectionId,
+    pub provider: &'a ProviderId,
+    /// The model as the client named it, and as the upstream is asked for it.
+    pub requested_model: &'a str,
+    pub model: &'a str,
+    /// "chat", "embeddings"…
+    pub operation: &'a str,
+    pub stream: bool,
+    /// What is billed if nobody ever says more.
+    pub estimate: Usage,
+}
+
+/// What is known at the end.
+#[derive(Clone, Copy, Debug)]
+pub struct Closing<'a> {
+    pub outcome: Outcome,
+    /// What the client saw; 0 when it saw nothing.
+    pub status: u16,
+    pub error_code: &'a str,
+    pub usage: Usage,
+    /// Any number in `usage` is a guess of ours.
+    pub estimated: bool,
+    pub duration: Duration,
+    pub first_byte: Option<Duration>,
+    pub attempts: u32,
+    pub finish_reason: &'a str,
+    /// The connection that answered, when it is not the one that the event was opened with.
+    pub connection: Option<&'a ConnectionId>,
+}
+
+/// Writes usage events. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Recorder {
+    journal: Arc<Journal>,
+}
+
+/// A request that runs. Dropped without [`Open::close`], it is closed as left by the client.
+#[derive(Debug)]
+pub struct Open {
+    journal: Arc<Journal>,
+    id: EventId,
+    /// The encoded fields that do not change.
+    fixed: Vec<u8>,
+    estimate: Usage,
+    /// Where the opened record is; `None` when it was lost.
+    segment: Option<Arc<Segment>>,
+    is_closed: bool,
+}
+
+// === impl Recorder ===
+
+impl Recorder {
+    pub fn new(journal: Arc<Journal>) -> Self {
+        Self { journal }
+    }
+
+    /// Records that a request is about to reach an upstream. The record is written when this returns.
+    pub fn open(&self, opening: &Opening<'_>) -> Open {
+        let id = EventId::generate();
+        let fixed = encode::fixed(id, opening);
+        let segment = self.journal.opened(&fixed, &opening.estimate);
+        Open { journal: Arc::clone(&self.journal), id, fixed, estimate: opening.estimate, segment, is_closed: false }
+    }
+
+    pub fn journal(&self) -> &Arc<Journal> {
+        &self.journal
+    }
+}
+
+// === impl Open ===
+
+impl Open {
+    pub fn id(&self) -> EventId {
+        self.id
+    }
+
+    /// Records how the request ended. The record is written when this returns.
+    pub fn close(mut self, closing: &Closing<'_>) {
+        self.finish(closing);
+    }
+
+    fn finish(&mut self, closing: &Closing<'_>) {
+        self.is_closed = true;
+        self.journal.closed(&self.fixed, closing, self.segment.take());
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if !self.is_closed {
+            let estimate = self.estimate;
+            self.finish(&Closing {
+                outcome: Outcome::ClientClosed,
+                status: 0,
+                error_code: "client_closed",
+                usage: estimate,
+                estimated: true,
+                duration: Duration::ZERO,
+                first_byte: None,
+                attempts: 1,
+                finish_reason: "",
+                connection: None,
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

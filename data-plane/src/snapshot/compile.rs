@@ -1,0 +1,70 @@
+//! Connections as the control plane sends them → connections as requests use them.
+
+use std::sync::{Arc, atomic::AtomicU32};
+
+use omniroute_core::address::AddressPolicy;
+use omniroute_proto::v1;
+use omniroute_providers::{ConnectionSpec, NodeSpec, Upstream};
+use zeroize::Zeroizing;
+
+use super::index::{ConnectionEntry, timeouts};
+
+/// A connection's own words, kept so that it can be compiled again when its node changes.
+#[derive(Debug)]
+pub(super) struct ConnectionSource {
+    spec: v1::Connection,
+    secret: Zeroizing<String>,
+}
+
+// === impl ConnectionSource ===
+
+impl ConnectionSource {
+    pub(super) fn new(mut spec: v1::Connection) -> Self {
+        let secret = Zeroizing::new(std::mem::take(&mut spec.secret));
+        Self { spec, secret }
+    }
+
+    pub(super) fn provider(&self) -> &str {
+        &self.spec.provider
+    }
+
+    /// Compiles it. `in_flight` is the counter of the connection's earlier version.
+    pub(super) fn compile(
+        &self,
+        id: &str,
+        node: Option<&v1::ProviderNode>,
+        policy: AddressPolicy,
+        in_flight: Option<Arc<AtomicU32>>,
+    ) -> Result<ConnectionEntry, String> {
+        let headers: Vec<(String, String)> =
+            self.spec.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let spec = ConnectionSpec {
+            id,
+            provider: &self.spec.provider,
+            name: &self.spec.name,
+            auth_type: &self.spec.auth_type,
+            secret: &self.secret,
+            base_url: &self.spec.base_url,
+            headers: &headers,
+            timeouts: timeouts(self.spec.timeouts.as_ref()),
+            max_concurrent: self.spec.max_concurrent,
+            node: node.map(|node| NodeSpec {
+                kind: &node.r#type,
+                api_type: &node.api_type,
+                base_url: &node.base_url,
+                chat_path: &node.chat_path,
+                models_path: &node.models_path,
+            }),
+        };
+        let upstream = Upstream::compile(&spec, policy).map_err(|error| error.to_string())?;
+        Ok(ConnectionEntry {
+            id: id.into(),
+            provider: self.spec.provider.as_str().into(),
+            name: self.spec.name.clone(),
+            upstream,
+            priority: self.spec.priority,
+            is_active: self.spec.is_active,
+            in_flight: in_flight.unwrap_or_default(),
+        })
+    }
+}

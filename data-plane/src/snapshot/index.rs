@@ -1,0 +1,236 @@
+//! What requests look things up in. Immutable; its maps are persistent, so the next index shares all that did not change.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::AtomicU32},
+    time::Duration,
+};
+
+use imbl::{HashMap, OrdMap};
+use omniroute_core::{
+    address::AddressPolicy,
+    hash::{KeyHash, Pepper},
+    id::{ApiKeyId, ConnectionId, ProviderId},
+};
+use omniroute_providers::{Catalog, Timeouts, Upstream};
+
+use super::Key;
+
+/// Attempts per request when nobody said otherwise.
+const DEFAULT_ATTEMPTS: u32 = 3;
+/// Largest body when nobody said otherwise.
+const DEFAULT_MAX_BODY: u64 = 32 * 1024 * 1024;
+
+/// One version of the whole configuration. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Index {
+    pub(super) revision: u64,
+    pub(super) settings: Arc<Settings>,
+    pub(super) keys: HashMap<ApiKeyId, Arc<Key>>,
+    pub(super) hashes: HashMap<KeyHash, Arc<Key>>,
+    /// Nodes by id.
+    pub(super) nodes: HashMap<ProviderId, Arc<ProviderEntry>>,
+    /// Nodes by prefix.
+    pub(super) prefixes: HashMap<String, Arc<ProviderEntry>>,
+    pub(super) connections: HashMap<ConnectionId, Arc<ConnectionEntry>>,
+    /// The active connections of a provider, in the order in which they are tried.
+    pub(super) by_provider: HashMap<ProviderId, Arc<Vec<Arc<ConnectionEntry>>>>,
+    /// What a provider offers, by the provider's own model id.
+    pub(super) models: HashMap<ProviderId, OrdMap<String, Arc<ModelEntry>>>,
+    /// Who offers a model.
+    pub(super) offers: HashMap<String, Arc<BTreeSet<ProviderId>>>,
+}
+
+/// What every request obeys.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub pepper: Pepper,
+    pub max_body_bytes: u64,
+    pub address_policy: AddressPolicy,
+    /// The gateway's timeouts, where they are set.
+    pub timeouts: Timeouts,
+    /// Attempts per request, at least 1.
+    pub max_attempts: u32,
+}
+
+/// A provider as model ids name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderEntry {
+    pub id: ProviderId,
+    /// What stands in front of its model ids.
+    pub prefix: String,
+    pub name: String,
+}
+
+/// A connection, ready to be used.
+#[derive(Clone, Debug)]
+pub struct ConnectionEntry {
+    pub id: ConnectionId,
+    pub provider: ProviderId,
+    pub name: String,
+    pub upstream: Upstream,
+    pub priority: i32,
+    pub is_active: bool,
+    /// Requests that run on it now. Survives changes of the configuration.
+    pub in_flight: Arc<AtomicU32>,
+}
+
+/// A model that a provider offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelEntry {
+    pub provider: ProviderId,
+    /// The provider's own id.
+    pub model: String,
+    /// "chat", "embedding"…
+    pub kind: String,
+    pub context_window: Option<u64>,
+    pub max_output_tokens: Option<u64>,
+    /// Unix seconds.
+    pub created: u64,
+    /// "api", "catalog" or "custom".
+    pub source: String,
+}
+
+// === impl Settings ===
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            pepper: Pepper::new(Vec::new()),
+            max_body_bytes: DEFAULT_MAX_BODY,
+            address_policy: AddressPolicy::PublicOnly,
+            timeouts: Timeouts::default(),
+            max_attempts: DEFAULT_ATTEMPTS,
+        }
+    }
+}
+
+impl Settings {
+    pub(super) fn build(settings: omniroute_proto::v1::GatewaySettings) -> Result<Self, String> {
+        if settings.key_pepper.is_empty() {
+            return Err("the pepper of the API-key hash is empty".to_owned());
+        }
+        let or = |value: u64, default| if value == 0 { default } else { value };
+        Ok(Self {
+            pepper: Pepper::new(settings.key_pepper),
+            max_body_bytes: or(settings.max_body_bytes, DEFAULT_MAX_BODY),
+            address_policy: AddressPolicy::from_allow_private(settings.allow_private_upstreams),
+            timeouts: timeouts(settings.timeouts.as_ref()),
+            max_attempts: if settings.max_attempts == 0 { DEFAULT_ATTEMPTS } else { settings.max_attempts },
+        })
+    }
+}
+
+pub(super) fn timeouts(timeouts: Option<&omniroute_proto::v1::Timeouts>) -> Timeouts {
+    let Some(timeouts) = timeouts else { return Timeouts::default() };
+    let span = |ms: u64| (ms > 0).then(|| Duration::from_millis(ms));
+    Timeouts {
+        connect: span(timeouts.connect_ms),
+        first_byte: span(timeouts.first_byte_ms),
+        idle: span(timeouts.idle_ms),
+        total: span(timeouts.total_ms),
+    }
+}
+
+// === impl Index ===
+
+impl Index {
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    pub fn settings(&self) -> &Arc<Settings> {
+        &self.settings
+    }
+
+    /// The key with this hash. The map finds it by a part of the MAC; the comparison is in constant time.
+    pub fn key(&self, hash: &KeyHash) -> Option<&Arc<Key>> {
+        self.hashes.get(hash)
+    }
+
+    pub fn key_by_id(&self, id: &str) -> Option<&Arc<Key>> {
+        self.keys.get(id)
+    }
+
+    /// The provider that a model id's prefix names: a node's prefix, a node's id, a catalog id or alias.
+    pub fn resolve_prefix(&self, prefix: &str) -> Option<Arc<ProviderEntry>> {
+        if let Some(node) = self.prefixes.get(prefix).or_else(|| self.nodes.get(prefix)) {
+            return Some(Arc::clone(node));
+        }
+        let provider = Catalog::builtin().get(prefix)?;
+        Some(Arc::new(ProviderEntry {
+            id: provider.id.as_str().into(),
+            prefix: provider.id.clone(),
+            name: provider.name.clone(),
+        }))
+    }
+
+    /// The provider of that id.
+    pub fn provider(&self, id: &str) -> Option<Arc<ProviderEntry>> {
+        self.nodes.get(id).map(Arc::clone).or_else(|| self.resolve_prefix(id))
+    }
+
+    /// The active connections of a provider, in the order in which they are tried.
+    pub fn connections(&self, provider: &str) -> &[Arc<ConnectionEntry>] {
+        self.by_provider.get(provider).map_or(&[], |connections| connections.as_slice())
+    }
+
+    pub fn connection(&self, id: &str) -> Option<&Arc<ConnectionEntry>> {
+        self.connections.get(id)
+    }
+
+    /// Providers that offer a model and have an active connection.
+    pub fn providers_of_model(&self, model: &str) -> Vec<ProviderId> {
+        let usable = |provider: &ProviderId| !self.connections(provider.as_str()).is_empty();
+        let mut found: Vec<ProviderId> = match self.offers.get(model) {
+            Some(offers) => offers.iter().filter(|provider| usable(provider)).cloned().collect(),
+            None => Vec::new(),
+        };
+        if found.is_empty() {
+            // Nobody has asked these providers for their list yet: what the catalog knows will do.
+            found = self
+                .by_provider
+                .keys()
+                .filter(|provider| !self.models.contains_key(*provider) && usable(provider))
+                .filter(|provider| {
+                    let known = Catalog::builtin().get(provider.as_str());
+                    known.is_some_and(|known| known.models.iter().any(|facts| facts.id == model))
+                })
+                .cloned()
+                .collect();
+            found.sort();
+        }
+        found
+    }
+
+    /// Every model that can be called now, with its provider, in a stable order.
+    pub fn models(&self) -> Vec<(Arc<ProviderEntry>, Arc<ModelEntry>)> {
+        let mut providers: Vec<&ProviderId> = self.by_provider.keys().collect();
+        providers.sort();
+        let mut all = Vec::new();
+        for id in providers {
+            if self.connections(id.as_str()).is_empty() {
+                continue;
+            }
+            let Some(provider) = self.provider(id.as_str()) else { continue };
+            match self.models.get(id) {
+                Some(models) => all.extend(models.values().map(|model| (Arc::clone(&provider), Arc::clone(model)))),
+                None => all.extend(catalog_models(id).map(|model| (Arc::clone(&provider), Arc::new(model)))),
+            }
+        }
+        all
+    }
+}
+
+fn catalog_models(provider: &ProviderId) -> impl Iterator<Item = ModelEntry> {
+    let known = Catalog::builtin().get(provider.as_str());
+    known.into_iter().flat_map(|known| &known.models).map(|facts| ModelEntry {
+        provider: provider.clone(),
+        model: facts.id.clone(),
+        kind: facts.kind.clone(),
+        context_window: facts.context_window,
+        max_output_tokens: facts.max_output_tokens,
+        created: 0,
+        source: "catalog".to_owned(),
+    })
+}

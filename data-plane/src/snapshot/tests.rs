@@ -1,0 +1,230 @@
+use omniroute_core::hash::Pepper;
+use omniroute_proto::{
+    Kind,
+    v1::{self, resource::Body},
+};
+
+use super::*;
+
+const PEPPER: &[u8] = b"pepper";
+
+fn resource(kind: Kind, id: &str, revision: u64, body: Body) -> v1::Resource {
+    v1::Resource {
+        id: id.to_owned(),
+        revision,
+        min_version: 0,
+        deleted: false,
+        kind: kind.as_str().to_owned(),
+        body: Some(body),
+    }
+}
+
+fn deleted(kind: Kind, id: &str, revision: u64) -> v1::Resource {
+    let kind = kind.as_str().to_owned();
+    v1::Resource { id: id.to_owned(), revision, deleted: true, kind, ..v1::Resource::default() }
+}
+
+fn settings(revision: u64) -> v1::Resource {
+    let settings = v1::GatewaySettings {
+        key_pepper: PEPPER.to_vec(),
+        allow_private_upstreams: true,
+        ..v1::GatewaySettings::default()
+    };
+    resource(Kind::Settings, "settings", revision, Body::Settings(settings))
+}
+
+fn key(id: &str, secret: &str, revision: u64) -> v1::Resource {
+    let key = v1::ApiKey {
+        name: id.to_owned(),
+        key_hash: Pepper::new(PEPPER).hash(secret).as_bytes().to_vec(),
+        is_active: true,
+        ..v1::ApiKey::default()
+    };
+    resource(Kind::ApiKey, id, revision, Body::ApiKey(key))
+}
+
+fn node(id: &str, prefix: &str, base_url: &str, revision: u64) -> v1::Resource {
+    let node = v1::ProviderNode {
+        name: prefix.to_owned(),
+        prefix: prefix.to_owned(),
+        r#type: "openai-compatible".to_owned(),
+        api_type: "chat".to_owned(),
+        base_url: base_url.to_owned(),
+        ..v1::ProviderNode::default()
+    };
+    resource(Kind::ProviderNode, id, revision, Body::ProviderNode(node))
+}
+
+fn connection(id: &str, provider: &str, priority: i32, revision: u64) -> v1::Resource {
+    let connection = v1::Connection {
+        provider: provider.to_owned(),
+        name: id.to_owned(),
+        auth_type: "apikey".to_owned(),
+        priority,
+        is_active: true,
+        secret: "sk-vendor".to_owned(),
+        ..v1::Connection::default()
+    };
+    resource(Kind::Connection, id, revision, Body::Connection(connection))
+}
+
+fn model(provider: &str, name: &str, revision: u64) -> v1::Resource {
+    let body = v1::Model { provider: provider.to_owned(), model: name.to_owned(), ..v1::Model::default() };
+    resource(Kind::Model, &format!("{provider}/{name}"), revision, Body::Model(body))
+}
+
+fn full(revision: u64, resources: Vec<v1::Resource>) -> Update {
+    Update { revision, full: true, resources }
+}
+
+fn delta(revision: u64, resources: Vec<v1::Resource>) -> Update {
+    Update { revision, full: false, resources }
+}
+
+fn chat_uri(index: &Index, connection: &str) -> String {
+    let entry = index.connection(connection).expect("a connection");
+    entry.upstream.uri(omniroute_providers::Operation::Chat).to_string()
+}
+
+#[test]
+fn a_connection_may_arrive_before_its_node() {
+    let mut applier = Applier::default();
+    let update = full(
+        5,
+        vec![connection("c1", "n1", 1, 2), key("k1", "sk-a", 3), node("n1", "mock", "http://127.0.0.1:9/v1", 4), settings(1)],
+    );
+    let applied = applier.apply(update);
+    assert!(applied.rejections.is_empty(), "{:?}", applied.rejections);
+    let index = applied.index;
+    assert_eq!(index.revision(), 5);
+    assert_eq!(chat_uri(&index, "c1"), "http://127.0.0.1:9/v1/chat/completions");
+    assert_eq!(index.resolve_prefix("mock").expect("a node").id.as_str(), "n1");
+    let hash = index.settings().pepper.hash("sk-a");
+    assert_eq!(index.key(&hash).expect("a key").id.as_str(), "k1");
+}
+
+#[test]
+fn a_broken_resource_is_rejected_by_name_and_the_rest_applies() {
+    let mut applier = Applier::default();
+    applier.apply(full(2, vec![settings(1), node("n1", "mock", "http://127.0.0.1:9/v1", 1), connection("c1", "n1", 1, 2)]));
+    let mut broken_key = key("k1", "sk-a", 3);
+    let Some(Body::ApiKey(body)) = &mut broken_key.body else { panic!("a key") };
+    body.key_hash.truncate(3);
+    let mut newer = key("k3", "sk-c", 3);
+    newer.min_version = omniroute_proto::PROTOCOL_MINOR + 1;
+    let update = delta(
+        3,
+        vec![broken_key, key("k2", "sk-b", 3), node("n1", "mock", "http://169.254.169.254/v1", 3), newer],
+    );
+    let Applied { index, rejections } = applier.apply(update);
+    let named: Vec<_> = rejections.iter().map(|one| (one.kind.as_str(), one.id.as_str())).collect();
+    assert_eq!(named, [("api_key", "k1"), ("api_key", "k3"), ("connection", "c1")]);
+    assert!(rejections.iter().all(|one| !one.reason.is_empty()));
+    assert!(index.key_by_id("k2").is_some());
+    assert_eq!(chat_uri(&index, "c1"), "http://127.0.0.1:9/v1/chat/completions", "the version before stays in force");
+}
+
+#[test]
+fn a_rejected_resource_still_counts_as_received() {
+    let mut applier = Applier::default();
+    let mut broken = key("k1", "sk-a", 7);
+    let Some(Body::ApiKey(body)) = &mut broken.body else { panic!("a key") };
+    body.key_hash.clear();
+    applier.apply(full(7, vec![broken]));
+    let mut theirs = omniroute_proto::DigestSet::default();
+    theirs.add(Kind::ApiKey, "k1", 7);
+    assert!(applier.digests().matches(&theirs.to_proto()));
+}
+
+#[test]
+fn deletions_take_everything_that_depends_on_them() {
+    let mut applier = Applier::default();
+    applier.apply(full(
+        2,
+        vec![
+            settings(1),
+            node("n1", "mock", "http://127.0.0.1:9/v1", 1),
+            connection("c1", "n1", 1, 2),
+            key("k1", "sk-a", 2),
+            model("n1", "m", 2),
+        ],
+    ));
+    let removed = delta(3, vec![deleted(Kind::ApiKey, "k1", 3), deleted(Kind::ProviderNode, "n1", 3)]);
+    let Applied { index, .. } = applier.apply(removed);
+    assert!(index.key_by_id("k1").is_none() && index.key(&Pepper::new(PEPPER).hash("sk-a")).is_none());
+    assert!(index.resolve_prefix("mock").is_none());
+    assert!(index.connections("n1").is_empty(), "a connection without its node has nowhere to go");
+    assert!(index.models().is_empty() && index.providers_of_model("m").is_empty());
+}
+
+#[test]
+fn a_full_update_drops_what_it_does_not_name() {
+    let mut applier = Applier::default();
+    applier.apply(full(2, vec![settings(1), key("k1", "sk-a", 1), key("k2", "sk-b", 2)]));
+    let Applied { index, .. } = applier.apply(full(3, vec![settings(1), key("k2", "sk-b", 2)]));
+    assert!(index.key_by_id("k1").is_none() && index.key_by_id("k2").is_some());
+    let mut theirs = omniroute_proto::DigestSet::default();
+    theirs.add(Kind::Settings, "settings", 1);
+    theirs.add(Kind::ApiKey, "k2", 2);
+    assert!(applier.digests().matches(&theirs.to_proto()));
+}
+
+#[test]
+fn connections_stand_in_order_and_keep_their_counters() {
+    let mut applier = Applier::default();
+    let first = applier.apply(full(
+        2,
+        vec![settings(1), connection("b", "openai", 1, 1), connection("a", "openai", 1, 1), connection("c", "openai", 0, 1)],
+    ));
+    let order = |index: &Index| index.connections("openai").iter().map(|one| one.id.to_string()).collect::<Vec<_>>();
+    assert_eq!(order(&first.index), ["c", "a", "b"]);
+    let second = applier.apply(delta(3, vec![connection("c", "openai", 9, 3)]));
+    assert_eq!(order(&second.index), ["a", "b", "c"]);
+    assert_eq!(order(&first.index), ["c", "a", "b"], "a request that runs keeps what it began with");
+    let counter = |index: &Index| Arc::clone(&index.connection("c").expect("there").in_flight);
+    assert!(Arc::ptr_eq(&counter(&first.index), &counter(&second.index)));
+}
+
+#[test]
+fn a_changed_node_moves_its_connections() {
+    let mut applier = Applier::default();
+    applier.apply(full(2, vec![settings(1), node("n1", "mock", "http://127.0.0.1:9/v1", 1), connection("c1", "n1", 1, 2)]));
+    let Applied { index, .. } = applier.apply(delta(3, vec![node("n1", "other", "http://127.0.0.1:8/v2", 3)]));
+    assert_eq!(chat_uri(&index, "c1"), "http://127.0.0.1:8/v2/chat/completions");
+    assert!(index.resolve_prefix("mock").is_none() && index.resolve_prefix("other").is_some());
+}
+
+#[test]
+fn one_edit_among_many_keys_copies_nothing_else() {
+    let mut applier = Applier::default();
+    let keys = (0..5_000).map(|n| key(&format!("k{n}"), &format!("sk-{n}"), 1));
+    let before = applier.apply(full(1, std::iter::once(settings(1)).chain(keys).collect())).index;
+    let after = applier.apply(delta(2, vec![key("k7", "sk-7-new", 2)])).index;
+    let pepper = Pepper::new(PEPPER);
+    assert!(after.key(&pepper.hash("sk-7")).is_none() && after.key(&pepper.hash("sk-7-new")).is_some());
+    assert!(before.key(&pepper.hash("sk-7")).is_some(), "the index before is untouched");
+    let same = |id: &str| Arc::ptr_eq(before.key_by_id(id).expect("there"), after.key_by_id(id).expect("there"));
+    assert!((0..5_000).filter(|n| *n != 7).all(|n| same(&format!("k{n}"))));
+}
+
+#[test]
+fn models_of_the_catalog_stand_in_until_a_list_was_asked_for() {
+    let mut applier = Applier::default();
+    let first = applier.apply(full(1, vec![settings(1), connection("c1", "openai", 1, 1)])).index;
+    assert_eq!(first.providers_of_model("gpt-4o").first().map(|id| id.as_str().to_owned()), Some("openai".to_owned()));
+    assert!(first.models().len() > 3);
+    let second = applier.apply(delta(2, vec![model("openai", "only-this", 2)])).index;
+    assert_eq!(second.models().len(), 1);
+    assert!(second.providers_of_model("gpt-4o").is_empty());
+    assert_eq!(second.providers_of_model("only-this").len(), 1);
+}
+
+#[test]
+fn a_snapshot_is_ready_once_something_was_published() {
+    let snapshot = Snapshot::new();
+    assert!(!snapshot.ready());
+    snapshot.publish(Arc::new(Index::default()), true);
+    assert!(snapshot.ready() && snapshot.stale());
+    snapshot.publish(Arc::new(Index::default()), false);
+    assert!(!snapshot.stale());
+}
