@@ -1,0 +1,139 @@
+//! `/api/keys`: API keys of clients.
+
+mod shapes;
+
+use axum::{Json, extract::State};
+use http::StatusCode;
+
+use self::shapes::{AllKeys, ChangedKey, CreatedKey, KeyView, Page};
+pub(super) use self::shapes::{ChangeKey, CreateKey, Message};
+use super::{
+    error::{ApiError, Code, ErrorBody},
+    extract::{self, By, Path, Query},
+};
+use crate::service::App;
+
+/// All keys, oldest first.
+#[utoipa::path(
+    get,
+    path = "/api/keys",
+    tag = "API keys",
+    params(Page),
+    responses((status = 200, body = AllKeys), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody))
+)]
+pub(super) async fn list(State(app): State<App>, Query(page): Query<Page>) -> Result<Json<AllKeys>, ApiError> {
+    let limit = u32::try_from(page.limit).unwrap_or(u32::MAX);
+    let (keys, total) = app.store.keys().page(limit, page.offset).await?;
+    Ok(Json(AllKeys::new(keys, total, &app.deployment_id())))
+}
+
+/// Make a key.
+#[utoipa::path(
+    post,
+    path = "/api/keys",
+    tag = "API keys",
+    request_body = CreateKey,
+    responses((status = 201, body = CreatedKey), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody))
+)]
+pub(super) async fn create(
+    State(app): State<App>,
+    By(actor): By,
+    extract::Json(body): extract::Json<CreateKey>,
+) -> Result<(StatusCode, Json<CreatedKey>), ApiError> {
+    let not_enforced = body.not_enforced();
+    let created = app.create_key(&actor, body.into_new()).await?;
+    Ok((StatusCode::CREATED, Json(CreatedKey::new(created, app.deployment_id(), not_enforced))))
+}
+
+/// One key.
+#[utoipa::path(
+    get,
+    path = "/api/keys/{id}",
+    tag = "API keys",
+    params(("id" = String, Path)),
+    responses((status = 200, body = KeyView), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody))
+)]
+pub(super) async fn show(State(app): State<App>, Path(id): Path<String>) -> Result<Json<KeyView>, ApiError> {
+    let key = app.store.keys().get(&id).await?;
+    Ok(Json(KeyView::new(key, app.deployment_id())))
+}
+
+/// Change a key.
+///
+/// In force on every proxy within a second. The answer repeats the fields that the edit named.
+#[utoipa::path(
+    method(patch, put),
+    path = "/api/keys/{id}",
+    tag = "API keys",
+    params(("id" = String, Path)),
+    request_body = ChangeKey,
+    responses(
+        (status = 200, body = ChangedKey),
+        (status = 400, body = ErrorBody),
+        (status = 401, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+    )
+)]
+pub(super) async fn change(
+    State(app): State<App>,
+    By(actor): By,
+    Path(id): Path<String>,
+    extract::Json(changed): extract::Json<ChangeKey>,
+) -> Result<Json<ChangedKey>, ApiError> {
+    app.update_key(&actor, &id, changed.clone().into_change()).await?;
+    Ok(Json(ChangedKey::new(changed)))
+}
+
+/// Delete a key. It is refused everywhere within a second.
+#[utoipa::path(
+    delete,
+    path = "/api/keys/{id}",
+    tag = "API keys",
+    params(("id" = String, Path)),
+    responses((status = 200, body = Message), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody))
+)]
+pub(super) async fn delete(
+    State(app): State<App>,
+    By(actor): By,
+    Path(id): Path<String>,
+) -> Result<Json<Message>, ApiError> {
+    app.delete_key(&actor, &id).await?;
+    Ok(Json(Message::new("Key deleted successfully")))
+}
+
+/// Keys cannot be shown again.
+///
+/// Only their hashes are stored. Give the key a new secret with `regenerate` instead.
+#[utoipa::path(
+    get,
+    path = "/api/keys/{id}/reveal",
+    tag = "API keys",
+    params(("id" = String, Path)),
+    responses((status = 401, body = ErrorBody), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody))
+)]
+pub(super) async fn reveal(State(app): State<App>, Path(id): Path<String>) -> Result<Json<KeyView>, ApiError> {
+    app.store.keys().get(&id).await?;
+    Err(ApiError::new(
+        Code::KeyRevealDisabled,
+        "API key reveal is disabled: only a hash is stored. POST …/regenerate gives the key a new secret",
+    ))
+}
+
+/// Give a key a new secret.
+///
+/// The old one is refused everywhere within a second; everything else about the key stays.
+#[utoipa::path(
+    post,
+    path = "/api/keys/{id}/regenerate",
+    tag = "API keys",
+    params(("id" = String, Path)),
+    responses((status = 200, body = CreatedKey), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody))
+)]
+pub(super) async fn regenerate(
+    State(app): State<App>,
+    By(actor): By,
+    Path(id): Path<String>,
+) -> Result<Json<CreatedKey>, ApiError> {
+    let rotated = app.rotate_key(&actor, &id).await?;
+    Ok(Json(CreatedKey::new(rotated, app.deployment_id(), Vec::new())))
+}

@@ -1,0 +1,411 @@
+//! `/api/monitoring`: health, and orders to proxies.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use axum::{Extension, Json, extract::State};
+use omniroute_coordination::Place;
+use omniroute_core::{VERSION, time::UnixMillis};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    error::{ApiError, ErrorBody},
+    extract::{OptionalJson, Path},
+    fields::{Body, Fields},
+    keys::Message,
+};
+use crate::{
+    auth::Principal,
+    service::{App, Health, Known, ProxyHealth},
+    store::{Command, Engine, records::RejectionRow},
+};
+
+/// How long a drained proxy lets its streams go on, unless the caller says otherwise.
+const DRAIN_DEADLINE: Duration = Duration::from_mins(10);
+const LONGEST_DRAIN_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// How the gateway is. Callers who are not signed in see the first four fields only.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(rename_all = "camelCase")]
+pub(super) struct HealthView {
+    /// `healthy`, `degraded` (somebody should look) or `unhealthy` (the database is away).
+    status: &'static str,
+    timestamp: String,
+    version: &'static str,
+    setup_complete: bool,
+    #[serde(flatten)]
+    details: Option<Details>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(rename_all = "camelCase")]
+pub(super) struct Details {
+    system: System,
+    /// Seconds.
+    uptime: f64,
+    memory_usage: Memory,
+    /// Newest revision of the configuration; null while the database is away.
+    revision: Option<u64>,
+    database: Database,
+    coordination: Coordination,
+    /// Usage events on their way, over all proxies.
+    journal: Journal,
+    proxies: Vec<Proxy>,
+    provider_summary: Summary,
+    /// Connections that are switched on.
+    active_connections: usize,
+    /// Nodes, and what the last test of their connections said.
+    local_providers: BTreeMap<String, LocalProvider>,
+    /// Connections that some proxy leaves alone at the moment.
+    lockouts: Vec<Lockout>,
+    cryptography: Cryptography,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(rename_all = "camelCase")]
+struct System {
+    version: &'static str,
+    /// Seconds.
+    uptime: f64,
+    started_at: String,
+    memory_usage: Memory,
+    pid: u32,
+    #[schema(example = "linux")]
+    platform: &'static str,
+}
+
+#[derive(Clone, Copy, Serialize, ToSchema)]
+struct Memory {
+    /// Resident bytes; null where the system does not tell.
+    rss: Option<u64>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Database {
+    /// `sqlite` or `postgres`.
+    engine: &'static str,
+    /// `healthy` or `unhealthy`.
+    status: &'static str,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(rename_all = "camelCase")]
+struct Coordination {
+    /// `process` or `redis`.
+    backend: &'static str,
+    /// `healthy`, or `degraded` while Redis is away and each process goes on alone.
+    status: &'static str,
+    since: String,
+    instances: u32,
+    pending: usize,
+    last_error: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Journal {
+    /// Events that proxies hold and the ledger has not acknowledged.
+    pending: u64,
+    /// Events that proxies had to drop because their journals were full.
+    lost: u64,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(rename_all = "camelCase")]
+pub(super) struct Proxy {
+    id: String,
+    /// `serving`, `stale` (serves from its copy on disk), `draining` or `lost` (silent for 15 s).
+    state: &'static str,
+    version: String,
+    protocol: u32,
+    address: String,
+    started_at: String,
+    last_seen_at: String,
+    revision: u64,
+    /// Revisions behind the newest.
+    lag: u64,
+    requests_in_flight: u64,
+    streams_in_flight: u64,
+    requests_total: u64,
+    memory_rss_bytes: u64,
+    journal_pending: u64,
+    journal_lost: u64,
+    last_error: Option<String>,
+    last_error_at: Option<String>,
+    /// Resources that it could not take; it kept their previous versions.
+    rejections: Vec<Rejection>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Rejection {
+    kind: String,
+    id: String,
+    reason: String,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(rename_all = "camelCase")]
+struct Summary {
+    /// Providers in the catalog.
+    catalog_count: usize,
+    /// Providers with a connection.
+    configured_count: usize,
+    /// Providers with an active connection.
+    active_count: usize,
+    /// Providers with a connection that was tested.
+    monitored_count: usize,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(rename_all = "camelCase")]
+struct LocalProvider {
+    node_id: String,
+    prefix: String,
+    /// Null before the first test.
+    is_healthy: Option<bool>,
+    last_check: Option<String>,
+    response_time_ms: Option<u64>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(rename_all = "camelCase")]
+struct Lockout {
+    connection_id: String,
+    proxy_id: String,
+    until: String,
+    reason: String,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Cryptography {
+    /// `degraded` when a stored secret does not open with the master keys at hand.
+    status: &'static str,
+    provider: &'static str,
+}
+
+/// How to drain.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct DrainOptions {
+    /// How long streams may go on, in milliseconds; 10 minutes unless given.
+    #[schema(maximum = 86_400_000)]
+    deadline_ms: Option<u64>,
+}
+
+// === impl DrainOptions ===
+
+impl Body for DrainOptions {
+    fn read(fields: &mut Fields) -> Self {
+        Self { deadline_ms: fields.whole("deadlineMs", 0..=LONGEST_DRAIN_MS) }
+    }
+}
+
+// === impl HealthView ===
+
+impl HealthView {
+    fn new(health: Health, started_at: UnixMillis, is_manager: bool) -> Self {
+        Self {
+            status: health.status().as_str(),
+            timestamp: health.at.to_rfc3339(),
+            version: VERSION,
+            setup_complete: health.database.as_ref().is_ok_and(|known| known.has_password),
+            details: is_manager.then(|| Details::new(health, started_at)),
+        }
+    }
+}
+
+// === impl Details ===
+
+impl Details {
+    fn new(health: Health, started_at: UnixMillis) -> Self {
+        let memory = Memory { rss: omniroute_telemetry::resident_memory() };
+        let uptime = health.uptime.as_secs_f64();
+        let database = Database {
+            engine: match health.engine {
+                Engine::Sqlite => "sqlite",
+                Engine::Postgres => "postgres",
+            },
+            status: if health.database.is_ok() { "healthy" } else { "unhealthy" },
+        };
+        let coordination = Coordination::from(health.coordination);
+        let known = health.database.ok();
+        let revision = known.as_ref().map(|known| known.revision);
+        let known = known.unwrap_or_else(Known::nothing);
+        let live = || known.proxies.iter().filter(|proxy| !proxy.row.lost);
+        let lockouts = live()
+            .flat_map(|proxy| {
+                proxy.row.cooling.iter().filter(|row| row.until > health.at).map(|row| Lockout {
+                    connection_id: row.connection_id.clone(),
+                    proxy_id: proxy.row.id.clone(),
+                    until: row.until.to_rfc3339(),
+                    reason: row.reason.clone(),
+                })
+            })
+            .collect();
+        let unreadable = known.connections.iter().any(|connection| connection.unreadable);
+        Self {
+            system: System {
+                version: VERSION,
+                uptime,
+                started_at: started_at.to_rfc3339(),
+                memory_usage: memory,
+                pid: std::process::id(),
+                platform: std::env::consts::OS,
+            },
+            uptime,
+            memory_usage: memory,
+            revision,
+            database,
+            coordination,
+            journal: Journal {
+                pending: known.proxies.iter().map(|proxy| proxy.row.journal_pending).sum(),
+                lost: known.proxies.iter().map(|proxy| proxy.row.journal_lost).sum(),
+            },
+            lockouts,
+            local_providers: local_providers(&known),
+            active_connections: known.connections.iter().filter(|connection| connection.is_active).count(),
+            provider_summary: Summary {
+                catalog_count: known.providers.catalog,
+                configured_count: known.providers.configured,
+                active_count: known.providers.active,
+                monitored_count: known.providers.monitored,
+            },
+            proxies: known.proxies.into_iter().map(Proxy::from).collect(),
+            cryptography: Cryptography {
+                status: if unreadable { "degraded" } else { "healthy" },
+                provider: "aes-256-gcm",
+            },
+        }
+    }
+}
+
+fn local_providers(known: &Known) -> BTreeMap<String, LocalProvider> {
+    let of_node = |node: &crate::store::records::NodeRecord| {
+        let tests = known.connections.iter().filter(|connection| connection.provider == node.id).map(|c| &c.test);
+        let last = tests.filter(|test| test.tested_at.is_some()).max_by_key(|test| test.tested_at);
+        LocalProvider {
+            node_id: node.id.to_string(),
+            prefix: node.prefix.clone(),
+            is_healthy: last.map(|test| test.status == "active"),
+            last_check: last.and_then(|test| test.tested_at).map(UnixMillis::to_rfc3339),
+            response_time_ms: last.and_then(|test| test.latency_ms),
+        }
+    };
+    known.nodes.iter().map(|node| (node.id.to_string(), of_node(node))).collect()
+}
+
+// === impl Coordination ===
+
+impl From<omniroute_coordination::Health> for Coordination {
+    fn from(health: omniroute_coordination::Health) -> Self {
+        Self {
+            backend: match health.place {
+                Place::Process => "process",
+                Place::Redis => "redis",
+            },
+            status: if health.connected || health.place == Place::Process { "healthy" } else { "degraded" },
+            since: health.since.to_rfc3339(),
+            instances: health.instances,
+            pending: health.pending,
+            last_error: health.last_error.map(|error| error.to_string()),
+        }
+    }
+}
+
+// === impl Proxy ===
+
+impl From<ProxyHealth> for Proxy {
+    fn from(ProxyHealth { row, state, lag }: ProxyHealth) -> Self {
+        let rejection = |row: RejectionRow| Rejection { kind: row.kind, id: row.id, reason: row.reason };
+        Self {
+            id: row.id,
+            state: state.as_str(),
+            version: row.version,
+            protocol: row.protocol,
+            address: row.address,
+            started_at: row.started_at.to_rfc3339(),
+            last_seen_at: row.last_seen_at.to_rfc3339(),
+            revision: row.revision,
+            lag,
+            requests_in_flight: row.requests_in_flight,
+            streams_in_flight: row.streams_in_flight,
+            requests_total: row.requests_total,
+            memory_rss_bytes: row.memory_rss_bytes,
+            journal_pending: row.journal_pending,
+            journal_lost: row.journal_lost,
+            last_error: Some(row.last_error).filter(|error| !error.is_empty()),
+            last_error_at: row.last_error_at.map(UnixMillis::to_rfc3339),
+            rejections: row.rejections.into_iter().map(rejection).collect(),
+        }
+    }
+}
+
+/// How the gateway is.
+///
+/// Answers 200 whatever the status, and without a session with a summary only; `/readyz` is for load balancers.
+#[utoipa::path(
+    get,
+    path = "/api/monitoring/health",
+    tag = "Monitoring",
+    security((), ("session" = []), ("bearer" = [])),
+    responses((status = 200, body = HealthView))
+)]
+pub(super) async fn health(State(app): State<App>, principal: Option<Extension<Principal>>) -> Json<HealthView> {
+    let health = app.health(principal.is_some()).await;
+    if let Err(error) = &health.database {
+        tracing::warn!(%error, "health: the database does not answer");
+    }
+    Json(HealthView::new(health, app.started_at(), principal.is_some()))
+}
+
+/// Let a proxy finish what runs and take nothing new.
+#[utoipa::path(
+    post,
+    path = "/api/monitoring/proxies/{id}/drain",
+    tag = "Monitoring",
+    params(("id" = String, Path)),
+    request_body(content = DrainOptions),
+    responses((status = 200, body = Message), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody))
+)]
+pub(super) async fn drain(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    OptionalJson(options): OptionalJson<DrainOptions>,
+) -> Result<Json<Message>, ApiError> {
+    let deadline = options.deadline_ms.map_or(DRAIN_DEADLINE, Duration::from_millis);
+    app.order(&id, Command::Drain { deadline }).await?;
+    Ok(Json(Message::new("The proxy drains")))
+}
+
+/// Let a drained proxy take requests again.
+#[utoipa::path(
+    post,
+    path = "/api/monitoring/proxies/{id}/resume",
+    tag = "Monitoring",
+    params(("id" = String, Path)),
+    responses((status = 200, body = Message), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody))
+)]
+pub(super) async fn resume(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Message>, ApiError> {
+    app.order(&id, Command::Resume).await?;
+    Ok(Json(Message::new("The proxy takes requests again")))
+}
+
+/// Let a proxy drop its configuration and load it anew.
+#[utoipa::path(
+    post,
+    path = "/api/monitoring/proxies/{id}/resync",
+    tag = "Monitoring",
+    params(("id" = String, Path)),
+    responses((status = 200, body = Message), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody))
+)]
+pub(super) async fn resync(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Message>, ApiError> {
+    app.order(&id, Command::Resync).await?;
+    Ok(Json(Message::new("The proxy loads its configuration anew")))
+}

@@ -1,0 +1,58 @@
+//! `/healthz`, `/readyz`, `/metrics`: for orchestrators and Prometheus.
+
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse as _, Response},
+};
+use http::{HeaderValue, StatusCode, header};
+use omniroute_telemetry::MetricsReport;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::service::App;
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct Probe {
+    status: &'static str,
+}
+
+/// Whether the process lives.
+#[utoipa::path(get, path = "/healthz", tag = "System", security(()), responses((status = 200, body = Probe)))]
+pub(super) async fn healthz() -> Json<Probe> {
+    Json(Probe { status: "alive" })
+}
+
+/// Whether the process can do its work: the database answers, and it is not stopping.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "System",
+    security(()),
+    responses((status = 200, body = Probe), (status = 503, body = Probe))
+)]
+pub(super) async fn readyz(State(app): State<App>) -> (StatusCode, Json<Probe>) {
+    if app.stopping.is_cancelled() {
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(Probe { status: "stopping" }));
+    }
+    match app.store.ping().await {
+        Ok(()) => (StatusCode::OK, Json(Probe { status: "ready" })),
+        Err(error) => {
+            tracing::warn!(%error, "not ready: the database does not answer");
+            (StatusCode::SERVICE_UNAVAILABLE, Json(Probe { status: "the database does not answer" }))
+        }
+    }
+}
+
+/// Metrics in the text format of Prometheus.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "System",
+    security(()),
+    responses((status = 200, body = String, content_type = "text/plain"))
+)]
+pub(super) async fn metrics() -> Response {
+    let content_type = HeaderValue::from_static(MetricsReport::CONTENT_TYPE);
+    ([(header::CONTENT_TYPE, content_type)], omniroute_telemetry::prometheus().render()).into_response()
+}

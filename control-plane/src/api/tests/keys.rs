@@ -1,0 +1,153 @@
+use http::Method;
+use serde_json::{Value, json};
+
+use super::gateway::Gateway;
+
+async fn make(gateway: &Gateway, body: Value) -> Value {
+    gateway.post("/api/keys", body).await.ok(201)
+}
+
+#[tokio::test]
+async fn a_key_is_shown_once_and_stored_as_a_hash() {
+    let gateway = Gateway::new().await;
+    let made = make(&gateway, json!({ "name": " team-a " })).await;
+    let secret = made["key"].as_str().expect("a key");
+    assert!(secret.starts_with("sk-") && secret.len() == 43, "{secret}");
+    assert_eq!(made["name"], "team-a");
+    let id = made["id"].as_str().expect("an id");
+    let hash = gateway.app.store.pepper().hash(secret);
+    assert_eq!(gateway.app.store.keys().by_hash(&hash).await.expect("read").expect("a key").id.as_str(), id);
+    for path in ["/api/keys".to_owned(), format!("/api/keys/{id}")] {
+        let answer = gateway.get(&path).await;
+        answer.ok(200);
+        assert!(!answer.text.contains(secret), "{path}");
+        assert!(answer.text.contains(&secret[..8]), "{path}");
+    }
+    assert_eq!(gateway.get(&format!("/api/keys/{id}/reveal")).await.code(403), "AUTH_011");
+    assert_eq!(gateway.get("/api/keys/nobody/reveal").await.code(404), "RESOURCE_001");
+}
+
+#[tokio::test]
+async fn everything_about_a_key_can_be_set_and_changed() {
+    let gateway = Gateway::new().await;
+    let connection = super::providers::connection(&gateway, "http://127.0.0.1:9/v1").await;
+    let made = make(
+        &gateway,
+        json!({
+            "name": "k", "allowedModels": ["mock/a", "mock/b*"], "allowedConnections": [connection], "scopes": ["manage"],
+            "noLog": true, "isActive": false, "expiresAt": "2030-01-31T00:00:00Z", "maxBodyBytes": 1_048_576,
+        }),
+    )
+    .await;
+    let path = format!("/api/keys/{}", made["id"].as_str().expect("an id"));
+    let shown = gateway.get(&path).await.ok(200);
+    assert_eq!(shown["allowedModels"], json!(["mock/a", "mock/b*"]));
+    assert_eq!(shown["allowedConnections"], json!([connection]));
+    assert_eq!((&shown["isActive"], &shown["noLog"]), (&json!(false), &json!(true)));
+    assert_eq!(shown["expiresAt"], "2030-01-31T00:00:00.000Z");
+
+    let edit =
+        json!({ "name": "renamed", "isActive": true, "expiresAt": null, "maxBodyBytes": null, "allowedModels": [] });
+    let changed = gateway.patch(&path, edit).await.ok(200);
+    assert_eq!(changed["message"], "API key settings updated successfully");
+    assert_eq!(changed["expiresAt"], Value::Null);
+    assert_eq!(changed["name"], "renamed");
+    assert!(changed.get("scopes").is_none(), "only what the edit named: {changed}");
+    let shown = gateway.get(&path).await.ok(200);
+    assert_eq!(shown["expiresAt"], Value::Null);
+    assert_eq!(shown["allowedModels"], json!([]));
+    assert_eq!(shown["scopes"], json!(["manage"]), "what the edit did not name stays");
+    gateway.put(&path, json!({ "noLog": false })).await.ok(200);
+    assert_eq!(gateway.get(&path).await.ok(200)["noLog"], false);
+}
+
+#[tokio::test]
+async fn limits_that_nobody_enforces_yet_are_kept_and_said_so() {
+    let gateway = Gateway::new().await;
+    let made = make(&gateway, json!({ "name": "k", "maxSessions": 3 })).await;
+    assert_eq!(made["notEnforced"], json!(["maxSessions"]));
+    let path = format!("/api/keys/{}", made["id"].as_str().expect("an id"));
+    let limits = json!([{ "limit": 10, "window": 60 }]);
+    let changed = gateway.patch(&path, json!({ "rateLimits": limits, "maxSessions": 0 })).await.ok(200);
+    assert_eq!(changed["notEnforced"], json!(["rateLimits"]));
+    assert_eq!(changed["rateLimits"], limits);
+    let shown = gateway.get(&path).await.ok(200);
+    assert_eq!((&shown["rateLimits"], &shown["maxSessions"]), (&limits, &json!(0)));
+    let cleared = gateway.patch(&path, json!({ "rateLimits": null })).await.ok(200);
+    assert!(cleared.get("notEnforced").is_none(), "{cleared}");
+    assert_eq!(gateway.get(&path).await.ok(200)["rateLimits"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_regenerated_key_keeps_everything_but_its_secret() {
+    let gateway = Gateway::new().await;
+    let made = make(&gateway, json!({ "name": "k", "scopes": ["manage"] })).await;
+    let (id, old) = (made["id"].as_str().expect("an id"), made["key"].as_str().expect("a key"));
+    let rotated = gateway.post(&format!("/api/keys/{id}/regenerate"), json!({})).await.ok(200);
+    let new = rotated["key"].as_str().expect("a key");
+    assert_ne!(new, old);
+    assert_eq!((&rotated["id"], &rotated["scopes"]), (&made["id"], &json!(["manage"])));
+    let list = async |token: &str| gateway.call(Method::GET, "/api/keys").bearer(token).send().await;
+    assert_eq!(list(old).await.code(401), "AUTH_002");
+    let listed = list(new).await.ok(200);
+    assert!(new.starts_with(&listed["keys"][0]["key"].as_str().expect("a mask")[..8]));
+    assert_eq!(gateway.post("/api/keys/nobody/regenerate", json!({})).await.code(404), "RESOURCE_001");
+}
+
+#[tokio::test]
+async fn a_deleted_key_is_gone() {
+    let gateway = Gateway::new().await;
+    let made = make(&gateway, json!({ "name": "k", "scopes": ["manage"] })).await;
+    let path = format!("/api/keys/{}", made["id"].as_str().expect("an id"));
+    assert_eq!(gateway.delete(&path).await.ok(200), json!({ "message": "Key deleted successfully" }));
+    for answer in
+        [gateway.get(&path).await, gateway.delete(&path).await, gateway.patch(&path, json!({ "name": "x" })).await]
+    {
+        assert_eq!(answer.code(404), "RESOURCE_001");
+    }
+    let with = gateway.call(Method::GET, "/api/keys").bearer(made["key"].as_str().expect("a key")).send().await;
+    assert_eq!(with.code(401), "AUTH_002");
+}
+
+#[tokio::test]
+async fn lists_come_in_pages() {
+    let gateway = Gateway::new().await;
+    for name in ["a", "b", "c"] {
+        make(&gateway, json!({ "name": name })).await;
+        gateway.clock.advance(std::time::Duration::from_secs(1));
+    }
+    let page = gateway.get("/api/keys?limit=1&offset=1").await.ok(200);
+    assert_eq!((&page["total"], &page["keys"][0]["name"]), (&json!(3), &json!("b")));
+    assert_eq!(page["keys"].as_array().map(Vec::len), Some(1));
+    assert_eq!(page["allowKeyReveal"], false);
+    for query in ["limit=0", "limit=x", "offset=-1", "limit=100000"] {
+        let field = query.split('=').next().expect("a name");
+        assert_eq!(gateway.get(&format!("/api/keys?{query}")).await.fields(), [field], "{query}");
+    }
+}
+
+#[tokio::test]
+async fn mistakes_are_named() {
+    let gateway = Gateway::new().await;
+    for (body, field) in [
+        (json!({}), "name"),
+        (json!({ "name": "  " }), "name"),
+        (json!({ "name": 5 }), "name"),
+        (json!({ "name": "x".repeat(201) }), "name"),
+        (json!({ "name": "x", "allowedModels": "all" }), "allowedModels"),
+        (json!({ "name": "x", "allowedModels": [""] }), "allowedModels.0"),
+        (json!({ "name": "x", "allowedConnections": ["nobody"] }), "allowedConnections.0"),
+        (json!({ "name": "x", "scopes": ["s".repeat(65)] }), "scopes.0"),
+        (json!({ "name": "x", "expiresAt": "soon" }), "expiresAt"),
+        (json!({ "name": "x", "noLog": "yes" }), "noLog"),
+        (json!({ "name": "x", "maxBodyBytes": 0 }), "maxBodyBytes"),
+        (json!({ "name": "x", "rateLimits": [{ "limit": 0, "window": 1 }] }), "rateLimits"),
+        (json!({ "name": "x", "ipAllowlist": "10.0.0.1" }), "ipAllowlist"),
+    ] {
+        assert_eq!(gateway.post("/api/keys", body.clone()).await.fields(), [field], "{body}");
+    }
+    let made = make(&gateway, json!({ "name": "k", "unknown": 1 })).await;
+    let path = format!("/api/keys/{}", made["id"].as_str().expect("an id"));
+    assert_eq!(gateway.patch(&path, json!({ "unknown": 1 })).await.fields(), ["body"]);
+    assert_eq!(gateway.patch(&path, json!({ "isActive": null })).await.fields(), ["isActive"]);
+}

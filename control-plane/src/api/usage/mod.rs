@@ -1,0 +1,117 @@
+//! `/api/usage`: what was asked, what it used, what it cost.
+
+mod shapes;
+
+use axum::{Json, extract::State};
+use http::{HeaderName, HeaderValue};
+
+use self::shapes::{CallLog, ConnectionUsage, HistoryView, Range, RequestLog, Which, line};
+use super::{
+    error::{ApiError, ErrorBody},
+    extract::{Path, Query},
+};
+use crate::service::{App, Selection};
+
+/// Lines of the text logs, as many as the original gives.
+const LINES: u32 = 200;
+
+/// Response header with the `cursor` of the next page; missing on the last.
+const NEXT_CURSOR: HeaderName = HeaderName::from_static("x-omniroute-next-cursor");
+
+async fn lines(app: &App) -> Result<Json<Vec<String>>, ApiError> {
+    let page = app.requests(&Selection { limit: LINES, ..Selection::default() }).await?;
+    Ok(Json(page.events.iter().map(line).collect()))
+}
+
+/// Sums of requests, tokens and cost.
+#[utoipa::path(
+    get,
+    path = "/api/usage/history",
+    tag = "Usage",
+    params(Range),
+    responses((status = 200, body = HistoryView), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody))
+)]
+pub(super) async fn history(State(app): State<App>, Query(range): Query<Range>) -> Result<Json<HistoryView>, ApiError> {
+    let history = app.ledger.history(range.since, range.until).await?;
+    let in_flight =
+        app.store.proxies().list().await?.iter().filter(|proxy| !proxy.lost).map(|p| p.requests_in_flight).sum();
+    Ok(Json(HistoryView::new(history, in_flight)))
+}
+
+/// The last requests, one line each.
+#[utoipa::path(
+    get,
+    path = "/api/usage/logs",
+    tag = "Usage",
+    responses((status = 200, body = Vec<String>), (status = 401, body = ErrorBody))
+)]
+pub(super) async fn logs(State(app): State<App>) -> Result<Json<Vec<String>>, ApiError> {
+    lines(&app).await
+}
+
+/// The last requests, one line each.
+#[utoipa::path(
+    get,
+    path = "/api/usage/request-logs",
+    tag = "Usage",
+    responses((status = 200, body = Vec<String>), (status = 401, body = ErrorBody))
+)]
+pub(super) async fn request_logs(State(app): State<App>) -> Result<Json<Vec<String>>, ApiError> {
+    lines(&app).await
+}
+
+/// One request with all its attempts.
+#[utoipa::path(
+    get,
+    path = "/api/usage/request-logs/{id}",
+    tag = "Usage",
+    params(("id" = String, Path, description = "Id of the request (`x-request-id`) or of one attempt")),
+    responses((status = 200, body = RequestLog), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody))
+)]
+pub(super) async fn request_log(State(app): State<App>, Path(id): Path<String>) -> Result<Json<RequestLog>, ApiError> {
+    let attempts = app.request(&id).await?;
+    Ok(Json(RequestLog::new(attempts)))
+}
+
+/// Requests, newest first.
+#[utoipa::path(
+    get,
+    path = "/api/usage/call-logs",
+    tag = "Usage",
+    params(Which),
+    responses(
+        (status = 200, body = Vec<CallLog>, headers(("x-omniroute-next-cursor" = String))),
+        (status = 400, body = ErrorBody),
+        (status = 401, body = ErrorBody),
+    )
+)]
+pub(super) async fn call_logs(
+    State(app): State<App>,
+    Query(which): Query<Which>,
+) -> Result<(Option<[(HeaderName, HeaderValue); 1]>, Json<Vec<CallLog>>), ApiError> {
+    let page = app.requests(&which.into_selection()?).await?;
+    let next = page.next.and_then(|cursor| HeaderValue::from_str(&cursor.to_string()).ok());
+    Ok((next.map(|cursor| [(NEXT_CURSOR, cursor)]), Json(page.events.iter().map(CallLog::from).collect())))
+}
+
+/// What one connection was used for.
+#[utoipa::path(
+    get,
+    path = "/api/usage/{connectionId}",
+    tag = "Usage",
+    params(("connectionId" = String, Path), Range),
+    responses(
+        (status = 200, body = ConnectionUsage),
+        (status = 400, body = ErrorBody),
+        (status = 401, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+    )
+)]
+pub(super) async fn of_connection(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Query(range): Query<Range>,
+) -> Result<Json<ConnectionUsage>, ApiError> {
+    let (record, totals) = app.connection_usage(&id, range.since).await?;
+    Ok(Json(ConnectionUsage::new(id, record, &totals)))
+}

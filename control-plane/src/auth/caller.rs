@@ -1,0 +1,116 @@
+//! Where a request comes from.
+
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+};
+
+use axum::extract::{ConnectInfo, FromRequestParts};
+use http::{HeaderMap, header, request::Parts};
+
+use crate::service::App;
+
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The other end of the TCP connection.
+    pub peer: Option<IpAddr>,
+    /// Whom to count and to log: the peer, or what a proxy on this machine says about whom it forwards.
+    pub address: Option<IpAddr>,
+    /// Whether the request was made on this machine, for this machine.
+    pub is_local: bool,
+}
+
+// === impl Caller ===
+
+impl Caller {
+    /// `listens_on_loopback`: nobody else can reach the listener at all.
+    pub fn of(peer: Option<IpAddr>, headers: &HeaderMap, listens_on_loopback: bool) -> Self {
+        let behind_loopback = listens_on_loopback || peer.is_some_and(|peer| peer.is_loopback());
+        let forwarded = forwarded_for(headers);
+        let address = match forwarded.last() {
+            // Only a neighbour is believed; the last entry is the one that it added.
+            Some(Some(last)) if behind_loopback => Some(*last),
+            _ => peer,
+        };
+        let forwarded_locally = forwarded.iter().all(|entry| entry.is_some_and(|address| address.is_loopback()));
+        let is_local = behind_loopback && forwarded_locally && names_loopback(headers);
+        Self { peer, address, is_local }
+    }
+}
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
+        Ok(Self::of_parts(parts, app))
+    }
+}
+
+impl Caller {
+    pub fn of_parts(parts: &Parts, app: &App) -> Self {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
+        Self::of(peer, &parts.headers, app.settings.control_plane_host.is_loopback())
+    }
+}
+
+/// Entries of `X-Forwarded-For` and whether `Forwarded` is there; an entry that is no address is `None`.
+fn forwarded_for(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
+    let mut entries: Vec<Option<IpAddr>> = headers
+        .get_all(FORWARDED_FOR)
+        .iter()
+        .flat_map(|value| value.to_str().unwrap_or("?").split(','))
+        .map(|entry| entry.trim().trim_start_matches('[').trim_end_matches(']').parse().ok())
+        .collect();
+    if headers.contains_key(header::FORWARDED) {
+        entries.insert(0, None);
+    }
+    entries
+}
+
+/// A page of another site can make its own name resolve to this machine; the `Host` it then sends gives it away.
+fn names_loopback(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST) else { return true };
+    let Ok(authority) = host.to_str().unwrap_or("?").parse::<http::uri::Authority>() else { return false };
+    let name = authority.host();
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(peer: &str, headers: &[(&'static str, &str)]) -> Caller {
+        let headers = headers.iter().map(|(name, value)| {
+            (http::HeaderName::from_static(name), http::HeaderValue::from_str(value).expect("a value"))
+        });
+        Caller::of(Some(peer.parse().expect("an address")), &headers.collect(), false)
+    }
+
+    #[test]
+    fn only_a_request_made_here_for_here_is_local() {
+        assert!(caller("127.0.0.1", &[("host", "localhost:20129")]).is_local);
+        assert!(caller("::1", &[("host", "[::1]:20129")]).is_local);
+        assert!(caller("127.0.0.1", &[("host", "localhost"), ("x-forwarded-for", "127.0.0.1")]).is_local);
+        for (peer, headers) in [
+            ("192.168.1.5", &[("host", "localhost")][..]),
+            ("127.0.0.1", &[("host", "evil.example")][..]),
+            ("127.0.0.1", &[("host", "localhost"), ("x-forwarded-for", "203.0.113.9")][..]),
+            ("127.0.0.1", &[("host", "localhost"), ("x-forwarded-for", "203.0.113.9, 127.0.0.1")][..]),
+            ("127.0.0.1", &[("host", "localhost"), ("x-forwarded-for", "unknown")][..]),
+            ("127.0.0.1", &[("host", "localhost"), ("forwarded", "for=203.0.113.9")][..]),
+        ] {
+            assert!(!caller(peer, headers).is_local, "{peer} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn the_address_of_a_forwarded_caller_is_believed_only_from_a_neighbour() {
+        let forwarded = [("x-forwarded-for", "198.51.100.1, 203.0.113.9")];
+        assert_eq!(caller("127.0.0.1", &forwarded).address, "203.0.113.9".parse().ok());
+        assert_eq!(caller("192.0.2.7", &forwarded).address, "192.0.2.7".parse().ok());
+    }
+}

@@ -1,0 +1,148 @@
+//! An event as it came, checked and cleaned. What can never be stored is refused, so that a proxy does not send it for
+//! ever; whatever can be stored is, for each is somebody's bill.
+
+use omniroute_core::{id::EventId, time::UnixMillis};
+use omniroute_proto::v1;
+
+use super::{DAY_MS, day_of};
+use crate::store::clean;
+
+/// Tokens of one class beyond which a number is no count but a fault of the upstream.
+const MAX_TOKENS: u64 = 1 << 40;
+
+/// Microseconds beyond which a duration is a fault of a clock: twelve days.
+const MAX_DURATION_US: u64 = 1 << 40;
+
+/// An event that can be stored.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Event {
+    pub(super) id: EventId,
+    pub(super) at: UnixMillis,
+    pub(super) request_id: String,
+    pub(super) api_key_id: String,
+    pub(super) connection_id: String,
+    pub(super) provider: String,
+    pub(super) requested_model: String,
+    pub(super) model: String,
+    pub(super) operation: String,
+    pub(super) stream: bool,
+    /// As sent: a newer proxy may know outcomes that this build does not.
+    pub(super) outcome: i32,
+    pub(super) status: u32,
+    pub(super) error_code: String,
+    pub(super) usage: v1::Usage,
+    pub(super) estimated: bool,
+    pub(super) duration_us: u64,
+    pub(super) first_byte_us: u64,
+    pub(super) attempts: u32,
+    pub(super) finish_reason: String,
+}
+
+// === impl Event ===
+
+impl Event {
+    /// Checks an event. `oldest_day` is the first day that is kept.
+    ///
+    /// # Errors
+    /// With the reason for which it can never be stored.
+    pub(super) fn check(event: &v1::UsageEvent, now: UnixMillis, oldest_day: i64) -> Result<Self, &'static str> {
+        let id = EventId::from_bytes(&event.id).ok_or("the id is no UUIDv7")?;
+        let made = UnixMillis(id.unix_ms());
+        let day = day_of(made);
+        if day < oldest_day {
+            // It may have been counted before its day was forgotten.
+            return Err("older than the ledger keeps events");
+        }
+        if day > day_of(now) + 1 {
+            return Err("its time lies in the future");
+        }
+        let (usage, implausible) = plausible(event.usage.unwrap_or_default());
+        let is_near = event.at_ms.abs_diff(made.0) <= DAY_MS;
+        Ok(Self {
+            id,
+            at: if is_near { UnixMillis(event.at_ms) } else { made },
+            request_id: clean(&event.request_id),
+            api_key_id: clean(&event.api_key_id),
+            connection_id: clean(&event.connection_id),
+            provider: clean(&event.provider),
+            requested_model: clean(&event.requested_model),
+            model: clean(&event.model),
+            operation: clean(&event.operation),
+            stream: event.stream,
+            outcome: event.outcome,
+            status: event.status,
+            error_code: clean(&event.error_code),
+            usage,
+            estimated: event.estimated || implausible,
+            duration_us: event.duration_us.min(MAX_DURATION_US),
+            first_byte_us: event.first_byte_us.min(MAX_DURATION_US),
+            attempts: event.attempts,
+            finish_reason: clean(&event.finish_reason),
+        })
+    }
+
+    /// The day of the id: part of the identity, so that the same event always meets itself.
+    pub(super) fn day(&self) -> i64 {
+        day_of(UnixMillis(self.id.unix_ms()))
+    }
+}
+
+/// Drops counts that cannot be, as unknown.
+fn plausible(mut usage: v1::Usage) -> (v1::Usage, bool) {
+    let mut implausible = false;
+    for class in [
+        &mut usage.input,
+        &mut usage.cache_read,
+        &mut usage.cache_write_5m,
+        &mut usage.cache_write_1h,
+        &mut usage.output,
+        &mut usage.reasoning,
+        &mut usage.audio_in,
+        &mut usage.audio_out,
+    ] {
+        if class.is_some_and(|tokens| tokens > MAX_TOKENS) {
+            *class = None;
+            implausible = true;
+        }
+    }
+    (usage, implausible)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> UnixMillis {
+        UnixMillis(EventId::generate().unix_ms())
+    }
+
+    fn event() -> v1::UsageEvent {
+        let id = EventId::generate();
+        v1::UsageEvent { id: id.as_bytes().to_vec().into(), at_ms: id.unix_ms(), ..Default::default() }
+    }
+
+    #[test]
+    fn what_can_never_be_stored_is_refused_with_a_reason() {
+        let today = day_of(now());
+        let malformed = v1::UsageEvent { id: vec![1, 2, 3].into(), ..event() };
+        assert_eq!(Event::check(&malformed, now(), 0), Err("the id is no UUIDv7"));
+        assert_eq!(Event::check(&event(), now(), today + 1), Err("older than the ledger keeps events"));
+        let two_days_ago = UnixMillis(now().0 - 2 * DAY_MS);
+        assert_eq!(Event::check(&event(), two_days_ago, 0), Err("its time lies in the future"));
+        assert!(Event::check(&event(), now(), today).is_ok());
+    }
+
+    #[test]
+    fn an_impossible_count_is_unknown_and_marked_as_estimated() {
+        let usage = v1::Usage { input: Some(u64::MAX), output: Some(7), ..Default::default() };
+        let checked = Event::check(&v1::UsageEvent { usage: Some(usage), ..event() }, now(), 0).expect("stored");
+        assert_eq!((checked.usage.input, checked.usage.output, checked.estimated), (None, Some(7), true));
+    }
+
+    #[test]
+    fn a_time_far_from_the_ids_is_replaced_by_it() {
+        let odd = v1::UsageEvent { at_ms: 0, ..event() };
+        let checked = Event::check(&odd, now(), 0).expect("stored");
+        assert_eq!(checked.at.0, checked.id.unix_ms());
+    }
+}

@@ -1,0 +1,146 @@
+//! Every event counts exactly once, whatever happens on the way.
+
+use std::time::Duration;
+
+use omniroute_proto::v1;
+
+use super::{event, events, ledger, totals};
+use crate::{
+    ledger::{EventFilter, Ledger, Sums},
+    store::testing::{NOON, on_both_engines},
+};
+
+/// Number of events and the sums at one moment: a commit that was under way when its caller left may still land.
+async fn settled(ledger: &Ledger) -> (u64, Sums) {
+    let count = async || {
+        let page = ledger.recent(&EventFilter::default(), None, 10_000).await.expect("events");
+        u64::try_from(page.events.len()).expect("few")
+    };
+    loop {
+        let (before, sums) = (count().await, totals(ledger).await);
+        if count().await == before {
+            return (before, sums);
+        }
+    }
+}
+
+/// A long text that does not compress: an index must hold it.
+fn noise(seed: u64) -> String {
+    let mut state = seed;
+    let letters = (0..100_000).map(|_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'!' + u8::try_from((state >> 33) % 90).unwrap_or(0))
+    });
+    letters.collect()
+}
+
+on_both_engines! {
+    async fn the_same_batch_twice_counts_once(database: &TestDatabase) {
+        let (store, _) = database.store_at_noon().await;
+        let ledger = ledger(&store).await;
+        let batch = events(NOON, 0..203);
+        assert_eq!(ledger.ingest("p1", &batch).await.expect("stored").inserted, 203);
+        let once = totals(&ledger).await;
+        assert_eq!((once.requests, once.prompt_tokens, once.completion_tokens), (203, 203 * 100, 203 * 20));
+        let again = ledger.ingest("p1", &batch).await.expect("stored");
+        assert_eq!((again.inserted, again.refused.len()), (0, 0));
+        assert_eq!(totals(&ledger).await, once);
+        // Half old, half new, and one of the new ones twice.
+        let mut mixed = events(NOON, 200..210);
+        mixed.push(event(NOON, 205));
+        assert_eq!(ledger.ingest("p2", &mixed).await.expect("stored").inserted, 7);
+        assert_eq!(totals(&ledger).await.requests, 210);
+    }
+
+    async fn replicas_that_get_the_same_events_at_once_count_them_once(database: &TestDatabase) {
+        let (one, two) = (database.store_at_noon().await.0, database.store_at_noon().await.0);
+        let ledgers = [ledger(&one).await, ledger(&two).await];
+        let mut proxies = tokio::task::JoinSet::new();
+        for proxy in 0..6_u64 {
+            let ledger = ledgers[usize::try_from(proxy % 2).expect("small")].clone();
+            proxies.spawn(async move {
+                let mut inserted = 0;
+                for batch in 0..5 {
+                    // Neighbours overlap by half; some send in the opposite order.
+                    let mut events = events(NOON, (batch * 20 + proxy * 10)..(batch * 20 + proxy * 10 + 20));
+                    if proxy % 3 == 0 {
+                        events.reverse();
+                    }
+                    inserted += ledger.ingest("p", &events).await.expect("stored").inserted;
+                }
+                inserted
+            });
+        }
+        let inserted: u32 = proxies.join_all().await.into_iter().sum();
+        let distinct = 4 * 20 + 5 * 10 + 20;
+        assert_eq!(u64::from(inserted), distinct);
+        assert_eq!(totals(&ledgers[0]).await.requests, distinct);
+    }
+
+    async fn a_batch_that_is_cut_off_leaves_nothing_or_everything(database: &TestDatabase) {
+        let (store, _) = database.store_at_noon().await;
+        let ledger = ledger(&store).await;
+        let mut cut = 0;
+        for round in 0..40 {
+            let batch = events(NOON, round * 100..round * 100 + 100);
+            // Dropping the work at some moment is what a dying process does to its transaction.
+            let work = ledger.ingest("p1", &batch);
+            let done = tokio::time::timeout(Duration::from_micros(round * 700), work).await.is_ok();
+            cut += u64::from(!done);
+            let (stored, sums) = settled(&ledger).await;
+            assert_eq!(stored % 100, 0, "half a batch is in the ledger");
+            assert_eq!((sums.requests, sums.prompt_tokens), (stored, stored * 100), "the sums differ from the events");
+            // The proxy heard no acknowledgement and sends it again.
+            ledger.ingest("p1", &batch).await.expect("stored");
+            assert_eq!(totals(&ledger).await.requests, (round + 1) * 100);
+        }
+        assert!(cut > 0, "no round was cut off");
+    }
+
+    async fn what_cannot_be_stored_is_refused_and_the_rest_is_stored(database: &TestDatabase) {
+        let (store, _) = database.store_at_noon().await;
+        let ledger = ledger(&store).await;
+        let malformed = v1::UsageEvent { id: vec![1, 2, 3].into(), ..event(NOON, 0) };
+        let old = omniroute_core::time::UnixMillis(NOON.0 - 31 * 86_400_000);
+        let hostile = v1::UsageEvent {
+            model: "gpt\0".into(),
+            provider: noise(1),
+            connection_id: noise(2),
+            api_key_id: noise(3),
+            error_code: "\0".repeat(10_000),
+            outcome: 99,
+            usage: Some(v1::Usage { input: Some(u64::MAX), output: Some(3), ..Default::default() }),
+            duration_us: u64::MAX,
+            attempts: u32::MAX,
+            ..event(NOON, 2)
+        };
+        let twin = v1::UsageEvent { id: event(NOON, 4).id, request_id: "twin".into(), ..hostile.clone() };
+        let batch = [malformed, event(old, 1), hostile.clone(), event(NOON, 3), twin];
+        let ingested = ledger.ingest("p1", &batch).await.expect("stored");
+        assert_eq!(ingested.inserted, 3);
+        let reasons: Vec<&str> = ingested.refused.iter().map(|refused| refused.reason.as_str()).collect();
+        assert_eq!(reasons, ["the id is no UUIDv7", "older than the ledger keeps events"]);
+        assert_eq!(ingested.refused[1].id, batch[1].id);
+        let found = ledger.find("req-2").await.expect("a look-up").remove(0);
+        assert_eq!((found.model.as_str(), found.usage.input, found.estimated), ("gpt\u{fffd}", None, true));
+        assert_eq!(found.outcome, v1::Outcome::Unspecified, "an outcome of a newer proxy is kept, not lost");
+        assert_eq!(totals(&ledger).await.completion_tokens, 3 + 20 + 3);
+    }
+
+    async fn a_key_shows_when_it_was_last_used(database: &TestDatabase) {
+        let (store, _) = database.store_at_noon().await;
+        let ledger = ledger(&store).await;
+        let mut write = store.write(&crate::store::testing::admin()).await.expect("a transaction");
+        let plain = "sk-b149085260680511-0712c5-a1af5982";
+        let draft = crate::store::records::KeyDraft::new("k", plain, store.pepper());
+        let id = write.create_key(draft).await.expect("a key").id;
+        let revision = write.commit().await.expect("committed");
+        let earlier = omniroute_core::time::UnixMillis(NOON.0 - 5000);
+        for (at, number) in [(NOON, 1), (earlier, 2)] {
+            let used = v1::UsageEvent { api_key_id: id.to_string(), ..event(at, number) };
+            ledger.ingest("p1", &[used]).await.expect("stored");
+        }
+        assert_eq!(store.keys().get(id.as_str()).await.expect("the key").last_used_at, Some(NOON));
+        assert_eq!(store.revision().await.expect("a revision"), revision, "use is no edit");
+    }
+}

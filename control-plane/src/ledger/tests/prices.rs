@@ -1,0 +1,84 @@
+//! Which price counts, and pricing again.
+
+use std::time::Duration;
+
+use omniroute_core::{money::MicroUsd, time::UnixMillis};
+
+use super::{event, events, history, ledger, price, totals};
+use crate::{
+    ledger::Repriced,
+    store::testing::{NOON, admin, on_both_engines},
+};
+
+/// Of one event at `price(1)`: 60 in, 40 cached at a tenth, 20 out at ten times.
+const COST: i64 = 60 + 4 + 200;
+
+on_both_engines! {
+    async fn an_event_costs_what_was_in_force_at_its_time(database: &TestDatabase) {
+        let (store, clock) = database.store_at_noon().await;
+        let ledger = ledger(&store).await;
+        ledger.seed_prices("1", vec![price(1)]).await.expect("seeded");
+        clock.advance(Duration::from_secs(60));
+        ledger.seed_prices("2", vec![price(2)]).await.expect("seeded");
+        ledger.seed_prices("2", vec![price(9)]).await.expect("this version is there already");
+        let later = NOON.saturating_add(Duration::from_secs(61));
+        let unknown = omniroute_proto::v1::UsageEvent { model: "unheard-of".into(), ..event(later, 3) };
+        // The second one is late: it happened before the price changed.
+        ledger.ingest("p1", &[event(later, 1), event(NOON, 2), unknown]).await.expect("stored");
+        let cost = async |request: &str| {
+            let row = ledger.find(request).await.expect("a look-up").remove(0);
+            row.cost.map(|cost| cost.0)
+        };
+        assert_eq!(cost("req-1").await, Some(2 * COST));
+        assert_eq!(cost("req-2").await, Some(COST));
+        assert_eq!(cost("req-3").await, None, "no price is not a price of nothing");
+        let row = ledger.find("req-2").await.expect("a look-up").remove(0);
+        assert_eq!((row.cost_input, row.cost_cache, row.cost_output),
+            (Some(MicroUsd(60)), Some(MicroUsd(4)), Some(MicroUsd(200))));
+        assert!(row.price_revision.is_some());
+        let total = totals(&ledger).await;
+        assert_eq!((total.cost, total.unpriced), (MicroUsd(3 * COST), 1));
+    }
+
+    async fn a_price_entered_late_can_be_applied_to_a_range(database: &TestDatabase) {
+        let (store, clock) = database.store_at_noon().await;
+        let ledger = ledger(&store).await;
+        let hour = Duration::from_secs(3600);
+        let times = [NOON, NOON.saturating_add(hour), NOON.saturating_add(2 * hour)];
+        clock.advance(2 * hour);
+        for (index, at) in times.into_iter().enumerate() {
+            let first = index as u64 * 1000;
+            ledger.ingest("p1", &events(at, first..first + 600)).await.expect("stored");
+        }
+        let before = totals(&ledger).await;
+        assert_eq!((before.cost, before.unpriced), (MicroUsd(0), 1800));
+        let mut write = store.write(&admin()).await.expect("a transaction");
+        let from_the_start = crate::store::records::PriceRow { valid_from: UnixMillis(1), ..price(1) };
+        write.put_price(from_the_start).await.expect("put");
+        write.commit().await.expect("committed");
+
+        let done = ledger.reprice(times[0], times[2]).await.expect("priced");
+        assert_eq!(done, Repriced { looked_at: 1200, changed: 1200 }, "the end is exclusive");
+        let after = totals(&ledger).await;
+        assert_eq!((after.cost, after.unpriced), (MicroUsd(1200 * COST), 600));
+        assert_eq!(after.requests, 1800);
+        let again = ledger.reprice(times[0], times[2]).await.expect("priced");
+        assert_eq!(again, Repriced { looked_at: 1200, changed: 0 });
+        assert_eq!(totals(&ledger).await, after);
+        assert_eq!(history(&ledger).await.by_key[0].sums.cost, MicroUsd(1200 * COST));
+    }
+
+    async fn two_repricings_at_once_correct_the_sums_once(database: &TestDatabase) {
+        let (store, _) = database.store_at_noon().await;
+        let ledger = ledger(&store).await;
+        ledger.ingest("p1", &events(NOON, 0..1200)).await.expect("stored");
+        let mut write = store.write(&admin()).await.expect("a transaction");
+        write.put_price(crate::store::records::PriceRow { valid_from: UnixMillis(1), ..price(1) }).await.expect("put");
+        write.commit().await.expect("committed");
+        let end = NOON.saturating_add(Duration::from_secs(1));
+        let (one, two) = tokio::join!(ledger.reprice(NOON, end), ledger.reprice(NOON, end));
+        assert_eq!(one.expect("priced").changed + two.expect("priced").changed, 1200);
+        let total = totals(&ledger).await;
+        assert_eq!((total.cost, total.unpriced), (MicroUsd(1200 * COST), 0));
+    }
+}

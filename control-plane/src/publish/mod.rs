@@ -1,0 +1,180 @@
+//! Configuration on its way to the proxies, and what the proxies say of themselves.
+//!
+//! An edit goes: `Write::commit` → [`wake`] notices the new revision and moves the [`head`] (revision and digests) on →
+//! every [`subscription`] whose proxy has acknowledged what it got asks [`updates`] for the delta from there to the
+//! head → [`read`] builds it in one consistent read, out of [`resource`]s, into [`frame`]s that all subscriptions share.
+//!
+//! There is no queue per proxy: a slow one gets fewer, larger deltas. [`grpc`] serves the streams behind the
+//! [`gate`]; [`proxies`] keeps who is attached and passes commands on.
+
+mod config_service;
+mod frame;
+mod gate;
+pub mod grpc;
+mod head;
+mod proxies;
+mod read;
+mod resource;
+mod subscription;
+mod updates;
+mod wake;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use omniroute_core::time::UnixMillis;
+use omniroute_telemetry::names;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+pub use self::proxies::ProxyRegistry;
+use self::{head::Head, updates::Updates};
+use crate::store::{LOST_AFTER, Store, StoreError, records::RejectionRow};
+
+/// The timers of the streams; shorter in tests.
+#[derive(Clone, Copy, Debug)]
+struct Timing {
+    /// For a proxy to apply an update.
+    ack: Duration,
+    /// For one message to find room on the stream.
+    send: Duration,
+    heartbeat: Duration,
+    /// A proxy that sends no status for this long is lost.
+    silence: Duration,
+}
+
+/// Publishes the configuration. Cheap to clone.
+#[derive(Clone)]
+pub struct Publisher(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    head: watch::Sender<Head>,
+    updates: Updates,
+    log_floor: AtomicU64,
+    subscriptions: Mutex<Subscriptions>,
+    timing: Timing,
+    shutdown: CancellationToken,
+}
+
+#[derive(Default)]
+struct Subscriptions {
+    last_number: u64,
+    by_proxy: HashMap<String, (u64, SubscriptionView)>,
+}
+
+/// A subscription on this replica.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SubscriptionView {
+    pub proxy_id: String,
+    pub boot_id: String,
+    pub version: String,
+    pub since: UnixMillis,
+    /// Last revision that it acknowledged; `None` until the first time.
+    pub acknowledged: Option<u64>,
+    /// Resources that it could not take.
+    pub rejections: Vec<RejectionRow>,
+}
+
+// === impl Timing ===
+
+impl Timing {
+    const STANDARD: Self = Self {
+        ack: Duration::from_secs(15),
+        send: Duration::from_secs(15),
+        heartbeat: Duration::from_secs(5),
+        silence: LOST_AFTER,
+    };
+}
+
+// === impl Publisher ===
+
+impl Publisher {
+    /// Reads the digests of everything and starts to follow the database until `shutdown`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn start(store: Store, shutdown: CancellationToken) -> Result<Self, StoreError> {
+        Self::start_with(store, Timing::STANDARD, shutdown).await
+    }
+
+    async fn start_with(store: Store, timing: Timing, shutdown: CancellationToken) -> Result<Self, StoreError> {
+        let mut tx = store.read().await?;
+        let head = read::scan(&mut tx).await?;
+        drop(tx);
+        let publisher = Self(Arc::new(Inner {
+            store,
+            head: watch::Sender::new(head),
+            updates: Updates::default(),
+            log_floor: AtomicU64::new(0),
+            subscriptions: Mutex::default(),
+            timing,
+            shutdown,
+        }));
+        tokio::spawn(wake::run(publisher.clone()));
+        Ok(publisher)
+    }
+
+    /// The revision that subscribers are being brought to.
+    pub fn revision(&self) -> u64 {
+        self.0.head.borrow().revision
+    }
+
+    /// Subscriptions on this replica, by proxy.
+    pub fn subscriptions(&self) -> Vec<SubscriptionView> {
+        let mut views: Vec<_> = self.0.subscriptions.lock().by_proxy.values().map(|(_, view)| view.clone()).collect();
+        views.sort_by(|one, two| one.proxy_id.cmp(&two.proxy_id));
+        views
+    }
+
+    /// Shows a subscription. A proxy that subscribes anew takes the place of its earlier subscription.
+    fn enter(&self, view: SubscriptionView) -> u64 {
+        let mut subscriptions = self.0.subscriptions.lock();
+        subscriptions.last_number += 1;
+        let number = subscriptions.last_number;
+        subscriptions.by_proxy.insert(view.proxy_id.clone(), (number, view));
+        number
+    }
+
+    fn change_view(&self, proxy_id: &str, number: u64, change: impl FnOnce(&mut SubscriptionView)) {
+        let mut subscriptions = self.0.subscriptions.lock();
+        if let Some((_, view)) = subscriptions.by_proxy.get_mut(proxy_id).filter(|(found, _)| *found == number) {
+            change(view);
+        }
+    }
+
+    fn leave(&self, proxy_id: &str, number: u64) {
+        let mut subscriptions = self.0.subscriptions.lock();
+        if subscriptions.by_proxy.get(proxy_id).is_some_and(|(found, _)| *found == number) {
+            subscriptions.by_proxy.remove(proxy_id);
+        }
+    }
+
+    /// Takes `head` unless a newer one is there already.
+    fn advance_head(&self, head: &Head) {
+        self.0.head.send_if_modified(|current| {
+            let newer = head.revision > current.revision;
+            if newer {
+                metrics::gauge!(names::CONFIG_REVISION).set(head.revision as f64);
+                *current = head.clone();
+            }
+            newer
+        });
+    }
+
+    /// Takes `head` whatever was there: the database went back in time, or the digests had drifted.
+    fn reset_head(&self, head: &Head) {
+        self.0.head.send_if_modified(|current| {
+            let differs = !current.is_same(head);
+            *current = head.clone();
+            differs
+        });
+    }
+}

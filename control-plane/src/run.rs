@@ -1,0 +1,222 @@
+//! Starts the parts of a control plane in order, and stops them in the other.
+
+use std::{future::Future, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, bail};
+use omniroute_core::{
+    handshake::JoinSecret,
+    hash::Pepper,
+    sealed::KeyRing,
+    settings::{ControlPlaneSettings, Secret, SettingsTable as _},
+    time::{Clock, SystemClock},
+};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    api,
+    jobs::Jobs,
+    ledger::Ledger,
+    publish::{
+        ProxyRegistry, Publisher,
+        grpc::{self, GrpcListener, GrpcOptions, TlsMaterial},
+    },
+    service::{App, Parts, Services},
+    store::{Store, StoreError, StoreOptions},
+};
+
+/// Shortest secret that is accepted.
+const SHORTEST_SECRET: usize = 16;
+
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+const LAST_RETRY: Duration = Duration::from_secs(15);
+
+/// Serves until SIGTERM or Ctrl-C, then lets running calls finish.
+///
+/// # Errors
+/// With a sentence that says what to do.
+pub async fn run(settings: ControlPlaneSettings) -> anyhow::Result<()> {
+    let stop = stop_signal()?;
+    let _ = omniroute_telemetry::prometheus().with_build_info(ControlPlaneSettings::PROCESS);
+    check_secrets(&settings)?;
+    let ring = KeyRing::new(settings.storage_encryption_key.expose().split(',')).context("STORAGE_ENCRYPTION_KEY")?;
+    if settings.redis_url.is_set() {
+        omniroute_coordination::check_redis_url(settings.redis_url.expose()).context("REDIS_URL")?;
+    }
+    // Ports are taken before the database is touched: a second instance by mistake changes nothing.
+    let rest = listen(SocketAddr::new(settings.control_plane_host, settings.control_plane_port)).await?;
+    let grpc = GrpcListener::bind(grpc_options(&settings)?).await?;
+
+    let stopping = CancellationToken::new();
+    tokio::pin!(stop);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let opening = open_store(&settings, ring, Arc::clone(&clock));
+    let store = tokio::select! {
+        store = opening => store?,
+        () = &mut stop => return Ok(()),
+    };
+    let publisher = Publisher::start(store.clone(), stopping.clone()).await?;
+    let proxies = ProxyRegistry::start(store.clone(), stopping.clone());
+    let ledger = Ledger::start(store.clone(), settings.usage_retention_days).await?;
+    let jobs = Jobs::start(&settings, store.clone(), ledger.clone(), stopping.clone());
+    let coordination = omniroute_coordination::connect(settings.redis_url.expose()).await;
+    let drain = settings.control_plane_drain.0;
+    let app = Services::new(Parts {
+        settings,
+        store: store.clone(),
+        ledger: ledger.clone(),
+        proxies: proxies.clone(),
+        coordination,
+        clock,
+        stopping: stopping.clone(),
+    })?;
+    app.admin().ensure_initial_password().await?;
+
+    let services = grpc::Services { publisher, proxies, ledger };
+    let mut grpc = tokio::spawn(grpc.serve(services, stopping.clone()));
+    let mut rest = tokio::spawn(api::serve(rest, api::router(App::clone(&app)), stopping.clone()));
+    tracing::info!(
+        version = omniroute_core::VERSION,
+        rest = %SocketAddr::new(app.settings.control_plane_host, app.settings.control_plane_port),
+        grpc = %SocketAddr::new(app.settings.grpc_host, app.settings.grpc_port),
+        "the control plane is up"
+    );
+
+    let failed = tokio::select! {
+        () = &mut stop => None,
+        ended = &mut grpc => Some(ended.map_err(anyhow::Error::from).and_then(|ended| ended.map_err(Into::into))),
+        ended = &mut rest => Some(ended.map_err(anyhow::Error::from).and_then(|ended| ended.map_err(Into::into))),
+    };
+    tracing::info!("stopping; running calls may take {drain:?} to finish");
+    stopping.cancel();
+    app.background.close();
+    let finished = async {
+        if !rest.is_finished() {
+            let _ = (&mut rest).await;
+        }
+        if !grpc.is_finished() {
+            let _ = (&mut grpc).await;
+        }
+        app.background.wait().await;
+        jobs.finished().await;
+    };
+    if timeout(drain, finished).await.is_err() {
+        tracing::warn!("some calls did not finish in time");
+        rest.abort();
+        grpc.abort();
+    }
+    store.close().await;
+    match failed {
+        Some(Err(error)) => Err(error),
+        Some(Ok(())) => bail!("a server ended on its own"),
+        None => Ok(()),
+    }
+}
+
+/// Nothing is invented here: a secret that every start made anew would lock out what the last start let in.
+fn check_secrets(settings: &ControlPlaneSettings) -> anyhow::Result<()> {
+    let secrets: [(&str, &Secret, &str); 3] = [
+        ("STORAGE_ENCRYPTION_KEY", &settings.storage_encryption_key, "it seals the secrets in the database"),
+        ("JWT_SECRET", &settings.jwt_secret, "it signs sessions"),
+        ("API_KEY_SECRET", &settings.api_key_secret, "it is the pepper of the API-key hash"),
+    ];
+    for (name, secret, purpose) in secrets {
+        if !secret.is_set() {
+            bail!(
+                "{name} is not set: {purpose}. Set it to a random text (`openssl rand -hex 32`) and keep it; \
+                 `omniroute up` makes one on its own"
+            );
+        }
+        if secret.expose().trim().len() < SHORTEST_SECRET {
+            bail!("{name} is too short: it needs at least {SHORTEST_SECRET} characters");
+        }
+    }
+    let by_certificate = !settings.grpc_tls_client_ca.as_os_str().is_empty();
+    if !settings.join_token.is_set() && !by_certificate {
+        bail!(
+            "OMNIROUTE_JOIN_TOKEN is not set: proxies prove with it that they belong to the fleet. Set it to a random \
+             text, the same for every process, or configure mutual TLS with GRPC_TLS_CERT, GRPC_TLS_KEY and \
+             GRPC_TLS_CLIENT_CA"
+        );
+    }
+    Ok(())
+}
+
+fn grpc_options(settings: &ControlPlaneSettings) -> anyhow::Result<GrpcOptions> {
+    let is_set = |path: &Path| !path.as_os_str().is_empty();
+    let read = |name: &str, path: &Path| {
+        std::fs::read(path).with_context(|| format!("{name}: {} cannot be read", path.display()))
+    };
+    let tls = match (is_set(&settings.grpc_tls_cert), is_set(&settings.grpc_tls_key)) {
+        (true, true) => Some(TlsMaterial {
+            certificate: read("GRPC_TLS_CERT", &settings.grpc_tls_cert)?,
+            key: read("GRPC_TLS_KEY", &settings.grpc_tls_key)?,
+            client_ca: is_set(&settings.grpc_tls_client_ca)
+                .then(|| read("GRPC_TLS_CLIENT_CA", &settings.grpc_tls_client_ca))
+                .transpose()?,
+        }),
+        (false, false) if is_set(&settings.grpc_tls_client_ca) => {
+            bail!("GRPC_TLS_CLIENT_CA is set, but GRPC_TLS_CERT and GRPC_TLS_KEY are not: mutual TLS needs all three")
+        }
+        (false, false) => None,
+        _ => bail!("GRPC_TLS_CERT and GRPC_TLS_KEY belong together: set both, or neither"),
+    };
+    Ok(GrpcOptions {
+        address: SocketAddr::new(settings.grpc_host, settings.grpc_port),
+        tls,
+        allow_plaintext: settings.grpc_allow_plaintext,
+        join: settings.join_token.is_set().then(|| JoinSecret::new(settings.join_token.expose())),
+    })
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("the REST address {address} cannot be opened (CONTROL_PLANE_HOST, CONTROL_PLANE_PORT)")
+    })
+}
+
+/// Opens the database; one that does not answer yet is waited for.
+async fn open_store(settings: &ControlPlaneSettings, ring: KeyRing, clock: Arc<dyn Clock>) -> anyhow::Result<Store> {
+    let url = if settings.database_url.is_set() {
+        settings.database_url.clone()
+    } else {
+        let file = settings.data_dir.join("storage.sqlite");
+        Secret::new(format!("sqlite:{}", file.to_str().context("DATA_DIR is not UTF-8")?))
+    };
+    let mut wait = FIRST_RETRY;
+    loop {
+        let options = StoreOptions {
+            url: url.clone(),
+            max_connections: settings.database_connections,
+            ring: ring.clone(),
+            pepper: Pepper::new(settings.api_key_secret.expose()),
+            allow_private_upstreams: settings.allow_private_upstreams,
+            clock: Arc::clone(&clock),
+        };
+        match Store::open(options).await {
+            Ok(store) => return Ok(store),
+            Err(StoreError::Unavailable(cause)) => {
+                tracing::warn!(%cause, "the database of DATABASE_URL does not answer; trying again in {wait:?}");
+            }
+            Err(error) => return Err(error.into()),
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(LAST_RETRY);
+    }
+}
+
+/// Ends at the first SIGTERM or SIGINT.
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

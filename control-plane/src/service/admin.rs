@@ -1,0 +1,322 @@
+//! The administrator: the first password, logging in and out, turning login off.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    time::Duration,
+};
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use omniroute_core::{settings::Secret, time::UnixMillis};
+use omniroute_telemetry::names;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::Services;
+use crate::{
+    api::{ApiError, Code},
+    auth::{
+        Caller, Principal,
+        password::{self, PasswordError},
+    },
+    store::{
+        StoreError,
+        records::{Actor, AdminRecord, Object, SessionRecord},
+    },
+};
+
+/// Addresses remembered as blocked; more than that and the oldest block is forgotten.
+const BLOCKED_ADDRESSES: usize = 10_000;
+
+/// What a caller may know about signing in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoginState {
+    pub require_login: bool,
+    pub has_password: bool,
+}
+
+/// A change to how one signs in.
+#[derive(Debug, Default)]
+pub struct RequireLoginChange {
+    pub require_login: Option<bool>,
+    pub password: Option<Secret>,
+    /// Checked where it is given.
+    pub current_password: Option<Secret>,
+}
+
+/// A fresh session.
+pub struct SignedIn {
+    /// Value of the cookie.
+    pub token: String,
+    pub lifetime: Duration,
+}
+
+/// Addresses that have to wait before they may try again. Failures are counted by the coordination, for the fleet;
+/// this remembers its verdicts, so that a blocked address costs neither a hash nor a call.
+#[derive(Default)]
+pub(super) struct LoginBlocks(Mutex<HashMap<IpAddr, UnixMillis>>);
+
+/// The decisions about the administrator.
+pub struct Admin<'a>(&'a Services);
+
+impl Services {
+    pub fn admin(&self) -> Admin<'_> {
+        Admin(self)
+    }
+}
+
+// === impl Admin ===
+
+impl Admin<'_> {
+    /// At start: takes `INITIAL_PASSWORD` as it is, unless a password is stored already.
+    ///
+    /// # Errors
+    /// When the database or argon2 fails.
+    pub async fn ensure_initial_password(&self) -> anyhow::Result<()> {
+        let initial = &self.0.settings.initial_password;
+        if self.record().await?.is_some() {
+            return Ok(());
+        }
+        if !initial.is_set() {
+            tracing::warn!(
+                "no admin password is set: set INITIAL_PASSWORD, or choose one from this machine with PUT \
+                 /api/settings/require-login"
+            );
+            return Ok(());
+        }
+        if let Some(why) = password::weakness(initial.expose()) {
+            tracing::warn!("INITIAL_PASSWORD is weak ({why}); it is taken as given, change it soon");
+        }
+        let hash = self.0.passwords.hash(Zeroizing::new(initial.expose().to_owned())).await?;
+        if self.0.store.admin().create_if_absent(&hash).await? {
+            tracing::info!("the admin password was set from INITIAL_PASSWORD");
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// When the database fails.
+    pub async fn state(&self) -> Result<LoginState, ApiError> {
+        let has_password = self.record().await?.is_some();
+        Ok(LoginState { require_login: self.login_required().await?, has_password })
+    }
+
+    /// # Errors
+    /// When the database fails.
+    pub async fn login_required(&self) -> Result<bool, StoreError> {
+        let settings = self.0.store.settings().get().await?;
+        Ok(settings.document.get("requireLogin").and_then(Value::as_bool).unwrap_or(true))
+    }
+
+    /// Id of the session behind a cookie, when it still counts.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn session(&self, token: &str) -> Result<Option<String>, ApiError> {
+        let Ok(id) = self.0.tokens.session_id(token) else { return Ok(None) };
+        let Some(session) = self.0.store.sessions().get(&id).await? else { return Ok(None) };
+        let epoch = self.record().await?.map(|admin| admin.session_epoch);
+        Ok((Some(session.epoch) == epoch && session.expires_at > self.0.clock.now()).then_some(id))
+    }
+
+    /// Checks the password and opens a session.
+    ///
+    /// # Errors
+    /// 401 for a wrong password, 403 when none is set yet, 429 after too many wrong ones.
+    pub async fn login(&self, caller: &Caller, password: &Secret) -> Result<SignedIn, ApiError> {
+        let Some(admin) = self.record().await? else {
+            return Err(ApiError::new(
+                Code::SetupRequired,
+                "No password is configured. Set INITIAL_PASSWORD and restart, or choose one from the gateway's own \
+                 machine with PUT /api/settings/require-login",
+            ));
+        };
+        let address = caller.address.map(network_of);
+        let now = self.0.clock.now();
+        if let Some(until) = address.and_then(|address| self.0.login_blocks.until(address, now)) {
+            metrics::counter!(names::LOGIN_FAILURES, "result" => "throttled").increment(1);
+            return Err(too_many(until.saturating_since(now)));
+        }
+        if self.verify(password, admin.password_hash).await? {
+            return self.open_session(caller, admin.session_epoch).await;
+        }
+        let wrong = ApiError::new(Code::WrongPassword, "Invalid password");
+        Err(match address {
+            Some(address) => self.count_failure(address).await.map_or(wrong, too_many),
+            None => wrong,
+        })
+    }
+
+    /// Counts a wrong password. `Some` when this was one too many, with how long to wait.
+    async fn count_failure(&self, address: IpAddr) -> Option<Duration> {
+        let settings = &self.0.settings;
+        let window = settings.login_window.0;
+        let limit = settings.login_attempts.max(1);
+        let verdict = self.0.coordination.hit(&format!("login:{address}"), u64::from(limit), window).await;
+        metrics::counter!(names::LOGIN_FAILURES, "result" => "wrong").increment(1);
+        tracing::warn!(%address, remaining = verdict.remaining, "a login failed");
+        if verdict.allowed && verdict.remaining > 0 {
+            return None;
+        }
+        // The last failure that was allowed begins the wait; its answer is still the plain one.
+        self.0.login_blocks.block(address, self.0.clock.now().saturating_add(window));
+        (!verdict.allowed).then_some(window)
+    }
+
+    async fn open_session(&self, caller: &Caller, epoch: u64) -> Result<SignedIn, ApiError> {
+        let now = self.0.clock.now();
+        let lifetime = self.0.settings.session_ttl.0;
+        let id: [u8; 24] = rand::random();
+        let session = SessionRecord {
+            id: BASE64_URL_SAFE_NO_PAD.encode(id),
+            subject: "admin".into(),
+            epoch,
+            address: caller.address.map(|address| address.to_string()),
+            created_at: now,
+            expires_at: now.saturating_add(lifetime),
+        };
+        let token = self.0.tokens.session(&session.id, session.expires_at).map_err(|e| ApiError::internal(&e))?;
+        self.0.store.sessions().insert(&session).await?;
+        Ok(SignedIn { token, lifetime })
+    }
+
+    /// Ends the session behind a cookie, if there is one.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn logout(&self, token: &str) -> Result<(), ApiError> {
+        let Ok(id) = self.0.tokens.session_id(token) else { return Ok(()) };
+        Ok(self.0.store.sessions().delete(&id).await?)
+    }
+
+    /// Turns login on or off, and sets the password. A new password ends every session; whoever changed it from a
+    /// session gets a new one.
+    ///
+    /// Without a stored password nobody can sign in: then a caller on this machine may set one.
+    ///
+    /// # Errors
+    /// 401 and 403 for who may not, 400 for a password that is too weak.
+    pub async fn change_login(
+        &self,
+        actor: Actor,
+        principal: Option<&Principal>,
+        caller: &Caller,
+        change: RequireLoginChange,
+    ) -> Result<Option<SignedIn>, ApiError> {
+        let admin = self.record().await?;
+        if principal.is_none() && !(admin.is_none() && caller.is_local) {
+            return Err(ApiError::unauthenticated());
+        }
+        if change.require_login.is_none() && change.password.is_none() {
+            return Err(ApiError::invalid_field("body", "No valid fields to update"));
+        }
+        if let Some(new) = &change.password
+            && let Some(why) = password::weakness(new.expose())
+        {
+            return Err(ApiError::invalid_field("password", format!("choose another: {why}")));
+        }
+        if let (Some(current), Some(admin)) = (&change.current_password, &admin) {
+            self.check_current(caller, current, admin).await?;
+        }
+        if let Some(require_login) = change.require_login {
+            let mut patch = Object::new();
+            patch.insert("requireLogin".into(), json!(require_login));
+            let mut write = self.0.store.write(&actor).await?;
+            write.merge_settings(patch, None).await?;
+            write.commit().await?;
+        }
+        let Some(new) = change.password else { return Ok(None) };
+        let hash = self.hash(&new).await?;
+        if admin.is_none() && principal.is_none() {
+            // Of two callers who set the first password at once, one is late.
+            if !self.0.store.admin().create_if_absent(&hash).await? {
+                return Err(ApiError::unauthenticated());
+            }
+            return Ok(None);
+        }
+        self.0.store.admin().set_password(&hash).await?;
+        tracing::info!(actor = actor.name, "the admin password was changed; every session has ended");
+        match (principal, self.record().await?) {
+            (Some(Principal::Session { .. }), Some(admin)) => {
+                self.open_session(caller, admin.session_epoch).await.map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// A wrong current password counts like a failed login: else a stolen session could guess it.
+    async fn check_current(&self, caller: &Caller, current: &Secret, admin: &AdminRecord) -> Result<(), ApiError> {
+        let address = caller.address.map(network_of);
+        let now = self.0.clock.now();
+        if let Some(until) = address.and_then(|address| self.0.login_blocks.until(address, now)) {
+            return Err(too_many(until.saturating_since(now)));
+        }
+        if self.verify(current, admin.password_hash.clone()).await? {
+            return Ok(());
+        }
+        if let Some(address) = address
+            && let Some(wait) = self.count_failure(address).await
+        {
+            return Err(too_many(wait));
+        }
+        Err(ApiError::new(Code::WrongPassword, "Invalid password"))
+    }
+
+    async fn record(&self) -> Result<Option<AdminRecord>, StoreError> {
+        self.0.store.admin().get().await
+    }
+
+    async fn verify(&self, password: &Secret, phc: String) -> Result<bool, ApiError> {
+        let password = Zeroizing::new(password.expose().to_owned());
+        self.0.passwords.verify(password, phc).await.map_err(|error: PasswordError| ApiError::internal(&error))
+    }
+
+    async fn hash(&self, password: &Secret) -> Result<String, ApiError> {
+        let password = Zeroizing::new(password.expose().to_owned());
+        self.0.passwords.hash(password).await.map_err(|error| ApiError::internal(&error))
+    }
+}
+
+// === impl LoginBlocks ===
+
+impl LoginBlocks {
+    fn until(&self, address: IpAddr, now: UnixMillis) -> Option<UnixMillis> {
+        let mut blocks = self.0.lock();
+        let until = *blocks.get(&address)?;
+        if until > now {
+            return Some(until);
+        }
+        blocks.remove(&address);
+        None
+    }
+
+    fn block(&self, address: IpAddr, until: UnixMillis) {
+        let mut blocks = self.0.lock();
+        if blocks.len() >= BLOCKED_ADDRESSES
+            && !blocks.contains_key(&address)
+            && let Some(oldest) = blocks.iter().min_by_key(|(_, until)| **until).map(|(address, _)| *address)
+        {
+            blocks.remove(&oldest);
+        }
+        blocks.insert(address, until);
+    }
+}
+
+fn too_many(wait: Duration) -> ApiError {
+    ApiError::new(Code::RateLimited, "Too many failed attempts. Try again later.").with_retry_after(wait)
+}
+
+/// An IPv6 host has a whole /64 to itself: count that.
+fn network_of(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or_else(
+            || {
+                let s = v6.segments();
+                if v6.is_loopback() { address } else { IpAddr::V6(Ipv6Addr::new(s[0], s[1], s[2], s[3], 0, 0, 0, 0)) }
+            },
+            IpAddr::V4,
+        ),
+    }
+}

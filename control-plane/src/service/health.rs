@@ -1,0 +1,221 @@
+//! How the gateway is: this process, the database, the shared state, every proxy.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use omniroute_coordination::Place;
+use omniroute_core::time::UnixMillis;
+use omniroute_providers::Catalog;
+
+use super::Services;
+use crate::{
+    api::ApiError,
+    store::{
+        Command, Engine, StoreError,
+        records::{ConnectionRecord, NodeRecord, ProxyRow},
+    },
+};
+
+/// A proxy that was lost longer ago than this is history, not trouble.
+const RECENT: Duration = Duration::from_hours(1);
+
+/// Everything that there is to say.
+pub struct Health {
+    pub at: UnixMillis,
+    pub uptime: Duration,
+    /// `Err` while the database does not answer; then nothing below is known.
+    pub database: Result<Known, StoreError>,
+    pub engine: Engine,
+    pub coordination: omniroute_coordination::Health,
+}
+
+/// What the database knows.
+pub struct Known {
+    pub revision: u64,
+    pub proxies: Vec<ProxyHealth>,
+    pub connections: Vec<ConnectionRecord>,
+    pub nodes: Vec<NodeRecord>,
+    pub providers: ProviderSummary,
+    pub has_password: bool,
+}
+
+/// A proxy and what follows from what it said.
+pub struct ProxyHealth {
+    pub row: ProxyRow,
+    pub state: ProxyState,
+    /// Revisions that it is behind.
+    pub lag: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyState {
+    Serving,
+    /// Serves from its copy on disk, which nobody has confirmed yet.
+    Stale,
+    Draining,
+    /// Not heard of.
+    Lost,
+}
+
+/// How many providers there are, of which kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProviderSummary {
+    /// In the catalog.
+    pub catalog: usize,
+    /// With a connection.
+    pub configured: usize,
+    /// With an active connection.
+    pub active: usize,
+    /// With a connection that was tested.
+    pub monitored: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    Healthy,
+    /// It works, but somebody should look.
+    Degraded,
+    /// The database is away: proxies go on serving, nothing can be configured.
+    Unhealthy,
+}
+
+// === impl Services ===
+
+impl Services {
+    /// How everything is. Never fails: what cannot be read is part of the answer. `with_configuration`: looks at
+    /// connections and nodes too, which takes longer the more there are of them.
+    pub async fn health(&self, with_configuration: bool) -> Health {
+        Health {
+            at: self.clock.now(),
+            uptime: self.started.elapsed(),
+            database: self.known(with_configuration).await,
+            engine: self.store.engine(),
+            coordination: self.coordination.health(),
+        }
+    }
+
+    async fn known(&self, with_configuration: bool) -> Result<Known, StoreError> {
+        let revision = self.store.revision().await?;
+        let proxies = self.store.proxies().list().await?;
+        let (connections, nodes) = if with_configuration {
+            (self.store.connections().list().await?, self.store.nodes().list().await?)
+        } else {
+            (Vec::new(), Vec::new())
+        };
+        Ok(Known {
+            revision,
+            proxies: proxies.into_iter().map(|row| ProxyHealth::new(row, revision)).collect(),
+            providers: ProviderSummary::of(&connections),
+            connections,
+            nodes,
+            has_password: self.store.admin().get().await?.is_some(),
+        })
+    }
+
+    /// When this process started.
+    pub fn started_at(&self) -> UnixMillis {
+        self.started_at
+    }
+
+    /// Tells a proxy to do something.
+    ///
+    /// # Errors
+    /// 404 when no such proxy has ever connected.
+    pub async fn order(&self, proxy_id: &str, command: Command) -> Result<(), ApiError> {
+        let known = self.store.proxies().list().await?.iter().any(|proxy| proxy.id == proxy_id);
+        if !known {
+            return Err(ApiError::not_found("Proxy"));
+        }
+        Ok(self.proxies.order(proxy_id, command).await?)
+    }
+}
+
+// === impl Health ===
+
+impl Health {
+    pub fn status(&self) -> Status {
+        let Ok(known) = &self.database else { return Status::Unhealthy };
+        let now = self.at;
+        let troubled = |proxy: &ProxyHealth| {
+            let recent = now.saturating_since(proxy.row.last_seen_at) < RECENT;
+            recent
+                && (proxy.state == ProxyState::Lost || !proxy.row.rejections.is_empty() || proxy.row.journal_lost > 0)
+        };
+        let is_alone = self.coordination.place == Place::Redis && !self.coordination.connected;
+        let unreadable = known.connections.iter().any(|connection| connection.unreadable);
+        if is_alone || unreadable || known.proxies.iter().any(troubled) { Status::Degraded } else { Status::Healthy }
+    }
+}
+
+// === impl Known ===
+
+impl Known {
+    /// What is known while the database is away.
+    pub fn nothing() -> Self {
+        Self {
+            revision: 0,
+            proxies: Vec::new(),
+            connections: Vec::new(),
+            nodes: Vec::new(),
+            providers: ProviderSummary::of(&[]),
+            has_password: false,
+        }
+    }
+}
+
+// === impl ProxyHealth ===
+
+impl ProxyHealth {
+    fn new(row: ProxyRow, head: u64) -> Self {
+        let state = if row.lost {
+            ProxyState::Lost
+        } else if row.draining {
+            ProxyState::Draining
+        } else if row.stale {
+            ProxyState::Stale
+        } else {
+            ProxyState::Serving
+        };
+        Self { state, lag: head.saturating_sub(row.revision), row }
+    }
+}
+
+// === impl ProxyState ===
+
+impl ProxyState {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Serving => "serving",
+            Self::Stale => "stale",
+            Self::Draining => "draining",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+// === impl Status ===
+
+impl Status {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Degraded => "degraded",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
+}
+
+// === impl ProviderSummary ===
+
+impl ProviderSummary {
+    fn of(connections: &[ConnectionRecord]) -> Self {
+        let count = |fits: fn(&ConnectionRecord) -> bool| {
+            connections.iter().filter(|c| fits(c)).map(|c| c.provider.as_str()).collect::<BTreeSet<_>>().len()
+        };
+        Self {
+            catalog: Catalog::builtin().len(),
+            configured: count(|_| true),
+            active: count(|connection| connection.is_active),
+            monitored: count(|connection| connection.test.tested_at.is_some()),
+        }
+    }
+}

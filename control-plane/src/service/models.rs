@@ -1,0 +1,183 @@
+//! Which models a connection offers: asks the provider and keeps the answer, so that proxies list the models.
+
+use std::collections::BTreeSet;
+
+use omniroute_core::id::ConnectionId;
+use omniroute_providers::OfferedModel;
+use serde_json::json;
+
+use super::{App, Services, connections::Provider};
+use crate::{
+    api::{ApiError, Code},
+    store::records::{Actor, ConnectionRecord, ModelDraft, ModelRecord, Object},
+};
+
+/// Source of a model that the provider itself listed.
+pub(super) const FROM_API: &str = "api";
+
+/// Models kept of one provider; the longest lists in use have a few hundred.
+const MOST_MODELS: usize = 5_000;
+
+/// Discoveries that may wait for their turn; more are skipped, for the next listing makes up for them.
+const MOST_WAITING: usize = 1_000;
+
+/// Where a list of models comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListingSource {
+    /// The provider, just now.
+    Api,
+    /// What was stored earlier.
+    Stored,
+    /// The catalog that comes with the program.
+    Catalog,
+}
+
+/// The models of a connection.
+pub struct Listing {
+    pub provider: String,
+    pub models: Vec<OfferedModel>,
+    pub source: ListingSource,
+    /// Why it is not the provider's own list.
+    pub warning: Option<String>,
+}
+
+// === impl Services ===
+
+impl Services {
+    /// Asks the provider; what it lists is stored. When it does not answer, what is known from before.
+    ///
+    /// # Errors
+    /// 404; 502 when the provider does not answer and nothing is known.
+    pub async fn list_models(&self, actor: &Actor, id: &str) -> Result<Listing, ApiError> {
+        let record = self.store.connections().get(id).await?;
+        let provider = self.provider(record.provider.as_str()).await?;
+        let name = provider.id().to_owned();
+        let why = match self.ask_models(&record, &provider).await {
+            Ok(models) => {
+                self.keep_models(actor, &record, &models).await?;
+                return Ok(Listing { provider: name, models, source: ListingSource::Api, warning: None });
+            }
+            Err(why) => why,
+        };
+        let stored = self.store.models().of_provider(&name).await?;
+        let (models, source) = if stored.is_empty() {
+            (catalogued(&provider), ListingSource::Catalog)
+        } else {
+            (stored.into_iter().map(offered).collect(), ListingSource::Stored)
+        };
+        if models.is_empty() {
+            return Err(ApiError::new(Code::UpstreamUnreachable, format!("The models cannot be listed: {why}")));
+        }
+        Ok(Listing { provider: name, models, source, warning: Some(why) })
+    }
+
+    /// Asks for a new connection's models while its creator goes on.
+    pub fn discover_in_background(self: &App, id: ConnectionId) {
+        if self.background.len() >= MOST_WAITING {
+            tracing::warn!(connection = %id, "too many model discoveries wait; this one is skipped");
+            return;
+        }
+        let app = App::clone(self);
+        self.background.spawn(async move {
+            let stopping = app.stopping.clone();
+            tokio::select! {
+                () = stopping.cancelled() => {}
+                () = app.discover(&id) => {}
+            }
+        });
+    }
+
+    async fn discover(&self, id: &ConnectionId) {
+        let Ok(_permit) = self.discoveries.acquire().await else { return };
+        let actor = Actor::system("model discovery");
+        match self.list_models(&actor, id.as_str()).await {
+            Ok(Listing { models, source: ListingSource::Api, .. }) => {
+                tracing::info!(connection = %id, models = models.len(), "models discovered");
+            }
+            Ok(Listing { warning, .. }) => {
+                let why = warning.unwrap_or_default();
+                tracing::info!(connection = %id, why, "the provider does not list its models");
+            }
+            Err(error) => tracing::info!(connection = %id, %error, "the models of a new connection are not known"),
+        }
+    }
+
+    /// Stores what one connection lists as the models of its provider. Another connection of that provider may see
+    /// others: those stay.
+    async fn keep_models(
+        &self,
+        actor: &Actor,
+        record: &ConnectionRecord,
+        models: &[OfferedModel],
+    ) -> Result<(), ApiError> {
+        let provider = record.provider.as_str();
+        let mut drafts: Vec<ModelDraft> = models.iter().take(MOST_MODELS).map(draft).collect();
+        drafts.sort_by(|one, two| one.model.cmp(&two.model));
+        drafts.dedup_by(|one, two| one.model == two.model);
+        let siblings = self.store.connections().of_provider(provider).await?;
+        if siblings.iter().any(|sibling| sibling.id != record.id && sibling.is_active) {
+            let listed: BTreeSet<String> = drafts.iter().map(|draft| draft.model.clone()).collect();
+            let held = self.store.models().of_provider(provider).await?;
+            let others = held.into_iter().filter(|held| held.source == FROM_API && !listed.contains(&held.model));
+            drafts.extend(others.map(again));
+        }
+        let mut write = self.store.write(actor).await?;
+        write.replace_models(provider, FROM_API, drafts).await?;
+        write.commit().await?;
+        Ok(())
+    }
+}
+
+fn draft(model: &OfferedModel) -> ModelDraft {
+    let mut extras = Object::new();
+    if let Some(owner) = &model.owned_by {
+        extras.insert("ownedBy".into(), json!(owner));
+    }
+    ModelDraft {
+        model: model.id.replace('\0', ""),
+        name: None,
+        kind: model.kind.clone(),
+        context_window: model.context_window,
+        max_output_tokens: model.max_output_tokens,
+        source: FROM_API.to_owned(),
+        created: model.created.unwrap_or(0),
+        extras,
+    }
+}
+
+fn again(held: ModelRecord) -> ModelDraft {
+    ModelDraft {
+        model: held.model,
+        name: held.name,
+        kind: held.kind,
+        context_window: held.context_window,
+        max_output_tokens: held.max_output_tokens,
+        source: held.source,
+        created: held.created,
+        extras: held.extras,
+    }
+}
+
+fn offered(held: ModelRecord) -> OfferedModel {
+    OfferedModel {
+        owned_by: held.extras.get("ownedBy").and_then(|owner| owner.as_str()).map(str::to_owned),
+        id: held.model,
+        kind: held.kind,
+        context_window: held.context_window,
+        max_output_tokens: held.max_output_tokens,
+        created: Some(held.created).filter(|created| *created > 0),
+    }
+}
+
+fn catalogued(provider: &Provider) -> Vec<OfferedModel> {
+    let Provider::Catalog(provider) = provider else { return Vec::new() };
+    let offered = |model: &omniroute_providers::ModelFacts| OfferedModel {
+        id: model.id.clone(),
+        kind: model.kind.clone(),
+        context_window: model.context_window,
+        max_output_tokens: model.max_output_tokens,
+        created: None,
+        owned_by: Some(provider.id.clone()),
+    };
+    provider.models.iter().map(offered).collect()
+}

@@ -1,0 +1,142 @@
+//! Nodes: OpenAI- and Anthropic-compatible endpoints that the operator added.
+
+use omniroute_providers::Catalog;
+
+use super::Services;
+use crate::{
+    api::{ApiError, Edit},
+    store::records::{Actor, NodeDraft, NodePatch, NodeRecord},
+};
+
+/// The kinds of node.
+pub const OPENAI: &str = "openai-compatible";
+pub const ANTHROPIC: &str = "anthropic-compatible";
+
+/// Base URL of a node that names none: the vendor's own.
+const OPENAI_BASE_URL: &str = "https://api.openai.com/v1";
+const ANTHROPIC_BASE_URL: &str = "https://api.anthropic.com/v1";
+
+/// What a new node needs.
+#[derive(Debug)]
+pub struct NewNode {
+    pub name: String,
+    pub prefix: String,
+    pub kind: String,
+    pub api_type: Option<String>,
+    pub base_url: Option<String>,
+    pub chat_path: Option<String>,
+    pub models_path: Option<String>,
+}
+
+/// An edit of a node.
+#[derive(Debug, Default)]
+pub struct NodeChange {
+    pub name: Option<String>,
+    pub prefix: Option<String>,
+    pub api_type: Option<String>,
+    pub base_url: Option<String>,
+    pub chat_path: Edit<String>,
+    pub models_path: Edit<String>,
+}
+
+// === impl Services ===
+
+impl Services {
+    /// # Errors
+    /// 400 for a field, 409 when the prefix is taken.
+    pub async fn create_node(&self, actor: &Actor, new: NewNode) -> Result<NodeRecord, ApiError> {
+        let default = if new.kind == ANTHROPIC { ANTHROPIC_BASE_URL } else { OPENAI_BASE_URL };
+        let base_url = self.node_url(&new.kind, new.base_url.as_deref().unwrap_or(default))?;
+        check_prefix(&new.prefix)?;
+        let mut write = self.store.write(actor).await?;
+        let node = write
+            .create_node(NodeDraft {
+                id: None,
+                kind: new.kind,
+                name: new.name.trim().to_owned(),
+                prefix: new.prefix,
+                api_type: new.api_type,
+                base_url,
+                chat_path: new.chat_path,
+                models_path: new.models_path,
+            })
+            .await?;
+        write.commit().await?;
+        Ok(node)
+    }
+
+    /// # Errors
+    /// 404, 400 for a field, 409 when the prefix is taken.
+    pub async fn update_node(&self, actor: &Actor, id: &str, change: NodeChange) -> Result<NodeRecord, ApiError> {
+        let node = self.store.nodes().get(id).await?;
+        let base_url = change.base_url.map(|url| self.node_url(&node.kind, &url)).transpose()?;
+        if let Some(prefix) = change.prefix.as_deref().filter(|prefix| *prefix != node.prefix) {
+            check_prefix(prefix)?;
+        }
+        // Anthropic-compatible nodes have one API only.
+        let api_type = change.api_type.filter(|_| node.kind == OPENAI).map(Some);
+        let mut write = self.store.write(actor).await?;
+        let node = write
+            .update_node(
+                id,
+                NodePatch {
+                    expected_revision: None,
+                    name: change.name.map(|name| name.trim().to_owned()),
+                    prefix: change.prefix,
+                    api_type,
+                    base_url,
+                    chat_path: change.chat_path.into_patch(),
+                    models_path: change.models_path.into_patch(),
+                },
+            )
+            .await?;
+        write.commit().await?;
+        Ok(node)
+    }
+
+    /// Deletes a node with its connections and models.
+    ///
+    /// # Errors
+    /// 404.
+    pub async fn delete_node(&self, actor: &Actor, id: &str) -> Result<(), ApiError> {
+        let mut write = self.store.write(actor).await?;
+        write.delete_node(id).await?;
+        write.commit().await?;
+        Ok(())
+    }
+
+    /// The base URL as it is stored: checked, without a trailing slash, and without the path of the one API that an
+    /// Anthropic-compatible node has, which people tend to paste along.
+    fn node_url(&self, kind: &str, url: &str) -> Result<String, ApiError> {
+        let url = url.trim().trim_end_matches('/');
+        let url = if kind == ANTHROPIC { url.strip_suffix("/messages").unwrap_or(url) } else { url };
+        self.check_base_url("baseUrl", url)?;
+        Ok(url.to_owned())
+    }
+
+    /// # Errors
+    /// 400 that says why the URL may not be used.
+    pub fn check_base_url(&self, field: &str, url: &str) -> Result<(), ApiError> {
+        let parsed =
+            self.address_policy().check_url(url).map_err(|error| ApiError::invalid_field(field, error.to_string()))?;
+        if parsed.fragment().is_some() {
+            return Err(ApiError::invalid_field(field, "must have no fragment"));
+        }
+        Ok(())
+    }
+}
+
+/// A prefix stands before the slash of a model id, so it has none; and it must not hide a provider of the catalog.
+fn check_prefix(prefix: &str) -> Result<(), ApiError> {
+    let fits = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.');
+    if !prefix.chars().all(fits) {
+        return Err(ApiError::invalid_field("prefix", "may have letters, digits, `-`, `_` and `.` only"));
+    }
+    if let Some(provider) = Catalog::builtin().get(prefix) {
+        return Err(ApiError::invalid_field(
+            "prefix",
+            format!("`{prefix}` is reserved: it names the provider {}", provider.name),
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,259 @@
+//! The one HTTP client that asks providers: to test a connection, to list models. It goes only where the address
+//! policy allows, follows no redirect, waits no longer and reads no more than stated.
+
+use std::{
+    error::Error as _,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method, StatusCode, Uri};
+use omniroute_core::address::{AddressError, AddressPolicy};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// For the whole answer: somebody waits in front of a page for it.
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(20);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest model lists are a few MiB.
+const MAX_BODY: usize = 8 * 1024 * 1024;
+
+/// Asks providers.
+#[derive(Clone)]
+pub struct UpstreamClient {
+    http: reqwest::Client,
+    policy: AddressPolicy,
+}
+
+/// What a provider answered.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+/// Why there is no answer. The texts are for the operator: they name no address and quote nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    #[error("the address may not be used: {0}")]
+    Address(AddressError),
+    #[error("the host name does not resolve")]
+    Resolve,
+    #[error("the connection was refused or broke off")]
+    Connect,
+    #[error("the TLS handshake failed: the certificate is not trusted or belongs to another name")]
+    Tls,
+    #[error("no answer in time")]
+    Timeout,
+    #[error("the answer is larger than {} MiB", MAX_BODY / 1024 / 1024)]
+    TooLarge,
+    #[error("the answer broke off or is no HTTP")]
+    Broken,
+}
+
+/// Resolves names and drops every address that the policy forbids, so that a name cannot lead where an address could
+/// not. The connection goes to the very addresses that were judged.
+struct GuardedResolver(AddressPolicy);
+
+// === impl UpstreamClient ===
+
+impl UpstreamClient {
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn new(policy: AddressPolicy) -> anyhow::Result<Self> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .dns_resolver(GuardedResolver(policy))
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(TOTAL_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(2)
+            .user_agent(concat!("omniroute/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Self { http, policy })
+    }
+
+    /// One call. `body` is JSON.
+    ///
+    /// # Errors
+    /// When there is no complete answer.
+    pub async fn call(
+        &self,
+        method: Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+        body: Option<Bytes>,
+    ) -> Result<Answer, UpstreamError> {
+        // Literal addresses never reach the resolver.
+        let url = self.policy.check_url(&uri.to_string()).map_err(UpstreamError::Address)?;
+        let mut request = self.http.request(method, url).headers(headers.clone());
+        if let Some(body) = body {
+            request = request.header(http::header::CONTENT_TYPE, "application/json").body(body);
+        }
+        let mut response = request.send().await.map_err(|error| classify(&error))?;
+        if response.content_length().is_some_and(|length| length > MAX_BODY as u64) {
+            return Err(UpstreamError::TooLarge);
+        }
+        let mut body = BytesMut::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| classify(&error))? {
+            if body.len() + chunk.len() > MAX_BODY {
+                return Err(UpstreamError::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answer { status: response.status(), headers: response.headers().clone(), body: body.freeze() })
+    }
+}
+
+impl std::fmt::Debug for UpstreamClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UpstreamClient").field("policy", &self.policy).finish_non_exhaustive()
+    }
+}
+
+/// Finds out what went wrong from the chain of causes.
+fn classify(error: &reqwest::Error) -> UpstreamError {
+    if error.is_timeout() {
+        return UpstreamError::Timeout;
+    }
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        if let Some(Refused(address)) = inner.downcast_ref() {
+            return UpstreamError::Address(match address {
+                AddressError::Private => AddressError::Private,
+                _ => AddressError::Reserved,
+            });
+        }
+        if inner.downcast_ref::<Unresolved>().is_some() {
+            return UpstreamError::Resolve;
+        }
+        if inner.downcast_ref::<rustls::Error>().is_some() {
+            return UpstreamError::Tls;
+        }
+        if let Some(io) = inner.downcast_ref::<io::Error>()
+            && io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
+        {
+            return UpstreamError::Tls;
+        }
+        cause = inner.source();
+    }
+    if error.is_connect() { UpstreamError::Connect } else { UpstreamError::Broken }
+}
+
+// === impl GuardedResolver ===
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Refused(AddressError);
+
+#[derive(Debug, thiserror::Error)]
+#[error("the host name does not resolve")]
+struct Unresolved;
+
+impl Resolve for GuardedResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let policy = self.0;
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await.map_err(|_| Unresolved)?;
+            let addresses = allowed(policy, found.map(|address| address.ip()))?;
+            Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
+    }
+}
+
+fn allowed(
+    policy: AddressPolicy,
+    found: impl Iterator<Item = IpAddr>,
+) -> Result<Vec<SocketAddr>, Box<dyn std::error::Error + Send + Sync>> {
+    let mut allowed = Vec::new();
+    let mut refused = None;
+    for address in found {
+        match policy.check(address) {
+            Ok(()) => allowed.push(SocketAddr::new(address, 0)),
+            Err(reason) => refused = Some(reason),
+        }
+    }
+    match (allowed.is_empty(), refused) {
+        (true, Some(reason)) => Err(Box::new(Refused(reason))),
+        (true, None) => Err(Box::new(Unresolved)),
+        (false, _) => Ok(allowed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{Router, response::Redirect, routing::get};
+
+    use super::*;
+
+    async fn serve(router: Router) -> SocketAddr {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        address
+    }
+
+    async fn get_from(policy: AddressPolicy, url: &str) -> Result<Answer, UpstreamError> {
+        let client = UpstreamClient::new(policy).expect("a client");
+        client.call(Method::GET, &url.parse().expect("a URL"), &HeaderMap::new(), None).await
+    }
+
+    #[tokio::test]
+    async fn names_and_literals_that_lead_to_this_machine_need_the_operator() {
+        let address = serve(Router::new().route("/", get(|| async { "hello" }))).await;
+        for host in ["localhost", "127.0.0.1"] {
+            let url = format!("http://{host}:{}/", address.port());
+            let refused = get_from(AddressPolicy::PublicOnly, &url).await;
+            assert!(matches!(refused, Err(UpstreamError::Address(AddressError::Private))), "{host}: {refused:?}");
+            let answer = get_from(AddressPolicy::AllowPrivate, &url).await.expect("an answer");
+            assert_eq!((answer.status, &answer.body[..]), (StatusCode::OK, &b"hello"[..]));
+        }
+    }
+
+    #[test]
+    fn a_name_with_one_allowed_address_leads_there_only() {
+        let found = ["10.0.0.1", "1.1.1.1", "169.254.169.254"].map(|text| text.parse().expect("an address"));
+        let addresses = allowed(AddressPolicy::PublicOnly, found.into_iter()).expect("one is left");
+        assert_eq!(addresses, ["1.1.1.1:0".parse().expect("an address")]);
+        assert!(allowed(AddressPolicy::AllowPrivate, found[2..].iter().copied()).is_err());
+    }
+
+    #[tokio::test]
+    async fn redirects_are_answers_and_large_bodies_are_refused() {
+        let large = vec![b'x'; MAX_BODY + 1];
+        let router = Router::new()
+            .route("/moved", get(|| async { Redirect::temporary("http://169.254.169.254/") }))
+            .route("/large", get(move || async { large }));
+        let address = serve(router).await;
+        let moved = get_from(AddressPolicy::AllowPrivate, &format!("http://{address}/moved")).await.expect("an answer");
+        assert_eq!(moved.status, StatusCode::TEMPORARY_REDIRECT);
+        let large = get_from(AddressPolicy::AllowPrivate, &format!("http://{address}/large")).await;
+        assert!(matches!(large, Err(UpstreamError::TooLarge)), "{large:?}");
+    }
+
+    #[tokio::test]
+    async fn what_went_wrong_is_told_apart() {
+        let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = closed.local_addr().expect("an address");
+        drop(closed);
+        let refused = get_from(AddressPolicy::AllowPrivate, &format!("http://{address}/")).await;
+        assert!(matches!(refused, Err(UpstreamError::Connect)), "{refused:?}");
+        let unknown = get_from(AddressPolicy::AllowPrivate, "http://no-such-host.invalid/").await;
+        assert!(matches!(unknown, Err(UpstreamError::Resolve)), "{unknown:?}");
+        let address = serve(Router::new()).await;
+        let plain = get_from(AddressPolicy::AllowPrivate, &format!("https://{address}/")).await;
+        assert!(matches!(plain, Err(UpstreamError::Tls | UpstreamError::Connect)), "{plain:?}");
+    }
+}

@@ -1,0 +1,65 @@
+//! What was used and what it cost, out of the ledger.
+
+use omniroute_core::time::UnixMillis;
+
+use super::Services;
+use crate::{
+    api::ApiError,
+    ledger::{ConnectionTotals, EventCursor, EventFilter, EventPage, UsageRow},
+    store::{StoreError, records::ConnectionRecord},
+};
+
+/// Which requests, and how many of them.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    pub filter: EventFilter,
+    /// Where the last page ended.
+    pub cursor: Option<EventCursor>,
+    pub offset: u32,
+    pub limit: u32,
+}
+
+// === impl Services ===
+
+impl Services {
+    /// Requests, newest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn requests(&self, selection: &Selection) -> Result<EventPage, ApiError> {
+        let wanted = selection.limit.saturating_add(selection.offset);
+        let mut page = self.ledger.recent(&selection.filter, selection.cursor, wanted).await?;
+        page.events.drain(..page.events.len().min(usize::try_from(selection.offset).unwrap_or(usize::MAX)));
+        Ok(page)
+    }
+
+    /// Every attempt of a request, by the id of the request or of one attempt.
+    ///
+    /// # Errors
+    /// 404.
+    pub async fn request(&self, id: &str) -> Result<Vec<UsageRow>, ApiError> {
+        let attempts = self.ledger.find(id).await?;
+        if attempts.is_empty() { Err(ApiError::not_found("Request")) } else { Ok(attempts) }
+    }
+
+    /// What one connection was used for. A deleted connection is still in the ledger.
+    ///
+    /// # Errors
+    /// 404 when there is neither such a connection nor a request through it.
+    pub async fn connection_usage(
+        &self,
+        id: &str,
+        since: Option<UnixMillis>,
+    ) -> Result<(Option<ConnectionRecord>, ConnectionTotals), ApiError> {
+        let record = match self.store.connections().get(id).await {
+            Ok(record) => Some(record),
+            Err(StoreError::NotFound { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let totals = self.ledger.connection_totals(id, since).await?;
+        if record.is_none() && totals.total.requests == 0 {
+            return Err(ApiError::not_found("Connection"));
+        }
+        Ok((record, totals))
+    }
+}

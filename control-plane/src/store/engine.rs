@@ -1,0 +1,141 @@
+//! What differs between SQLite and Postgres: the URL, the pools, the pragmas, the migrations.
+
+use std::{
+    fs::{OpenOptions, Permissions},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    str::FromStr as _,
+    time::Duration,
+};
+
+use omniroute_core::settings::Secret;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use sqlx::{
+    AnyConnection, AnyPool, Connection as _, Executor as _,
+    any::{AnyConnectOptions, AnyPoolOptions},
+};
+
+use super::StoreError;
+
+/// How long a caller waits for a connection of the pool.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a path keeps unescaped in a URL.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
+
+/// One writer at a time, readers beside it; a writer of another process (the CLI) is waited for.
+const SQLITE_WRITER: &str = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
+     PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = 67108864;";
+const SQLITE_READER: &str = "PRAGMA busy_timeout = 10000; PRAGMA foreign_keys = ON; PRAGMA query_only = ON;";
+
+/// A replica that dies or hangs inside a transaction must not keep the writers' lock.
+const POSTGRES_SESSION: &str = "SET application_name = 'omniroute-control-plane'; \
+     SET idle_in_transaction_session_timeout = '30s'; SET statement_timeout = '60s'; SET lock_timeout = '20s';";
+
+/// Which database this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+pub(super) struct Pools {
+    pub(super) engine: Engine,
+    pub(super) writer: AnyPool,
+    pub(super) reader: AnyPool,
+}
+
+/// Connects and migrates.
+pub(super) async fn connect(url: &Secret, max_connections: u32) -> Result<Pools, StoreError> {
+    sqlx::any::install_default_drivers();
+    let url = url.expose().trim();
+    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        return postgres(url, max_connections.max(2)).await;
+    }
+    let Some(path) = url.strip_prefix("sqlite:") else {
+        return Err(StoreError::Url("the scheme is another".into()));
+    };
+    sqlite(&sqlite_path(path)?, max_connections.max(2)).await
+}
+
+async fn postgres(url: &str, max_connections: u32) -> Result<Pools, StoreError> {
+    let options = options(url)?;
+    // A migration may take its time, and another replica waits for it: on a connection without timeouts.
+    let mut migration = AnyConnection::connect_with(&options).await?;
+    let mut migrator = sqlx::migrate!("../migrations/postgres");
+    migrator.set_ignore_missing(true).run(&mut migration).await?;
+    migration.close().await?;
+    let pool = pool(max_connections, POSTGRES_SESSION).connect_with(options).await?;
+    Ok(Pools { engine: Engine::Postgres, writer: pool.clone(), reader: pool })
+}
+
+async fn sqlite(path: &Path, readers: u32) -> Result<Pools, StoreError> {
+    create_private(path)?;
+    let text = path.to_str().ok_or_else(|| StoreError::Url("the path is not UTF-8".into()))?;
+    let options = options(&format!("sqlite://{}", utf8_percent_encode(text, PATH)))?;
+    // The writer stays: closing the last connection would fold the write-ahead log back each time.
+    let writer = pool(1, SQLITE_WRITER).max_lifetime(None).idle_timeout(None).connect_with(options.clone()).await?;
+    // An older program next to a newer schema is the rolling upgrade; see migrations/README.md.
+    let mut migrator = sqlx::migrate!("../migrations/sqlite");
+    migrator.set_ignore_missing(true).run(&writer).await?;
+    let reader = pool(readers, SQLITE_READER).connect_with(options).await?;
+    Ok(Pools { engine: Engine::Sqlite, writer, reader })
+}
+
+fn options(url: &str) -> Result<AnyConnectOptions, StoreError> {
+    // The error may quote the URL, which may hold a password.
+    AnyConnectOptions::from_str(url).map_err(|_| StoreError::Url("it cannot be parsed".into()))
+}
+
+fn pool(max_connections: u32, session: &'static str) -> AnyPoolOptions {
+    AnyPoolOptions::new()
+        .max_connections(max_connections)
+        .min_connections(1)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .after_connect(move |connection, _| {
+            Box::pin(async move { connection.execute(sqlx::raw_sql(session)).await.map(drop) })
+        })
+}
+
+/// The path of `sqlite:<path>`, `sqlite://<path>`; parameters are ours to choose.
+fn sqlite_path(rest: &str) -> Result<PathBuf, StoreError> {
+    let rest = rest.strip_prefix("//").unwrap_or(rest);
+    let path = rest.split_once('?').map_or(rest, |(path, _)| path);
+    let path = percent_decode_str(path).decode_utf8().map_err(|_| StoreError::Url("the path is not UTF-8".into()))?;
+    if path.is_empty() || path == ":memory:" {
+        return Err(StoreError::Url("SQLite needs a file".into()));
+    }
+    Ok(std::path::absolute(&*path)?)
+}
+
+/// Makes the file before SQLite does, so that nobody else can ever read it; SQLite gives its journals the same mode.
+fn create_private(path: &Path) -> Result<(), StoreError> {
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_a_sqlite_url_names_the_file() {
+        for url in ["/data/a b.sqlite", "///data/a%20b.sqlite", "//%2Fdata/a b.sqlite?mode=rwc"] {
+            assert_eq!(sqlite_path(url).expect("a path"), Path::new("/data/a b.sqlite"), "{url}");
+        }
+        assert!(sqlite_path(":memory:").is_err());
+        assert!(sqlite_path("//").is_err());
+    }
+
+    #[tokio::test]
+    async fn a_url_that_cannot_be_used_is_refused_without_quoting_its_password() {
+        for url in ["mysql://u:pa55@h/d", "postgres://u:pa55@[bad/d"] {
+            let error = connect(&Secret::new(url), 2).await.err().expect("refused").to_string();
+            assert!(!error.contains("pa55"), "{error}");
+        }
+    }
+}

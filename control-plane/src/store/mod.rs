@@ -1,0 +1,216 @@
+//! The database: SQLite on one machine, Postgres for a fleet, one set of repositories for both.
+//!
+//! A read goes `store.connections().list()`. A change goes through one transaction:
+//!
+//! ```ignore
+//! let mut write = store.write(&actor).await?;          // takes the next revision, and with it the writers' lock
+//! let node = write.create_node(draft).await?;          // stamps the revision on the row, notes before and after
+//! let revision = write.commit().await?;                // appends to config_log, commits, wakes the publisher
+//! ```
+//!
+//! Dropping a [`Write`] undoes it. [`Write::commit`] of a transaction that changed nothing uses no revision up.
+//! State that is no configuration (sessions, proxies, test results) is written past it, without a revision.
+//!
+//! One file a repository; [`engine`] knows what differs between the engines, [`sealing`] what is sealed.
+
+mod admin;
+mod config_log;
+mod connections;
+pub(crate) mod engine;
+mod error;
+mod keys;
+mod leases;
+mod limits;
+mod models;
+mod nodes;
+mod prices;
+mod proxies;
+pub mod records;
+mod redacted;
+mod row;
+mod sealing;
+mod sessions;
+mod settings;
+mod write;
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use omniroute_core::{hash::Pepper, sealed::KeyRing, settings::Secret, time::Clock};
+use sqlx::{Any, AnyPool, Transaction};
+use tokio::sync::watch;
+
+pub use self::{
+    admin::Admin,
+    config_log::ConfigLog,
+    connections::Connections,
+    engine::Engine,
+    error::StoreError,
+    keys::Keys,
+    leases::{Lease, Leases},
+    models::Models,
+    nodes::Nodes,
+    prices::Prices,
+    proxies::{Command, Proxies},
+    sealing::Resealed,
+    sessions::Sessions,
+    settings::Settings,
+    write::Write,
+};
+pub(crate) use self::{
+    connections::connection_secrets,
+    limits::clean,
+    proxies::LOST_AFTER,
+    row::{Columns, batches, number, placeholders},
+    write::NOTIFY_CHANNEL,
+};
+
+pub(crate) type Query = sqlx::query::Query<'static, Any, sqlx::any::AnyArguments>;
+
+/// A statement; `$1`, `$2`… are bound in order.
+pub(crate) fn sql(statement: &'static str) -> Query {
+    sqlx::query(statement)
+}
+
+/// What [`Store::open`] needs.
+pub struct StoreOptions {
+    /// `sqlite:<path>` or `postgres://…`.
+    pub url: Secret,
+    /// Connections at most (on SQLite: readers).
+    pub max_connections: u32,
+    pub ring: KeyRing,
+    /// `API_KEY_SECRET`; never stored.
+    pub pepper: Pepper,
+    pub allow_private_upstreams: bool,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The database. Cheap to clone.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    url: Secret,
+    /// On SQLite a pool of one, for there is one writer; on Postgres the same pool as `reader`.
+    writer: AnyPool,
+    reader: AnyPool,
+    ring: KeyRing,
+    pepper: Pepper,
+    allow_private_upstreams: bool,
+    clock: Arc<dyn Clock>,
+    /// Last revision that this process committed.
+    committed: watch::Sender<u64>,
+}
+
+// === impl Store ===
+
+impl Store {
+    /// Connects, migrates, and checks that the master keys open what is stored.
+    ///
+    /// # Errors
+    /// With a sentence for the operator: no connection, failed migration, wrong master key.
+    pub async fn open(options: StoreOptions) -> Result<Self, StoreError> {
+        let pools = engine::connect(&options.url, options.max_connections).await?;
+        let store = Self(Arc::new(Inner {
+            engine: pools.engine,
+            url: options.url,
+            writer: pools.writer,
+            reader: pools.reader,
+            ring: options.ring,
+            pepper: options.pepper,
+            allow_private_upstreams: options.allow_private_upstreams,
+            clock: options.clock,
+            committed: watch::Sender::new(0),
+        }));
+        store.check_master_key().await?;
+        store.settings().ensure().await?;
+        Ok(store)
+    }
+
+    pub fn engine(&self) -> Engine {
+        self.0.engine
+    }
+
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.0.clock
+    }
+
+    pub fn pepper(&self) -> &Pepper {
+        &self.0.pepper
+    }
+
+    pub fn allow_private_upstreams(&self) -> bool {
+        self.0.allow_private_upstreams
+    }
+
+    /// Revision of the last committed change.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn revision(&self) -> Result<u64, StoreError> {
+        sql("SELECT n FROM config_revision").fetch_one(self.reader()).await?.u64("n")
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.revision().await.map(drop)
+    }
+
+    /// Closes every connection; on SQLite this also folds the write-ahead log into the file.
+    pub async fn close(&self) {
+        self.0.writer.close().await;
+        self.0.reader.close().await;
+    }
+
+    /// Changes whenever this process commits a revision.
+    pub(crate) fn committed(&self) -> watch::Receiver<u64> {
+        self.0.committed.subscribe()
+    }
+
+    pub(crate) fn url(&self) -> &Secret {
+        &self.0.url
+    }
+
+    pub(crate) fn ring(&self) -> &KeyRing {
+        &self.0.ring
+    }
+
+    pub(crate) fn reader(&self) -> &AnyPool {
+        &self.0.reader
+    }
+
+    pub(crate) fn writer(&self) -> &AnyPool {
+        &self.0.writer
+    }
+
+    /// A transaction for reading in which every statement sees the same state.
+    pub(crate) async fn read(&self) -> Result<Transaction<'static, Any>, StoreError> {
+        Ok(match self.0.engine {
+            Engine::Sqlite => self.0.reader.begin().await?,
+            Engine::Postgres => self.0.reader.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?,
+        })
+    }
+
+    /// A transaction for writing what is no configuration.
+    pub(crate) async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
+        Ok(match self.0.engine {
+            // Taking the lock at once avoids the upgrade of a read lock, which can fail half-way.
+            Engine::Sqlite => self.0.writer.begin_with("BEGIN IMMEDIATE").await?,
+            Engine::Postgres => self.0.writer.begin().await?,
+        })
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("engine", &self.0.engine).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,244 @@
+//! Models that providers offer: asked for, from the catalog, or added by the operator.
+
+use std::collections::BTreeMap;
+
+use omniroute_core::id::ProviderId;
+use omniroute_proto::Kind;
+use serde_json::{Value, json};
+use sqlx::any::AnyRow;
+
+use super::{
+    Columns as _, Store, StoreError, Write, limits, number,
+    records::{ModelDraft, ModelRecord},
+    sql,
+};
+
+const KIND: &str = Kind::Model.as_str();
+
+/// Source of a model that the operator added; nothing that is found replaces it.
+const CUSTOM: &str = "custom";
+
+/// Reads models.
+pub struct Models<'a>(&'a Store);
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT provider, model, name, kind, context_window, max_output_tokens, source, created, extras, revision \
+             FROM models ",
+            $rest
+        )
+    };
+}
+
+// === impl Store ===
+
+impl Store {
+    pub fn models(&self) -> Models<'_> {
+        Models(self)
+    }
+}
+
+// === impl Models ===
+
+impl Models<'_> {
+    /// # Errors
+    /// When the database fails.
+    pub async fn list(&self) -> Result<Vec<ModelRecord>, StoreError> {
+        let rows = sql(select!("ORDER BY provider, model")).fetch_all(self.0.reader()).await?;
+        rows.iter().map(record).collect()
+    }
+
+    /// # Errors
+    /// When the database fails.
+    pub async fn of_provider(&self, provider: &str) -> Result<Vec<ModelRecord>, StoreError> {
+        let statement = sql(select!("WHERE provider = $1 ORDER BY model")).bind(provider.to_owned());
+        statement.fetch_all(self.0.reader()).await?.iter().map(record).collect()
+    }
+}
+
+// === impl ModelRecord ===
+
+impl ModelRecord {
+    /// Id of the resource: provider ids hold no slash, so this is unique.
+    pub fn resource_id(&self) -> String {
+        resource_id(self.provider.as_str(), &self.model)
+    }
+}
+
+// === impl Write ===
+
+impl Write {
+    /// Adds a model, or replaces the one of that name.
+    ///
+    /// # Errors
+    /// `Invalid` for a field.
+    pub async fn put_model(&mut self, provider: &str, draft: ModelDraft) -> Result<ModelRecord, StoreError> {
+        let old = self.read_model(provider, &draft.model).await?;
+        self.put(provider, old, draft).await
+    }
+
+    /// # Errors
+    /// `NotFound`.
+    pub async fn delete_model(&mut self, provider: &str, model: &str) -> Result<(), StoreError> {
+        let old = self.read_model(provider, model).await?;
+        let old = old.ok_or_else(|| StoreError::not_found(KIND, resource_id(provider, model)))?;
+        self.remove(&old).await
+    }
+
+    /// Makes `drafts` the provider's models of one `source`. What is the same stays untouched, so that asking a
+    /// provider again costs proxies nothing; the operator's own models stay as they are. Returns how many changed.
+    ///
+    /// # Errors
+    /// `Invalid` for a field.
+    pub async fn replace_models(
+        &mut self,
+        provider: &str,
+        source: &str,
+        drafts: Vec<ModelDraft>,
+    ) -> Result<usize, StoreError> {
+        let mut held = self.models_of(provider).await?;
+        let mut changed = 0;
+        for draft in drafts {
+            let old = held.remove(&draft.model);
+            if old.as_ref().is_some_and(|old| (old.source == CUSTOM && source != CUSTOM) || same(old, &draft)) {
+                continue;
+            }
+            self.put(provider, old, ModelDraft { source: source.to_owned(), ..draft }).await?;
+            changed += 1;
+        }
+        for gone in held.into_values().filter(|model| model.source == source) {
+            self.remove(&gone).await?;
+            changed += 1;
+        }
+        Ok(changed)
+    }
+
+    /// Deletes every model of a provider. Returns how many.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn delete_models_of(&mut self, provider: &str) -> Result<usize, StoreError> {
+        let models = self.models_of(provider).await?;
+        for model in models.values() {
+            self.remove(model).await?;
+        }
+        Ok(models.len())
+    }
+
+    async fn put(
+        &mut self,
+        provider: &str,
+        old: Option<ModelRecord>,
+        draft: ModelDraft,
+    ) -> Result<ModelRecord, StoreError> {
+        limits::required("provider", provider, limits::NAME)?;
+        if provider.contains('/') {
+            return Err(StoreError::Invalid { field: "provider", reason: "must not contain a slash".into() });
+        }
+        limits::required("model", &draft.model, limits::NAME)?;
+        limits::required("type", &draft.kind, limits::NAME)?;
+        limits::required("source", &draft.source, limits::NAME)?;
+        limits::optional("name", draft.name.as_deref(), limits::NAME)?;
+        if let Some(old) = old.as_ref().filter(|old| same(old, &draft)) {
+            return Ok(old.clone());
+        }
+        let new = ModelRecord {
+            provider: ProviderId::from(provider),
+            model: draft.model,
+            name: draft.name,
+            kind: draft.kind,
+            context_window: draft.context_window,
+            max_output_tokens: draft.max_output_tokens,
+            source: draft.source,
+            created: draft.created,
+            extras: draft.extras,
+            revision: self.revision(),
+        };
+        sql("INSERT INTO models (provider, model, name, kind, context_window, max_output_tokens, source, created, \
+             extras, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+             ON CONFLICT (provider, model) DO UPDATE SET name = excluded.name, kind = excluded.kind, \
+             context_window = excluded.context_window, max_output_tokens = excluded.max_output_tokens, \
+             source = excluded.source, created = excluded.created, extras = excluded.extras, \
+             revision = excluded.revision")
+        .bind(provider.to_owned())
+        .bind(new.model.clone())
+        .bind(new.name.clone())
+        .bind(new.kind.clone())
+        .bind(new.context_window.map(number))
+        .bind(new.max_output_tokens.map(number))
+        .bind(new.source.clone())
+        .bind(number(new.created))
+        .bind(limits::json("extras", &new.extras)?)
+        .bind(number(new.revision))
+        .execute(self.connection())
+        .await?;
+        let before = old.map(|old| (old.revision, state(&old)));
+        self.note(KIND, &new.resource_id(), before, Some(state(&new)))?;
+        Ok(new)
+    }
+
+    async fn remove(&mut self, old: &ModelRecord) -> Result<(), StoreError> {
+        sql("DELETE FROM models WHERE provider = $1 AND model = $2")
+            .bind(old.provider.as_str().to_owned())
+            .bind(old.model.clone())
+            .execute(self.connection())
+            .await?;
+        self.note(KIND, &old.resource_id(), Some((old.revision, state(old))), None)
+    }
+
+    async fn read_model(&mut self, provider: &str, model: &str) -> Result<Option<ModelRecord>, StoreError> {
+        let statement = sql(select!("WHERE provider = $1 AND model = $2")).bind(provider.to_owned());
+        let row = statement.bind(model.to_owned()).fetch_optional(self.connection()).await?;
+        row.as_ref().map(record).transpose()
+    }
+
+    async fn models_of(&mut self, provider: &str) -> Result<BTreeMap<String, ModelRecord>, StoreError> {
+        let statement = sql(select!("WHERE provider = $1")).bind(provider.to_owned());
+        let rows = statement.fetch_all(self.connection()).await?;
+        rows.iter().map(|row| record(row).map(|model| (model.model.clone(), model))).collect()
+    }
+}
+
+fn resource_id(provider: &str, model: &str) -> String {
+    format!("{provider}/{model}")
+}
+
+fn same(old: &ModelRecord, draft: &ModelDraft) -> bool {
+    old.name == draft.name
+        && old.kind == draft.kind
+        && old.context_window == draft.context_window
+        && old.max_output_tokens == draft.max_output_tokens
+        && old.source == draft.source
+        && old.created == draft.created
+        && old.extras == draft.extras
+}
+
+fn record(row: &AnyRow) -> Result<ModelRecord, StoreError> {
+    Ok(ModelRecord {
+        provider: ProviderId::from(row.text("provider")?),
+        model: row.text("model")?,
+        name: row.opt_text("name")?,
+        kind: row.text("kind")?,
+        context_window: row.opt_u64("context_window")?,
+        max_output_tokens: row.opt_u64("max_output_tokens")?,
+        source: row.text("source")?,
+        created: row.u64("created")?,
+        extras: row.json("extras")?,
+        revision: row.u64("revision")?,
+    })
+}
+
+fn state(record: &ModelRecord) -> Value {
+    json!({
+        "provider": record.provider,
+        "model": record.model,
+        "name": record.name,
+        "type": record.kind,
+        "contextWindow": record.context_window,
+        "maxOutputTokens": record.max_output_tokens,
+        "source": record.source,
+        "created": record.created,
+        "extras": record.extras,
+    })
+}

@@ -1,0 +1,159 @@
+//! Secrets at rest: what is in the file, whose key opens it, and changing the key.
+
+use std::sync::Arc;
+
+use omniroute_core::{sealed::SealError, settings::Secret, time::SystemClock};
+
+use crate::store::{
+    Store, StoreError,
+    records::{ConnectionDraft, ConnectionPatch},
+    testing::{KEY, TestDatabase, admin, execute, on_both_engines},
+};
+
+const NEW_KEY: &str = "another-master-key-987654321";
+
+async fn with_connections(database: &TestDatabase, names: &[&str]) -> (Store, Vec<String>) {
+    let store = database.store().await;
+    let mut ids = Vec::new();
+    let mut write = store.write(&admin()).await.expect("a transaction");
+    for name in names {
+        let mut draft = ConnectionDraft::new("openai", *name, Secret::new(format!("sk-vendor-{name}")));
+        draft.headers.insert("authorization".into(), format!("Bearer planted-{name}"));
+        draft.provider_data.insert("consoleApiKey".into(), format!("planted-{name}").into());
+        ids.push(write.create_connection(draft).await.expect("a connection").id.to_string());
+    }
+    write.commit().await.expect("committed");
+    (store, ids)
+}
+
+async fn reopened(database: &TestDatabase, keys: &str) -> Result<Store, StoreError> {
+    database.open(keys, Arc::new(SystemClock)).await
+}
+
+#[tokio::test]
+async fn no_secret_is_in_the_file_and_the_file_is_private() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("new folder").join("storage.sqlite");
+    let store = Store::open(crate::store::StoreOptions {
+        url: Secret::new(format!("sqlite:{}", path.display())),
+        max_connections: 2,
+        ring: omniroute_core::sealed::KeyRing::new([KEY]).expect("a ring"),
+        pepper: omniroute_core::hash::Pepper::new("planted-pepper"),
+        allow_private_upstreams: true,
+        clock: Arc::new(SystemClock),
+    })
+    .await
+    .expect("a store");
+    let plain = "sk-planted-client-key-0123456789";
+    let mut write = store.write(&admin()).await.expect("a transaction");
+    let mut draft = ConnectionDraft::new("openai", "main", Secret::new("sk-planted-vendor"));
+    draft.headers.insert("x-api-key".into(), "planted-header".into());
+    draft.provider_data.insert("token".into(), "planted-data".into());
+    let id = write.create_connection(draft).await.expect("a connection").id;
+    write.create_key(crate::store::records::KeyDraft::new("k", plain, store.pepper())).await.expect("a key");
+    write.commit().await.expect("committed");
+    let mut write = store.write(&admin()).await.expect("a transaction");
+    let patch = ConnectionPatch { name: Some("renamed".into()), ..ConnectionPatch::default() };
+    write.update_connection(id.as_str(), patch).await.expect("updated");
+    write.commit().await.expect("committed");
+    let mut files = 0;
+    for entry in std::fs::read_dir(path.parent().expect("a parent")).expect("the folder") {
+        let entry = entry.expect("an entry");
+        let mode = entry.metadata().expect("metadata").permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{:?}", entry.file_name());
+        let bytes = std::fs::read(entry.path()).expect("read");
+        for planted in ["planted-vendor", "planted-header", "planted-data", "planted-client-key", "planted-pepper"] {
+            let found = bytes.windows(planted.len()).any(|window| window == planted.as_bytes());
+            assert!(!found, "{planted} is in {:?}", entry.file_name());
+        }
+        files += 1;
+    }
+    assert!(files >= 2, "the database and its write-ahead log");
+}
+
+on_both_engines! {
+    async fn another_master_key_is_told_at_start(database: &TestDatabase) {
+        let (store, _) = with_connections(database, &["a"]).await;
+        store.close().await;
+        let error = reopened(database, NEW_KEY).await.expect_err("the wrong key");
+        assert!(matches!(error, StoreError::MasterKey(SealError::UnknownKey(_))), "{error:?}");
+        assert!(error.to_string().contains("STORAGE_ENCRYPTION_KEY"), "{error}");
+        reopened(database, KEY).await.expect("the right key");
+    }
+
+    async fn a_value_moved_to_another_row_does_not_open(database: &TestDatabase) {
+        let (store, ids) = with_connections(database, &["a", "b"]).await;
+        let moved = format!(
+            "UPDATE connections SET secret = (SELECT secret FROM connections WHERE id = '{}') WHERE id = '{}'",
+            ids[0], ids[1]
+        );
+        assert_eq!(execute(&store, &moved).await, 1);
+        let error = store.connections().secret(&ids[1]).await.expect_err("it belongs to the other");
+        assert!(matches!(error, StoreError::Sealed { source: SealError::Refused, .. }), "{error:?}");
+        let all = store.connections().list().await.expect("one damaged row does not hide the others");
+        let unreadable: Vec<bool> = ids
+            .iter()
+            .filter_map(|id| all.iter().find(|connection| connection.id.as_str() == id))
+            .map(|connection| connection.unreadable)
+            .collect();
+        assert_eq!(unreadable, [false, true]);
+
+        let mut write = store.write(&admin()).await.expect("a transaction");
+        let patch = ConnectionPatch { secret: Some(Secret::new("sk-new")), ..ConnectionPatch::default() };
+        write.update_connection(&ids[1], patch).await.expect("entering the secret anew repairs it");
+        write.commit().await.expect("committed");
+        assert_eq!(store.connections().secret(&ids[1]).await.expect("the secret").expose(), "sk-new");
+    }
+
+    async fn rotation_reseals_everything_and_the_old_key_can_go(database: &TestDatabase) {
+        let names: Vec<String> = (0..250).map(|number| format!("c{number}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let (store, ids) = with_connections(database, &names).await;
+        store.close().await;
+
+        let both = reopened(database, &format!("{NEW_KEY},{KEY}")).await.expect("the old key still opens");
+        let done = both.reseal().await.expect("resealed");
+        assert_eq!(done.failed, Vec::<String>::new());
+        // Secret, headers and data of each, its log entry, the settings' log entry, the canary.
+        assert_eq!(done.values, 250 * 4 + 1 + 1);
+        assert_eq!(both.reseal().await.expect("resealed").values, 0, "nothing is left to do");
+        let revision = both.revision().await.expect("a revision");
+        both.close().await;
+
+        let new = reopened(database, NEW_KEY).await.expect("the new key alone");
+        assert_eq!(new.connections().secret(&ids[249]).await.expect("the secret").expose(), "sk-vendor-c249");
+        let read = new.connections().get(&ids[7]).await.expect("the connection");
+        assert_eq!(read.headers["authorization"], "Bearer planted-c7");
+        assert_eq!(read.provider_data["consoleApiKey"], "planted-c7");
+        assert_eq!(new.config_log().page(None, None, None, 1000).await.expect("the log").len(), 251);
+        assert_eq!(new.revision().await.expect("a revision"), revision, "to proxies nothing has changed");
+        reopened(database, KEY).await.expect_err("the old key is out");
+    }
+
+    async fn rotation_names_what_it_cannot_open_and_goes_on(database: &TestDatabase) {
+        let (store, ids) = with_connections(database, &["a", "b", "c"]).await;
+        let moved = format!(
+            "UPDATE connections SET secret = (SELECT secret FROM connections WHERE id = '{}') WHERE id = '{}'",
+            ids[0], ids[1]
+        );
+        execute(&store, &moved).await;
+        store.close().await;
+        let both = reopened(database, &format!("{NEW_KEY},{KEY}")).await.expect("opened");
+        let done = both.reseal().await.expect("resealed");
+        assert_eq!(done.failed, [format!("connections.secret ({})", ids[1])]);
+        assert_eq!(both.connections().secret(&ids[2]).await.expect("the secret").expose(), "sk-vendor-c");
+    }
+
+    async fn another_pepper_or_address_policy_makes_a_new_revision(database: &TestDatabase) {
+        let clock = Arc::new(SystemClock);
+        let first = database.store().await.revision().await.expect("a revision");
+        let same = database.store().await.revision().await.expect("a revision");
+        assert_eq!(first, same);
+        let allowed = database.open_with(KEY, "pepper", true, clock.clone()).await.expect("opened");
+        assert_eq!(allowed.revision().await.expect("a revision"), first + 1);
+        let peppered = database.open_with(KEY, "salt", true, clock).await.expect("opened");
+        assert_eq!(peppered.revision().await.expect("a revision"), first + 2);
+        assert_eq!(peppered.settings().get().await.expect("settings").revision, first + 2);
+    }
+}
