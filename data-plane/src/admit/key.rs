@@ -1,0 +1,156 @@
+//! The API key of a request.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, header};
+use omniroute_core::{
+    error::{ErrorClass, GatewayError},
+    id::ApiKeyId,
+    time::UnixMillis,
+};
+
+use crate::{
+    server::is_local_origin,
+    snapshot::{Index, Key},
+};
+
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// What this proxy asks of a caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    KeyRequired,
+    /// Whoever reaches this machine's loopback address may come in without a key.
+    Open,
+}
+
+/// Who a request is from.
+#[derive(Clone, Debug)]
+pub(crate) enum Caller {
+    Key(Arc<Key>),
+    /// Somebody on this machine, where no key is required.
+    Local,
+}
+
+/// Finds out who sent a request.
+///
+/// # Errors
+/// When the key is missing, unknown, or no good any more.
+pub(crate) fn admit(
+    index: &Index,
+    access: Access,
+    headers: &HeaderMap,
+    now: UnixMillis,
+) -> Result<Caller, GatewayError> {
+    let refused = |code, message: &str| Err(GatewayError::new(ErrorClass::Unauthenticated, code, message));
+    let open = access == Access::Open && is_local_origin(headers);
+    let found = presented(headers).map(|key| index.key(&index.settings().pepper.hash(key)));
+    match found {
+        Some(Some(key)) => {
+            key.check(now)?;
+            Ok(Caller::Key(Arc::clone(key)))
+        }
+        // SDKs insist on sending some key; where none is required, any will do.
+        Some(None) | None if open => Ok(Caller::Local),
+        Some(None) => refused("invalid_api_key", "the API key is not known here"),
+        None => Err(GatewayError::new(ErrorClass::Unauthenticated, "missing_api_key", "an API key is required")
+            .with_hint("send it as `Authorization: Bearer …` or `x-api-key`")),
+    }
+}
+
+/// The key that a request presents: a bearer token, else `x-api-key`.
+fn presented(headers: &HeaderMap) -> Option<&str> {
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| {
+        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    });
+    bearer.or_else(|| headers.get(X_API_KEY)?.to_str().ok().map(str::trim)).filter(|key| !key.is_empty())
+}
+
+// === impl Caller ===
+
+impl Caller {
+    pub(crate) fn key_id(&self) -> Option<&ApiKeyId> {
+        match self {
+            Self::Key(key) => Some(&key.id),
+            Self::Local => None,
+        }
+    }
+
+    pub(crate) fn allows_model(&self, model: &str) -> bool {
+        match self {
+            Self::Key(key) => key.allows_model(model),
+            Self::Local => true,
+        }
+    }
+
+    pub(crate) fn allows_connection(&self, connection: &str) -> bool {
+        match self {
+            Self::Key(key) => key.allows_connection(connection),
+            Self::Local => true,
+        }
+    }
+
+    /// The largest body that this caller may send, where the gateway's limit is `limit`.
+    pub(crate) fn max_body_bytes(&self, limit: u64) -> u64 {
+        match self {
+            Self::Key(key) => key.max_body_bytes.unwrap_or(limit),
+            Self::Local => limit,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::server::testing::{KEY, index_with};
+
+    const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+
+    fn try_with(access: Access, headers: &[(&'static str, &str)]) -> Result<Caller, &'static str> {
+        let index = index_with(|_| {});
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, HeaderValue::from_str(value).expect("a value"));
+        }
+        admit(&index, access, &map, NOW).map_err(|error| error.code)
+    }
+
+    #[test]
+    fn a_key_is_taken_from_either_header_and_bearer_goes_first() {
+        for headers in [
+            &[("authorization", format!("Bearer {KEY}"))][..],
+            &[("authorization", format!("bearer  {KEY} "))],
+            &[("x-api-key", KEY.to_owned())],
+            &[("authorization", "Basic Zm9vOmJhcg==".to_owned()), ("x-api-key", KEY.to_owned())],
+            &[("authorization", format!("Bearer {KEY}")), ("x-api-key", "sk-other".to_owned())],
+        ] {
+            let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            assert!(matches!(try_with(Access::KeyRequired, &headers), Ok(Caller::Key(_))), "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn no_key_and_a_wrong_key_are_told_apart() {
+        for (headers, code) in [
+            (&[][..], "missing_api_key"),
+            (&[("authorization", "Bearer ")], "missing_api_key"),
+            (&[("authorization", "Basic Zm9vOmJhcg==")], "missing_api_key"),
+            (&[("authorization", "Bearer sk-wrong")], "invalid_api_key"),
+        ] {
+            assert_eq!(try_with(Access::KeyRequired, headers).err(), Some(code), "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn where_no_key_is_required_this_machine_may_come_in_and_foreign_pages_may_not() {
+        assert!(matches!(try_with(Access::Open, &[]), Ok(Caller::Local)));
+        assert!(matches!(try_with(Access::Open, &[("x-api-key", "sk-dummy")]), Ok(Caller::Local)));
+        assert!(matches!(try_with(Access::Open, &[("x-api-key", KEY)]), Ok(Caller::Key(_))));
+        let page = ("origin", "https://evil.example");
+        assert_eq!(try_with(Access::Open, &[page]).err(), Some("missing_api_key"));
+        assert!(try_with(Access::Open, &[page, ("x-api-key", KEY)]).is_ok());
+    }
+}

@@ -1,0 +1,119 @@
+//! What failures do to a connection: how long it is left alone.
+
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use omniroute_core::id::ConnectionId;
+use omniroute_providers::{Failure, FailureClass};
+use parking_lot::Mutex;
+
+/// A rate limit without a reset: this long, doubled with each that follows, so many times.
+const RATE_LIMIT_BASE: Duration = Duration::from_secs(3);
+const RATE_LIMIT_DOUBLINGS: u32 = 4;
+/// A connection that fails twice in a row is passed over this long.
+const UNSTABLE: Duration = Duration::from_secs(5);
+const UNSTABLE_AFTER: u32 = 2;
+/// Connections whose failures are remembered; more than any fleet has failing at once.
+const MAX_REMEMBERED: usize = 16 * 1024;
+
+/// Reason of a cooldown that only says "rather another one": where there is no other, the connection is used.
+pub(super) const UNSTABLE_REASON: &str = "unstable";
+
+/// Failures in a row, by connection.
+#[derive(Debug, Default)]
+pub(crate) struct Streaks {
+    /// How many connections are in `failed`; lets a success cost one read while nothing fails.
+    failing: AtomicUsize,
+    failed: Mutex<HashMap<ConnectionId, u32>>,
+}
+
+// === impl Streaks ===
+
+impl Streaks {
+    /// Ends the streak of a connection.
+    pub(super) fn succeeded(&self, id: &ConnectionId) {
+        if self.failing.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let mut failed = self.failed.lock();
+        failed.remove(id);
+        self.failing.store(failed.len(), Ordering::Relaxed);
+    }
+
+    /// Counts a failure and says how long the connection is to be left alone, and why.
+    pub(super) fn failed(&self, id: &ConnectionId, failure: &Failure) -> Option<(Duration, &'static str)> {
+        if !is_the_connections(failure.class) {
+            return None;
+        }
+        let streak = self.count(id);
+        match failure.class {
+            FailureClass::RateLimited if failure.retry_after.is_none() => {
+                let doublings = (streak - 1).min(RATE_LIMIT_DOUBLINGS);
+                Some((RATE_LIMIT_BASE * 2_u32.pow(doublings), "rate_limited"))
+            }
+            _ => failure.cooldown().or((streak >= UNSTABLE_AFTER).then_some((UNSTABLE, UNSTABLE_REASON))),
+        }
+    }
+
+    fn count(&self, id: &ConnectionId) -> u32 {
+        let mut failed = self.failed.lock();
+        if failed.len() >= MAX_REMEMBERED && !failed.contains_key(id) {
+            failed.clear();
+        }
+        let streak = failed.entry(id.clone()).or_insert(0);
+        *streak = streak.saturating_add(1);
+        let streak = *streak;
+        self.failing.store(failed.len(), Ordering::Relaxed);
+        streak
+    }
+}
+
+/// Whether a failure says something about the connection, rather than about the request.
+const fn is_the_connections(class: FailureClass) -> bool {
+    !matches!(class, FailureClass::Client | FailureClass::ContextTooLong | FailureClass::ModelUnknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(class: FailureClass) -> Failure {
+        Failure::without_answer(class, "x")
+    }
+
+    #[test]
+    fn a_rate_limit_without_a_reset_backs_off_and_a_success_forgets_it() {
+        let (streaks, id) = (Streaks::default(), ConnectionId::from("c"));
+        let seconds = || {
+            let (wait, reason) = streaks.failed(&id, &failure(FailureClass::RateLimited)).expect("a cooldown");
+            assert_eq!(reason, "rate_limited");
+            wait.as_secs()
+        };
+        assert_eq!([seconds(), seconds(), seconds(), seconds(), seconds(), seconds()], [3, 6, 12, 24, 48, 48]);
+        streaks.succeeded(&id);
+        assert_eq!(seconds(), 3);
+    }
+
+    #[test]
+    fn the_second_fault_in_a_row_makes_a_connection_unstable() {
+        let (streaks, id) = (Streaks::default(), ConnectionId::from("c"));
+        assert_eq!(streaks.failed(&id, &failure(FailureClass::Server)), None);
+        assert_eq!(streaks.failed(&id, &failure(FailureClass::Connect)), Some((UNSTABLE, UNSTABLE_REASON)));
+        streaks.succeeded(&id);
+        assert_eq!(streaks.failed(&id, &failure(FailureClass::Server)), None);
+    }
+
+    #[test]
+    fn what_the_upstream_asks_for_counts_and_the_clients_faults_do_not() {
+        let (streaks, id) = (Streaks::default(), ConnectionId::from("c"));
+        let mut asked = failure(FailureClass::RateLimited);
+        asked.retry_after = Some(Duration::from_secs(77));
+        assert_eq!(streaks.failed(&id, &asked), Some((Duration::from_secs(77), "rate_limited")));
+        for class in [FailureClass::Client, FailureClass::ContextTooLong, FailureClass::ModelUnknown] {
+            assert_eq!(streaks.failed(&id, &failure(class)), None);
+        }
+    }
+}

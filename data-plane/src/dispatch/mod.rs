@@ -1,0 +1,173 @@
+//! From a plan to an answer: picks a connection, sends, judges the outcome, and falls back to the next.
+//!
+//! [`pick`] chooses among the plan's connections, [`request`] builds what the upstream gets, [`attempt`] sends it and
+//! waits for the beginning of an answer, [`health`] decides how long a connection that failed is left alone, and
+//! [`slot`] keeps the limit on requests in flight. All of it ends with the first byte: once an answer has begun, there
+//! is no other connection to fall back to.
+
+mod attempt;
+pub(crate) mod health;
+mod pick;
+pub(crate) mod request;
+pub(crate) mod slot;
+mod times;
+
+use std::{pin::pin, sync::Arc};
+
+use http::HeaderMap;
+use omniroute_core::error::GatewayError;
+use omniroute_providers::Failure;
+use tokio::time::Instant;
+
+pub(crate) use self::{attempt::Answer, request::Segmented, times::Times};
+use self::{
+    attempt::{Failed, Question, attempt},
+    pick::{PATIENCE, Pick, none_usable, pick},
+    slot::Slot,
+};
+use crate::{
+    admit::Caller,
+    resolve::Plan,
+    respond::{
+        meter::{Arrival, Meter},
+        refusal::Refusal,
+    },
+    server::Gateway,
+    snapshot::ConnectionEntry,
+};
+
+/// All attempts together have as long as this many first-byte timeouts.
+const FIRST_BYTES: u32 = 2;
+/// Attempts at most, whatever the settings say.
+const MAX_ATTEMPTS: u32 = 10;
+
+/// What is to be sent.
+pub(crate) struct Call<'a> {
+    pub(crate) caller: &'a Caller,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) body: Segmented,
+    pub(crate) prompt_bytes: u64,
+    pub(crate) stream: bool,
+    pub(crate) hide_usage: bool,
+    pub(crate) max_attempts: u32,
+    /// The fleet's limits over this process's.
+    pub(crate) times: Times,
+}
+
+/// An answer that has begun.
+pub(crate) struct Dispatched {
+    pub(crate) answer: Answer,
+    pub(crate) meter: Meter,
+    /// The limits of the connection that answers.
+    pub(crate) times: Times,
+}
+
+/// Brings the beginning of an answer from one of the plan's connections.
+///
+/// # Errors
+/// With what the client is told when none of them gives one. Dropping the future cancels the upstream request and
+/// records that the client left.
+pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> Result<Dispatched, Box<Refusal>> {
+    let gateway = Arc::clone(&arrival.gateway);
+    let question = Question { operation: arrival.operation, hide_usage: call.hide_usage };
+    let (mut index, mut entry, slot) = match pick(plan, &[], &*gateway.coordination, &gateway.freed) {
+        Pick::Chosen(index, entry, slot) => (index, entry, slot),
+        // Rare, and a large future: kept out of this one.
+        _ => Box::pin(wait_for_one(&gateway, plan)).await?,
+    };
+    let first_times = call.times.overridden(entry.upstream.timeouts());
+    let deadline = arrival.started + first_times.total.min(first_times.first_byte * FIRST_BYTES);
+    let mut meter = Meter::open(arrival, plan, call.caller, entry, slot, call.stream, call.prompt_bytes);
+    let mut budget = call.max_attempts.clamp(1, MAX_ATTEMPTS);
+    let mut tried = Vec::new();
+    let mut repeated = false;
+    loop {
+        let times = call.times.overridden(entry.upstream.timeouts());
+        let request = request::build(&entry.upstream, question.operation, call.headers, call.body.clone(), call.stream);
+        meter.attempt();
+        let begun = Instant::now();
+        let failed = match attempt(&gateway.upstream, &entry.upstream, request, question, &times, deadline).await {
+            Ok(answer) => {
+                gateway.streaks.succeeded(&entry.id);
+                meter.answered(answer.head.status.as_u16(), begun.elapsed());
+                return Ok(Dispatched { answer, meter, times });
+            }
+            Err(failed) => failed,
+        };
+        let Failed { failure, broke } = failed;
+        meter.provider().failed(failure.class);
+        if broke && !repeated && Instant::now() < deadline {
+            // Most likely a connection that had been idle too long: the same target gets a second chance.
+            repeated = true;
+            continue;
+        }
+        note(&gateway, entry, &failure).await;
+        budget -= 1;
+        tried.push(index);
+        let next = if failure.retryable() && budget > 0 && Instant::now() < deadline {
+            pick(plan, &tried, &*gateway.coordination, &gateway.freed)
+        } else {
+            Pick::Exhausted
+        };
+        let Pick::Chosen(next_index, next_entry, slot) = next else {
+            return Err(give_up(&mut meter, &failure));
+        };
+        tracing::debug!(
+            request_id = %meter.request_id(),
+            connection = entry.id.as_str(),
+            code = failure.code(),
+            "falling back"
+        );
+        (index, entry) = (next_index, next_entry);
+        meter.turn_to(entry, slot);
+    }
+}
+
+/// Lets a connection that failed cool down where the failure says so.
+async fn note(gateway: &Gateway, entry: &ConnectionEntry, failure: &Failure) {
+    if let Some((span, reason)) = gateway.streaks.failed(&entry.id, failure) {
+        let until = gateway.clock.now().saturating_add(span);
+        gateway.coordination.cool(entry.id.as_str(), until, reason).await;
+    }
+}
+
+fn give_up(meter: &mut Meter, failure: &Failure) -> Box<Refusal> {
+    let entry = Arc::clone(meter.entry());
+    let error = failure.to_gateway_error(entry.upstream.secret());
+    meter.refuse(&error);
+    Box::new(Refusal { error, connection: Some(entry.id.clone()) })
+}
+
+/// Waits, though not for long, until one of the connections can be used.
+async fn wait_for_one<'p>(
+    gateway: &Gateway,
+    plan: &'p Plan,
+) -> Result<(usize, &'p Arc<ConnectionEntry>, Slot), GatewayError> {
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        // Listens before it looks, so that no place can become free unnoticed in between.
+        let mut freed = pin!(gateway.freed.notified());
+        freed.as_mut().enable();
+        let found = pick(plan, &[], &*gateway.coordination, &gateway.freed);
+        let now = gateway.clock.now();
+        let in_time = match &found {
+            Pick::Chosen(..) => true,
+            Pick::Cooling { until, .. } => {
+                let wake = Instant::now() + until.saturating_since(now);
+                let in_time = wake <= give_up;
+                if in_time {
+                    tokio::time::sleep_until(wake).await;
+                }
+                in_time
+            }
+            Pick::Busy => tokio::time::timeout_at(give_up, freed).await.is_ok(),
+            Pick::Exhausted => false,
+        };
+        if !in_time {
+            return Err(none_usable(&found, now));
+        }
+        if let Pick::Chosen(index, entry, slot) = found {
+            return Ok((index, entry, slot));
+        }
+    }
+}

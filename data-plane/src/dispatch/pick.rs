@@ -1,0 +1,97 @@
+//! Which connection is tried next.
+
+use std::{sync::Arc, time::Duration};
+
+use omniroute_coordination::Coordination;
+use omniroute_core::{
+    error::{ErrorClass, GatewayError},
+    time::UnixMillis,
+};
+
+use super::{
+    health::UNSTABLE_REASON,
+    slot::{Freed, Slot},
+};
+use crate::{resolve::Plan, snapshot::ConnectionEntry};
+
+/// A request never waits longer than this for a connection to become usable.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The outcome of one look at the candidates.
+pub(super) enum Pick<'p> {
+    Chosen(usize, &'p Arc<ConnectionEntry>, Slot),
+    /// Every candidate is to be left alone; the first until then.
+    Cooling {
+        until: UnixMillis,
+        reason: Arc<str>,
+    },
+    /// Those that could be used have all the requests they may have.
+    Busy,
+    /// Everything has been tried.
+    Exhausted,
+}
+
+/// Takes a place at the first connection, in order, that was not tried, is not cooling and has one free. Where all
+/// others are out, one that is merely unstable will do.
+pub(super) fn pick<'p>(plan: &'p Plan, tried: &[usize], coordination: &dyn Coordination, freed: &Freed) -> Pick<'p> {
+    let mut busy = false;
+    let mut unstable: Option<(UnixMillis, usize)> = None;
+    let mut cooling: Option<(UnixMillis, Arc<str>)> = None;
+    for (index, entry) in plan.candidates().enumerate() {
+        if tried.contains(&index) {
+            continue;
+        }
+        if let Some(cooldown) = coordination.cooling(entry.id.as_str()) {
+            if &*cooldown.reason == UNSTABLE_REASON {
+                if unstable.is_none_or(|(until, _)| cooldown.until < until) {
+                    unstable = Some((cooldown.until, index));
+                }
+            } else if cooling.as_ref().is_none_or(|(until, _)| cooldown.until < *until) {
+                cooling = Some((cooldown.until, cooldown.reason));
+            }
+            continue;
+        }
+        match take(entry, freed) {
+            Some(slot) => return Pick::Chosen(index, entry, slot),
+            None => busy = true,
+        }
+    }
+    if let Some((index, entry)) = unstable.and_then(|(_, index)| plan.candidates().enumerate().nth(index)) {
+        match take(entry, freed) {
+            Some(slot) => return Pick::Chosen(index, entry, slot),
+            None => busy = true,
+        }
+    }
+    match cooling {
+        _ if busy => Pick::Busy,
+        Some((until, reason)) => Pick::Cooling { until, reason },
+        None => Pick::Exhausted,
+    }
+}
+
+fn take(entry: &ConnectionEntry, freed: &Freed) -> Option<Slot> {
+    Slot::take(&entry.in_flight, entry.upstream.max_concurrent(), freed)
+}
+
+/// What a client is told when no connection can be used and waiting is no way.
+pub(super) fn none_usable(pick: &Pick<'_>, now: UnixMillis) -> GatewayError {
+    match pick {
+        Pick::Cooling { until, reason } => {
+            let wait = until.saturating_since(now);
+            let (class, message) = match &**reason {
+                "rate_limited" => {
+                    (ErrorClass::RateLimited, "every connection to this provider has reached its rate limit")
+                }
+                "quota_exhausted" => (ErrorClass::Payment, "every connection to this provider has used up its quota"),
+                _ => (ErrorClass::Overloaded, "every connection to this provider is left alone at the moment"),
+            };
+            GatewayError::new(class, "connections_cooling", message).with_retry_after(wait)
+        }
+        Pick::Busy | Pick::Chosen(..) | Pick::Exhausted => GatewayError::new(
+            ErrorClass::Overloaded,
+            "connections_busy",
+            "every connection to this provider has all the requests it may have",
+        )
+        .with_retry_after(Duration::from_secs(1)),
+    }
+}

@@ -1,0 +1,192 @@
+//! The request as an upstream gets it: head and body.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
+use http_body::{Body, Frame, SizeHint};
+use omniroute_providers::{Operation, Upstream};
+use omniroute_wire::splice::{self, Segments};
+
+const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("omniroute/", env!("CARGO_PKG_VERSION")));
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+/// Frames are read on their way through; compressed ones could not be.
+const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
+
+/// Room beside the connection's own headers.
+const OWN_HEADERS: usize = 8;
+
+/// A body made of slices of the client's body and what was spliced in. Cheap to clone; its length is known.
+#[derive(Clone, Debug)]
+pub(crate) struct Segmented {
+    segments: Arc<Segments>,
+    next: usize,
+    remaining: u64,
+}
+
+// === impl Segmented ===
+
+impl Segmented {
+    pub(crate) fn new(segments: Segments) -> Self {
+        let remaining = splice::len(&segments) as u64;
+        Self { segments: Arc::new(segments), next: 0, remaining }
+    }
+}
+
+impl Body for Segmented {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let Some(segment) = self.segments.get(self.next).cloned() else {
+            return Poll::Ready(None);
+        };
+        self.next += 1;
+        self.remaining -= segment.len() as u64;
+        Poll::Ready(Some(Ok(Frame::data(segment))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.remaining == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.remaining)
+    }
+}
+
+/// The request for one connection: its own headers (they win), then what passes of the client's, then ours.
+pub(super) fn build(
+    upstream: &Upstream,
+    operation: Operation,
+    client: &HeaderMap,
+    body: Segmented,
+    stream: bool,
+) -> Request<Segmented> {
+    let template = upstream.headers();
+    let mut headers = HeaderMap::with_capacity(template.len() + OWN_HEADERS);
+    for (name, value) in client {
+        if may_pass(name) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    headers.insert(header::USER_AGENT, USER_AGENT);
+    headers.insert(header::CONTENT_TYPE, JSON);
+    headers.insert(header::ACCEPT, if stream { EVENT_STREAM } else { JSON });
+    headers.insert(header::ACCEPT_ENCODING, IDENTITY);
+    for (name, value) in template {
+        headers.insert(name.clone(), value.clone());
+    }
+    let mut request = Request::new(body);
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = upstream.uri(operation).clone();
+    *request.headers_mut() = headers;
+    request
+}
+
+/// What of a client's head an upstream may see: beta switches, the idempotency key, an application's own name. Never
+/// who the client is (credentials, cookies, addresses, organisation) nor what belongs to its connection.
+fn may_pass(name: &HeaderName) -> bool {
+    let text = name.as_str();
+    match text.as_bytes()[0] {
+        b'a' => text == "anthropic-beta" || text == "anthropic-version",
+        b'h' => text == "http-referer",
+        b'i' => text == "idempotency-key",
+        b'o' => text.starts_with("openai-") && text != "openai-organization" && text != "openai-project",
+        b'x' => text == "x-title",
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use omniroute_core::address::AddressPolicy;
+    use omniroute_providers::{ConnectionSpec, Timeouts};
+
+    use super::*;
+
+    fn upstream(headers: &[(String, String)]) -> Upstream {
+        let spec = ConnectionSpec {
+            id: "c1",
+            provider: "openai",
+            name: "main",
+            auth_type: "apikey",
+            secret: "sk-vendor",
+            base_url: "",
+            headers,
+            timeouts: Timeouts::default(),
+            max_concurrent: 0,
+            node: None,
+        };
+        Upstream::compile(&spec, AddressPolicy::PublicOnly).expect("compiled")
+    }
+
+    #[test]
+    fn the_clients_identity_and_connection_stay_here() {
+        let mut client = HeaderMap::new();
+        for (name, value) in [
+            ("authorization", "Bearer sk-client"),
+            ("x-api-key", "sk-client"),
+            ("cookie", "a=b"),
+            ("connection", "keep-alive"),
+            ("transfer-encoding", "chunked"),
+            ("host", "gateway"),
+            ("content-length", "5"),
+            ("accept-encoding", "gzip"),
+            ("x-forwarded-for", "192.0.2.1"),
+            ("forwarded", "for=192.0.2.1"),
+            ("x-stainless-os", "Linux"),
+            ("user-agent", "OpenAI/Python"),
+            ("openai-organization", "org-client"),
+            ("openai-beta", "assistants=v2"),
+            ("idempotency-key", "k1"),
+        ] {
+            client.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        let request = build(&upstream(&[]), Operation::Chat, &client, Segmented::new(vec![]), true);
+        let mut seen: Vec<_> =
+            request.headers().iter().map(|(name, value)| (name.as_str(), value.to_str().expect("text"))).collect();
+        seen.sort_unstable();
+        assert_eq!(
+            seen,
+            [
+                ("accept", "text/event-stream"),
+                ("accept-encoding", "identity"),
+                ("authorization", "Bearer sk-vendor"),
+                ("content-type", "application/json"),
+                ("idempotency-key", "k1"),
+                ("openai-beta", "assistants=v2"),
+                ("user-agent", concat!("omniroute/", env!("CARGO_PKG_VERSION"))),
+            ]
+        );
+        assert_eq!(request.uri(), "https://api.openai.com/v1/chat/completions");
+    }
+
+    #[test]
+    fn the_operators_headers_win() {
+        let own = [("user-agent".to_owned(), "ours".to_owned()), ("openai-beta".to_owned(), "x".to_owned())];
+        let mut client = HeaderMap::new();
+        client.insert("openai-beta", HeaderValue::from_static("y"));
+        let request = build(&upstream(&own), Operation::Embeddings, &client, Segmented::new(vec![]), false);
+        assert_eq!(request.headers()["user-agent"], "ours");
+        assert_eq!(request.headers()["openai-beta"], "x");
+        assert_eq!(request.headers()["accept"], "application/json");
+    }
+
+    #[tokio::test]
+    async fn a_body_of_slices_says_its_length_and_can_be_sent_again() {
+        let body = Segmented::new(vec![Bytes::from_static(b"ab"), Bytes::from_static(b"c")]);
+        let again = body.clone();
+        assert_eq!(body.size_hint().exact(), Some(3));
+        assert_eq!(body.collect().await.expect("a body").to_bytes(), "abc");
+        assert_eq!(again.collect().await.expect("a body").to_bytes(), "abc");
+        assert!(Segmented::new(vec![]).is_end_stream());
+    }
+}

@@ -1,0 +1,89 @@
+//! What the control plane is told about this proxy, and what it may tell it.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use omniroute_core::{
+    id::ProxyId,
+    time::{Clock as _, SystemClock, UnixMillis},
+};
+use omniroute_proto::{PROTOCOL_MINOR, v1};
+use tokio::sync::Notify;
+
+use crate::{
+    control::attach::{Command, Controlled, resident_memory},
+    server::{Gateway, Phase},
+    snapshot::subscribe::{StreamHealth, Subscriber},
+};
+
+/// This proxy, as the control plane sees it.
+pub(super) struct ControlledProxy {
+    gateway: Arc<Gateway>,
+    proxy: ProxyId,
+    boot_id: String,
+    address: SocketAddr,
+    started: UnixMillis,
+    stream: StreamHealth,
+    resync: Arc<Notify>,
+}
+
+// === impl ControlledProxy ===
+
+impl ControlledProxy {
+    pub(super) fn new(gateway: Arc<Gateway>, subscriber: &Subscriber, boot_id: String, address: SocketAddr) -> Self {
+        Self {
+            gateway,
+            proxy: subscriber.proxy.clone(),
+            boot_id,
+            address,
+            started: SystemClock.now(),
+            stream: subscriber.health.clone(),
+            resync: Arc::clone(&subscriber.resync),
+        }
+    }
+}
+
+impl Controlled for ControlledProxy {
+    fn status(&self) -> v1::ProxyStatus {
+        let gateway = &self.gateway;
+        let lifecycle = gateway.lifecycle();
+        let journal = gateway.recorder().journal();
+        let (last_error, last_error_at_ms) = self.stream.last_error().unwrap_or_default();
+        let cooling = gateway.coordination().cooldowns();
+        v1::ProxyStatus {
+            proxy_id: self.proxy.to_string(),
+            boot_id: self.boot_id.clone(),
+            version: omniroute_core::VERSION.to_owned(),
+            protocol: PROTOCOL_MINOR,
+            address: format!("http://{}", self.address),
+            started_at_ms: self.started.0,
+            revision: gateway.snapshot().load().revision(),
+            stale: gateway.snapshot().stale(),
+            draining: lifecycle.phase() != Phase::Serving,
+            requests_in_flight: lifecycle.requests_in_flight(),
+            streams_in_flight: lifecycle.streams_in_flight(),
+            requests_total: lifecycle.requests_total(),
+            memory_rss_bytes: resident_memory(),
+            journal_pending: journal.unacknowledged(),
+            journal_lost: journal.lost(),
+            last_error,
+            last_error_at_ms,
+            cooling: cooling
+                .into_iter()
+                .map(|(id, cooldown)| v1::CoolingConnection {
+                    connection_id: id.to_string(),
+                    until_ms: cooldown.until.0,
+                    reason: cooldown.reason.to_string(),
+                })
+                .collect(),
+        }
+    }
+
+    fn command(&self, command: Command) {
+        tracing::info!(?command, "the control plane commands");
+        match command {
+            Command::Drain => self.gateway.lifecycle().drain(),
+            Command::Resume => self.gateway.lifecycle().resume(),
+            Command::Resync => self.resync.notify_one(),
+        }
+    }
+}

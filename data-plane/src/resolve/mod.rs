@@ -1,0 +1,160 @@
+//! From a model's name to the connections that may serve it.
+//!
+//! `prefix/model` names a provider: a node by its prefix, a provider of the catalog by its id or alias. A bare id
+//! means every provider that lists the model. What follows a prefix is the provider's own business and goes on whether
+//! it is listed or not.
+
+mod nearest;
+
+use std::sync::Arc;
+
+use omniroute_core::{
+    error::{ErrorClass, GatewayError},
+    id::ProviderId,
+};
+
+use crate::{
+    admit::Caller,
+    snapshot::{ConnectionEntry, Index, ProviderEntry},
+};
+
+/// Where a request may go.
+pub(crate) struct Plan {
+    index: Arc<Index>,
+    caller: Caller,
+    providers: Providers,
+    requested: String,
+    /// Where in `requested` the provider's own id of the model begins.
+    model_at: usize,
+}
+
+enum Providers {
+    One(Arc<ProviderEntry>),
+    Several(Vec<ProviderId>),
+}
+
+/// Finds the connections for the model that the client named.
+///
+/// # Errors
+/// When nobody has the model, nobody is connected, or the key may not use it.
+pub(crate) fn resolve(index: &Arc<Index>, caller: &Caller, requested: &str) -> Result<Plan, GatewayError> {
+    let (providers, model_at) = find(index, caller, requested)?;
+    let plan =
+        Plan { index: Arc::clone(index), caller: caller.clone(), providers, requested: requested.to_owned(), model_at };
+    if plan.candidates().next().is_none() {
+        return Err(plan.without_connection());
+    }
+    Ok(plan)
+}
+
+fn find(index: &Index, caller: &Caller, requested: &str) -> Result<(Providers, usize), GatewayError> {
+    let named = requested.split_once('/').filter(|(_, model)| !model.is_empty());
+    if let Some((prefix, _)) = named
+        && let Some(provider) = index.resolve_prefix(prefix)
+    {
+        if !caller.allows_model(requested) {
+            return Err(forbidden_model(requested));
+        }
+        return Ok((Providers::One(provider), prefix.len() + 1));
+    }
+    // Some models have a slash of their own, so an id with an unknown prefix may still be a bare one.
+    let mut offering = index.providers_of_model(requested);
+    if offering.is_empty() {
+        return Err(unknown_model(index, caller, requested));
+    }
+    if !caller.allows_model(requested) {
+        // The key may be limited to the model under the prefix of one provider.
+        offering.retain(|id| {
+            let provider = index.provider(id.as_str());
+            provider.is_some_and(|provider| caller.allows_model(&format!("{}/{requested}", provider.prefix)))
+        });
+    }
+    if offering.is_empty() { Err(forbidden_model(requested)) } else { Ok((Providers::Several(offering), 0)) }
+}
+
+fn forbidden_model(requested: &str) -> GatewayError {
+    GatewayError::new(
+        ErrorClass::Forbidden,
+        "model_forbidden",
+        format!("this API key may not use the model `{}`", shown(requested)),
+    )
+    .with_param("model")
+    .with_hint("GET /v1/models lists what it may use")
+}
+
+fn unknown_model(index: &Index, caller: &Caller, requested: &str) -> GatewayError {
+    let known: Vec<String> = index
+        .models()
+        .iter()
+        .map(|(provider, model)| format!("{}/{}", provider.prefix, model.model))
+        .filter(|id| caller.allows_model(id))
+        .collect();
+    let near = nearest::nearest(requested, known.iter().map(String::as_str));
+    let error = GatewayError::new(
+        ErrorClass::NotFound,
+        "model_not_found",
+        format!("the model `{}` does not exist", shown(requested)),
+    )
+    .with_param("model");
+    match near.as_slice() {
+        [] => error.with_hint("GET /v1/models lists the models; ids look like `prefix/model`"),
+        near => error.with_hint(format!("nearest: {}", near.join(", "))),
+    }
+}
+
+/// A name as it may be repeated to the client: not longer than any real one.
+fn shown(name: &str) -> &str {
+    const LONGEST: usize = 128;
+    let end = name.char_indices().map(|(at, _)| at).find(|at| *at >= LONGEST).unwrap_or(name.len());
+    &name[..end]
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// The connections, in the order in which they are tried.
+    pub(crate) fn candidates(&self) -> impl Iterator<Item = &Arc<ConnectionEntry>> {
+        let (one, several) = match &self.providers {
+            Providers::One(provider) => (Some(&provider.id), &[][..]),
+            Providers::Several(providers) => (None, providers.as_slice()),
+        };
+        one.into_iter()
+            .chain(several)
+            .flat_map(|provider| self.index.connections(provider.as_str()))
+            .filter(|entry| self.caller.allows_connection(entry.id.as_str()))
+    }
+
+    /// As the client named it.
+    pub(crate) fn requested(&self) -> &str {
+        &self.requested
+    }
+
+    /// As the upstream is asked for it.
+    pub(crate) fn model(&self) -> &str {
+        &self.requested[self.model_at..]
+    }
+
+    fn without_connection(&self) -> GatewayError {
+        let connected = match &self.providers {
+            Providers::One(provider) => !self.index.connections(provider.id.as_str()).is_empty(),
+            Providers::Several(providers) => !providers.is_empty(),
+        };
+        if connected {
+            return GatewayError::new(
+                ErrorClass::Forbidden,
+                "connection_forbidden",
+                format!("this API key may not use any connection that has `{}`", shown(&self.requested)),
+            );
+        }
+        GatewayError::new(
+            ErrorClass::NotFound,
+            "provider_not_connected",
+            format!("no connection is configured for the provider of `{}`", shown(&self.requested)),
+        )
+        .with_param("model")
+        .with_hint("add one under /api/providers, or with `omniroute providers add`")
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,284 @@
+//! What a request cost: recorded once, whichever way it ends.
+
+use std::{sync::Arc, time::Duration};
+
+use omniroute_core::{
+    error::{ErrorClass, GatewayError},
+    time::UnixMillis,
+};
+use omniroute_proto::v1::Outcome;
+use omniroute_providers::Operation;
+use omniroute_telemetry::genai;
+use omniroute_wire::usage::Usage;
+use tokio::time::Instant;
+use tracing::Span;
+
+use super::lane::Tally;
+use crate::{
+    admit::{Caller, request_id::RequestId},
+    dispatch::slot::Slot,
+    metrics::ProviderMetrics,
+    record::{Closing, Open, Opening},
+    resolve::Plan,
+    server::{Gateway, lifecycle::Running},
+    snapshot::ConnectionEntry,
+};
+
+/// Bytes of a prompt per token, about.
+const BYTES_PER_TOKEN: u64 = 4;
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The client has, or is about to have, the whole answer.
+    Whole,
+    /// The client went away.
+    ClientClosed,
+    /// With this error, of which the client may have been told only in mid-stream.
+    Failed(ErrorClass, &'static str),
+}
+
+/// A request that has come in.
+pub(crate) struct Arrival {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) operation: Operation,
+    pub(crate) request_id: RequestId,
+    pub(crate) started: Instant,
+    pub(crate) at: UnixMillis,
+    pub(crate) running: Running,
+    pub(crate) span: Span,
+}
+
+/// Goes with a request from its first upstream attempt to its end.
+pub(crate) struct Meter {
+    arrival: Arrival,
+    /// Taken when the event is closed.
+    open: Option<Open>,
+    entry: Arc<ConnectionEntry>,
+    /// Another connection answers than the one that the event was opened with.
+    has_turned: bool,
+    provider: Arc<ProviderMetrics>,
+    slot: Slot,
+    stream: bool,
+    prompt_bytes: u64,
+    attempts: u32,
+    first_byte: Option<Duration>,
+    /// Status of the answer, once it has begun.
+    status: u16,
+}
+
+// === impl End ===
+
+impl End {
+    const fn outcome(self) -> Outcome {
+        match self {
+            Self::Whole => Outcome::Ok,
+            Self::ClientClosed => Outcome::ClientClosed,
+            Self::Failed(ErrorClass::UpstreamTimeout, _) => Outcome::Timeout,
+            Self::Failed(..) => Outcome::UpstreamError,
+        }
+    }
+
+    const fn code(self) -> &'static str {
+        match self {
+            Self::Whole => "",
+            Self::ClientClosed => "client_closed",
+            Self::Failed(_, code) => code,
+        }
+    }
+}
+
+// === impl Meter ===
+
+impl Meter {
+    /// Writes the event down as opened. Call it before the upstream is called.
+    pub(crate) fn open(
+        arrival: Arrival,
+        plan: &Plan,
+        caller: &Caller,
+        entry: &Arc<ConnectionEntry>,
+        slot: Slot,
+        stream: bool,
+        prompt_bytes: u64,
+    ) -> Self {
+        let gateway = &arrival.gateway;
+        let estimate = Usage { input: Some(prompt_bytes / BYTES_PER_TOKEN), ..Usage::default() };
+        let open = gateway.recorder.open(&Opening {
+            at: arrival.at,
+            request_id: arrival.request_id.as_str(),
+            key: caller.key_id(),
+            connection: &entry.id,
+            provider: &entry.provider,
+            requested_model: plan.requested(),
+            model: plan.model(),
+            operation: arrival.operation.as_str(),
+            stream,
+            estimate,
+        });
+        arrival.span.record(genai::REQUEST_MODEL, plan.requested()).record(genai::STREAM, stream);
+        Self {
+            provider: gateway.metrics.provider(&entry.provider),
+            arrival,
+            open: Some(open),
+            entry: Arc::clone(entry),
+            has_turned: false,
+            slot,
+            stream,
+            prompt_bytes,
+            attempts: 0,
+            first_byte: None,
+            status: 0,
+        }
+    }
+
+    /// The next attempt goes to this connection.
+    pub(crate) fn turn_to(&mut self, entry: &Arc<ConnectionEntry>, slot: Slot) {
+        self.slot = slot;
+        if self.entry.provider != entry.provider {
+            self.provider = self.gateway().metrics.provider(&entry.provider);
+        }
+        self.entry = Arc::clone(entry);
+        self.has_turned = true;
+    }
+
+    pub(crate) fn attempt(&mut self) {
+        self.attempts += 1;
+    }
+
+    /// An answer has begun.
+    pub(crate) fn answered(&mut self, status: u16, attempt: Duration) {
+        let after = self.arrival.started.elapsed();
+        self.first_byte = Some(after);
+        self.status = status;
+        self.provider.answered(attempt);
+        self.gateway().metrics.operation(self.arrival.operation).first_byte(self.stream, after);
+    }
+
+    pub(crate) fn mark_stream(&mut self) {
+        self.arrival.running.mark_stream();
+    }
+
+    pub(crate) fn gateway(&self) -> &Arc<Gateway> {
+        &self.arrival.gateway
+    }
+
+    pub(crate) fn request_id(&self) -> &RequestId {
+        &self.arrival.request_id
+    }
+
+    pub(crate) fn started(&self) -> Instant {
+        self.arrival.started
+    }
+
+    pub(crate) fn entry(&self) -> &Arc<ConnectionEntry> {
+        &self.entry
+    }
+
+    pub(crate) fn provider(&self) -> &ProviderMetrics {
+        &self.provider
+    }
+
+    /// Whether the event has not been closed yet.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// The upstream failed before an answer began; the client gets `error` with its status.
+    pub(crate) fn refuse(&mut self, error: &GatewayError) {
+        self.status = error.class.status();
+        self.close(End::Failed(error.class, error.code), Tally::default());
+    }
+
+    /// The upstream failed in the middle of its answer: logs it and closes the event.
+    pub(crate) fn fail(&mut self, error: &GatewayError, tally: Tally) {
+        if !self.is_open() {
+            return;
+        }
+        tracing::warn!(
+            request_id = %self.request_id(),
+            code = error.code,
+            connection = self.entry.id.as_str(),
+            reason = %error.message,
+            "answer broke off"
+        );
+        self.close(End::Failed(error.class, error.code), tally);
+    }
+
+    /// Writes the event down as closed. Only the first call counts.
+    pub(crate) fn close(&mut self, end: End, tally: Tally) {
+        let Some(open) = self.open.take() else {
+            return;
+        };
+        let duration = self.arrival.started.elapsed();
+        let (usage, estimated) = self.settle(end, &tally);
+        let span = &self.arrival.span;
+        if !span.is_none() {
+            self.describe(end, &usage, &tally);
+        }
+        self.provider.tokens(&usage);
+        let operation = self.arrival.gateway.metrics.operation(self.arrival.operation);
+        operation.finished(self.stream, duration, self.status, end.code());
+        open.close(&Closing {
+            outcome: end.outcome(),
+            status: self.status,
+            error_code: end.code(),
+            usage,
+            estimated,
+            duration,
+            first_byte: self.first_byte,
+            attempts: self.attempts,
+            finish_reason: tally.finish_reason.as_deref().unwrap_or_default(),
+            connection: self.has_turned.then_some(&self.entry.id),
+        });
+    }
+
+    /// The provider's count, completed by estimates where the provider did work that it did not count.
+    fn settle(&self, end: End, tally: &Tally) -> (Usage, bool) {
+        let mut usage = tally.usage.unwrap_or_default();
+        let answered = self.first_byte.is_some();
+        if !answered && end != End::ClientClosed {
+            // An upstream that answered with an error, or not at all, charges nothing.
+            return (usage, false);
+        }
+        let mut estimated = false;
+        if usage.total_input() == 0 && usage.input.is_none() {
+            usage.input = Some(self.prompt_bytes / BYTES_PER_TOKEN);
+            estimated = true;
+        }
+        if answered && usage.total_output() == 0 && usage.output.is_none() && self.arrival.operation == Operation::Chat
+        {
+            usage.output = Some(tally.output_guess);
+            estimated = true;
+        }
+        (usage, estimated)
+    }
+
+    fn describe(&self, end: End, usage: &Usage, tally: &Tally) {
+        let span = &self.arrival.span;
+        span.record(genai::PROVIDER_NAME, self.entry.provider.as_str());
+        span.record(genai::USAGE_INPUT_TOKENS, usage.total_input());
+        span.record(genai::USAGE_OUTPUT_TOKENS, usage.total_output());
+        if let Some(cached) = usage.cache_read {
+            span.record(genai::USAGE_CACHE_READ_INPUT_TOKENS, cached);
+        }
+        if let Some(reasoning) = usage.reasoning {
+            span.record(genai::USAGE_REASONING_OUTPUT_TOKENS, reasoning);
+        }
+        if let Some(reason) = &tally.finish_reason {
+            span.record(genai::RESPONSE_FINISH_REASONS, reason.as_str());
+        }
+        span.record(genai::ATTEMPTS, self.attempts);
+        span.record(genai::HTTP_RESPONSE_STATUS_CODE, self.status);
+        if end != End::Whole {
+            span.record(genai::ERROR_TYPE, end.code());
+            span.record("otel.status_code", "ERROR");
+        }
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        // Whoever came to an end has closed the event: what is left was dropped because the client went away.
+        self.close(End::ClientClosed, Tally::default());
+    }
+}

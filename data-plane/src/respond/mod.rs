@@ -1,0 +1,57 @@
+//! What a client gets.
+//!
+//! [`begin`] turns an upstream's answer into the client's: its head through the allow-list of [`head`], its body as a
+//! [`relay`] that a [`lane`] follows and whose cost a [`meter`] records. A [`refusal`] is an error in OpenAI's shape.
+//! [`Reply`] is the body of all of them.
+
+mod events;
+mod head;
+pub(crate) mod lane;
+pub(crate) mod meter;
+pub(crate) mod refusal;
+mod relay;
+mod reply;
+
+use http::{HeaderValue, Response, header};
+
+pub use self::reply::{CutShort, Reply};
+use self::{
+    head::{X_OMNIROUTE_MODEL, X_OMNIROUTE_PROVIDER},
+    lane::Lane,
+    relay::{Relay, RelayTimes},
+};
+use crate::{admit::request_id::X_REQUEST_ID, dispatch::Dispatched};
+
+const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Starts to pass an answer on.
+pub(crate) fn begin(dispatched: Dispatched, model: &str) -> Response<Reply> {
+    let Dispatched { answer, mut meter, times } = dispatched;
+    let mut headers = head::pass(answer.head.headers);
+    headers.insert(X_REQUEST_ID, meter.request_id().header());
+    headers.insert(X_OMNIROUTE_PROVIDER, meter.provider().header());
+    if let Ok(model) = HeaderValue::from_str(model) {
+        headers.insert(X_OMNIROUTE_MODEL, model);
+    }
+    match answer.lane {
+        Lane::Events(_) => {
+            headers.entry(header::CONTENT_TYPE).or_insert(EVENT_STREAM);
+            head::mark_stream(&mut headers);
+            meter.mark_stream();
+        }
+        Lane::Json(_) => {
+            headers.entry(header::CONTENT_TYPE).or_insert(JSON);
+        }
+    }
+    let times = RelayTimes {
+        idle: times.idle,
+        keepalive: meter.gateway().limits.keepalive,
+        deadline: meter.started() + times.total,
+    };
+    let relay = Relay::new(answer.body, answer.lane, answer.ready, meter, times);
+    let mut response = Response::new(Reply::relay(relay));
+    *response.status_mut() = answer.head.status;
+    *response.headers_mut() = headers;
+    response
+}

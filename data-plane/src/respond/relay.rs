@@ -1,0 +1,287 @@
+//! An upstream's answer on its way to the client, as a body that hyper polls.
+//!
+//! Frames go on as they came; the lane picks usage and finish reason out of them. The event is closed before the last
+//! byte is let go: who has a whole answer finds it in the ledger. One timer serves the whole stream. It is armed when
+//! the upstream is first waited for, and only when it fires does it look at what has happened since, so that a chunk
+//! costs no timer work.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use omniroute_core::error::{ErrorClass, GatewayError};
+use omniroute_wire::render;
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep};
+
+use super::{
+    lane::Lane,
+    meter::{End, Meter},
+    reply::CutShort,
+};
+
+/// Ignored by every reader of events; keeps what lies between from closing a silent connection.
+const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
+const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
+const BLANK: Bytes = Bytes::from_static(b"\n\n");
+/// Once the terminator is through, the upstream has this long to end its body, so that its connection can be reused.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// The limits of one answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RelayTimes {
+    /// Longest silence of the upstream.
+    pub(crate) idle: Duration,
+    /// Silence after which the client of a stream gets a comment; zero means never.
+    pub(crate) keepalive: Duration,
+    /// When the whole request has to be over.
+    pub(crate) deadline: Instant,
+}
+
+pin_project! {
+    /// Forwards one answer.
+    pub(crate) struct Relay<B> {
+        #[pin]
+        upstream: B,
+        #[pin]
+        timer: Sleep,
+        lane: Lane,
+        // What may go to the client before anything else is read, and how much of it has gone.
+        ready: Vec<Bytes>,
+        sent: usize,
+        meter: Meter,
+        times: RelayTimes,
+        // When the upstream last sent something, and when the client last got a comment.
+        heard: Instant,
+        commented: Instant,
+        // Bytes to come, where that is known.
+        remaining: Option<u64>,
+        over: bool,
+        // Set when the answer cannot be finished.
+        cut: Option<CutShort>,
+    }
+
+    impl<B> PinnedDrop for Relay<B> {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            // Only an answer that did not come to its end is still open here: the client went away.
+            if this.meter.is_open() {
+                this.meter.close(End::ClientClosed, this.lane.tally());
+            }
+        }
+    }
+}
+
+/// How an upstream's answer came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Complete,
+    /// The connection broke.
+    Broken,
+    Idle,
+    Deadline,
+}
+
+// === impl Relay ===
+
+impl<B> Relay<B>
+where
+    B: Body<Data = Bytes>,
+{
+    /// Goes on where `lane` is: it has been fed the first bytes, and `ready` is what came out of them.
+    pub(crate) fn new(upstream: B, lane: Lane, ready: Vec<Bytes>, meter: Meter, times: RelayTimes) -> Self {
+        let now = Instant::now();
+        let mut relay = Self {
+            timer: tokio::time::sleep_until(next_wake(&lane, &times, now, now)),
+            remaining: None,
+            over: false,
+            cut: None,
+            sent: 0,
+            heard: now,
+            commented: now,
+            upstream,
+            lane,
+            ready,
+            meter,
+            times,
+        };
+        let is_all = relay.upstream.is_end_stream();
+        if is_all {
+            relay.over = true;
+            relay.cut = settle(&mut relay.lane, &mut relay.meter, &mut relay.ready, Ending::Complete);
+        } else if relay.lane.is_done() {
+            close_at_terminator(&relay.lane, &mut relay.meter);
+        }
+        if matches!(relay.lane, Lane::Json(_)) {
+            // Every byte goes on unchanged, so the client can be told the length that the upstream told.
+            let rest = if is_all { Some(0) } else { relay.upstream.size_hint().exact() };
+            relay.remaining = rest.map(|rest| rest + relay.ready.iter().map(|piece| piece.len() as u64).sum::<u64>());
+        }
+        relay
+    }
+}
+
+impl<B> Body for Relay<B>
+where
+    B: Body<Data = Bytes>,
+{
+    type Data = Bytes;
+    type Error = CutShort;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutShort>>> {
+        let mut this = self.project();
+        loop {
+            if let Some(piece) = this.ready.get_mut(*this.sent).map(std::mem::take) {
+                *this.sent += 1;
+                if *this.sent == this.ready.len() {
+                    this.ready.clear();
+                    *this.sent = 0;
+                }
+                if let Some(remaining) = this.remaining {
+                    *remaining = remaining.saturating_sub(piece.len() as u64);
+                }
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
+            if *this.over {
+                return Poll::Ready(this.cut.take().map(Err));
+            }
+            let ending = match this.upstream.as_mut().poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    let Ok(piece) = frame.into_data() else { continue };
+                    *this.heard = Instant::now();
+                    this.lane.feed(piece, this.ready);
+                    if !this.upstream.is_end_stream() {
+                        if this.lane.is_done() && this.meter.is_open() {
+                            close_at_terminator(this.lane, this.meter);
+                            this.times.deadline = this.times.deadline.min(*this.heard + LINGER);
+                            this.timer.as_mut().reset(next_wake(this.lane, this.times, *this.heard, *this.commented));
+                        }
+                        continue;
+                    }
+                    Ending::Complete
+                }
+                Poll::Ready(Some(Err(_))) => Ending::Broken,
+                Poll::Ready(None) => Ending::Complete,
+                Poll::Pending => {
+                    std::task::ready!(this.timer.as_mut().poll(cx));
+                    let now = Instant::now();
+                    if now >= this.times.deadline {
+                        Ending::Deadline
+                    } else if now >= *this.heard + this.times.idle {
+                        Ending::Idle
+                    } else {
+                        let silent_since = (*this.heard).max(*this.commented);
+                        let is_due = !this.times.keepalive.is_zero() && now >= silent_since + this.times.keepalive;
+                        if is_due && matches!(this.lane, Lane::Events(_)) {
+                            // In the middle of an event there is no place for a comment; its turn comes again.
+                            *this.commented = now;
+                            if this.lane.is_between_events() && !this.lane.is_done() {
+                                this.ready.push(KEEP_ALIVE);
+                            }
+                        }
+                        this.timer.as_mut().reset(next_wake(this.lane, this.times, *this.heard, *this.commented));
+                        continue;
+                    }
+                }
+            };
+            *this.over = true;
+            *this.cut = settle(this.lane, this.meter, this.ready, ending);
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.over && self.ready.is_empty() && self.cut.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.remaining.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+/// The next moment at which there may be something to do.
+fn next_wake(lane: &Lane, times: &RelayTimes, heard: Instant, commented: Instant) -> Instant {
+    let limit = times.deadline.min(heard + times.idle);
+    match lane {
+        Lane::Events(_) if !times.keepalive.is_zero() => limit.min(heard.max(commented) + times.keepalive),
+        _ => limit,
+    }
+}
+
+/// The terminator of a stream is about to go out, and the client may leave as soon as it has it.
+fn close_at_terminator(lane: &Lane, meter: &mut Meter) {
+    if lane.saw_error() {
+        meter.fail(&told_by_upstream(), lane.tally());
+    } else {
+        meter.close(End::Whole, lane.tally());
+    }
+}
+
+/// Closes the event and queues what the client still gets. `Some`: the answer has to be cut.
+fn settle(lane: &mut Lane, meter: &mut Meter, ready: &mut Vec<Bytes>, ending: Ending) -> Option<CutShort> {
+    let mut rest = Vec::new();
+    if ending == Ending::Complete {
+        lane.flush(&mut rest);
+    }
+    let told = lane.saw_error();
+    // After the terminator nothing that happens is the client's concern.
+    if lane.is_done() || (ending == Ending::Complete && (lane.has_finished() || told)) {
+        let needs_blank = rest.last().is_some_and(|piece| !piece.ends_with(b"\n\n"));
+        ready.append(&mut rest);
+        if !lane.is_done() && !told && matches!(lane, Lane::Events(_)) {
+            // Some hosts omit the terminator after a finish reason; clients wait for it all the same.
+            if needs_blank {
+                ready.push(BLANK);
+            }
+            ready.push(DONE);
+        }
+        close_at_terminator(lane, meter);
+        return None;
+    }
+    let error = ending.error();
+    meter.fail(&error, lane.tally());
+    if matches!(lane, Lane::Json(_)) {
+        return Some(CutShort("the provider's answer broke off"));
+    }
+    if !told {
+        if !lane.is_between_events() {
+            ready.push(BLANK);
+        }
+        ready.push(render::openai_stream_error(&error).into());
+    }
+    None
+}
+
+fn told_by_upstream() -> GatewayError {
+    GatewayError::new(ErrorClass::Upstream, "upstream_error", "the provider sent an error in the middle of its answer")
+}
+
+// === impl Ending ===
+
+impl Ending {
+    fn error(self) -> GatewayError {
+        match self {
+            Self::Complete | Self::Broken => GatewayError::new(
+                ErrorClass::Upstream,
+                "upstream_broken",
+                "the provider's answer broke off before its end",
+            ),
+            Self::Idle => GatewayError::new(
+                ErrorClass::UpstreamTimeout,
+                "upstream_idle_timeout",
+                "the provider went silent in the middle of its answer",
+            ),
+            Self::Deadline => GatewayError::new(
+                ErrorClass::UpstreamTimeout,
+                "request_deadline",
+                "the request took longer than this gateway allows",
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

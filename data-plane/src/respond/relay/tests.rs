@@ -1,0 +1,300 @@
+use std::{future::poll_fn, sync::Arc};
+
+use futures_util::Stream;
+use http_body_util::StreamBody;
+use omniroute_proto::v1::{self, Outcome};
+use omniroute_providers::Operation;
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::{
+    admit::{Caller, request_id::RequestId},
+    dispatch::slot::Slot,
+    resolve::resolve,
+    respond::meter::Arrival,
+    server::testing::{TestGateway, index_with},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+const TIMES: RelayTimesIn = RelayTimesIn { idle: 60, keepalive: 15, total: 600 };
+
+const ROLE: &str = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"},\"finish_reason\":null}]}\n\n";
+const TEXT: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"12345678\"},\"finish_reason\":null}]}\n\n";
+const FINISH: &str = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+const USAGE: &str = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":4}}\n\n";
+const DONE_TEXT: &str = "data: [DONE]\n\n";
+
+/// Seconds.
+#[derive(Clone, Copy)]
+struct RelayTimesIn {
+    idle: u64,
+    keepalive: u64,
+    total: u64,
+}
+
+type Piece = Result<&'static str, &'static str>;
+
+/// An answer under way: what the upstream says goes in at one end, what the client gets comes out at the other.
+struct Bench {
+    gateway: TestGateway,
+    upstream: Option<mpsc::Sender<Piece>>,
+    relay: Option<Pin<Box<Relay<Upstream>>>>,
+}
+
+type Upstream = StreamBody<Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, &'static str>> + Send>>>;
+
+// === impl Bench ===
+
+impl Bench {
+    fn new(lane: Lane, first: &'static str, times: RelayTimesIn) -> Self {
+        let gateway = TestGateway::new(
+            &[],
+            index_with(|resources| {
+                resources.node("mock", "http://127.0.0.1:9/v1");
+                resources.connection("c1", "mock", |_| {});
+            }),
+        );
+        let (sender, mut receiver) = mpsc::channel::<Piece>(16);
+        let stream = futures_util::stream::poll_fn(move |cx| {
+            receiver
+                .poll_recv(cx)
+                .map(|piece| piece.map(|piece| piece.map(|text| Frame::data(Bytes::from_static(text.as_bytes())))))
+        });
+        let upstream: Upstream = StreamBody::new(Box::pin(stream));
+        let mut meter = meter(&gateway);
+        meter.attempt();
+        meter.answered(200, Duration::ZERO);
+        let times = RelayTimes {
+            idle: SECOND * u32::try_from(times.idle).expect("small"),
+            keepalive: SECOND * u32::try_from(times.keepalive).expect("small"),
+            deadline: Instant::now() + Duration::from_secs(times.total),
+        };
+        let mut lane = lane;
+        let mut ready = Vec::new();
+        lane.feed(Bytes::from_static(first.as_bytes()), &mut ready);
+        let relay = Relay::new(upstream, lane, ready, meter, times);
+        Self { gateway, upstream: Some(sender), relay: Some(Box::pin(relay)) }
+    }
+
+    fn says(&self, piece: Piece) {
+        self.upstream.as_ref().expect("still there").try_send(piece).expect("room");
+    }
+
+    fn ends(&mut self) {
+        self.upstream = None;
+    }
+
+    /// The next piece for the client; `None` at the end.
+    async fn next(&mut self) -> Option<Result<String, String>> {
+        let relay = self.relay.as_mut().expect("still there");
+        let frame = poll_fn(|cx| relay.as_mut().poll_frame(cx)).await?;
+        Some(match frame {
+            Ok(frame) => Ok(String::from_utf8(frame.into_data().expect("data").to_vec()).expect("text")),
+            Err(cut) => Err(cut.to_string()),
+        })
+    }
+
+    async fn text(&mut self) -> String {
+        self.next().await.expect("a piece").expect("no cut")
+    }
+
+    /// Everything until the end.
+    async fn rest(&mut self) -> String {
+        let mut all = String::new();
+        while let Some(piece) = self.next().await {
+            all.push_str(&piece.expect("no cut"));
+        }
+        all
+    }
+
+    fn event(&self) -> v1::UsageEvent {
+        let mut closed = self.gateway.closed();
+        assert_eq!(closed.len(), 1, "{closed:?}");
+        closed.remove(0)
+    }
+}
+
+fn meter(gateway: &TestGateway) -> Meter {
+    let gateway = &gateway.gateway;
+    let index = arc_swap::Guard::into_inner(gateway.snapshot.load());
+    let plan = resolve(&index, &Caller::Local, "mock/m").expect("a plan");
+    let entry = plan.candidates().next().expect("a connection");
+    let slot = Slot::take(&entry.in_flight, 0, &gateway.freed).expect("a place");
+    let arrival = Arrival {
+        gateway: Arc::clone(gateway),
+        operation: Operation::Chat,
+        request_id: RequestId::generate(),
+        started: Instant::now(),
+        at: gateway.clock.now(),
+        running: gateway.lifecycle.begin(),
+        span: tracing::Span::none(),
+    };
+    Meter::open(arrival, &plan, &Caller::Local, entry, slot, true, 400)
+}
+
+fn usage(event: &v1::UsageEvent) -> (Option<u64>, Option<u64>, bool) {
+    let usage = event.usage.as_ref().expect("usage");
+    (usage.input, usage.output, event.estimated)
+}
+
+#[tokio::test(start_paused = true)]
+async fn frames_go_on_as_they_came_and_the_event_is_closed_before_the_terminator() {
+    let mut bench = Bench::new(Lane::events(true), ROLE, TIMES);
+    assert_eq!(bench.text().await, ROLE);
+    for piece in [TEXT, FINISH, USAGE, DONE_TEXT] {
+        bench.says(Ok(piece));
+    }
+    assert_eq!(bench.text().await, TEXT);
+    assert_eq!(bench.text().await, FINISH);
+    assert!(bench.gateway.closed().is_empty());
+    assert_eq!(bench.text().await, DONE_TEXT, "the usage chunk was not asked for");
+    let event = bench.event();
+    assert_eq!((event.outcome(), event.finish_reason.as_str()), (Outcome::Ok, "stop"));
+    assert_eq!(usage(&event), (Some(9), Some(4), false));
+    bench.ends();
+    assert_eq!(bench.rest().await, "");
+    assert_eq!(bench.gateway.closed().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finished_stream_without_terminator_gets_one() {
+    for last in [FINISH, FINISH.trim_end()] {
+        let mut bench = Bench::new(Lane::events(false), ROLE, TIMES);
+        bench.says(Ok(last));
+        bench.ends();
+        assert_eq!(bench.rest().await, format!("{ROLE}{}\n\n{DONE_TEXT}", FINISH.trim_end()));
+        assert_eq!(bench.event().outcome(), Outcome::Ok);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_breaks_ends_with_an_error_and_no_terminator() {
+    for (broken, given) in [(None, ""), (Some(Err("reset")), ""), (Some(Ok("data: {\"choices\":[{\"del")), "")] {
+        for hide in [true, false] {
+            let mut bench = Bench::new(Lane::events(hide), TEXT, TIMES);
+            if let Some(piece) = broken {
+                bench.says(piece);
+            }
+            bench.ends();
+            let all = bench.rest().await;
+            let error = all.strip_prefix(TEXT).expect(&all).strip_prefix(given).expect(&all);
+            assert!(error.starts_with("data: {\"error\":{\"message\":"), "{error}");
+            assert!(error.ends_with("}}\n\n") && !error.contains("[DONE]"), "{error}");
+            let event = bench.event();
+            assert_eq!((event.outcome(), event.error_code.as_str()), (Outcome::UpstreamError, "upstream_broken"));
+            assert_eq!(usage(&event), (Some(100), Some(2), true));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_upstreams_own_error_event_is_not_doubled() {
+    let error = "data: {\"error\":{\"message\":\"overloaded\"}}\n\n";
+    let mut bench = Bench::new(Lane::events(true), TEXT, TIMES);
+    bench.says(Ok(error));
+    bench.ends();
+    assert_eq!(bench.rest().await, format!("{TEXT}{error}"));
+    assert_eq!(bench.event().outcome(), Outcome::UpstreamError);
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_is_filled_with_comments_between_events_until_it_is_too_long() {
+    let mut bench = Bench::new(Lane::events(false), TEXT, TIMES);
+    assert_eq!(bench.text().await, TEXT);
+    let start = Instant::now();
+    for n in 1..=3 {
+        assert_eq!(bench.text().await, ": keep-alive\n\n");
+        assert_eq!(start.elapsed().as_secs(), 15 * n);
+    }
+    let error = bench.rest().await;
+    assert_eq!(start.elapsed().as_secs(), 60);
+    assert!(error.starts_with("data: {\"error\"") && error.contains("timeout"), "{error}");
+    let event = bench.event();
+    assert_eq!((event.outcome(), event.error_code.as_str()), (Outcome::Timeout, "upstream_idle_timeout"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_comes_restarts_the_silence() {
+    let mut bench = Bench::new(Lane::events(false), TEXT, TIMES);
+    assert_eq!(bench.text().await, TEXT);
+    let start = Instant::now();
+    for _ in 0..10 {
+        tokio::time::sleep(SECOND * 14).await;
+        bench.says(Ok(TEXT));
+        assert_eq!(bench.text().await, TEXT, "no comment came in between");
+    }
+    assert_eq!(bench.text().await, ": keep-alive\n\n");
+    assert_eq!(start.elapsed().as_secs(), 155);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_comment_lands_inside_an_event_that_is_too_large_to_wait_for() {
+    let huge: &'static str = Box::leak(format!("data: {{\"x\":\"{}", "a".repeat(300 * 1024)).into_boxed_str());
+    let mut bench = Bench::new(Lane::events(false), TEXT, TIMES);
+    assert_eq!(bench.text().await, TEXT);
+    bench.says(Ok(huge));
+    let begun = bench.text().await;
+    assert!(begun.starts_with("data: {\"x\":\"aaa"));
+    let start = Instant::now();
+    tokio::select! {
+        _ = tokio::time::sleep(SECOND * 40) => {}
+        piece = bench.next() => panic!("{piece:?}"),
+    }
+    bench.says(Ok("\"}\n\n"));
+    assert!(bench.text().await.ends_with("\"}\n\n"));
+    assert_eq!(start.elapsed().as_secs(), 40);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_may_not_take_for_ever() {
+    let mut bench = Bench::new(Lane::events(false), TEXT, RelayTimesIn { total: 20, ..TIMES });
+    assert_eq!(bench.text().await, TEXT);
+    assert_eq!(bench.text().await, ": keep-alive\n\n");
+    let start = Instant::now();
+    assert!(bench.rest().await.starts_with("data: {\"error\""));
+    assert_eq!(start.elapsed().as_secs(), 5);
+    assert_eq!(bench.event().error_code, "request_deadline");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_that_hangs_after_its_terminator_is_left() {
+    let mut bench = Bench::new(Lane::events(false), TEXT, TIMES);
+    bench.says(Ok(FINISH));
+    bench.says(Ok(DONE_TEXT));
+    assert_eq!(bench.rest().await, format!("{TEXT}{FINISH}{DONE_TEXT}"));
+    assert_eq!(bench.event().outcome(), Outcome::Ok);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_is_charged_for_what_it_got() {
+    let mut bench = Bench::new(Lane::events(true), TEXT, TIMES);
+    bench.says(Ok(TEXT));
+    bench.text().await;
+    bench.text().await;
+    bench.relay = None;
+    assert!(bench.upstream.as_ref().expect("a sender").is_closed(), "the upstream is cancelled at once");
+    let event = bench.event();
+    assert_eq!((event.outcome(), event.status), (Outcome::ClientClosed, 200));
+    assert_eq!(usage(&event), (Some(100), Some(4), true));
+    assert_eq!(bench.gateway.gateway.lifecycle.requests_in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_document_is_closed_at_its_end_and_cut_where_it_breaks() {
+    let (head, tail) =
+        ("{\"choices\":[{\"finish_reason\":\"stop\"}],", "\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2}}");
+    let mut bench = Bench::new(Lane::json(), head, TIMES);
+    bench.says(Ok(tail));
+    assert_eq!(bench.text().await, head);
+    assert_eq!(bench.text().await, tail);
+    bench.ends();
+    assert!(bench.next().await.is_none());
+    let event = bench.event();
+    assert_eq!((event.outcome(), usage(&event)), (Outcome::Ok, (Some(3), Some(2), false)));
+
+    let mut bench = Bench::new(Lane::json(), head, TIMES);
+    bench.says(Err("reset"));
+    assert_eq!(bench.text().await, head);
+    assert!(bench.next().await.expect("a cut").is_err());
+    assert_eq!(bench.event().outcome(), Outcome::UpstreamError);
+}

@@ -1,0 +1,81 @@
+//! The body of every answer: one type, so that no answer pays for a box per frame.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::relay::Relay;
+
+/// What a client gets.
+pub struct Reply(Kind);
+
+enum Kind {
+    /// Something this proxy wrote itself.
+    Whole(Bytes),
+    /// An upstream's answer on its way through.
+    Relay(Pin<Box<Relay<Incoming>>>),
+    /// An answer of the router.
+    Routed(axum::body::Body),
+}
+
+/// The answer cannot be finished; the connection is cut so that the client does not take it for whole.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct CutShort(pub(super) &'static str);
+
+// === impl Reply ===
+
+impl Reply {
+    pub(crate) fn empty() -> Self {
+        Self(Kind::Whole(Bytes::new()))
+    }
+
+    pub(crate) fn whole(bytes: impl Into<Bytes>) -> Self {
+        Self(Kind::Whole(bytes.into()))
+    }
+
+    pub(super) fn relay(relay: Relay<Incoming>) -> Self {
+        Self(Kind::Relay(Box::pin(relay)))
+    }
+
+    pub(crate) fn routed(body: axum::body::Body) -> Self {
+        Self(Kind::Routed(body))
+    }
+}
+
+impl Body for Reply {
+    type Data = Bytes;
+    type Error = CutShort;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutShort>>> {
+        match &mut self.0 {
+            Kind::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Kind::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Kind::Relay(relay) => relay.as_mut().poll_frame(cx),
+            Kind::Routed(body) => {
+                Pin::new(body).poll_frame(cx).map_err(|_| CutShort("the answer broke off on its way through"))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Whole(bytes) => bytes.is_empty(),
+            Kind::Relay(relay) => relay.is_end_stream(),
+            Kind::Routed(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Relay(relay) => relay.size_hint(),
+            Kind::Routed(body) => body.size_hint(),
+        }
+    }
+}

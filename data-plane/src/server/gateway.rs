@@ -1,0 +1,154 @@
+//! What every request of this proxy shares.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use omniroute_coordination::Coordination;
+use omniroute_core::{settings::DataPlaneSettings, time::Clock};
+use omniroute_telemetry::MetricsReport;
+
+use super::Lifecycle;
+use crate::{
+    admit::{Access, memory::BodyMemory},
+    dispatch::{Segmented, Times, health::Streaks, slot::Freed},
+    forward::{ForwardError, Forwarder},
+    metrics::Metrics,
+    record::Recorder,
+    snapshot::Snapshot,
+    upstream_client::{ClientOptions, TlsError, UpstreamClient},
+};
+
+/// What a gateway is made of.
+pub struct GatewayParts<'a> {
+    pub settings: &'a DataPlaneSettings,
+    pub snapshot: Snapshot,
+    pub recorder: Recorder,
+    pub coordination: Arc<dyn Coordination>,
+    pub lifecycle: Lifecycle,
+    pub clock: Arc<dyn Clock>,
+    pub report: MetricsReport,
+}
+
+/// The limits of this process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) times: Times,
+    pub(crate) keepalive: Duration,
+    pub(crate) client_timeout: Duration,
+    /// Client connections at once.
+    pub(crate) max_connections: usize,
+}
+
+/// Shared by every connection and request.
+pub struct Gateway {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) recorder: Recorder,
+    pub(crate) coordination: Arc<dyn Coordination>,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) report: MetricsReport,
+    pub(crate) upstream: UpstreamClient<Segmented>,
+    pub(crate) forwarder: Option<Forwarder>,
+    pub(crate) metrics: Metrics,
+    pub(crate) memory: BodyMemory,
+    pub(crate) freed: Freed,
+    pub(crate) streaks: Streaks,
+    pub(crate) access: Access,
+    pub(crate) limits: Limits,
+}
+
+/// Why a gateway cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
+}
+
+// === impl Gateway ===
+
+impl Gateway {
+    /// Puts the parts together. Metrics are counted by the recorder that is installed at this moment.
+    ///
+    /// # Errors
+    /// When TLS or the forwarding to the control plane cannot be set up.
+    pub fn new(parts: GatewayParts<'_>) -> Result<Arc<Self>, SetupError> {
+        let GatewayParts { settings, snapshot, recorder, coordination, lifecycle, clock, report } = parts;
+        let policy = {
+            let snapshot = snapshot.clone();
+            Arc::new(move || snapshot.load().settings().address_policy)
+        };
+        let upstream = UpstreamClient::new(ClientOptions {
+            connect_timeout: settings.connect_timeout.0,
+            idle_per_host: settings.upstream_idle_connections as usize,
+            policy,
+        })?;
+        Ok(Arc::new(Self {
+            snapshot,
+            recorder,
+            coordination,
+            lifecycle,
+            clock,
+            report,
+            upstream,
+            forwarder: Forwarder::new(&settings.forward_url)?,
+            metrics: Metrics::new(),
+            memory: BodyMemory::new(settings.body_memory.0),
+            freed: Freed::default(),
+            streaks: Streaks::default(),
+            access: access(settings),
+            limits: Limits::new(settings),
+        }))
+    }
+
+    pub fn lifecycle(&self) -> &Lifecycle {
+        &self.lifecycle
+    }
+
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    pub fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    pub fn coordination(&self) -> &dyn Coordination {
+        &*self.coordination
+    }
+}
+
+/// A key is not required only where nobody but this machine can come.
+fn access(settings: &DataPlaneSettings) -> Access {
+    match (settings.require_api_key, is_loopback(settings.host)) {
+        (false, true) => Access::Open,
+        (false, false) => {
+            let host = settings.host;
+            tracing::warn!(%host, "REQUIRE_API_KEY=false only counts on loopback; API keys are required");
+            Access::KeyRequired
+        }
+        (true, _) => Access::KeyRequired,
+    }
+}
+
+fn is_loopback(host: IpAddr) -> bool {
+    host.to_canonical().is_loopback()
+}
+
+// === impl Limits ===
+
+impl Limits {
+    fn new(settings: &DataPlaneSettings) -> Self {
+        Self {
+            times: Times {
+                connect: settings.connect_timeout.0,
+                first_byte: settings.first_byte_timeout.0,
+                idle: settings.idle_timeout.0,
+                total: settings.total_timeout.0,
+            },
+            keepalive: settings.keepalive_interval.0,
+            client_timeout: settings.client_timeout.0,
+            max_connections: settings.max_connections as usize,
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Where a request goes: model calls to [`life`](super::life) without any detour, the rest to the router.
+
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::extract::ConnectInfo;
+use http::{Method, Request, Response};
+use hyper::body::Incoming;
+use omniroute_core::error::{ErrorClass, GatewayError};
+use omniroute_providers::Operation;
+use tower::ServiceExt;
+
+use super::{Gateway, Phase, Shared, cors, life};
+use crate::respond::Reply;
+
+/// Answers one request. Never fails: what goes wrong is an answer too.
+pub(super) async fn answer(
+    shared: Arc<Shared>,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+) -> Result<Response<Reply>, Infallible> {
+    let from_page = cors::applies(&request);
+    let mut response = match operation(&request) {
+        Some(operation) => life::serve(&shared.gateway, operation, request).await,
+        // A large future that few requests need.
+        None => Box::pin(route(&shared, peer, request)).await,
+    };
+    if from_page {
+        cors::allow(response.headers_mut());
+    }
+    Ok(response)
+}
+
+fn operation(request: &Request<Incoming>) -> Option<Operation> {
+    if request.method() != Method::POST {
+        return None;
+    }
+    match request.uri().path() {
+        "/v1/chat/completions" => Some(Operation::Chat),
+        "/v1/embeddings" => Some(Operation::Embeddings),
+        _ => None,
+    }
+}
+
+async fn route(shared: &Shared, peer: SocketAddr, request: Request<Incoming>) -> Response<Reply> {
+    if let Some(preflight) = cors::preflight(&request) {
+        return preflight;
+    }
+    let mut request = request.map(axum::body::Body::new);
+    request.extensions_mut().insert(ConnectInfo(peer));
+    match shared.router.clone().oneshot(request).await {
+        Ok(response) => response.map(Reply::routed),
+        Err(never) => match never {},
+    }
+}
+
+/// Whether model calls are taken at this moment.
+///
+/// # Errors
+/// When the proxy has no configuration yet, or is on its way out.
+pub(super) fn accepting(gateway: &Gateway) -> Result<(), GatewayError> {
+    if gateway.lifecycle.phase() != Phase::Serving {
+        return Err(GatewayError::new(ErrorClass::Overloaded, "draining", "this proxy takes no new requests")
+            .with_hint("try again: another proxy will answer")
+            .with_retry_after(Duration::from_secs(1)));
+    }
+    if !gateway.snapshot.ready() {
+        return Err(GatewayError::new(ErrorClass::Overloaded, "not_ready", "this proxy has no configuration yet")
+            .with_hint("it is waiting for the control plane")
+            .with_retry_after(Duration::from_secs(1)));
+    }
+    Ok(())
+}

@@ -1,0 +1,187 @@
+//! More than one connection.
+
+use std::time::{Duration, Instant};
+
+use omniroute_proto::v1::Outcome;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
+
+use super::{
+    upstream::{chat_answer, event_stream, json, typed},
+    *,
+};
+
+/// One node; a connection per upstream, named c1, c2… in this order of priority.
+async fn over(upstreams: &[&Upstream], settings: impl FnOnce(&mut v1::GatewaySettings)) -> Proxy {
+    let index = index_with(|resources| {
+        resources.settings(settings);
+        resources.node("mock", &upstreams[0].base_url());
+        for (n, upstream) in upstreams.iter().enumerate() {
+            resources.connection(&format!("c{}", n + 1), "mock", |connection| {
+                connection.priority = i32::try_from(n).expect("few");
+                connection.base_url = upstream.base_url();
+            });
+        }
+    });
+    Proxy::start(&[("UPSTREAM_FIRST_BYTE_TIMEOUT", "2s")], index).await
+}
+
+async fn good() -> Upstream {
+    Upstream::answering(|_| chat_answer()).await
+}
+
+#[tokio::test]
+async fn the_first_by_priority_is_used_and_the_next_takes_over_before_the_first_byte() {
+    let silent = Upstream::scripted(|stream: TcpStream| async move {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        drop(stream);
+    });
+    for bad in [
+        Upstream::answering(|_| json(500, "{}")).await,
+        Upstream::answering(|_| json(401, "{}")).await,
+        Upstream::answering(|_| json(429, "{}")).await,
+        Upstream::answering(|_| json(404, "{}")).await,
+        Upstream::answering(|_| typed(200, "text/html", "<html>")).await,
+        Upstream::answering(|_| json(200, r#"{"error":{"message":"x"}}"#)).await,
+        Upstream::absent().await,
+        Upstream::writing("nonsense").await,
+        silent.await,
+    ] {
+        let good = good().await;
+        let proxy = over(&[&bad, &good], |_| {}).await;
+        let answer = proxy.chat(CHAT).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(good.last().headers["authorization"], "Bearer sk-secret-of-c2");
+        let event = proxy.event().await;
+        assert_eq!((event.outcome(), event.connection_id.as_str()), (Outcome::Ok, "c2"));
+        assert!(event.attempts >= 2);
+        assert_eq!(proxy.inner.opened().len(), 1, "one request, one event");
+    }
+}
+
+#[tokio::test]
+async fn the_clients_own_fault_is_not_tried_elsewhere() {
+    let (picky, good) =
+        (Upstream::answering(|_| json(400, r#"{"error":{"message":"bad field"}}"#)).await, good().await);
+    let proxy = over(&[&picky, &good], |_| {}).await;
+    assert_eq!(proxy.chat(CHAT).await.error().0, 400);
+    assert!(good.asked().is_empty());
+}
+
+#[tokio::test]
+async fn a_rate_limited_connection_is_left_alone_afterwards() {
+    let (limited, good) = (Upstream::answering(|_| json(429, "{}")).await, good().await);
+    let proxy = over(&[&limited, &good], |_| {}).await;
+    for _ in 0..3 {
+        assert_eq!(proxy.chat(CHAT).await.status, 200);
+    }
+    assert_eq!((limited.asked().len(), good.asked().len()), (1, 3));
+}
+
+#[tokio::test]
+async fn an_unstable_connection_is_passed_over_but_used_where_there_is_no_other() {
+    let (bad, good) = (Upstream::answering(|_| json(500, "{}")).await, good().await);
+    let proxy = over(&[&bad, &good], |_| {}).await;
+    for _ in 0..5 {
+        assert_eq!(proxy.chat(CHAT).await.status, 200);
+    }
+    assert_eq!(bad.asked().len(), 2, "after two failures in a row it is passed over");
+    let alone = over(&[&bad], |_| {}).await;
+    for _ in 0..4 {
+        assert_eq!(alone.chat(CHAT).await.error().0, 502, "asked each time, though unstable");
+    }
+    assert_eq!(bad.asked().len(), 6);
+}
+
+#[tokio::test]
+async fn attempts_are_limited() {
+    let bad = Upstream::answering(|_| json(500, "{}")).await;
+    let good = good().await;
+    let proxy = over(&[&bad, &bad, &good], |settings| settings.max_attempts = 2).await;
+    assert_eq!(proxy.chat(CHAT).await.error().0, 502);
+    assert_eq!((bad.asked().len(), good.asked().len()), (2, 0));
+    assert_eq!(proxy.event().await.attempts, 2);
+}
+
+#[tokio::test]
+async fn a_connection_that_broke_gets_a_second_chance() {
+    let first = std::sync::atomic::AtomicBool::new(true);
+    let first = Arc::new(first);
+    let flaky = Upstream::scripted(move |mut stream: TcpStream| {
+        let breaks = first.swap(false, std::sync::atomic::Ordering::SeqCst);
+        async move {
+            if !breaks {
+                let body =
+                    r#"{"choices":[{"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1}}"#;
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+                    body.len()
+                );
+                let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+            }
+        }
+    })
+    .await;
+    let good = good().await;
+    let proxy = over(&[&flaky, &good], |_| {}).await;
+    assert_eq!(proxy.chat(CHAT).await.status, 200);
+    assert_eq!((flaky.asked().len(), good.asked().len()), (2, 0));
+    assert_eq!(proxy.event().await.attempts, 2);
+}
+
+#[tokio::test]
+async fn once_an_answer_has_begun_there_is_no_falling_back() {
+    const BEGUN: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n";
+    let dying = Upstream::scripted(|mut stream: TcpStream| async move {
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+        let _ = stream.write_all(format!("{head}{:x}\r\n{BEGUN}\r\n", BEGUN.len()).as_bytes()).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    })
+    .await;
+    let good = good().await;
+    let proxy = over(&[&dying, &good], |_| {}).await;
+    assert!(proxy.chat(STREAM).await.text().contains("\"error\""));
+    assert!(good.asked().is_empty());
+}
+
+#[tokio::test]
+async fn a_full_connection_hands_over_and_the_last_one_makes_wait() {
+    let (sender, given) = event_stream();
+    let given = std::sync::Mutex::new(Some(given));
+    let upstream = Upstream::answering(move |_| given.lock().expect("a lock").take().unwrap_or_else(chat_answer)).await;
+    let index = index_with(|resources| {
+        resources.node("mock", &upstream.base_url());
+        resources.connection("c1", "mock", |connection| connection.max_concurrent = 1);
+    });
+    let proxy = Arc::new(Proxy::start(&[], index).await);
+    sender.send("data: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\n").await.expect("sent");
+    let held = tokio::spawn({
+        let proxy = Arc::clone(&proxy);
+        async move { proxy.chat(STREAM).await }
+    });
+    while upstream.asked().is_empty() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let started = Instant::now();
+    let waiting = tokio::spawn({
+        let proxy = Arc::clone(&proxy);
+        async move { proxy.chat(CHAT).await.status }
+    });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(upstream.asked().len(), 1, "the second waits for the place");
+    drop(sender);
+    assert_eq!(held.await.expect("no panic").status, 200);
+    assert_eq!(waiting.await.expect("no panic"), 200);
+    assert!(started.elapsed() < Duration::from_secs(4), "woken, not timed out");
+}
+
+#[tokio::test]
+async fn an_edit_counts_for_the_next_request() {
+    let (one, two) = (good().await, good().await);
+    let proxy = over(&[&one], |_| {}).await;
+    assert_eq!(proxy.chat(CHAT).await.status, 200);
+    let mut index = (*in_front_of(&two, |_| {})).clone();
+    assert_eq!(index.revision(), 1);
+    proxy.inner.gateway.snapshot.publish(Arc::new(std::mem::take(&mut index)), false);
+    assert_eq!(proxy.chat(CHAT).await.status, 200);
+    assert_eq!((one.asked().len(), two.asked().len()), (1, 1));
+}

@@ -1,0 +1,175 @@
+//! Clients that leave, and a proxy that leaves.
+
+use std::time::Duration;
+
+use omniroute_proto::v1::Outcome;
+use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
+
+use super::{
+    client::Raw,
+    upstream::{chat_answer, event_stream},
+    *,
+};
+
+const TEXT: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"12345678\"},\"finish_reason\":null}]}\n\n";
+const FINISH: &str = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+
+/// A proxy with one stream under way, and the sender of its frames.
+async fn streaming() -> (Proxy, Upstream, tokio::sync::mpsc::Sender<&'static str>, Raw) {
+    let (sender, given) = event_stream();
+    let given = std::sync::Mutex::new(Some(given));
+    let upstream = Upstream::answering(move |_| given.lock().expect("a lock").take().unwrap_or_else(chat_answer)).await;
+    let proxy = Proxy::before(&upstream).await;
+    let mut raw = Raw::connect(proxy.address).await;
+    raw.write(format!("{}{STREAM}", proxy.chat_head(&format!("content-length: {}\r\n", STREAM.len())))).await;
+    sender.send(TEXT).await.expect("sent");
+    assert!(raw.read_until("12345678").await.starts_with("HTTP/1.1 200 OK\r\n"));
+    (proxy, upstream, sender, raw)
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_in_mid_stream_cancels_the_upstream_at_once() {
+    let (proxy, _upstream, sender, raw) = streaming().await;
+    drop(raw);
+    tokio::time::timeout(Duration::from_secs(2), sender.closed()).await.expect("cancelled");
+    let event = proxy.event().await;
+    assert_eq!((event.outcome(), event.estimated), (Outcome::ClientClosed, true));
+    assert_eq!(event.usage.and_then(|usage| usage.output), Some(2));
+    assert_eq!(proxy.inner.gateway.lifecycle.requests_in_flight(), 0);
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_before_the_first_byte_cancels_the_upstream_too() {
+    let (closed, mut told) = tokio::sync::mpsc::channel(1);
+    let upstream = Upstream::scripted(move |mut stream: TcpStream| {
+        let closed = closed.clone();
+        async move {
+            let read = tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 8]).await;
+            let _ = closed.send(matches!(read, Ok(0) | Err(_))).await;
+        }
+    })
+    .await;
+    let proxy = Proxy::before(&upstream).await;
+    let mut raw = Raw::connect(proxy.address).await;
+    raw.write(format!("{}{CHAT}", proxy.chat_head(&format!("content-length: {}\r\n", CHAT.len())))).await;
+    while upstream.asked().is_empty() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!(proxy.inner.opened().len(), 1, "written down before the upstream is called");
+    drop(raw);
+    assert!(tokio::time::timeout(Duration::from_secs(2), told.recv()).await.expect("cancelled").expect("told"));
+    let event = proxy.event().await;
+    assert_eq!((event.outcome(), event.status), (Outcome::ClientClosed, 0));
+    let usage = event.usage.expect("usage");
+    assert_eq!((usage.input.is_some(), usage.output), (true, None));
+}
+
+#[tokio::test]
+async fn a_draining_proxy_finishes_its_streams_and_refuses_new_work() {
+    let (proxy, upstream, sender, mut raw) = streaming().await;
+    let lifecycle = proxy.inner.gateway.lifecycle.clone();
+    assert_eq!(proxy.get("/readyz").await.status, 200);
+    lifecycle.drain();
+    let refused = proxy.chat(CHAT).await;
+    assert_eq!(refused.error(), (503, "overloaded".to_owned(), "draining".to_owned()));
+    assert_eq!((refused.header("retry-after"), refused.header("connection")), ("1", "close"));
+    assert_eq!(proxy.get("/v1/models").await.status, 503);
+    let readyz = proxy.get("/readyz").await;
+    assert_eq!((readyz.status.as_u16(), readyz.json()["status"].as_str()), (503, Some("draining")));
+    assert_eq!(proxy.get("/healthz").await.status, 200);
+    assert!(!lifecycle.idle(Duration::from_millis(50)).await, "the stream still runs");
+
+    sender.send(FINISH).await.expect("sent");
+    drop(sender);
+    assert!(raw.read_to_end().await.contains("data: [DONE]\n\n"), "it ends as it should, and then its connection does");
+    assert!(lifecycle.idle(Duration::from_secs(2)).await);
+    assert_eq!(proxy.event().await.outcome(), Outcome::Ok);
+    assert_eq!(upstream.asked().len(), 1);
+
+    lifecycle.resume();
+    assert_eq!(proxy.chat(CHAT).await.status, 200);
+}
+
+#[tokio::test]
+async fn idle_connections_close_when_draining_begins() {
+    let upstream = Upstream::answering(|_| chat_answer()).await;
+    let proxy = Proxy::before(&upstream).await;
+    let mut raw = Raw::connect(proxy.address).await;
+    raw.write(format!("{}{CHAT}", proxy.chat_head(&format!("content-length: {}\r\n", CHAT.len())))).await;
+    raw.read_until("\"reasoning_tokens\":2}}}").await;
+    proxy.inner.gateway.lifecycle.drain();
+    assert_eq!(raw.read_to_end().await, "");
+}
+
+#[tokio::test]
+async fn without_a_configuration_nothing_is_served() {
+    let proxy = Proxy::start(&[], Arc::default()).await;
+    assert_eq!(proxy.chat(CHAT).await.error().2, "not_ready");
+    assert_eq!(proxy.get("/readyz").await.status, 503);
+    assert_eq!(proxy.get("/healthz").await.status, 200);
+    proxy.inner.gateway.snapshot.publish(index_with(|_| {}), true);
+    let readyz = proxy.get("/readyz").await;
+    assert_eq!((readyz.status.as_u16(), readyz.json()["stale"].as_bool()), (200, Some(true)));
+}
+
+#[tokio::test]
+async fn when_bodies_fill_the_memory_others_wait_and_are_then_told_to_come_back() {
+    let upstream = Upstream::answering(|_| chat_answer()).await;
+    let proxy = Proxy::with(&[("BODY_MEMORY", "64KiB")], &upstream, |_| {}).await;
+    let mut holding = Raw::connect(proxy.address).await;
+    holding.write(proxy.chat_head("content-length: 65536\r\n")).await;
+    while proxy.inner.gateway.memory.held() == 0 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let answer = proxy.chat(CHAT).await;
+    assert_eq!(answer.error(), (503, "overloaded".to_owned(), "overloaded".to_owned()));
+    assert_eq!(answer.header("retry-after"), "1");
+    drop(holding);
+    assert_eq!(proxy.chat(CHAT).await.status, 200);
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_wait_their_turn() {
+    let upstream = Upstream::answering(|_| chat_answer()).await;
+    let proxy = Proxy::with(&[("MAX_CONNECTIONS", "1")], &upstream, |_| {}).await;
+    let first = Raw::connect(proxy.address).await;
+    while proxy.inner.gateway.lifecycle.connections() == 0 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let mut second = Raw::connect(proxy.address).await;
+    second.write("GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(proxy.inner.gateway.lifecycle.connections(), 1);
+    drop(first);
+    assert!(second.read_to_end().await.starts_with("HTTP/1.1 200 OK\r\n"));
+}
+
+#[tokio::test]
+async fn a_client_that_stops_reading_is_dropped() {
+    let filler: &'static str =
+        Box::leak(format!("data: {{\"choices\":[],\"x\":\"{}\"}}\n\n", "x".repeat(64 * 1024)).into_boxed_str());
+    let (sender, given) = event_stream();
+    let given = std::sync::Mutex::new(Some(given));
+    let upstream = Upstream::answering(move |_| given.lock().expect("a lock").take().expect("one request")).await;
+    let proxy = Proxy::with(&[("CLIENT_TIMEOUT", "200ms")], &upstream, |_| {}).await;
+    let mut raw = Raw::connect(proxy.address).await;
+    raw.write(format!("{}{STREAM}", proxy.chat_head(&format!("content-length: {}\r\n", STREAM.len())))).await;
+    let filling = async { while sender.send(filler).await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(15), filling).await.expect("the upstream is cancelled");
+    assert_eq!(proxy.event().await.outcome(), Outcome::ClientClosed);
+    drop(raw);
+}
+
+/// Ten thousand idle streams are no reason to run out of memory.
+#[test]
+fn what_a_connection_and_a_request_hold_is_small() {
+    fn held<A, F>(_: impl FnOnce(Arc<crate::server::Shared>, A, SocketAddr, OwnedSemaphorePermit) -> F) -> usize {
+        size_of::<F>()
+    }
+    fn held_by_request<A, F>(_: impl FnOnce(Arc<crate::server::Shared>, SocketAddr, A) -> F) -> usize {
+        size_of::<F>()
+    }
+    assert!(held(crate::server::connection::serve) < 4 * 1024);
+    assert!(held_by_request(crate::server::service::answer) < 6 * 1024);
+    assert!(size_of::<crate::respond::Reply>() <= 64);
+}
