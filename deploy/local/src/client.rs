@@ -1,0 +1,253 @@
+//! The gateway's management API, as every command uses it.
+
+use std::{net::IpAddr, time::Duration};
+
+use omniroute_core::settings::Secret;
+use reqwest::{Method, StatusCode, header};
+use serde_json::Value;
+use url::{Host, Url};
+
+use crate::{
+    context::Context,
+    data_dir,
+    failure::{Exit, Failure},
+    ports, token,
+};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longer than a test of a slow provider takes.
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(60);
+
+pub(crate) struct Client {
+    http: reqwest::Client,
+    /// Tried in turn while nobody answers: the proxy, which forwards, and the control plane itself.
+    bases: Vec<Url>,
+    token: Secret,
+}
+
+/// A client that talks to this machine goes there directly, whatever `HTTP_PROXY` says.
+pub(crate) fn http(is_local: bool) -> Result<reqwest::Client, Failure> {
+    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(TOTAL_TIMEOUT)
+        .user_agent(concat!("omniroute-cli/", env!("CARGO_PKG_VERSION")));
+    let builder = if is_local { builder.no_proxy() } else { builder };
+    builder.build().map_err(|error| Failure::failed(format!("cannot set up HTTP: {error}")))
+}
+
+/// Where something on this machine listens.
+pub(crate) fn local_url(host: IpAddr, port: u16) -> String {
+    match ports::reachable(host) {
+        IpAddr::V4(host) => format!("http://{host}:{port}"),
+        IpAddr::V6(host) => format!("http://[{host}]:{port}"),
+    }
+}
+
+/// Where this machine's planes listen: the proxy, the control plane.
+pub(crate) fn local_urls(context: &Context) -> [String; 2] {
+    [
+        local_url(context.data_plane.host, context.launcher.port),
+        local_url(context.control_plane.control_plane_host, context.launcher.control_plane_port),
+    ]
+}
+
+// === impl Client ===
+
+impl Client {
+    /// For the gateway that the settings name, else this machine's.
+    pub(crate) fn new(context: &Context) -> Result<Self, Failure> {
+        let named = !context.launcher.url.is_empty();
+        let urls = if named { vec![context.launcher.url.clone()] } else { local_urls(context).to_vec() };
+        let bases = urls.iter().map(|url| parse_base(url)).collect::<Result<Vec<_>, _>>()?;
+        let is_local = bases.iter().all(is_loopback);
+        Ok(Self { http: http(is_local)?, token: token_for(context, !named || is_local)?, bases })
+    }
+
+    /// For a control plane of ours, with its secret at hand.
+    pub(crate) fn of_launcher(base: &str, jwt_secret: &Secret) -> Result<Self, Failure> {
+        Ok(Self { http: http(true)?, bases: vec![parse_base(base)?], token: token::sign(jwt_secret)? })
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Result<Value, Failure> {
+        self.call(Method::GET, path, None).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        self.call(Method::POST, path, Some(body)).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Result<Value, Failure> {
+        self.call(Method::DELETE, path, None).await
+    }
+
+    /// Base URL of the gateway, for people.
+    pub(crate) fn base(&self) -> &str {
+        self.bases.first().map_or("", |base| base.as_str().trim_end_matches('/'))
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
+        let mut refused = None;
+        for base in &self.bases {
+            let url = join(base, path);
+            let mut request = self.http.request(method.clone(), url).bearer_auth(self.token.expose());
+            if let Some(body) = body {
+                request = request.json(body);
+            }
+            match request.send().await {
+                Ok(response) => return answer(response).await,
+                // Nothing was sent, so the next address may be tried whatever the method.
+                Err(error) if error.is_connect() => refused = Some(error),
+                Err(error) => return Err(Failure::new(Exit::Unreachable, broken(&error))),
+            }
+        }
+        let reason = refused.map(|error| deepest(&error)).unwrap_or_default();
+        Err(Failure::new(
+            Exit::Unreachable,
+            format!(
+                "no gateway answers at {} ({reason}); start one with `omniroute up`, or name it with --url",
+                self.base()
+            ),
+        ))
+    }
+}
+
+fn parse_base(text: &str) -> Result<Url, Failure> {
+    let wrong = |why: &str| Failure::new(Exit::Usage, format!("`{text}` is no address of a gateway: {why}"));
+    let url = Url::parse(text).map_err(|error| wrong(&error.to_string()))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        return Err(wrong("it must begin with http:// or https://"));
+    }
+    Ok(url)
+}
+
+/// `path` below the base, whose own path (a gateway behind a path prefix) stays. A trailing `/v1` is what people copy
+/// from a client's settings; it is no part of the management API.
+fn join(base: &Url, path: &str) -> String {
+    let base = base.as_str().trim_end_matches('/');
+    format!("{}{path}", base.strip_suffix("/v1").unwrap_or(base))
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        None => false,
+    }
+}
+
+/// The token of the settings. Without one, for a gateway of this machine, one signed with this machine's secret.
+fn token_for(context: &Context, is_ours: bool) -> Result<Secret, Failure> {
+    if context.launcher.token.is_set() {
+        return Ok(context.launcher.token.clone());
+    }
+    if !is_ours {
+        let hint = "this gateway is not on this machine: set OMNIROUTE_TOKEN to an API key with the scope `manage`";
+        return Err(Failure::new(Exit::NotAllowed, hint));
+    }
+    if context.control_plane.jwt_secret.is_set() {
+        return token::sign(&context.control_plane.jwt_secret);
+    }
+    match context.data_dir().read(data_dir::JWT_SECRET)? {
+        Some(secret) => token::sign(&secret),
+        None => Err(Failure::new(
+            Exit::NotAllowed,
+            format!(
+                "{} is not there, so this is not the directory of a gateway: start one with `omniroute up`, name the \
+                 directory with --data-dir, or set OMNIROUTE_TOKEN",
+                context.data_dir().file(data_dir::JWT_SECRET).display()
+            ),
+        )),
+    }
+}
+
+async fn answer(response: reqwest::Response) -> Result<Value, Failure> {
+    let status = response.status();
+    let is_json = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.starts_with("application/json"));
+    let body = response.bytes().await.map_err(|error| Failure::new(Exit::Unreachable, broken(&error)))?;
+    let body: Option<Value> = if is_json { serde_json::from_slice(&body).ok() } else { None };
+    match body {
+        Some(body) if status.is_success() => Ok(body),
+        body => Err(refusal(status, body.as_ref())),
+    }
+}
+
+/// What the gateway said, in one sentence.
+fn refusal(status: StatusCode, body: Option<&Value>) -> Failure {
+    let exit = match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Exit::NotAllowed,
+        _ => Exit::Failed,
+    };
+    let Some(error) = body.and_then(|body| body.get("error")) else {
+        let what = format!("answered {status} with something that is not the management API's; is --url right?");
+        return Failure::new(exit, format!("the gateway {what}"));
+    };
+    let said = error.as_str().or_else(|| error.get("message").and_then(Value::as_str)).unwrap_or("no message");
+    let mut message = format!("the gateway refused ({}): {said}", status.as_u16());
+    for detail in crate::screen::list(error, "details") {
+        let [field, what] = ["field", "message"].map(|name| crate::screen::text(detail, name));
+        message.push_str(&format!("\n  {field}: {what}"));
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        message.push_str("\n  if the gateway runs elsewhere or with another --data-dir, set OMNIROUTE_TOKEN");
+    }
+    Failure::new(exit, message)
+}
+
+fn broken(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return format!("the gateway did not answer within {} seconds", TOTAL_TIMEOUT.as_secs());
+    }
+    format!("the gateway broke off: {}", deepest(error))
+}
+
+/// The cause at the bottom, which is the one that says something.
+pub(crate) fn deepest(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_base_with_a_path_keeps_it_and_a_copied_v1_is_dropped() {
+        let joined = |base: &str| join(&parse_base(base).expect("a base"), "/api/keys");
+        assert_eq!(joined("http://127.0.0.1:20128"), "http://127.0.0.1:20128/api/keys");
+        assert_eq!(joined("http://127.0.0.1:20128/v1/"), "http://127.0.0.1:20128/api/keys");
+        assert_eq!(joined("https://example.com/gateway/"), "https://example.com/gateway/api/keys");
+        assert!(parse_base("localhost:20128").is_err());
+    }
+
+    #[test]
+    fn a_refusal_says_what_the_gateway_said_field_by_field() {
+        let body = json!({"error": {"code": "VALID_001", "message": "Invalid request",
+            "details": [{"field": "apiKey", "message": "API key is required"}]}});
+        let failure = refusal(StatusCode::BAD_REQUEST, Some(&body));
+        assert_eq!(failure.exit(), Exit::Failed);
+        assert_eq!(failure.to_string(), "the gateway refused (400): Invalid request\n  apiKey: API key is required");
+        assert_eq!(refusal(StatusCode::UNAUTHORIZED, Some(&body)).exit(), Exit::NotAllowed);
+        assert!(refusal(StatusCode::BAD_GATEWAY, None).to_string().contains("502"));
+    }
+
+    #[test]
+    fn only_this_machine_counts_as_loopback() {
+        let loopback = |text: &str| is_loopback(&parse_base(text).expect("a base"));
+        assert!(loopback("http://localhost:1") && loopback("http://127.0.0.2") && loopback("http://[::1]:1"));
+        assert!(!loopback("http://localhost.example.com") && !loopback("http://10.0.0.1"));
+    }
+}

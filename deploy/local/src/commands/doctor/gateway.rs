@@ -1,0 +1,165 @@
+//! A running gateway: how it says it is, its clock, its providers.
+
+use std::time::Duration;
+
+use omniroute_core::time::{Clock, SystemClock, UnixMillis};
+use serde_json::{Value, json};
+
+use super::Finding;
+use crate::{
+    client::Client,
+    commands::providers,
+    context::Context,
+    failure::{Exit, Failure},
+    screen,
+};
+
+/// The planes refuse each other beyond ten minutes; tokens of the CLI fail sooner.
+const TOLERATED: Duration = Duration::from_secs(30);
+
+pub(super) async fn look(context: &Context) -> Vec<Finding> {
+    let asked = async {
+        let client = Client::new(context)?;
+        let health = client.get("/api/monitoring/health").await?;
+        Ok::<_, Failure>((client, health))
+    };
+    let (client, health) = match asked.await {
+        Ok(asked) => asked,
+        Err(failure) if failure.exit() == Exit::Unreachable && context.launcher.url.is_empty() => {
+            let what = "it does not run, so its clock and its providers cannot be checked";
+            return vec![Finding::note("gateway", what, "start it with `omniroute up`")];
+        }
+        Err(failure) => {
+            let remedy = "see what it says; `omniroute help` lists how to name the gateway and a token";
+            return vec![Finding::bad("gateway", failure.to_string(), remedy)];
+        }
+    };
+    let mut findings = vec![clock(&health, SystemClock.now())];
+    findings.extend(state(&health));
+    findings.extend(connections(&client).await);
+    findings
+}
+
+fn clock(health: &Value, now: UnixMillis) -> Finding {
+    let Some(theirs) = UnixMillis::parse(&screen::text(health, "timestamp")) else {
+        return Finding::bad("clock", "the gateway does not tell its time", "is --url the address of a gateway?");
+    };
+    let apart = theirs.saturating_since(now).max(now.saturating_since(theirs));
+    if apart <= TOLERATED {
+        return Finding::good("clock", "agrees with the gateway's");
+    }
+    let what = format!("differs from the gateway's by {} seconds", apart.as_secs());
+    Finding::bad("clock", what, "let both machines take their time from NTP")
+}
+
+fn state(health: &Value) -> Vec<Finding> {
+    let of = |field: &str| health.get(field).unwrap_or(&Value::Null);
+    let mut findings = Vec::new();
+    let status = screen::text(health, "status");
+    findings.push(match status.as_str() {
+        "healthy" => Finding::good("gateway", format!("healthy, version {}", screen::text(health, "version"))),
+        _ => Finding::bad("gateway", format!("it says that it is {status}"), "`omniroute status` shows the details"),
+    });
+    if screen::text(of("database"), "status") == "unhealthy" {
+        findings.push(Finding::bad(
+            "database",
+            "the control plane gets no answer from it",
+            "start it; see DATABASE_URL",
+        ));
+    }
+    if screen::text(of("coordination"), "status") == "degraded" {
+        let error = screen::text(of("coordination"), "lastError");
+        findings.push(Finding::bad(
+            "Redis",
+            format!("the gateway goes on without it: {error}"),
+            "start it; see REDIS_URL",
+        ));
+    }
+    if screen::text(of("cryptography"), "status") == "degraded" {
+        let what = "a stored secret does not open with the master keys at hand";
+        findings.push(Finding::bad("master key", what, "add the missing key to STORAGE_ENCRYPTION_KEY"));
+    }
+    let proxies = screen::list(health, "proxies");
+    if proxies.is_empty() {
+        let remedy = "check CONTROL_PLANE_URL and OMNIROUTE_JOIN_TOKEN of the proxy, and read its log";
+        findings.push(Finding::bad("proxies", "none has joined", remedy));
+    }
+    for proxy in proxies {
+        let [id, state, lag] = ["id", "state", "lag"].map(|field| screen::text(proxy, field));
+        findings.push(match state.as_str() {
+            "serving" => Finding::good("proxy", format!("{id} serves, {lag} revisions behind")),
+            "lost" => Finding::note("proxy", format!("{id} has not been heard of"), "start it, if it should run"),
+            _ => Finding::note("proxy", format!("{id} is {state}"), "wait, then look again"),
+        });
+    }
+    findings
+}
+
+async fn connections(client: &Client) -> Vec<Finding> {
+    let unable = |failure: &Failure| vec![Finding::bad("providers", failure.to_string(), "see what it says")];
+    let connections = match providers::all(client).await {
+        Ok(connections) => connections,
+        Err(failure) => return unable(&failure),
+    };
+    if connections.is_empty() {
+        return vec![Finding::note("providers", "there is no connection yet", "`omniroute providers add` makes one")];
+    }
+    let mut findings = Vec::new();
+    for connection in &connections {
+        let [id, name] = ["id", "name"].map(|field| screen::text(connection, field));
+        let subject = format!("provider connection `{name}`");
+        if connection.get("isActive").and_then(Value::as_bool) == Some(false) {
+            findings.push(Finding::good(subject, "switched off"));
+            continue;
+        }
+        findings.push(match client.post(&format!("/api/providers/{id}/test"), &json!({})).await {
+            Ok(result) if providers::is_valid(&result) => {
+                Finding::good(subject, format!("answers in {} ms", screen::text(&result, "latencyMs")))
+            }
+            Ok(result) => {
+                let kind = screen::text(result.get("diagnosis").unwrap_or(&Value::Null), "type");
+                Finding::bad(subject, providers::reason(&result), remedy(&kind))
+            }
+            Err(failure) => Finding::bad(subject, failure.to_string(), "see what it says"),
+        });
+    }
+    findings
+}
+
+/// What to do about a failed test, by the kind of its diagnosis.
+fn remedy(kind: &str) -> &'static str {
+    match kind {
+        "upstream_auth_error" => "enter the provider's API key anew",
+        "upstream_rate_limited" => "wait, or raise the limit at the provider",
+        "network_error" => "check the base URL, the network and the name resolution of the control plane's machine",
+        "blocked" => "the address is private: ALLOW_PRIVATE_UPSTREAMS=true lets the gateway go there",
+        _ => "check the provider's base URL and its own status page",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::doctor::Verdict;
+
+    #[test]
+    fn a_clock_that_is_a_minute_off_is_bad_either_way() {
+        let now = UnixMillis(1_700_000_000_000);
+        let health = |at: u64| json!({ "timestamp": UnixMillis(at).to_rfc3339() });
+        assert_eq!(clock(&health(now.0 + 1000), now).verdict, Verdict::Good);
+        assert_eq!(clock(&health(now.0 + 60_000), now).verdict, Verdict::Bad);
+        assert_eq!(clock(&health(now.0 - 60_000), now).verdict, Verdict::Bad);
+        assert_eq!(clock(&json!({}), now).verdict, Verdict::Bad);
+    }
+
+    #[test]
+    fn a_degraded_part_is_named_with_what_to_do() {
+        let health = json!({"status": "degraded", "database": {"status": "healthy"},
+            "coordination": {"status": "degraded", "lastError": "refused"}, "proxies": []});
+        let findings = state(&health);
+        let bad: Vec<&str> =
+            findings.iter().filter(|f| f.verdict == Verdict::Bad).map(|f| f.subject.as_str()).collect();
+        assert_eq!(bad, ["gateway", "Redis", "proxies"]);
+        assert!(findings.iter().filter(|f| f.verdict == Verdict::Bad).all(|f| f.remedy.is_some()));
+    }
+}

@@ -1,0 +1,108 @@
+//! The data directory, its files, the ports.
+
+use std::net::SocketAddr;
+
+use super::Finding;
+use crate::{
+    context::Context,
+    data_dir::{self, DataDir},
+    ports::{self, Port},
+};
+
+/// Programs that may hold the gateway's ports.
+const OURS: [&str; 2] = ["omniroute-control-plane", "omniroute-data-plane"];
+
+pub(super) fn look(context: &Context) -> Vec<Finding> {
+    let dir = context.data_dir();
+    let mut findings = vec![directory(&dir)];
+    findings.extend(files(&dir));
+    findings.extend(master_key(context, &dir));
+    findings.extend(ports(context, dir.is_locked()));
+    findings
+}
+
+fn directory(dir: &DataDir) -> Finding {
+    let path = dir.path().display();
+    let subject = "data directory";
+    if !dir.path().is_dir() {
+        return Finding::note(subject, format!("{path} is not there"), "`omniroute up` makes it");
+    }
+    match dir.loose_mode(dir.path()) {
+        None => Finding::good(subject, format!("{path}, for its owner only")),
+        Some(mode) => Finding::bad(
+            subject,
+            format!("{path} has mode {mode:03o}: others can look into it"),
+            format!("chmod 700 {path}"),
+        ),
+    }
+}
+
+fn files(dir: &DataDir) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for name in data_dir::SECRET_FILES.into_iter().chain([data_dir::DATABASE]) {
+        let path = dir.file(name);
+        if let Some(mode) = dir.loose_mode(&path) {
+            let what = format!("{} has mode {mode:03o}: others can read it", path.display());
+            findings.push(Finding::bad("file", what, format!("chmod 600 {}", path.display())));
+        }
+        if name != data_dir::DATABASE
+            && let Err(failure) = dir.read(name)
+        {
+            findings.push(Finding::bad("file", failure.to_string(), "make it readable, or restore it from a backup"));
+        }
+    }
+    findings
+}
+
+fn master_key(context: &Context, dir: &DataDir) -> Option<Finding> {
+    let is_known = context.control_plane.storage_encryption_key.is_set() || dir.file(data_dir::MASTER_KEY).exists();
+    let has_secrets = context.control_plane.database_url.is_set() || dir.file(data_dir::DATABASE).exists();
+    (has_secrets && !is_known).then(|| {
+        Finding::bad(
+            "master key",
+            "there is a database, but not the master key that its secrets are sealed with",
+            format!("put {} back, or set STORAGE_ENCRYPTION_KEY", dir.file(data_dir::MASTER_KEY).display()),
+        )
+    })
+}
+
+fn ports(context: &Context, is_running: bool) -> Vec<Finding> {
+    let wanted = [
+        ("port of the proxy", context.data_plane.host, context.launcher.port, "--port"),
+        (
+            "port of the control plane",
+            context.control_plane.control_plane_host,
+            context.launcher.control_plane_port,
+            "--control-plane-port",
+        ),
+        ("port of gRPC", context.control_plane.grpc_host, context.launcher.grpc_port, "--grpc-port"),
+    ];
+    let judge = |(subject, host, port, flag): (&str, _, _, &str)| {
+        let address = SocketAddr::new(host, port);
+        match ports::look(address) {
+            Port::Free if is_running => Finding::bad(
+                subject,
+                format!("a launcher runs, but nothing listens on {address}"),
+                "read the launcher's output; it starts a process again that died",
+            ),
+            Port::Free => Finding::good(subject, format!("{address} is free")),
+            Port::Taken(Some(holder)) if OURS.contains(&holder.name.as_str()) => {
+                Finding::good(subject, format!("{address} is held by {holder}"))
+            }
+            Port::Taken(holder) => {
+                let holder = holder.map_or_else(|| "another user's program".to_owned(), |holder| holder.to_string());
+                Finding::bad(
+                    subject,
+                    format!("{address} is taken by {holder}"),
+                    format!("stop that, or choose another port with {flag}"),
+                )
+            }
+            Port::Unusable(error) => Finding::bad(
+                subject,
+                format!("{address} cannot be used: {error}"),
+                format!("choose another address, or another port with {flag}"),
+            ),
+        }
+    };
+    wanted.into_iter().map(judge).collect()
+}

@@ -1,0 +1,8 @@
+//! What the CLI does besides `up`: one file per command. Each asks the gateway through [`crate::client`], as any other
+//! client of the management API would, and shows the answer.
+
+pub(crate) mod config;
+pub(crate) mod doctor;
+pub(crate) mod keys;
+pub(crate) mod providers;
+pub(crate) mod status;

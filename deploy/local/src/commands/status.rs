@@ -1,0 +1,61 @@
+//! `omniroute status`.
+
+use serde_json::Value;
+
+use crate::{client::Client, context::Context, failure::Failure, screen};
+
+pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
+    let client = Client::new(context)?;
+    let health = client.get("/api/monitoring/health").await?;
+    context.screen.json(&health);
+    let shown = context.screen;
+    let of = |field: &str| screen::text(&health, field);
+    shown.line(&format!(
+        "{} at {}, version {}, revision {}",
+        of("status"),
+        client.base(),
+        of("version"),
+        of("revision")
+    ));
+    let database = health.get("database").unwrap_or(&Value::Null);
+    let coordination = health.get("coordination").unwrap_or(&Value::Null);
+    let journal = health.get("journal").unwrap_or(&Value::Null);
+    let pair = |value: &Value, name: &str| format!("{} ({})", screen::text(value, name), screen::text(value, "status"));
+    shown.line(&format!(
+        "database {}, coordination {}, {} active connections, {} usage events on their way, {} lost",
+        pair(database, "engine"),
+        pair(coordination, "backend"),
+        of("activeConnections"),
+        screen::text(journal, "pending"),
+        screen::text(journal, "lost"),
+    ));
+    shown.line("");
+    let proxies = screen::list(&health, "proxies");
+    if proxies.is_empty() {
+        shown.line("No proxy has joined.");
+        return Ok(());
+    }
+    let row = |proxy: &Value| {
+        [
+            "id",
+            "state",
+            "version",
+            "revision",
+            "lag",
+            "requestsInFlight",
+            "streamsInFlight",
+            "requestsTotal",
+            "lastError",
+        ]
+        .map(|field| screen::text(proxy, field))
+    };
+    let rows: Vec<_> = proxies.iter().map(row).collect();
+    shown.table(["PROXY", "STATE", "VERSION", "REVISION", "LAG", "IN FLIGHT", "STREAMS", "TOTAL", "LAST ERROR"], &rows);
+    for proxy in proxies {
+        for rejection in screen::list(proxy, "rejections") {
+            let [kind, id, reason] = ["kind", "id", "reason"].map(|field| screen::text(rejection, field));
+            shown.line(&format!("{} does not take {kind} {id}: {reason}", screen::text(proxy, "id")));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! What a command shows: lines and tables for people, one JSON document for programs.
+
+use std::io::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Screen {
+    json: bool,
+}
+
+// === impl Screen ===
+
+impl Screen {
+    pub(crate) fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    pub(crate) fn is_json(self) -> bool {
+        self.json
+    }
+
+    /// One line, unless programs read.
+    pub(crate) fn line(self, line: &str) {
+        if !self.json {
+            print(line);
+        }
+    }
+
+    /// Columns as wide as their widest cell, the first row being the head.
+    pub(crate) fn table<const N: usize>(self, head: [&str; N], rows: &[[String; N]]) {
+        if !self.json {
+            print(&table(head, rows));
+        }
+    }
+
+    /// The one document that programs read.
+    pub(crate) fn json(self, value: &Value) {
+        if self.json {
+            print(&format!("{value:#}"));
+        }
+    }
+
+    /// Text that is the same for people and programs.
+    pub(crate) fn text(text: &str) {
+        print(text);
+    }
+
+    /// A failure, on standard error.
+    pub(crate) fn error(failure: &Failure) {
+        let is_json = std::env::args().any(|argument| argument == "--json");
+        let mut stderr = std::io::stderr().lock();
+        let _ = if is_json {
+            writeln!(stderr, "{:#}", json!({ "error": { "code": failure.code(), "message": failure.to_string() } }))
+        } else {
+            writeln!(stderr, "omniroute: {failure}")
+        };
+    }
+
+    /// Something to know that does not stop the command, on standard error.
+    pub(crate) fn warning(text: &str) {
+        let _ = writeln!(std::io::stderr().lock(), "omniroute: warning: {text}");
+    }
+}
+
+/// A reader that went away (`| head`) is no error.
+fn print(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = writeln!(stdout, "{}", text.trim_end_matches('\n'));
+}
+
+fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
+    let mut widths = head.map(|cell| cell.chars().count());
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |cells: [&str; N]| {
+        let padded: Vec<String> = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        padded.join("  ").trim_end().to_owned()
+    };
+    let body = rows.iter().map(|row| line(row.each_ref().map(String::as_str)));
+    std::iter::once(line(head)).chain(body).collect::<Vec<_>>().join("\n")
+}
+
+/// A field of a JSON object as text; empty when it is missing or null.
+pub(crate) fn text(value: &Value, field: &str) -> String {
+    match value.get(field) {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
+}
+
+/// A list field of a JSON object; empty when it is missing.
+pub(crate) fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
+    value.get(field).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [["a".to_owned(), "1".to_owned()], ["längst".to_owned(), "2".to_owned()]];
+        assert_eq!(table(["ID", "N"], &rows), "ID      N\na       1\nlängst  2");
+    }
+}

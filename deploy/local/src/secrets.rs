@@ -1,0 +1,149 @@
+//! The secrets of a gateway on one machine: those that are configured, and made and kept those that are not.
+
+use omniroute_core::settings::{ControlPlaneSettings, Secret};
+use rand::RngExt as _;
+
+use crate::{
+    data_dir::{self, DataDir},
+    failure::Failure,
+};
+
+/// No 0, 1, i, l, o: what is read from a screen is typed without doubt.
+const READABLE: &[u8; 31] = b"23456789abcdefghjkmnpqrstuvwxyz";
+const PASSWORD_GROUPS: usize = 4;
+const PASSWORD_GROUP: usize = 5;
+
+#[derive(Debug)]
+pub(crate) struct Secrets {
+    pub(crate) master_key: Secret,
+    pub(crate) jwt_secret: Secret,
+    pub(crate) api_key_secret: Secret,
+    pub(crate) join_token: Secret,
+    pub(crate) admin_password: Secret,
+    /// The password was made now, so somebody has to be told.
+    pub(crate) is_password_new: bool,
+}
+
+// === impl Secrets ===
+
+impl Secrets {
+    /// What is configured counts, then what the directory holds, else it is made. Call with the directory locked.
+    pub(crate) fn ensure(dir: &DataDir, settings: &ControlPlaneSettings) -> Result<Self, Failure> {
+        refuse_lost_master_key(dir, settings)?;
+        let is_password_new = !settings.initial_password.is_set() && dir.read(data_dir::ADMIN_PASSWORD)?.is_none();
+        Ok(Self {
+            master_key: kept(dir, data_dir::MASTER_KEY, &settings.storage_encryption_key, random)?,
+            jwt_secret: kept(dir, data_dir::JWT_SECRET, &settings.jwt_secret, random)?,
+            api_key_secret: kept(dir, data_dir::API_KEY_SECRET, &settings.api_key_secret, random)?,
+            join_token: kept(dir, data_dir::JOIN_TOKEN, &settings.join_token, random)?,
+            admin_password: kept(dir, data_dir::ADMIN_PASSWORD, &settings.initial_password, readable)?,
+            is_password_new,
+        })
+    }
+}
+
+/// A new master key beside an old database would make everything in it unreadable, and be found out late.
+fn refuse_lost_master_key(dir: &DataDir, settings: &ControlPlaneSettings) -> Result<(), Failure> {
+    let database = dir.file(data_dir::DATABASE);
+    let is_known = settings.storage_encryption_key.is_set() || dir.file(data_dir::MASTER_KEY).exists();
+    if is_known || settings.database_url.is_set() || !database.exists() {
+        return Ok(());
+    }
+    Err(Failure::failed(format!(
+        "{} holds secrets sealed with a master key that is not here: put {} back or set STORAGE_ENCRYPTION_KEY; to \
+         start anew, move the database away",
+        database.display(),
+        dir.file(data_dir::MASTER_KEY).display()
+    )))
+}
+
+fn kept(dir: &DataDir, name: &str, configured: &Secret, make: fn() -> Secret) -> Result<Secret, Failure> {
+    if configured.is_set() {
+        return Ok(configured.clone());
+    }
+    if let Some(secret) = dir.read(name)? {
+        return Ok(secret);
+    }
+    let secret = make();
+    dir.write(name, &secret)?;
+    Ok(secret)
+}
+
+/// 256 bits.
+fn random() -> Secret {
+    Secret::new(hex::encode(rand::random::<[u8; 32]>()))
+}
+
+/// 99 bits that a person can type.
+fn readable() -> Secret {
+    let mut random = rand::rng();
+    let mut character = |_| char::from(READABLE[random.random_range(0..READABLE.len())]);
+    let groups: Vec<String> = (0..PASSWORD_GROUPS).map(|_| (0..PASSWORD_GROUP).map(&mut character).collect()).collect();
+    Secret::new(groups.join("-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use omniroute_core::settings::{SettingsTable as _, Sources};
+
+    use super::*;
+
+    fn settings(values: &[(&str, &str)]) -> ControlPlaneSettings {
+        let home = [("DATA_DIR", "/nowhere")];
+        ControlPlaneSettings::from_sources(&Sources::of_values(home.into_iter().chain(values.iter().copied())))
+            .expect("settings")
+    }
+
+    fn directory() -> (tempfile::TempDir, DataDir) {
+        let parent = tempfile::tempdir().expect("a directory");
+        let dir = DataDir::at(parent.path());
+        (parent, dir)
+    }
+
+    #[test]
+    fn what_is_missing_is_made_once_and_then_kept() {
+        let (_parent, dir) = directory();
+        let first = Secrets::ensure(&dir, &settings(&[])).expect("made");
+        let second = Secrets::ensure(&dir, &settings(&[])).expect("read");
+        assert_eq!(first.master_key, second.master_key);
+        assert_eq!(first.admin_password, second.admin_password);
+        assert!(first.is_password_new && !second.is_password_new);
+        let all = [&first.master_key, &first.jwt_secret, &first.api_key_secret, &first.join_token];
+        for (index, one) in all.iter().enumerate() {
+            assert_eq!(one.expose().len(), 64);
+            assert!(all[index + 1..].iter().all(|other| other != one), "every secret is its own");
+        }
+    }
+
+    #[test]
+    fn what_is_configured_wins_and_is_not_written_down() {
+        let (_parent, dir) = directory();
+        Secrets::ensure(&dir, &settings(&[])).expect("made");
+        let configured = settings(&[("JWT_SECRET", "0123456789abcdef"), ("INITIAL_PASSWORD", "123456")]);
+        let secrets = Secrets::ensure(&dir, &configured).expect("read");
+        assert_eq!(secrets.jwt_secret.expose(), "0123456789abcdef");
+        assert_eq!(secrets.admin_password.expose(), "123456");
+        assert!(!secrets.is_password_new);
+        assert_ne!(dir.read(data_dir::JWT_SECRET).expect("read"), Some(secrets.jwt_secret));
+    }
+
+    #[test]
+    fn a_database_whose_master_key_is_gone_is_not_given_another() {
+        let (_parent, dir) = directory();
+        std::fs::write(dir.file(data_dir::DATABASE), "x").expect("written");
+        let refused = Secrets::ensure(&dir, &settings(&[])).expect_err("refused").to_string();
+        assert!(refused.contains("STORAGE_ENCRYPTION_KEY"), "{refused}");
+        assert!(!dir.file(data_dir::MASTER_KEY).exists());
+        let given = settings(&[("STORAGE_ENCRYPTION_KEY", "0123456789abcdef")]);
+        assert!(Secrets::ensure(&dir, &given).is_ok());
+    }
+
+    #[test]
+    fn a_readable_password_has_no_look_alikes() {
+        let password = readable();
+        assert_eq!(password.expose().len(), 23);
+        assert!(password.expose().split('-').all(|group| group.len() == 5));
+        assert!(!password.expose().contains(['0', '1', 'i', 'l', 'o']));
+        assert_ne!(password, readable());
+    }
+}
