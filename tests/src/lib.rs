@@ -1,0 +1,8 @@
+//! End-to-end tests of the gateway: its real programs, a faithful provider, real clients.
+//!
+//! [`mock_provider`] is what the gateway talks to, [`harness`] starts the programs and talks to them. The tests
+//! themselves are in `tests/`, one file per kind of promise; `sdk/` has the scripts that drive the gateway with the
+//! official clients.
+
+pub mod harness;
+pub mod mock_provider;
