@@ -28,8 +28,8 @@ test: test-tools clients ## All tests, with a Postgres and a Redis of their own
 
 # What `test` runs once the services are there; FILTER narrows it (`make test FILTER=-E'test(chat)'`).
 test-rust:
-	@# The end-to-end tests start the real programs, which the test runner would not build.
-	@$(LINK) cargo build --locked --workspace --bins
+	@# The end-to-end tests start the real programs, which the test runner alone would not build.
+	@$(LINK) cargo build --locked --workspace --all-targets
 	@$(LINK) cargo nextest run --locked --workspace --no-fail-fast $(FILTER)
 
 check: test-tools ## Format, lints, dependency policy, documentation
