@@ -142,8 +142,9 @@ async fn health_shows_every_proxy() {
     let stack = postgres().await;
     eventually("both proxies have reported", || async {
         let health = stack.rest.get("/api/monitoring/health").await;
-        let proxies = health["proxies"].as_array().map_or(0, Vec::len);
-        proxies == 2 && health["proxies"].as_array().is_some_and(|all| all.iter().all(|one| one["lost"] == false))
+        let proxies = health["proxies"].as_array().expect("a list");
+        proxies.len() == 2
+            && proxies.iter().all(|one| one["state"] == "serving" && one["revision"] == health["revision"])
     })
     .await;
 }

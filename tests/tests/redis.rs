@@ -67,10 +67,8 @@ async fn no_request_fails_when_redis_is_killed() {
     for outcome in load.stop().await {
         assert!(matches!(outcome, Outcome::Answered { .. }), "{outcome:?}");
     }
-    eventually("the ledger has every request", || async {
-        stack.ledger.answered().await == stack.provider.total()
-    })
-    .await;
+    eventually("the ledger has every request", || async { stack.ledger.answered().await == stack.provider.total() })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -39,9 +39,12 @@ pub(super) fn router(gateway: &Arc<Gateway>) -> Router {
         .fallback(unknown_path)
         .method_not_allowed_fallback(get_only);
     if gateway.forwarder.is_some() {
-        for path in ["/api", "/api/{*rest}", "/dashboard", "/dashboard/{*rest}", "/a2a", "/.well-known/agent.json"] {
-            router = router.route(path, any(forward));
+        for tree in ["/api", "/dashboard"] {
+            for path in [tree.to_owned(), format!("{tree}/"), format!("{tree}/{{*rest}}")] {
+                router = router.route(&path, any(forward));
+            }
         }
+        router = router.route("/a2a", any(forward)).route("/.well-known/agent.json", any(forward));
     }
     router.with_state(Arc::clone(gateway))
 }

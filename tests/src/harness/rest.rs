@@ -65,7 +65,8 @@ impl Rest {
     pub async fn page(&self, path: &str) -> (Value, Option<String>) {
         let answer = self.send(Method::GET, path, None).await;
         assert_eq!(answer.status(), 200, "GET {path}");
-        let next = answer.headers().get("x-omniroute-next-cursor").map(|value| value.to_str().expect("text").to_owned());
+        let next =
+            answer.headers().get("x-omniroute-next-cursor").map(|value| value.to_str().expect("text").to_owned());
         (answer.json().await.expect("JSON"), next)
     }
 

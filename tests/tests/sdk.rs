@@ -1,0 +1,56 @@
+//! The official clients drive the gateway; `tests/sdk` has what they do.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use omniroute_tests::harness::{Engine, Setup, Stack};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository").to_owned()
+}
+
+/// Where `make clients` installs the clients.
+fn clients() -> PathBuf {
+    let clients = root().join(".cache/clients");
+    assert!(clients.is_dir(), "the clients are not installed: run `make clients`, as `make test` does");
+    clients
+}
+
+async fn run(mut command: Command, stack: &Stack) {
+    command
+        .current_dir(root().join("tests/sdk"))
+        .env("OMNIROUTE_TEST_URL", &stack.proxies[0].url)
+        .env("OMNIROUTE_TEST_KEY", stack.client.key())
+        .env("OMNIROUTE_TEST_MODULES", clients().join("node"));
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic").expect("it runs");
+    let said = format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}");
+}
+
+/// `pytest` with one file of `tests/sdk/python`.
+fn pytest(file: &str) -> Command {
+    let mut command = Command::new(clients().join("python/bin/python"));
+    command.args(["-m", "pytest", "-q", "-p", "no:cacheprovider", &format!("python/{file}")]);
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    command
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openai_for_python() {
+    let stack = Setup::on(Engine::Sqlite).start().await;
+    run(pytest("test_openai.py"), &stack).await;
+    omniroute_tests::harness::eventually("the ledger has what the SDK did", || async {
+        stack.ledger.answered().await == stack.provider.total()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openai_for_node() {
+    let stack = Setup::on(Engine::Postgres).start().await;
+    let mut node = Command::new("node");
+    node.args(["--test", "node/openai.test.mjs"]);
+    run(node, &stack).await;
+}
