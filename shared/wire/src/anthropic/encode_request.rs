@@ -45,7 +45,12 @@ pub(super) fn encode(
     let mut messages = conversation::messages(request, target, &extras, losses)?;
     let tools = encode_tools::choose(request, target, &messages, &extras, losses)?;
     let max_tokens = sampling::max_tokens(request, target);
-    let given = Circumstances { max_tokens, forced_tool: tools.is_forced(), own: extras.own() };
+    let given = Circumstances {
+        max_tokens,
+        forced_tool: tools.is_forced(),
+        own: extras.own(),
+        own_limit: extras.own() && request.max_tokens.is_none_or(|limit| limit == max_tokens),
+    };
     let thinking = thinking::plan(request, target, &messages, given, losses);
     if !thinking.keep_history {
         thinking::strip(&mut messages, losses);

@@ -42,6 +42,8 @@ pub(super) struct Circumstances {
     pub(super) forced_tool: bool,
     /// The client speaks this format itself, so its words are taken literally.
     pub(super) own: bool,
+    /// And its limit was not lowered: with interleaved thinking its budget may exceed that.
+    pub(super) own_limit: bool,
 }
 
 /// Decides.
@@ -84,7 +86,7 @@ pub(super) fn plan(
         Mode::Budget(budget) => {
             given.forced_tool
                 || budget < MIN_BUDGET
-                || (!given.own && budget >= given.max_tokens)
+                || (!given.own_limit && budget >= given.max_tokens)
                 || !open_loop_is_signed(messages)
         }
         // The client knows whether its model can do both.
@@ -160,8 +162,7 @@ fn wanted(
     };
     let level = || reasoning.effort.filter(|effort| *effort != Effort::None).unwrap_or(Effort::Medium);
     let budget = match reasoning.budget {
-        // With interleaved thinking a budget may exceed the output limit: the client knows.
-        Some(budget) if given.own => budget.min(max),
+        Some(budget) if given.own_limit => budget.min(max),
         Some(budget) => budget.clamp(min, max.max(min)).min(Effort::Max.budget(Some(given.max_tokens), max)),
         None => level().budget(Some(given.max_tokens), max).max(min),
     };
