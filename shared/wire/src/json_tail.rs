@@ -1,5 +1,7 @@
 //! Usage out of a whole JSON answer that is passed through in frames.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use memchr::memmem;
 
@@ -54,13 +56,18 @@ impl UsageTail {
 
     /// What can be known once the answer is whole.
     pub fn facts(&self) -> AnswerFacts {
+        facts_of(&self.kept())
+    }
+
+    /// What was kept of the answer; a long one has lost its middle.
+    pub(crate) fn kept(&self) -> Cow<'_, [u8]> {
         match (self.head.as_slice(), self.tail.is_empty()) {
-            ([], _) => AnswerFacts::default(),
-            ([only], true) => facts_of(only),
+            ([], _) => Cow::Borrowed(&[]),
+            ([only], true) => Cow::Borrowed(only),
             _ => {
                 let mut text = Vec::with_capacity(self.head_bytes + self.tail_bytes);
                 self.head.iter().chain(&self.tail).for_each(|frame| text.extend_from_slice(frame));
-                facts_of(&text)
+                Cow::Owned(text)
             }
         }
     }

@@ -1,0 +1,212 @@
+//! The stream of an Anthropic upstream → [`Event`]s.
+
+use omniroute_core::error::ErrorClass;
+use serde_json::value::RawValue;
+
+use super::{
+    decode_response::settle,
+    error, finish_reason,
+    stream_blocks::{Blocks, Delta},
+    usage::UsageField,
+};
+use crate::{
+    codec::StreamDecoder,
+    event_stream::{EventReader, ServerEvent, TooLong},
+    ir::{Event, FinishReason, StreamError},
+    object::wire_object,
+    text::Str,
+    usage::Usage,
+};
+
+wire_object! {
+    struct Frame<'a> {
+        kind: Str<'a> = "type",
+        message: Message<'a> = "message",
+        index: u32 = "index",
+        content_block: &'a RawValue = "content_block",
+        delta: Delta<'a> = "delta",
+        usage: UsageField<'a> = "usage",
+        error: &'a RawValue = "error",
+    }
+}
+
+wire_object! {
+    struct Message<'a> {
+        id: Str<'a> = "id",
+        model: Str<'a> = "model",
+        usage: UsageField<'a> = "usage",
+    }
+}
+
+/// Reads the stream of an Anthropic upstream.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    reader: EventReader,
+    state: State,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    started: bool,
+    finished: bool,
+    /// `message_stop` has come.
+    done: bool,
+    failed: bool,
+    blocks: Blocks,
+    usage: Usage,
+}
+
+// === impl Decoder ===
+
+impl StreamDecoder for Decoder {
+    fn feed(&mut self, bytes: &[u8], emit: &mut dyn FnMut(Event<'_>)) {
+        let state = &mut self.state;
+        if state.failed {
+            return;
+        }
+        if let Err(TooLong) = self.reader.feed(bytes, |event| state.event(event, emit)) {
+            state.fail(ErrorClass::Upstream, "stream_too_long", TooLong.to_string(), emit);
+        }
+    }
+
+    fn end(&mut self, emit: &mut dyn FnMut(Event<'_>)) {
+        let state = &mut self.state;
+        if let Err(TooLong) = self.reader.end(|event| state.event(event, emit)) {
+            state.fail(ErrorClass::Upstream, "stream_too_long", TooLong.to_string(), emit);
+        }
+        state.end(emit);
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn event(&mut self, event: ServerEvent<'_>, emit: &mut dyn FnMut(Event<'_>)) {
+        if self.failed || self.done {
+            return;
+        }
+        // Compatible hosts close like OpenAI does.
+        if event.data == b"[DONE]" {
+            self.done = true;
+            return;
+        }
+        let Ok(frame) = serde_json::from_slice::<Frame<'_>>(event.data) else {
+            let message = "the upstream sent an event that is not valid JSON".to_owned();
+            return self.fail(ErrorClass::Upstream, "upstream_malformed", message, emit);
+        };
+        let kind = frame.kind.as_deref().or(std::str::from_utf8(event.name).ok()).unwrap_or_default();
+        match kind {
+            "message_start" => self.start(frame.message.unwrap_or_default(), emit),
+            "ping" => emit(Event::Ping),
+            "error" => self.upstream_error(frame.error, event.data, emit),
+            _ if self.finished => self.after_finish(kind, &frame, emit),
+            "content_block_start" => {
+                self.ensure_started(emit);
+                if let Some(raw) = frame.content_block {
+                    self.blocks.start(frame.index, raw, emit);
+                }
+            }
+            "content_block_delta" => {
+                let delta = frame.delta.unwrap_or_default();
+                if self.blocks.delta(frame.index, delta, emit).is_err() {
+                    let message = "a block of the upstream's stream is longer than 16 MiB".to_owned();
+                    self.fail(ErrorClass::Upstream, "stream_too_long", message, emit);
+                }
+            }
+            "content_block_stop" => self.blocks.stop(frame.index, emit),
+            "message_delta" => self.message_delta(frame.delta.unwrap_or_default(), frame.usage, emit),
+            "message_stop" => {
+                self.ensure_started(emit);
+                self.finish(FinishReason::End, None, emit);
+                self.done = true;
+            }
+            _ if frame.error.is_some_and(|raw| raw.get() != "null") => {
+                self.upstream_error(frame.error, event.data, emit);
+            }
+            // Events made after this was written.
+            _ => {}
+        }
+    }
+
+    fn start(&mut self, message: Message<'_>, emit: &mut dyn FnMut(Event<'_>)) {
+        if std::mem::replace(&mut self.started, true) {
+            return;
+        }
+        emit(Event::Start {
+            id: message.id.unwrap_or_default().into(),
+            model: message.model.unwrap_or_default().into(),
+            created: None,
+        });
+        if let Some(usage) = message.usage {
+            usage.update(&mut self.usage);
+            emit(Event::Usage(self.usage));
+        }
+    }
+
+    fn ensure_started(&mut self, emit: &mut dyn FnMut(Event<'_>)) {
+        if !self.started {
+            self.start(Message::default(), emit);
+        }
+    }
+
+    fn after_finish(&mut self, kind: &str, frame: &Frame<'_>, emit: &mut dyn FnMut(Event<'_>)) {
+        match (kind, &frame.usage) {
+            ("message_stop", _) => self.done = true,
+            ("message_delta", Some(usage)) => {
+                usage.update(&mut self.usage);
+                emit(Event::Usage(self.usage));
+            }
+            _ => {}
+        }
+    }
+
+    fn message_delta(&mut self, delta: Delta<'_>, usage: Option<UsageField<'_>>, emit: &mut dyn FnMut(Event<'_>)) {
+        self.ensure_started(emit);
+        if let Some(word) = delta.stop_reason.filter(|word| !word.is_empty()) {
+            let reason = finish_reason(&word);
+            let explanation = delta.stop_details.and_then(|details| details.explanation);
+            if let Some(text) = explanation.filter(|text| reason == FinishReason::Refusal && !text.is_empty()) {
+                self.blocks.stop_all(emit);
+                self.blocks.refusal(&text, emit);
+            }
+            self.finish(reason, delta.stop_sequence, emit);
+        }
+        if let Some(usage) = usage {
+            usage.update(&mut self.usage);
+            emit(Event::Usage(self.usage));
+        }
+    }
+
+    fn finish(&mut self, reason: FinishReason, stop: Option<Str<'_>>, emit: &mut dyn FnMut(Event<'_>)) {
+        if std::mem::replace(&mut self.finished, true) {
+            return;
+        }
+        self.blocks.stop_all(emit);
+        let reason = settle(reason, self.blocks.called, self.blocks.structured);
+        emit(Event::Finish { choice: 0, reason, stop_sequence: stop.map(Into::into) });
+    }
+
+    fn upstream_error(&mut self, raw: Option<&RawValue>, data: &[u8], emit: &mut dyn FnMut(Event<'_>)) {
+        // With a finish the answer is whole, whatever the upstream says afterwards.
+        if self.finished {
+            return;
+        }
+        let wrapped = raw.map(|raw| format!("{{\"error\":{}}}", raw.get()));
+        let understood = error::decode_error(500, wrapped.as_ref().map_or(data, |text| text.as_bytes()));
+        self.fail(understood.class, "upstream_error", understood.message, emit);
+    }
+
+    fn fail(&mut self, class: ErrorClass, code: &'static str, message: String, emit: &mut dyn FnMut(Event<'_>)) {
+        if !std::mem::replace(&mut self.failed, true) && !self.finished {
+            emit(Event::Error(StreamError { class, code, message, retry_after: None }));
+        }
+    }
+
+    fn end(&mut self, emit: &mut dyn FnMut(Event<'_>)) {
+        if self.failed || self.finished {
+            return;
+        }
+        let message = "the upstream's stream ended before the answer was complete".to_owned();
+        self.fail(ErrorClass::Upstream, "upstream_stream_cut", message, emit);
+    }
+}
