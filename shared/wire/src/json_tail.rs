@@ -1,5 +1,7 @@
 //! Usage out of a whole JSON answer that is passed through in frames.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use memchr::memmem;
 
@@ -54,15 +56,17 @@ impl UsageTail {
 
     /// What can be known once the answer is whole.
     pub fn facts(&self) -> AnswerFacts {
-        match (self.head.as_slice(), self.tail.is_empty()) {
-            ([], _) => AnswerFacts::default(),
-            ([only], true) => facts_of(only),
-            _ => {
-                let mut text = Vec::with_capacity(self.head_bytes + self.tail_bytes);
-                self.head.iter().chain(&self.tail).for_each(|frame| text.extend_from_slice(frame));
-                facts_of(&text)
-            }
+        facts_of(&self.text())
+    }
+
+    /// What is kept of the answer: all of it unless it is long.
+    pub(crate) fn text(&self) -> Cow<'_, [u8]> {
+        if let ([only], true) = (self.head.as_slice(), self.tail.is_empty()) {
+            return Cow::Borrowed(only);
         }
+        let mut text = Vec::with_capacity(self.head_bytes + self.tail_bytes);
+        self.head.iter().chain(&self.tail).for_each(|frame| text.extend_from_slice(frame));
+        Cow::Owned(text)
     }
 
     /// Whether the answer begins like HTML or like an error object, which no answer does.

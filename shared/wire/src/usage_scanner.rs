@@ -208,7 +208,7 @@ fn push_slice(frame: &Bytes, from: usize, to: usize, out: &mut Vec<Bytes>) {
 }
 
 /// Length of the first event with its blank line.
-fn event_end(bytes: &[u8]) -> Option<usize> {
+pub(crate) fn event_end(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     while let Some(found) = memchr2(b'\n', b'\r', &bytes[at..]) {
         let line_end = at + found;
@@ -229,7 +229,7 @@ fn event_end(bytes: &[u8]) -> Option<usize> {
 }
 
 /// What stands behind a key and its colon.
-fn value_behind<'e>(event: &'e [u8], key: &[u8]) -> Option<&'e [u8]> {
+pub(crate) fn value_behind<'e>(event: &'e [u8], key: &[u8]) -> Option<&'e [u8]> {
     let mut rest = event;
     loop {
         let at = memmem::find(rest, key)?;
@@ -246,7 +246,7 @@ fn is_empty_list(value: &[u8]) -> bool {
 }
 
 /// Bytes of a JSON string, escapes counted as they stand, up to its closing quote.
-fn string_length(rest: &[u8]) -> u64 {
+pub(crate) fn string_length(rest: &[u8]) -> u64 {
     let mut at = 0;
     while let Some(found) = memchr2(b'"', b'\\', &rest[at..]) {
         at += found;
