@@ -70,5 +70,5 @@ impl<'de> serde::Deserialize<'de> for Echo {
 
 fn known(key: &str) -> Option<&'static str> {
     let names = FIELDS.iter().map(|(name, _)| *name);
-    names.chain([SERVICE_TIER]).find(|name| name == key)
+    names.chain([SERVICE_TIER]).find(|name| *name == key)
 }
