@@ -81,17 +81,20 @@ pub fn decode_request<'a>(body: &'a [u8], context: &DecodeContext<'_>) -> Result
     if body.background == Some(true) {
         return Err(super::history::no_background());
     }
+    let given =
+        |(name, raw): &(Cow<'_, str>, &RawValue)| INSTEAD_OF_INPUT.contains(&name.as_ref()) && raw.get() != "null";
+    let elsewhere = body.rest.iter().any(given);
     let mut request = Request::new(Format::OpenAiResponses, model.0);
     if let Some(text) = body.instructions.take().filter(|text| !text.is_empty()) {
         request.system.push(SystemPart { text: text.into(), role: SystemRole::System, position: 0, cache: None });
     }
     match body.input {
         Some(input) => Gatherer::new(&mut request, context).input(input)?,
-        None if body
-            .rest
-            .iter()
-            .any(|(name, raw)| INSTEAD_OF_INPUT.contains(&name.as_ref()) && raw.get() != "null") => {}
+        None if elsewhere => {}
         None => return Err(WireError::field("input", "`input` is required")),
+    }
+    if request.turns.is_empty() && request.system.is_empty() && !elsewhere {
+        return Err(WireError::field("input", "`input` must have at least one item"));
     }
     decode_tools::tools(&mut request, body.tools.take().unwrap_or_default())?;
     if let Some(raw) = body.tool_choice {

@@ -1,6 +1,7 @@
 //! The events of a Responses stream → [`Event`]s.
 
 use omniroute_core::error::ErrorClass;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::{
@@ -35,6 +36,10 @@ wire_object! {
         output_index: u32 = "output_index",
         content_index: u32 = "content_index",
         summary_index: u32 = "summary_index",
+        // Listed so that they are passed over: an answer has thousands of each.
+        sequence_number: IgnoredAny = "sequence_number",
+        item_id: IgnoredAny = "item_id",
+        obfuscation: IgnoredAny = "obfuscation",
     }
 }
 
@@ -88,10 +93,10 @@ impl State {
             return;
         }
         match serde_json::from_slice::<Chunk<'_>>(event.data) {
-            Ok(chunk) => {
+            Ok(mut chunk) => {
                 // A host that leaves the type out of the data names the event instead.
                 let named = std::str::from_utf8(event.name).unwrap_or_default();
-                let kind = chunk.kind.as_deref().unwrap_or(named).to_owned();
+                let kind = chunk.kind.take().unwrap_or(Str(named.into()));
                 self.chunk(&kind, chunk, event.data, emit);
             }
             Err(_) => {
@@ -109,7 +114,7 @@ impl State {
             | "response.incomplete"
             | "response.failed"
             | "response.cancelled"
-            | "response.done" => return self.ending(chunk, emit),
+            | "response.done" => return self.ending(kind, &chunk, emit),
             "response.created" | "response.queued" | "response.in_progress" => return self.start(chunk.response, emit),
             _ => {}
         }
@@ -185,20 +190,19 @@ impl State {
     }
 
     /// The event that carries the whole response.
-    fn ending(&mut self, chunk: Chunk<'_>, emit: &mut dyn FnMut(Event<'_>)) {
+    fn ending(&mut self, kind: &str, chunk: &Chunk<'_>, emit: &mut dyn FnMut(Event<'_>)) {
         let raw = chunk.response.map_or("{}", RawValue::get);
         let Ok(response) = serde_json::from_str::<Body<'_>>(raw) else {
             let message = "the upstream ended its stream with a response that cannot be read".to_owned();
             return self.fail("upstream_malformed", message, emit);
         };
-        let failed =
-            chunk.kind.as_deref().is_some_and(|kind| kind.ends_with(".failed") || kind.ends_with(".cancelled"));
+        let failed = matches!(kind, "response.failed" | "response.cancelled");
         if failed || response.error.is_some() || matches!(response.status.as_deref(), Some("failed" | "cancelled")) {
             return self.fail_with(raw.as_bytes(), emit);
         }
         self.start(chunk.response, emit);
-        let incomplete = match (response.incomplete(), chunk.kind.as_deref()) {
-            (None, Some("response.incomplete")) => Some("max_output_tokens".to_owned()),
+        let incomplete = match (response.incomplete(), kind) {
+            (None, "response.incomplete") => Some("max_output_tokens".to_owned()),
             (reason, _) => reason,
         };
         if self.items.is_empty() {

@@ -33,7 +33,7 @@ fn write_body(
     losses: &mut Losses,
 ) -> Result<(), WireError> {
     w.field_str("model", target.model);
-    let (instructions, systems) = split_system(request, losses);
+    let (instructions, systems) = split_system(request, target, losses);
     if !instructions.is_empty() {
         w.field_str("instructions", &instructions.join("\n\n"));
     }
@@ -67,7 +67,16 @@ fn refuse(request: &Request<'_>) -> Result<(), WireError> {
 }
 
 /// The texts in front that become `instructions`, and the rest.
-fn split_system<'r>(request: &'r Request<'r>, losses: &mut Losses) -> (Vec<&'r str>, Vec<&'r SystemPart<'r>>) {
+fn split_system<'r>(
+    request: &'r Request<'r>,
+    target: &Target<'_>,
+    losses: &mut Losses,
+) -> (Vec<&'r str>, Vec<&'r SystemPart<'r>>) {
+    let any_json = match request.output {
+        OutputFormat::Text => false,
+        OutputFormat::Json => true,
+        OutputFormat::Schema { .. } => !target.profile.json_schema,
+    };
     let mut front = Vec::new();
     let mut rest = Vec::new();
     for part in &request.system {
@@ -78,7 +87,7 @@ fn split_system<'r>(request: &'r Request<'r>, losses: &mut Losses) -> (Vec<&'r s
         }
         // The word "JSON" must stand in the input for an answer in JSON: there, instructions do not count.
         let marked = part.cache.is_some() && request.format == Format::OpenAiResponses;
-        let movable = request.output != OutputFormat::Json && !marked;
+        let movable = !any_json && !marked;
         if rest.is_empty() && part.position == 0 && part.role == SystemRole::System && movable {
             front.push(part.text.as_ref());
         } else {

@@ -4,7 +4,7 @@ use super::*;
 use crate::ir::{CallKind, Effort, Format, OutputFormat, Part, Role, Source, SystemRole, ToolChoice, ToolKind};
 
 /// What Codex sends in a tool loop, shortened.
-const CODEX: &str = r#"{"model":"m1","stream":true,"input":[
+pub(super) const CODEX: &str = r#"{"model":"m1","stream":true,"input":[
     {"type":"message","id":"msg_1","role":"developer","content":[{"type":"input_text","text":"rules"},{"type":"input_text","text":"more"}]},
     {"type":"message","id":"msg_2","role":"user","content":[{"type":"input_text","text":"please run it"}]},
     {"type":"reasoning","id":"rs_1","summary":[{"type":"summary_text","text":"Let me think"}],"content":null,"encrypted_content":"gAAAA-enc"},
@@ -320,6 +320,7 @@ fn bad_fields_are_named() {
         (r#"{"input":"x"}"#, "missing_model", "model"),
         (r#"{"model":"m"}"#, "invalid_field", "input"),
         (r#"{"model":"m","input":7}"#, "invalid_field", "input"),
+        (r#"{"model":"m","input":[]}"#, "invalid_field", "input"),
         (r#"{"model":"m","input":["x"]}"#, "invalid_field", "input.0"),
         (r#"{"model":"m","input":[{}]}"#, "invalid_field", "input.0.type"),
         (r#"{"model":"m","input":[{"role":"robot","content":"x"}]}"#, "invalid_field", "input.0.role"),

@@ -1,3 +1,5 @@
+mod accumulate;
+mod across;
 mod adversarial;
 mod answer;
 mod decode_request;
