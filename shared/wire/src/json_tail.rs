@@ -56,20 +56,17 @@ impl UsageTail {
 
     /// What can be known once the answer is whole.
     pub fn facts(&self) -> AnswerFacts {
-        facts_of(&self.kept())
+        facts_of(&self.text())
     }
 
-    /// What was kept of the answer; a long one has lost its middle.
-    pub(crate) fn kept(&self) -> Cow<'_, [u8]> {
-        match (self.head.as_slice(), self.tail.is_empty()) {
-            ([], _) => Cow::Borrowed(&[]),
-            ([only], true) => Cow::Borrowed(only),
-            _ => {
-                let mut text = Vec::with_capacity(self.head_bytes + self.tail_bytes);
-                self.head.iter().chain(&self.tail).for_each(|frame| text.extend_from_slice(frame));
-                Cow::Owned(text)
-            }
+    /// What is kept of the answer: all of it unless it is long.
+    pub(crate) fn text(&self) -> Cow<'_, [u8]> {
+        if let ([only], true) = (self.head.as_slice(), self.tail.is_empty()) {
+            return Cow::Borrowed(only);
         }
+        let mut text = Vec::with_capacity(self.head_bytes + self.tail_bytes);
+        self.head.iter().chain(&self.tail).for_each(|frame| text.extend_from_slice(frame));
+        Cow::Owned(text)
     }
 
     /// Whether the answer begins like HTML or like an error object, which no answer does.

@@ -15,6 +15,7 @@ mod media;
 mod object;
 pub mod openai;
 pub mod render;
+pub mod responses;
 pub mod scan;
 pub mod splice;
 mod text;

@@ -26,7 +26,7 @@ pub struct RequestScan<'a> {
     pub model: Option<Field<Cow<'a, str>>>,
     pub stream: Option<Field<bool>>,
     pub stream_options: Option<Field<StreamOptions>>,
-    /// `max_completion_tokens`, else `max_tokens`.
+    /// `max_completion_tokens` or `max_output_tokens`, else `max_tokens`.
     pub max_tokens: Option<u64>,
     /// Answers wanted.
     pub n: Option<u64>,
@@ -95,6 +95,10 @@ pub fn scan(body: &[u8]) -> Result<RequestScan<'_>, ScanError> {
                 scan.max_tokens = scan.max_tokens.or(cap);
             }
             "max_completion_tokens" => completion_cap = number(&mut walk, "max_completion_tokens")?,
+            "max_output_tokens" => {
+                let cap = number(&mut walk, "max_output_tokens")?;
+                completion_cap = completion_cap.or(cap);
+            }
             "n" => scan.n = number(&mut walk, "n")?,
             "messages" => scan.prompt = Some(span_of(&mut walk)?),
             "input" => {

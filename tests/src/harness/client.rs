@@ -146,9 +146,11 @@ impl Answer {
         self
     }
 
-    /// Code of an error in OpenAI's shape.
+    /// The gateway's own code of an error in OpenAI's shape.
     pub fn error_code(&self) -> String {
-        self.json()["error"]["code"].as_str().unwrap_or_default().to_owned()
+        let error = &self.json()["error"];
+        let code = error["omniroute"]["code"].as_str().or_else(|| error["code"].as_str());
+        code.unwrap_or_default().to_owned()
     }
 
     /// The events of a stream, `[DONE]` left out.

@@ -19,7 +19,7 @@ wire_object! {
 
 /// What can be known of a message once it is whole. The finish reason is Anthropic's word.
 pub fn answer_facts(tail: &UsageTail) -> AnswerFacts {
-    facts_of(&tail.kept())
+    facts_of(&tail.text())
 }
 
 /// The counts of a whole answer, or of an answer to `count_tokens`.

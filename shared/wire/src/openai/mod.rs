@@ -22,6 +22,7 @@ pub use decode_stream::Decoder;
 pub use encode_request::encode_request;
 pub use encode_response::encode_response;
 pub use encode_stream::Encoder;
+pub(crate) use error::words;
 pub use error::{decode_error, encode_error, encode_stream_error};
 pub use passthrough::{UpstreamBody, renamed_body, upstream_body};
 
@@ -57,7 +58,7 @@ pub(crate) fn read_usage(json: &[u8]) -> Option<crate::usage::Usage> {
     (!usage.is_unknown()).then_some(usage)
 }
 
-const fn effort_word(effort: Effort) -> &'static str {
+pub(crate) const fn effort_word(effort: Effort) -> &'static str {
     match effort {
         Effort::None => "none",
         Effort::Minimal => "minimal",

@@ -1,0 +1,175 @@
+//! Conversations that go on from stored items: `previous_response_id` and `item_reference`.
+//!
+//! The store is the gateway's. Here is what it needs to know of a body, how stored items are put in front of the input, and
+//! which items an exchange leaves to be stored. Items are raw JSON throughout.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use super::decode_content::within;
+use crate::{
+    codec::WireError,
+    ir::Json,
+    object::{read, wire_object},
+    text::{Str, TextOr},
+    write::Writer,
+};
+
+wire_object! {
+    struct Body<'a> {
+        input: &'a RawValue = "input",
+        previous_response_id: Str<'a> = "previous_response_id",
+        store: bool = "store",
+        background: bool = "background",
+    }
+}
+
+wire_object! {
+    struct Reference<'a> {
+        kind: Str<'a> = "type",
+        id: Str<'a> = "id",
+        role: &'a RawValue = "role",
+    }
+}
+
+wire_object! {
+    struct Answer<'a> {
+        output: Vec<&'a RawValue> = "output",
+        response: &'a RawValue = "response",
+    }
+}
+
+/// What a body says about stored items.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Continuation<'a> {
+    /// The answer that the conversation goes on from.
+    pub previous_response_id: Option<Cow<'a, str>>,
+    /// Whether the answer is to be kept; true unless the client says no.
+    pub store: bool,
+    /// Ids of items that stand in the input by reference only.
+    pub references: Vec<Cow<'a, str>>,
+}
+
+pub(super) fn no_background() -> WireError {
+    WireError::unsupported("background", "`background: true` is not supported; leave it out and wait for the answer")
+}
+
+/// Reads what the gateway has to know before a request of either lane goes on.
+///
+/// # Errors
+/// When the body cannot be read, or asks for a background run.
+pub fn continuation(body: &[u8]) -> Result<Continuation<'_>, WireError> {
+    let body: Body<'_> = read(body)?;
+    if body.background == Some(true) {
+        return Err(no_background());
+    }
+    let mut references = Vec::new();
+    // Almost no body has one: a look for the word spares the walk through the items.
+    if let Some(raw) = body.input.filter(|raw| may_refer(raw.get())) {
+        let input: TextOr<'_, &RawValue> = read(raw.get().as_bytes()).map_err(|error| within("input", error))?;
+        if let TextOr::List(items) = input {
+            references.extend(items.into_iter().filter_map(reference));
+        }
+    }
+    Ok(Continuation {
+        previous_response_id: body.previous_response_id.map(Into::into).filter(|id: &Cow<'_, str>| !id.is_empty()),
+        store: body.store.unwrap_or(true),
+        references,
+    })
+}
+
+/// A reference may be written `{"id": "…"}` without a type.
+fn may_refer(input: &str) -> bool {
+    input.contains("item_reference") || input.split('{').any(|rest| rest.trim_start().starts_with("\"id\""))
+}
+
+/// The id that an item refers to, when it is a reference.
+fn reference(raw: &RawValue) -> Option<Cow<'_, str>> {
+    let item: Reference<'_> = serde_json::from_str(raw.get()).ok()?;
+    match item.kind.as_deref() {
+        Some("item_reference") => {}
+        None if item.role.is_none() && item.rest.is_empty() => {}
+        _ => return None,
+    }
+    item.id.map(Into::into)
+}
+
+/// The body with stored items in front of its own input, references replaced by what they refer to, and without
+/// `previous_response_id`. A reference that `find` does not know stays.
+///
+/// # Errors
+/// When the body cannot be read.
+pub fn with_history<'j>(
+    body: &[u8],
+    stored: &[Json<'_>],
+    find: &dyn Fn(&str) -> Option<Json<'j>>,
+) -> Result<Vec<u8>, WireError> {
+    let fields: Body<'_> = read(body)?;
+    let mut out = Vec::with_capacity(body.len() + stored.iter().map(|item| item.as_str().len() + 1).sum::<usize>());
+    let input = fields.input.map(split_input).transpose()?.unwrap_or_default();
+    Writer::new(&mut out).object(|w| {
+        w.key("input").array(|w| {
+            for item in stored {
+                w.raw(item.as_str());
+            }
+            for item in &input {
+                let found = item.reference.as_deref().and_then(find);
+                w.raw(found.as_ref().map_or(item.json.as_str(), Json::as_str));
+            }
+        });
+        w.field_opt("store", fields.store.as_ref());
+        w.field_opt("background", fields.background.as_ref());
+        for (name, raw) in &fields.rest {
+            w.field_raw(name, raw.get());
+        }
+    });
+    Ok(out)
+}
+
+struct InputItem<'a> {
+    json: Json<'a>,
+    reference: Option<Cow<'a, str>>,
+}
+
+fn split_input(raw: &RawValue) -> Result<Vec<InputItem<'_>>, WireError> {
+    let input: TextOr<'_, &RawValue> = read(raw.get().as_bytes()).map_err(|error| within("input", error))?;
+    Ok(match input {
+        TextOr::Text(text) => {
+            let message = serde_json::json!({
+                "type": "message", "role": "user", "content": [{"type": "input_text", "text": text}],
+            });
+            Json::from_value(&message).map(|json| InputItem { json, reference: None }).into_iter().collect()
+        }
+        TextOr::List(items) => {
+            items.into_iter().map(|raw| InputItem { json: raw.into(), reference: reference(raw) }).collect()
+        }
+    })
+}
+
+/// The items of a body's input, as they are to be stored; a plain text becomes a message.
+///
+/// # Errors
+/// When the body cannot be read.
+pub fn input_items(body: &[u8]) -> Result<Vec<Json<'_>>, WireError> {
+    let body: Body<'_> = read(body)?;
+    let items = body.input.map(split_input).transpose()?.unwrap_or_default();
+    Ok(items.into_iter().map(|item| item.json).collect())
+}
+
+/// The output items of a finished answer: a whole response, or the data of the event that ends a stream.
+///
+/// # Errors
+/// When it cannot be read, or has no output.
+pub fn output_items(answer: &[u8]) -> Result<Vec<Json<'_>>, WireError> {
+    let answer: Answer<'_> = read(answer)?;
+    let output = match (answer.output, answer.response) {
+        (Some(output), _) => Some(output),
+        (None, Some(raw)) => read::<Answer<'_>>(raw.get().as_bytes())?.output,
+        (None, None) => None,
+    };
+    let Some(output) = output else {
+        return Err(WireError::field("output", "the answer has no output"));
+    };
+    Ok(output.into_iter().map(Into::into).collect())
+}
