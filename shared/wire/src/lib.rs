@@ -5,6 +5,7 @@
 //! decoded into the intermediate representation ([`ir`]) and encoded for the other side; each format is one module.
 
 pub mod codec;
+pub mod cohere;
 mod custom_input;
 pub mod event_stream;
 pub mod ir;
@@ -16,6 +17,8 @@ pub mod openai;
 pub mod render;
 pub mod scan;
 pub mod splice;
+mod stable_id;
+mod system_text;
 mod text;
 mod tools;
 pub mod usage;
