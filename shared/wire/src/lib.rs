@@ -4,6 +4,7 @@
 //! [`splice`] exchanges them, [`usage_scanner`] and [`json_tail`] watch the answer go by. In the *translate* lane a body is
 //! decoded into the intermediate representation ([`ir`]) and encoded for the other side; each format is one module.
 
+pub mod bedrock;
 pub mod codec;
 pub mod cohere;
 mod custom_input;
