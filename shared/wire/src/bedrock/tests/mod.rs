@@ -2,6 +2,7 @@ mod caching;
 mod content;
 mod request;
 mod response;
+mod seeds;
 mod stream;
 mod thinking;
 

@@ -1,5 +1,6 @@
 mod request;
 mod response;
+mod seeds;
 mod stream;
 
 use crate::{
