@@ -19,6 +19,10 @@ fn clients() -> PathBuf {
 }
 
 async fn run(mut command: Command, stack: &Stack) {
+    // A connection whose provider refuses or fails rests for a while; these are for making it so.
+    for prefix in ["limited", "failing", "breaking"] {
+        stack.connect_as(prefix).await;
+    }
     command
         .current_dir(root().join("tests/sdk"))
         .env("OMNIROUTE_TEST_URL", &stack.proxies[0].url)

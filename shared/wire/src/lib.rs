@@ -5,7 +5,9 @@
 //! decoded into the intermediate representation ([`ir`]) and encoded for the other side; each format is one module.
 
 pub mod anthropic;
+pub mod bedrock;
 pub mod codec;
+pub mod cohere;
 mod custom_input;
 pub mod event_stream;
 pub mod ir;
@@ -18,6 +20,8 @@ pub mod render;
 pub mod responses;
 pub mod scan;
 pub mod splice;
+mod stable_id;
+mod system_text;
 mod text;
 mod tools;
 pub mod usage;

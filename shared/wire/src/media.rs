@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
 use crate::ir::Source;
 
 /// A URL field that may hold a data URL.
@@ -39,6 +41,25 @@ pub(crate) fn data_url(media_type: &str, data: &str) -> String {
     url
 }
 
+/// The text inside base64, when the media type says that it is text and it is UTF-8.
+pub(crate) fn inline_text(media_type: &str, data: &str) -> Option<String> {
+    let is_text = media_type.starts_with("text/")
+        || media_type.ends_with("+json")
+        || media_type.ends_with("+xml")
+        || matches!(
+            media_type,
+            "application/json"
+                | "application/xml"
+                | "application/yaml"
+                | "application/x-yaml"
+                | "application/javascript"
+        );
+    if !is_text {
+        return None;
+    }
+    String::from_utf8(STANDARD.decode(data).ok()?).ok()
+}
+
 /// OpenAI's name of an audio container → media type.
 pub(crate) fn audio_media_type(format: &str) -> &'static str {
     match format {
@@ -68,6 +89,14 @@ pub(crate) fn audio_format(media_type: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_text_is_read_out_of_base64() {
+        assert_eq!(inline_text("text/markdown", "aMOp").as_deref(), Some("h\u{e9}"));
+        assert_eq!(inline_text("application/pdf", "aMOp"), None);
+        assert_eq!(inline_text("text/plain", "not base64!"), None);
+        assert_eq!(inline_text("text/plain", "/w=="), None, "not UTF-8");
+    }
 
     #[test]
     fn data_urls_split_and_join() {

@@ -73,7 +73,7 @@ test("errors have the classes of the SDK", async () => {
   await assert.rejects(ask(MODEL, new OpenAI({ ...options, apiKey: "sk-unknown" })), AuthenticationError);
   await assert.rejects(ask("mock/nothing"), NotFoundError);
   await assert.rejects(ask(7), BadRequestError);
-  await assert.rejects(ask(`${MODEL}+status=429+header.retry-after=40`), RateLimitError);
+  await assert.rejects(ask("limited/gpt-mock+status=429+header.retry-after=40"), RateLimitError);
 });
 
 test("leaving a stream early leaves the client usable", async () => {

@@ -122,18 +122,18 @@ def test_a_wrong_request_is_a_bad_request(client):
 
 def test_the_providers_rate_limit_reaches_the_client(client):
     with pytest.raises(openai.RateLimitError) as caught:
-        client.chat.completions.create(model=f"{MODEL}+status=429+header.retry-after=40", messages=user("x"))
+        client.chat.completions.create(model="limited/gpt-mock+status=429+header.retry-after=40", messages=user("x"))
     assert int(caught.value.response.headers["retry-after"]) > 0
 
 
 def test_a_provider_that_fails_is_a_server_error(client):
     with pytest.raises(openai.InternalServerError):
-        client.chat.completions.create(model=f"{MODEL}+status=500+times=9", messages=user("x"))
+        client.chat.completions.create(model="failing/gpt-mock+status=500", messages=user("x"))
 
 
 def test_a_stream_that_breaks_raises(client):
     stream = client.chat.completions.create(
-        model=f"{MODEL}+words=20+hang_up_after=5", messages=user("x"), stream=True
+        model="breaking/gpt-mock+words=20+hang_up_after=5", messages=user("x"), stream=True
     )
     with pytest.raises(openai.APIError):
         for _ in stream:

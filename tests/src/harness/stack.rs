@@ -214,6 +214,18 @@ impl Stack {
         wait_ready(&self.rest_url).await;
     }
 
+    /// Connects the provider once more, under another prefix: what happens to that connection leaves the first one alone.
+    pub async fn connect_as(&self, prefix: &str) {
+        connect(&self.rest, &self.provider, prefix).await;
+        let model = format!("{prefix}/gpt-mock");
+        for client in self.clients() {
+            eventually("the proxy knows the new prefix", || async {
+                client.get("/v1/models").await.body.contains(&model)
+            })
+            .await;
+        }
+    }
+
     /// A new API key: its id and the key.
     pub async fn new_key(&self, body: &Value) -> (String, String) {
         let made = self.rest.post("/api/keys", body).await;
@@ -253,14 +265,20 @@ impl Proxy {
 
 /// Connects the provider and makes a first key: the ids of both, and the key.
 async fn configure(rest: &Rest, provider: &MockProvider) -> (String, String, String) {
+    let connection = connect(rest, provider, PREFIX).await;
+    let key = rest.post("/api/keys", &json!({ "name": "first" })).await;
+    (connection, text(&key["id"]), text(&key["key"]))
+}
+
+/// Makes an endpoint of the provider's and a connection to it; gives the connection's id.
+async fn connect(rest: &Rest, provider: &MockProvider, prefix: &str) -> String {
     let node = json!({
-        "name": "Mock", "prefix": PREFIX, "type": "openai-compatible", "apiType": "chat", "baseUrl": provider.base_url(),
+        "name": prefix, "prefix": prefix, "type": "openai-compatible", "apiType": "chat", "baseUrl": provider.base_url(),
     });
     let node = rest.post("/api/provider-nodes", &node).await;
-    let connection = json!({ "provider": node["node"]["id"], "name": "mock-1", "apiKey": provider.key() });
+    let connection = json!({ "provider": node["node"]["id"], "name": format!("{prefix}-1"), "apiKey": provider.key() });
     let connection = rest.post("/api/providers", &connection).await;
-    let key = rest.post("/api/keys", &json!({ "name": "first" })).await;
-    (text(&connection["connection"]["id"]), text(&key["id"]), text(&key["key"]))
+    text(&connection["connection"]["id"])
 }
 
 async fn wait_ready(url: &str) {

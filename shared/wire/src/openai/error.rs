@@ -142,7 +142,7 @@ fn write_fields(w: &mut Writer<'_>, class: ErrorClass, own_code: &str, message: 
 }
 
 /// Seconds or milliseconds that an error text names ("Please try again in 1.5s").
-fn wait_in_text(message: &str) -> Option<Duration> {
+pub(crate) fn wait_in_text(message: &str) -> Option<Duration> {
     let at = message.find("try again in ")? + "try again in ".len();
     let rest = &message[at..];
     let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());

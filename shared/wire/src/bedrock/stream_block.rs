@@ -1,0 +1,200 @@
+//! One block of a stream while it is open.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::value::RawValue;
+
+use super::{answer::ANSWER_TOOL, media::image_media_type};
+use crate::{
+    ir::{CallKind, Event, Family, Json, PartKind, Signature},
+    object::wire_object,
+    text::Str,
+    write::Writer,
+};
+
+wire_object! {
+    pub(super) struct BlockStart<'a> {
+        tool_use: ToolUseStart<'a> = "toolUse",
+        tool_result: ToolResultStart<'a> = "toolResult",
+        image: ImageStart<'a> = "image",
+    }
+}
+
+wire_object! {
+    pub(super) struct ToolUseStart<'a> {
+        id: Str<'a> = "toolUseId",
+        name: Str<'a> = "name",
+        kind: Str<'a> = "type",
+    }
+}
+
+wire_object! {
+    pub(super) struct ToolResultStart<'a> {
+        id: Str<'a> = "toolUseId",
+        kind: Str<'a> = "type",
+        status: Str<'a> = "status",
+    }
+}
+
+wire_object! {
+    pub(super) struct ImageStart<'a> {
+        format: Str<'a> = "format",
+    }
+}
+
+/// What a block turned out to be. Those that have no deltas in the IR are held until they are whole.
+#[derive(Clone, Debug)]
+pub(super) enum Open {
+    Text(u32),
+    Thinking(u32),
+    Call {
+        part: u32,
+        has_arguments: bool,
+    },
+    /// The arguments of the tool that stands for the format of the answer.
+    Answer {
+        part: u32,
+        has_arguments: bool,
+    },
+    /// Pieces of base64, each complete in itself.
+    Redacted(Vec<String>),
+    Image {
+        format: String,
+        pieces: Vec<String>,
+    },
+    ServerCall {
+        id: String,
+        name: String,
+        input: String,
+    },
+    ServerResult {
+        id: String,
+        kind: Option<String>,
+        status: Option<String>,
+        content: Vec<String>,
+    },
+}
+
+// === impl Open ===
+
+impl Open {
+    /// A block that says at its start what it is.
+    pub(super) fn begin(
+        start: BlockStart<'_>,
+        take_part: impl FnOnce() -> u32,
+        emit: &mut dyn FnMut(Event<'_>),
+    ) -> Option<Self> {
+        if let Some(call) = start.tool_use {
+            let (id, name) = (call.id.unwrap_or_default(), call.name.unwrap_or_default());
+            if call.kind.as_deref() == Some("server_tool_use") {
+                let (id, name) = (id.0.into_owned(), name.0.into_owned());
+                return Some(Self::ServerCall { id, name, input: String::new() });
+            }
+            let part = take_part();
+            if &*name == ANSWER_TOOL {
+                emit(Event::PartStart { choice: 0, part, kind: PartKind::Text });
+                return Some(Self::Answer { part, has_arguments: false });
+            }
+            let kind = PartKind::ToolCall { id: id.into(), name: name.into(), kind: CallKind::Function };
+            emit(Event::PartStart { choice: 0, part, kind });
+            return Some(Self::Call { part, has_arguments: false });
+        }
+        if let Some(result) = start.tool_result {
+            return Some(Self::ServerResult {
+                id: result.id.unwrap_or_default().0.into_owned(),
+                kind: result.kind.map(|text| text.0.into_owned()),
+                status: result.status.map(|text| text.0.into_owned()),
+                content: Vec::new(),
+            });
+        }
+        let format = start.image?.format.unwrap_or_default();
+        Some(Self::Image { format: format.0.into_owned(), pieces: Vec::new() })
+    }
+
+    /// A piece of a call's input.
+    pub(super) fn input(&mut self, text: &str, emit: &mut dyn FnMut(Event<'_>)) {
+        if text.is_empty() {
+            return;
+        }
+        match self {
+            Self::Call { part, has_arguments } => {
+                *has_arguments = true;
+                emit(Event::ArgsDelta { choice: 0, part: *part, text: text.into() });
+            }
+            Self::Answer { part, has_arguments } => {
+                *has_arguments = true;
+                emit(Event::TextDelta { choice: 0, part: *part, text: text.into() });
+            }
+            Self::ServerCall { input, .. } => input.push_str(text),
+            _ => {}
+        }
+    }
+
+    /// The block is whole.
+    pub(super) fn stop(self, take_part: impl FnOnce() -> u32, emit: &mut dyn FnMut(Event<'_>)) {
+        match self {
+            Self::Text(part) | Self::Thinking(part) => emit(Event::PartStop { choice: 0, part }),
+            // A call without parameters has no deltas; clients parse the arguments all the same.
+            Self::Call { part, has_arguments } => {
+                if !has_arguments {
+                    emit(Event::ArgsDelta { choice: 0, part, text: "{}".into() });
+                }
+                emit(Event::PartStop { choice: 0, part });
+            }
+            Self::Answer { part, has_arguments } => {
+                if !has_arguments {
+                    emit(Event::TextDelta { choice: 0, part, text: "{}".into() });
+                }
+                emit(Event::PartStop { choice: 0, part });
+            }
+            Self::Redacted(pieces) => {
+                let data = Signature { family: Family::Bedrock, payload: join(pieces).into() };
+                whole(PartKind::RedactedThinking { data }, take_part(), emit);
+            }
+            Self::Image { format, pieces } => {
+                let media_type = image_media_type(&format).into();
+                whole(PartKind::Media { media_type, data: join(pieces).into() }, take_part(), emit);
+            }
+            Self::ServerCall { .. } | Self::ServerResult { .. } => {
+                if let Some(raw) = self.server_block() {
+                    whole(PartKind::ServerTool { family: Family::Bedrock, raw }, take_part(), emit);
+                }
+            }
+        }
+    }
+
+    /// The block as it would stand in an answer that is not streamed.
+    fn server_block(&self) -> Option<Json<'static>> {
+        let mut out = Vec::new();
+        Writer::new(&mut out).object(|w| match self {
+            Self::ServerCall { id, name, input } => w.key("toolUse").object(|w| {
+                w.field_str("toolUseId", id);
+                w.field_str("name", name);
+                let valid = serde_json::from_str::<&RawValue>(input).is_ok();
+                w.field_raw("input", if valid { input } else { "{}" });
+                w.field_str("type", "server_tool_use");
+            }),
+            Self::ServerResult { id, kind, status, content } => w.key("toolResult").object(|w| {
+                w.field_str("toolUseId", id);
+                w.field_str_opt("type", kind.as_deref());
+                w.field_str_opt("status", status.as_deref());
+                w.key("content").array(|w| content.iter().for_each(|raw| w.raw(raw)));
+            }),
+            _ => {}
+        });
+        String::from_utf8(out).ok().and_then(Json::from_string)
+    }
+}
+
+fn whole(kind: PartKind<'_>, part: u32, emit: &mut dyn FnMut(Event<'_>)) {
+    emit(Event::PartStart { choice: 0, part, kind });
+    emit(Event::PartStop { choice: 0, part });
+}
+
+/// Base64 texts cannot simply be put behind each other.
+fn join(mut pieces: Vec<String>) -> String {
+    if pieces.len() == 1 {
+        return pieces.pop().unwrap_or_default();
+    }
+    let bytes: Vec<u8> = pieces.iter().flat_map(|piece| STANDARD.decode(piece).unwrap_or_default()).collect();
+    STANDARD.encode(bytes)
+}
