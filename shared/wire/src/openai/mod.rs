@@ -22,8 +22,8 @@ pub use decode_stream::Decoder;
 pub use encode_request::encode_request;
 pub use encode_response::encode_response;
 pub use encode_stream::Encoder;
-pub(crate) use error::{wait_in_text, words};
 pub use error::{decode_error, encode_error, encode_stream_error};
+pub(crate) use error::{wait_in_text, words};
 pub use passthrough::{UpstreamBody, renamed_body, upstream_body};
 
 use crate::ir::{Effort, Family, FinishReason};

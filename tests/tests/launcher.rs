@@ -1,0 +1,202 @@
+//! `omniroute up` and the CLI, as somebody at a terminal uses them.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    time::Duration,
+};
+
+use omniroute_tests::{
+    harness::{Client, Process, eventually, free_port, program},
+    mock_provider::MockProvider,
+};
+use serde_json::Value;
+
+/// A machine with nothing on it but the programs.
+struct Machine {
+    environment: BTreeMap<String, String>,
+    url: String,
+    home: tempfile::TempDir,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let home = tempfile::tempdir().expect("a directory");
+        let port = free_port();
+        let mut environment = BTreeMap::new();
+        for (name, value) in [
+            ("HOME", home.path().display().to_string()),
+            ("PORT", port.to_string()),
+            ("CONTROL_PLANE_PORT", free_port().to_string()),
+            ("GRPC_PORT", free_port().to_string()),
+        ] {
+            environment.insert(name.to_owned(), value);
+        }
+        Self { environment, url: format!("http://127.0.0.1:{port}"), home }
+    }
+
+    fn up(&self) -> Process {
+        Process::start(&program("omniroute"), &["up"], &self.environment, &self.home.path().join("up.log"))
+    }
+
+    /// Where `up` keeps its files.
+    fn data_dir(&self) -> PathBuf {
+        self.home.path().join(".omniroute")
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(program("omniroute"));
+        command.args(args).env_clear().envs(&self.environment).stdin(Stdio::null());
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.output().expect("the CLI runs")
+    }
+
+    /// What a command prints; it has to succeed.
+    fn says(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{args:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
+        said
+    }
+
+    fn json(&self, args: &[&str]) -> Value {
+        let said = self.says(&[args, &["--json"]].concat());
+        serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
+    }
+
+    fn client(&self) -> Client {
+        let key = std::fs::read_to_string(self.data_dir().join("api.key")).expect("the first key");
+        Client::new(&self.url, key.trim())
+    }
+}
+
+async fn ready(up: &Process) {
+    eventually("the gateway says that it is ready", || async { up.log().contains("OmniRoute is ready") }).await;
+}
+
+/// The curl line in what `up` printed.
+fn printed_curl(log: &str) -> String {
+    log.lines().find(|line| line.trim_start().starts_with("curl ")).expect("a curl line").trim().to_owned()
+}
+
+fn shell(line: &str) -> String {
+    let output = Command::new("sh").args(["-c", &format!("{line} -s")]).output().expect("a shell");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn mode(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path).expect("it exists").permissions().mode() & 0o777
+}
+
+/// Ids of the processes that a process has started.
+fn children(pid: u32) -> Vec<u32> {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let list = std::fs::read_to_string(path).unwrap_or_default();
+    list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+fn kill(pid: u32) {
+    let status = Command::new("kill").args(["-9", &pid.to_string()]).status().expect("kill runs");
+    assert!(status.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_nothing_to_an_answer_with_what_up_prints() {
+    let machine = Machine::new();
+    let provider = MockProvider::start().await.expect("a provider");
+    let mut up = machine.up();
+    ready(&up).await;
+    let log = up.log();
+    assert!(log.contains(&machine.url) && log.contains("admin password"), "{log}");
+    assert!(shell(&printed_curl(&log)).contains("\"data\":[]"), "there is no model yet");
+    for secret in ["master.key", "jwt.secret", "join.token", "admin.password", "api.key"] {
+        assert_eq!(mode(&machine.data_dir().join(secret)), 0o600, "{secret}");
+    }
+
+    let base = provider.base_url();
+    let added = machine.says(&[
+        "providers",
+        "add",
+        "mine",
+        "--base-url",
+        &base,
+        "--prefix",
+        "mine",
+        "--api-key",
+        provider.key(),
+    ]);
+    assert!(added.contains("gpt-mock"), "{added}");
+    eventually("the model answers", || async { machine.client().chat("mine/gpt-mock", "hi").await.status == 200 })
+        .await;
+    assert!(machine.says(&["providers", "list"]).contains("mine"));
+    assert!(machine.says(&["providers", "test"]).contains("mine"));
+    assert!(machine.says(&["status"]).contains("serving"));
+    machine.says(&["doctor"]);
+
+    let made = machine.json(&["keys", "create", "team", "--model", "mine/gpt-mock-mini"]);
+    let key = made["key"].as_str().expect("shown once").to_owned();
+    let team = machine.client().with_key(&key);
+    eventually("the key works", || async { team.chat("mine/gpt-mock-mini", "hi").await.status == 200 }).await;
+    assert_eq!(team.chat("mine/gpt-mock", "hi").await.status, 403);
+    assert!(!machine.says(&["keys", "list"]).contains(&key));
+    machine.says(&["keys", "revoke", "team"]);
+    eventually("the key is refused", || async { team.chat("mine/gpt-mock-mini", "hi").await.status == 401 }).await;
+
+    up.terminate();
+    assert!(up.ended(Duration::from_secs(60)).await.success());
+
+    // The second start finds everything, and its curl asks a model.
+    let mut up = machine.up();
+    eventually("it is ready again", || async { up.log().matches("OmniRoute is ready").count() == 2 }).await;
+    let log = up.log();
+    let second = log.rsplit("OmniRoute is ready").next().expect("the second greeting");
+    assert!(!second.contains("admin password"), "the password is shown once");
+    let answer = shell(&printed_curl(second));
+    assert!(answer.contains("\"finish_reason\":\"stop\""), "{answer}");
+    up.terminate();
+    assert!(up.ended(Duration::from_secs(60)).await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plane_that_dies_is_started_again() {
+    let machine = Machine::new();
+    let up = machine.up();
+    ready(&up).await;
+    for _ in 0..2 {
+        let before = children(up.pid());
+        assert_eq!(before.len(), 2, "{}", up.log());
+        for pid in &before {
+            kill(*pid);
+        }
+        eventually("both are there again", || async {
+            let now = children(up.pid());
+            now.len() == 2 && now.iter().all(|pid| !before.contains(pid))
+        })
+        .await;
+        eventually("it answers again", || async {
+            let client = machine.client();
+            let body = serde_json::json!({ "model": "none", "messages": [] });
+            let asked = client.try_post("/v1/chat/completions", &body).await;
+            asked.is_ok_and(|answer| answer.error_code() == "model_not_found")
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cli_says_what_is_wrong_and_exits_with_its_code() {
+    let machine = Machine::new();
+    let output = machine.run(&["status"]);
+    assert_eq!(output.status.code(), Some(3), "no gateway answers: {output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("omniroute up"), "{output:?}");
+    assert_eq!(machine.run(&["nonsense"]).status.code(), Some(2));
+
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let port = listener.local_addr().expect("an address").port().to_string();
+    let output = machine.run(&["up", "--port", &port]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains(&port) && said.contains("--port"), "{said}");
+}
