@@ -54,13 +54,18 @@ impl UsageTail {
 
     /// What can be known once the answer is whole.
     pub fn facts(&self) -> AnswerFacts {
+        self.facts_by(facts_of)
+    }
+
+    /// The same, for an answer in another format: `read` gets what was kept of it.
+    pub fn facts_by(&self, read: impl FnOnce(&[u8]) -> AnswerFacts) -> AnswerFacts {
         match (self.head.as_slice(), self.tail.is_empty()) {
             ([], _) => AnswerFacts::default(),
-            ([only], true) => facts_of(only),
+            ([only], true) => read(only),
             _ => {
                 let mut text = Vec::with_capacity(self.head_bytes + self.tail_bytes);
                 self.head.iter().chain(&self.tail).for_each(|frame| text.extend_from_slice(frame));
-                facts_of(&text)
+                read(&text)
             }
         }
     }
