@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     codec::WireError,
-    ir::{Modality, OutputFormat, Request},
+    ir::{Json, Modality, OutputFormat, Request},
     object::wire_object,
     text::{Str, TextOr},
 };
@@ -117,13 +117,13 @@ fn decode_output<'a>(request: &mut Request<'a>, config: &mut GenerationConfig<'a
     let kind = kind.as_deref().unwrap_or_default();
     if kind == "text/x.enum" {
         // One bare word of a list: no other format has it, so it stays as it came.
-        let (mime, schema) = (format!("{PREFIX}.responseMimeType"), format!("{PREFIX}.responseSchema"));
-        request
-            .extensions
-            .0
-            .extend(crate::ir::Json::from_string("\"text/x.enum\"".to_owned()).map(|raw| (mime.into(), raw)));
-        if let Some(raw) = config.response_schema {
-            request.extensions.push(schema, raw);
+        let word = Json::from_string("\"text/x.enum\"".to_owned());
+        request.extensions.0.extend(word.map(|raw| (format!("{PREFIX}.responseMimeType").into(), raw)));
+        let schemas = [("responseSchema", config.response_schema), ("responseJsonSchema", config.response_json_schema)];
+        for (name, raw) in schemas {
+            if let Some(raw) = raw {
+                request.extensions.push(format!("{PREFIX}.{name}"), raw);
+            }
         }
         return Ok(());
     }

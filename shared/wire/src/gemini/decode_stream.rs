@@ -152,14 +152,15 @@ impl State {
             self.id.push_str(&id);
             emit(Event::Start { id: id.into(), model: body.model.unwrap_or_default().into(), created: None });
         }
+        // Before the candidates: one of them may be the end of the stream, and what it cost is still billed.
+        if let Some(usage) = body.usage {
+            emit(Event::Usage(usage.disjoint()));
+        }
         for candidate in body.candidates.unwrap_or_default().0 {
             self.candidate(candidate, emit);
         }
         if body.prompt_feedback.is_some_and(is_blocked) && self.candidates.is_empty() {
             self.candidates.push(CandidateState { finish: Some(FinishReason::ContentFilter), ..Default::default() });
-        }
-        if let Some(usage) = body.usage {
-            emit(Event::Usage(usage.disjoint()));
         }
     }
 

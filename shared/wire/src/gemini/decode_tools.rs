@@ -121,7 +121,12 @@ pub(super) fn decode_tool_config<'a>(request: &mut Request<'a>, config: ToolConf
     request.tool_choice = match (mode.as_str(), names.len()) {
         ("" | "MODE_UNSPECIFIED", 0) => None,
         // Names mean something only where a call is forced or checked; Google ignores them elsewhere.
-        ("" | "MODE_UNSPECIFIED" | "AUTO", _) | ("VALIDATED", 0) => Some(ToolChoice::Auto),
+        ("" | "MODE_UNSPECIFIED" | "AUTO", _) => Some(ToolChoice::Auto),
+        // No names are all names.
+        ("VALIDATED", 0) => {
+            let names = request.tools.iter().map(|tool| tool.name.clone()).collect();
+            Some(ToolChoice::Allowed { names, required: false })
+        }
         ("VALIDATED", _) => Some(ToolChoice::Allowed { names, required: false }),
         ("NONE", _) => Some(ToolChoice::None),
         ("ANY", 0) => Some(ToolChoice::Required),

@@ -1,6 +1,7 @@
 mod across;
 mod answers;
 mod errors;
+mod mutations;
 mod requests_in;
 mod requests_out;
 mod settings_out;

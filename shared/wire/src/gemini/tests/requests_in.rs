@@ -318,3 +318,18 @@ fn unknown_and_null_fields_are_no_errors() {
     assert_eq!(written["contents"][0]["parts"][0], json!({"text":"x","newThing":1}));
     assert!(written.get("model").is_none(), "the path says it");
 }
+
+#[test]
+fn words_that_no_other_format_has_are_kept_or_said_otherwise() {
+    let body = r#"{"contents":[{"parts":[{"text":"x"}]}],"tools":[{"functionDeclarations":[{"name":"f"},{"name":"g"}]}],
+        "toolConfig":{"functionCallingConfig":{"mode":"VALIDATED"}},
+        "generationConfig":{"responseMimeType":"text/x.enum","responseSchema":{"type":"STRING","enum":["a","b"]}}}"#;
+    let request = decode(body).expect("a request");
+    let names = vec!["f".into(), "g".into()];
+    assert_eq!(request.tool_choice, Some(ToolChoice::Allowed { names, required: false }));
+    assert_eq!(request.output, OutputFormat::Text);
+    let (written, lost) = encode(&request);
+    assert_eq!(lost, "");
+    let expected = json!({"responseMimeType":"text/x.enum","responseSchema":{"type":"STRING","enum":["a","b"]}});
+    assert_eq!(written["generationConfig"], expected);
+}
