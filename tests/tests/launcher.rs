@@ -189,7 +189,7 @@ async fn a_plane_that_dies_is_started_again() {
 async fn the_cli_says_what_is_wrong_and_exits_with_its_code() {
     let machine = Machine::new();
     let output = machine.run(&["status"]);
-    assert_eq!(output.status.code(), Some(3), "no gateway answers: {output:?}");
+    assert_eq!(output.status.code(), Some(4), "there is no gateway here: {output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("omniroute up"), "{output:?}");
     assert_eq!(machine.run(&["nonsense"]).status.code(), Some(2));
 

@@ -59,6 +59,11 @@ impl UsageTail {
         facts_of(&self.text())
     }
 
+    /// As [`Self::facts`], for an answer in another format: `read` gets what was kept of it.
+    pub fn facts_by(&self, read: impl FnOnce(&[u8]) -> AnswerFacts) -> AnswerFacts {
+        read(&self.text())
+    }
+
     /// What is kept of the answer: all of it unless it is long.
     pub(crate) fn text(&self) -> Cow<'_, [u8]> {
         if let ([only], true) = (self.head.as_slice(), self.tail.is_empty()) {

@@ -10,6 +10,7 @@ pub mod codec;
 pub mod cohere;
 mod custom_input;
 pub mod event_stream;
+pub mod gemini;
 pub mod ir;
 pub mod json_tail;
 mod json_walk;

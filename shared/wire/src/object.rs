@@ -2,14 +2,15 @@
 //!
 //! serde's `flatten`, `untagged` and internally tagged enums buffer what they read, which copies every string and
 //! forbids raw values. [`wire_object!`] reads an object in one pass instead: each known field into its type, every other
-//! one kept as raw JSON, in order. All fields are optional here; the format decides which it demands.
+//! one kept as raw JSON, in order. All fields are optional here; the format decides which it demands. A field may have
+//! several spellings (`"maxTokens" | "max_tokens"`).
 
 /// Declares such an object.
 macro_rules! wire_object {
     (
         $(#[$meta:meta])*
         $vis:vis struct $name:ident<$life:lifetime> {
-            $( $field:ident: $type:ty = $key:literal, )*
+            $( $field:ident: $type:ty = $key:literal $(| $alias:literal)*, )*
         }
     ) => {
         $(#[$meta])*
@@ -38,7 +39,7 @@ macro_rules! wire_object {
                         let mut object = $name::default();
                         while let Some(key) = map.next_key::<$crate::text::Str<'de>>()? {
                             match key.0.as_ref() {
-                                $( $key => object.$field = map.next_value()?, )*
+                                $( $key $(| $alias)* => object.$field = map.next_value()?, )*
                                 _ => object.rest.push((key.0, map.next_value()?)),
                             }
                         }

@@ -1,0 +1,223 @@
+//! Follows a stream that is passed through, in either framing, without parsing the elements that cannot matter.
+//!
+//! The interface is that of [`crate::usage_scanner::UsageScanner`]. Nothing is ever hidden from the client: usage is part of
+//! the answer in this format.
+
+use bytes::Bytes;
+use memchr::{memchr2, memmem};
+
+use super::{passthrough::answer_facts, values::ValueReader};
+use crate::usage::Usage;
+
+/// What a stream has shown so far.
+#[derive(Debug, Default)]
+pub struct UsageScanner {
+    reader: ValueReader,
+    /// An element was too long: pass on, stop following.
+    blind: bool,
+    seen: Seen,
+    /// The end of the last frame, where a blank line between two events shows.
+    tail: [u8; 4],
+    any: bool,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    usage: Usage,
+    finish_reason: Option<String>,
+    output_bytes: u64,
+    error: bool,
+}
+
+// === impl UsageScanner ===
+
+impl UsageScanner {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next frame; all of it goes to the client.
+    pub fn feed(&mut self, frame: Bytes, out: &mut Vec<Bytes>) {
+        if !self.blind {
+            let seen = &mut self.seen;
+            self.blind = self.reader.feed(&frame, |element| seen.element(element)).is_err();
+        }
+        for byte in &frame[frame.len().saturating_sub(4)..] {
+            self.tail.rotate_left(1);
+            self.tail[3] = *byte;
+            self.any = true;
+        }
+        if !frame.is_empty() {
+            out.push(frame);
+        }
+    }
+
+    /// The upstream closed its end. Nothing was held back.
+    pub fn end(&mut self, _: &mut Vec<Bytes>) {}
+
+    /// The provider's own count, once it has come.
+    pub const fn usage(&self) -> Option<&Usage> {
+        match self.seen.usage {
+            Usage { input: None, output: None, .. } => None,
+            _ => Some(&self.seen.usage),
+        }
+    }
+
+    /// In this format's words (`STOP`, `SAFETY`…).
+    pub fn finish_reason(&self) -> Option<&str> {
+        self.seen.finish_reason.as_deref()
+    }
+
+    /// This format has no terminator but the finish reason.
+    pub const fn done(&self) -> bool {
+        self.seen.finish_reason.is_some()
+    }
+
+    /// The upstream sent an error inside the stream.
+    pub const fn saw_error(&self) -> bool {
+        self.seen.error
+    }
+
+    /// Whether the answer is whole.
+    pub const fn complete(&self) -> bool {
+        !self.seen.error && self.done()
+    }
+
+    /// Whether the last frame ended between two events, where a comment may be put. Never inside a JSON array.
+    pub fn between_events(&self) -> bool {
+        let blank = self.tail.ends_with(b"\n\n") || self.tail == *b"\r\n\r\n" || self.tail.ends_with(b"\r\r");
+        !self.blind && self.reader.is_between() && (!self.any || blank)
+    }
+
+    /// A guess at the output for a stream that was cut: four bytes of text a token.
+    pub const fn estimated_output(&self) -> u64 {
+        self.seen.output_bytes.div_ceil(4)
+    }
+}
+
+// === impl Seen ===
+
+impl Seen {
+    fn element(&mut self, element: &[u8]) {
+        let facts = answer_facts(element);
+        if let Some(usage) = facts.usage {
+            self.usage = usage;
+        }
+        if facts.finish_reason.is_some() {
+            self.finish_reason = facts.finish_reason;
+        }
+        if memmem::find(element, b"\"candidates\"").is_none() && begins_with_error(element) {
+            self.error = true;
+        }
+        for key in [b"\"text\"".as_slice(), b"\"args\""] {
+            for at in memmem::find_iter(element, key) {
+                let value = element[at + key.len()..].trim_ascii_start().strip_prefix(b":").unwrap_or_default();
+                self.output_bytes += match value.trim_ascii_start() {
+                    [b'"', rest @ ..] => string_length(rest),
+                    // Arguments are counted roughly: up to the end of their element.
+                    [b'{', rest @ ..] => rest.len() as u64,
+                    _ => 0,
+                };
+            }
+        }
+    }
+}
+
+fn begins_with_error(element: &[u8]) -> bool {
+    element[1..].trim_ascii_start().starts_with(b"\"error\"")
+}
+
+/// Bytes of a JSON string, escapes counted as they stand, up to its closing quote.
+fn string_length(rest: &[u8]) -> u64 {
+    let mut at = 0;
+    while let Some(found) = memchr2(b'"', b'\\', &rest[at..]) {
+        at += found;
+        if rest[at] == b'"' {
+            return at as u64;
+        }
+        at = (at + 2).min(rest.len());
+    }
+    rest.len() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"{"candidates":[{"content":{"parts":[{"text":"h\"usageMetadata\": {\"promptTokenCount\": 5}"}],"role":"model"},"index":0}],"usageMetadata":{"promptTokenCount":10}}"#;
+    const LAST: &str = r#"{"candidates":[{"content":{"parts":[{"text":""}],"role":"model"},"finishReason": "STOP","index":0}],"usageMetadata": {"promptTokenCount":10,"cachedContentTokenCount":4,"candidatesTokenCount":6,"totalTokenCount":16}}"#;
+
+    fn run(stream: &[u8], split: usize) -> (Vec<u8>, UsageScanner) {
+        let mut scanner = UsageScanner::new();
+        let mut out = Vec::new();
+        for piece in stream.chunks(split) {
+            scanner.feed(Bytes::copy_from_slice(piece), &mut out);
+        }
+        scanner.end(&mut out);
+        (out.concat(), scanner)
+    }
+
+    #[test]
+    fn any_split_of_either_framing_shows_the_same_and_changes_nothing() {
+        let events = format!("data: {TEXT}\r\n\r\n: hi\r\n\r\ndata: {LAST}\r\n\r\n");
+        let array = format!("[{TEXT}\n,\r\n{LAST}\n]");
+        for (stream, is_events) in [(events, true), (array, false)] {
+            for split in 1..=stream.len() {
+                let (out, scanner) = run(stream.as_bytes(), split);
+                assert_eq!(out, stream.as_bytes());
+                assert!(scanner.complete() && scanner.done() && !scanner.saw_error());
+                assert_eq!(scanner.finish_reason(), Some("STOP"));
+                let usage = scanner.usage().expect("usage");
+                assert_eq!((usage.input, usage.cache_read, usage.output), (Some(6), Some(4), Some(6)));
+                assert_eq!(scanner.between_events(), is_events);
+            }
+        }
+    }
+
+    #[test]
+    fn a_comment_may_stand_only_between_two_events() {
+        let mut scanner = UsageScanner::new();
+        let mut out = Vec::new();
+        assert!(scanner.between_events());
+        for (frame, between) in
+            [("data: {\"a\"", false), (":1}", false), ("\r\n", false), ("\r\n", true), ("data: {", false)]
+        {
+            scanner.feed(Bytes::from(frame), &mut out);
+            assert_eq!(scanner.between_events(), between, "{frame}");
+        }
+    }
+
+    #[test]
+    fn errors_blocks_and_cuts_are_seen() {
+        let (_, scanner) = run(br#"[{"error":{"code":503,"message":"boom","status":"UNAVAILABLE"}}]"#, 7);
+        assert!(scanner.saw_error() && !scanner.complete());
+        let (_, scanner) = run(b"data: {\"promptFeedback\":{\"blockReason\":\"SAFETY\"}}\n\n", 7);
+        assert!(scanner.complete());
+        assert_eq!(scanner.finish_reason(), Some("SAFETY"));
+        let (_, scanner) = run(b"data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"12345\"}]}}]}\n\n", 7);
+        assert!(!scanner.complete());
+        assert_eq!((scanner.usage(), scanner.estimated_output()), (None, 2));
+    }
+
+    #[test]
+    fn a_call_whose_arguments_talk_like_an_answer_is_no_end() {
+        let call = r#"data: {"candidates":[{"content":{"parts":[{"functionCall":{"name":"f","args":{"finishReason":"STOP","usageMetadata":{"promptTokenCount":1}}}}]}}]}"#;
+        let (_, scanner) = run(format!("{call}\n\n").as_bytes(), 11);
+        assert_eq!((scanner.complete(), scanner.usage()), (false, None));
+    }
+
+    #[test]
+    fn garbage_is_unknown_and_an_endless_element_is_passed_on() {
+        for garbage in ["-1", "\"many\"", "[]", "{\"promptTokenCount\":-3}", "{\"promptTokenCount\":[]}"] {
+            let (_, scanner) = run(format!("data: {{\"usageMetadata\":{garbage}}}\n\n").as_bytes(), 9);
+            assert_eq!(scanner.usage(), None, "{garbage}");
+        }
+        let mut scanner = UsageScanner::new();
+        let mut out = Vec::new();
+        scanner.feed(Bytes::from_static(b"{\""), &mut out);
+        let piece = Bytes::from(vec![b'x'; 1024 * 1024]);
+        (0..20).for_each(|_| scanner.feed(piece.clone(), &mut out));
+        assert_eq!(out.iter().map(Bytes::len).sum::<usize>(), 20 * 1024 * 1024 + 2);
+        assert!(!scanner.complete() && !scanner.between_events());
+    }
+}
