@@ -28,7 +28,9 @@ pub enum LinkError {
          use https://, or set GRPC_ALLOW_PLAINTEXT=true if the network is trusted"
     )]
     Plaintext,
-    #[error("neither OMNIROUTE_JOIN_TOKEN nor GRPC_TLS_CERT and GRPC_TLS_KEY are set, so this proxy cannot prove that it belongs to the fleet")]
+    #[error(
+        "neither OMNIROUTE_JOIN_TOKEN nor GRPC_TLS_CERT and GRPC_TLS_KEY are set, so this proxy cannot prove that it belongs to the fleet"
+    )]
     NoProof,
     #[error("{0}: {1}")]
     File(String, std::io::Error),
@@ -84,7 +86,8 @@ impl ControlPlane {
                 config.ca_certificate(Certificate::from_pem(read(&settings.grpc_tls_ca)?))
             };
             if has_certificate {
-                config = config.identity(Identity::from_pem(read(&settings.grpc_tls_cert)?, read(&settings.grpc_tls_key)?));
+                config =
+                    config.identity(Identity::from_pem(read(&settings.grpc_tls_cert)?, read(&settings.grpc_tls_key)?));
             }
             endpoint = endpoint.tls_config(config).map_err(LinkError::Tls)?;
         }
@@ -119,8 +122,9 @@ impl ControlPlane {
     pub fn verify(&self, challenge: Option<Challenge>, metadata: &MetadataMap) -> Result<(), Status> {
         let (Some(join), Some(Challenge { path, nonce })) = (&self.join, challenge) else { return Ok(()) };
         let answer = metadata.get(CONTROL_PLANE_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        join.verify_answer(path, nonce, answer)
-            .map_err(|_| Status::unauthenticated("what answers at CONTROL_PLANE_URL does not know this fleet's join token"))
+        join.verify_answer(path, nonce, answer).map_err(|_| {
+            Status::unauthenticated("what answers at CONTROL_PLANE_URL does not know this fleet's join token")
+        })
     }
 }
 

@@ -44,7 +44,9 @@ pub struct JournalOptions {
 /// Why a journal cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    #[error("the journal in {0} belongs to another process that is running; give each proxy its own JOURNAL_DIR or DATA_DIR")]
+    #[error(
+        "the journal in {0} belongs to another process that is running; give each proxy its own JOURNAL_DIR or DATA_DIR"
+    )]
     Taken(PathBuf),
     #[error("the journal in {0} cannot be used: {1}")]
     Io(PathBuf, io::Error),
@@ -165,10 +167,15 @@ impl Journal {
     /// Writes a closed record. `opened` is where its opened record is; without one the event was lost already.
     pub(super) fn closed(&self, fixed: &[u8], closing: &Closing<'_>, opened: Option<Arc<Segment>>) {
         let Some(opened) = opened else { return };
-        self.write(CLOSED, fixed, |out| encode::closing(out, closing), |segment| {
-            segment.closed(1);
-            self.unacknowledged.fetch_add(1, Ordering::Relaxed);
-        });
+        self.write(
+            CLOSED,
+            fixed,
+            |out| encode::closing(out, closing),
+            |segment| {
+                segment.closed(1);
+                self.unacknowledged.fetch_add(1, Ordering::Relaxed);
+            },
+        );
         // Only now may the opened record's segment go: until here it is all that is known of the event.
         opened.request_ended();
         if self.idle.swap(false, Ordering::AcqRel) {

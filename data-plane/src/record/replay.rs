@@ -1,11 +1,6 @@
 //! What an earlier run left behind.
 
-use std::{
-    collections::HashMap,
-    io,
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::HashMap, io, path::Path, sync::Arc};
 
 use omniroute_proto::v1::{Outcome, UsageEvent};
 use prost::Message;

@@ -1,7 +1,10 @@
 use std::{collections::BTreeMap, net::SocketAddr, pin::Pin};
 
 use omniroute_core::time::UnixMillis;
-use omniroute_proto::v1::{Outcome, usage_stream_server::{UsageStream, UsageStreamServer}};
+use omniroute_proto::v1::{
+    Outcome,
+    usage_stream_server::{UsageStream, UsageStreamServer},
+};
 use omniroute_wire::usage::Usage;
 use tokio::net::TcpListener;
 use tokio_stream::{Stream, StreamExt as _};
@@ -25,7 +28,10 @@ struct Ledger {
 impl UsageStream for Ledger {
     type ReportStream = Pin<Box<dyn Stream<Item = Result<v1::UsageAck, Status>> + Send>>;
 
-    async fn report(&self, request: Request<Streaming<v1::UsageBatch>>) -> Result<Response<Self::ReportStream>, Status> {
+    async fn report(
+        &self,
+        request: Request<Streaming<v1::UsageBatch>>,
+    ) -> Result<Response<Self::ReportStream>, Status> {
         let response = testing::admit(&request, PATH, "token", ())?;
         let ledger = self.clone();
         let acks = request.into_inner().map(move |batch| {
@@ -58,7 +64,8 @@ impl MapBody for Response<()> {
 
 fn journal(directory: &tempfile::TempDir) -> Arc<Journal> {
     let directory = directory.path().to_owned();
-    Journal::open(JournalOptions { directory, max_bytes: 1 << 24, segment_bytes: 4_000, fsync: false }).expect("a journal")
+    Journal::open(JournalOptions { directory, max_bytes: 1 << 24, segment_bytes: 4_000, fsync: false })
+        .expect("a journal")
 }
 
 fn record(journal: &Arc<Journal>, count: usize) -> Vec<Vec<u8>> {

@@ -207,9 +207,11 @@ fn many_threads_write_whole_records() {
     let recorder = recorder(JournalOptions { segment_bytes: 8_000, max_bytes: 1 << 30, ..options(directory.path()) });
     std::thread::scope(|scope| {
         for _ in 0..4 {
-            scope.spawn(|| (0..500).for_each(|_| {
+            scope.spawn(|| {
+                (0..500).for_each(|_| {
                     close(open(&recorder));
-                }));
+                })
+            });
         }
     });
     let all = records(directory.path());

@@ -107,12 +107,8 @@ impl Applier {
             .filter(|resource| !resource.deleted)
             .filter_map(|resource| Some((Kind::of(resource)?, resource.id.as_str())))
             .collect();
-        let gone: Vec<(Kind, String)> = self
-            .received
-            .keys()
-            .filter(|(kind, id)| !named.contains(&(*kind, id.as_str())))
-            .cloned()
-            .collect();
+        let gone: Vec<(Kind, String)> =
+            self.received.keys().filter(|(kind, id)| !named.contains(&(*kind, id.as_str()))).cloned().collect();
         for (kind, id) in gone {
             self.remove(kind, &id, progress);
         }
@@ -174,8 +170,7 @@ impl Applier {
         if let Some(previous) = self.nodes.get(id) {
             self.index.prefixes.remove(&previous.prefix);
         }
-        let entry =
-            Arc::new(ProviderEntry { id: id.into(), prefix: node.prefix.clone(), name: node.name.clone() });
+        let entry = Arc::new(ProviderEntry { id: id.into(), prefix: node.prefix.clone(), name: node.name.clone() });
         self.index.prefixes.insert(node.prefix.clone(), Arc::clone(&entry));
         self.index.nodes.insert(id.into(), entry);
         self.nodes.insert(id.to_owned(), node);

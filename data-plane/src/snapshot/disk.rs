@@ -148,7 +148,8 @@ impl DiskCopy {
             .cipher
             .encrypt(&nonce, Payload { msg: &plain, aad: MAGIC })
             .map_err(|_| io::Error::other("the update is too large to be sealed"))?;
-        let length = u32::try_from(NONCE_LEN + sealed.len()).map_err(|_| io::Error::other("the update is too large"))?;
+        let length =
+            u32::try_from(NONCE_LEN + sealed.len()).map_err(|_| io::Error::other("the update is too large"))?;
         let mut out = Vec::with_capacity(4 + NONCE_LEN + sealed.len());
         out.extend_from_slice(&length.to_le_bytes());
         out.extend_from_slice(&nonce_bytes);
@@ -164,7 +165,9 @@ impl DiskCopy {
         (self.base, self.deltas) = (0, 0);
         while let Some((length, behind)) = rest.split_first_chunk::<4>() {
             let length = u32::from_le_bytes(*length) as usize;
-            let Some(sealed) = behind.get(..length).filter(|_| length > NONCE_LEN && length <= MAX_RECORD) else { break };
+            let Some(sealed) = behind.get(..length).filter(|_| length > NONCE_LEN && length <= MAX_RECORD) else {
+                break;
+            };
             let Some(record) = self.open(sealed) else {
                 if records.is_empty() {
                     return Err(DiskError::Sealed);
@@ -172,7 +175,11 @@ impl DiskCopy {
                 break;
             };
             let size = 4 + length;
-            if records.is_empty() { self.base = size as u64 } else { self.deltas += size as u64 }
+            if records.is_empty() {
+                self.base = size as u64
+            } else {
+                self.deltas += size as u64
+            }
             records.push(record);
             whole += size;
             rest = &behind[length..];
@@ -194,12 +201,7 @@ impl DiskCopy {
 }
 
 fn record(update: &Update, now: UnixMillis) -> Record {
-    Record {
-        saved_at_ms: now.0,
-        revision: update.revision,
-        full: update.full,
-        resources: update.resources.clone(),
-    }
+    Record { saved_at_ms: now.0, revision: update.revision, full: update.full, resources: update.resources.clone() }
 }
 
 /// The state that a sequence of records leaves.
@@ -245,9 +247,11 @@ mod tests {
 
     fn filled(directory: &tempfile::TempDir) {
         let mut copy = copy(directory, "token");
-        let full = Update { revision: 1, full: true, resources: vec![resource("a", 1, false), resource("b", 1, false)] };
+        let full =
+            Update { revision: 1, full: true, resources: vec![resource("a", 1, false), resource("b", 1, false)] };
         copy.save(&full, NOW).expect("saved");
-        let delta = Update { revision: 2, full: false, resources: vec![resource("a", 2, true), resource("c", 2, false)] };
+        let delta =
+            Update { revision: 2, full: false, resources: vec![resource("a", 2, true), resource("c", 2, false)] };
         copy.save(&delta, NOW).expect("saved");
     }
 

@@ -108,7 +108,10 @@ impl Subscriber {
             Ok(update) => {
                 let Some(applier) = &mut self.applier else { return };
                 let applied = applier.apply(update);
-                tracing::info!(revision = applied.index.revision(), "serving from the copy on disk until the control plane confirms it");
+                tracing::info!(
+                    revision = applied.index.revision(),
+                    "serving from the copy on disk until the control plane confirms it"
+                );
                 self.snapshot.publish(applied.index, true);
                 gauge!(names::SNAPSHOT_STALE).set(1.0);
             }

@@ -31,11 +31,7 @@ impl ConfigStream for Script {
         &self,
         request: Request<Streaming<ConfigRequest>>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
-        let answer = if self.impostor {
-            Response::new(())
-        } else {
-            testing::admit(&request, PATH, "token", ())?
-        };
+        let answer = if self.impostor { Response::new(()) } else { testing::admit(&request, PATH, "token", ())? };
         let heard = Arc::clone(&self.heard);
         let mut incoming = request.into_inner();
         tokio::spawn(async move {
@@ -54,8 +50,18 @@ impl ConfigStream for Script {
 }
 
 fn key(id: &str, revision: u64) -> v1::Resource {
-    let key = v1::ApiKey { key_hash: vec![u8::try_from(revision).expect("small"); 32], is_active: true, ..v1::ApiKey::default() };
-    v1::Resource { id: id.into(), revision, kind: "api_key".into(), body: Some(Body::ApiKey(key)), ..v1::Resource::default() }
+    let key = v1::ApiKey {
+        key_hash: vec![u8::try_from(revision).expect("small"); 32],
+        is_active: true,
+        ..v1::ApiKey::default()
+    };
+    v1::Resource {
+        id: id.into(),
+        revision,
+        kind: "api_key".into(),
+        body: Some(Body::ApiKey(key)),
+        ..v1::Resource::default()
+    }
 }
 
 fn digests(held: &[(&str, u64)]) -> Vec<v1::Digest> {
@@ -137,7 +143,11 @@ async fn a_broken_resource_is_named_in_the_answer() {
 async fn drift_heals_by_fetching_everything() {
     let script = Script::default();
     let mut first = update(2, true, vec![key("a", 1)], &[("a", 1)]);
-    first.push(In::Heartbeat(v1::Heartbeat { revision: 2, digests: digests(&[("a", 1), ("b", 2)]), server_time_ms: 0 }));
+    first.push(In::Heartbeat(v1::Heartbeat {
+        revision: 2,
+        digests: digests(&[("a", 1), ("b", 2)]),
+        server_time_ms: 0,
+    }));
     let second = update(2, true, vec![key("a", 1), key("b", 2)], &[("a", 1), ("b", 2)]);
     script.sessions.lock().extend([first, second]);
     let running = start(script, "token", None).await;

@@ -91,7 +91,12 @@ fn a_connection_may_arrive_before_its_node() {
     let mut applier = Applier::default();
     let update = full(
         5,
-        vec![connection("c1", "n1", 1, 2), key("k1", "sk-a", 3), node("n1", "mock", "http://127.0.0.1:9/v1", 4), settings(1)],
+        vec![
+            connection("c1", "n1", 1, 2),
+            key("k1", "sk-a", 3),
+            node("n1", "mock", "http://127.0.0.1:9/v1", 4),
+            settings(1),
+        ],
     );
     let applied = applier.apply(update);
     assert!(applied.rejections.is_empty(), "{:?}", applied.rejections);
@@ -106,16 +111,17 @@ fn a_connection_may_arrive_before_its_node() {
 #[test]
 fn a_broken_resource_is_rejected_by_name_and_the_rest_applies() {
     let mut applier = Applier::default();
-    applier.apply(full(2, vec![settings(1), node("n1", "mock", "http://127.0.0.1:9/v1", 1), connection("c1", "n1", 1, 2)]));
+    applier.apply(full(
+        2,
+        vec![settings(1), node("n1", "mock", "http://127.0.0.1:9/v1", 1), connection("c1", "n1", 1, 2)],
+    ));
     let mut broken_key = key("k1", "sk-a", 3);
     let Some(Body::ApiKey(body)) = &mut broken_key.body else { panic!("a key") };
     body.key_hash.truncate(3);
     let mut newer = key("k3", "sk-c", 3);
     newer.min_version = omniroute_proto::PROTOCOL_MINOR + 1;
-    let update = delta(
-        3,
-        vec![broken_key, key("k2", "sk-b", 3), node("n1", "mock", "http://169.254.169.254/v1", 3), newer],
-    );
+    let update =
+        delta(3, vec![broken_key, key("k2", "sk-b", 3), node("n1", "mock", "http://169.254.169.254/v1", 3), newer]);
     let Applied { index, rejections } = applier.apply(update);
     let named: Vec<_> = rejections.iter().map(|one| (one.kind.as_str(), one.id.as_str())).collect();
     assert_eq!(named, [("api_key", "k1"), ("api_key", "k3"), ("connection", "c1")]);
@@ -174,7 +180,12 @@ fn connections_stand_in_order_and_keep_their_counters() {
     let mut applier = Applier::default();
     let first = applier.apply(full(
         2,
-        vec![settings(1), connection("b", "openai", 1, 1), connection("a", "openai", 1, 1), connection("c", "openai", 0, 1)],
+        vec![
+            settings(1),
+            connection("b", "openai", 1, 1),
+            connection("a", "openai", 1, 1),
+            connection("c", "openai", 0, 1),
+        ],
     ));
     let order = |index: &Index| index.connections("openai").iter().map(|one| one.id.to_string()).collect::<Vec<_>>();
     assert_eq!(order(&first.index), ["c", "a", "b"]);
@@ -188,7 +199,10 @@ fn connections_stand_in_order_and_keep_their_counters() {
 #[test]
 fn a_changed_node_moves_its_connections() {
     let mut applier = Applier::default();
-    applier.apply(full(2, vec![settings(1), node("n1", "mock", "http://127.0.0.1:9/v1", 1), connection("c1", "n1", 1, 2)]));
+    applier.apply(full(
+        2,
+        vec![settings(1), node("n1", "mock", "http://127.0.0.1:9/v1", 1), connection("c1", "n1", 1, 2)],
+    ));
     let Applied { index, .. } = applier.apply(delta(3, vec![node("n1", "other", "http://127.0.0.1:8/v2", 3)]));
     assert_eq!(chat_uri(&index, "c1"), "http://127.0.0.1:8/v2/chat/completions");
     assert!(index.resolve_prefix("mock").is_none() && index.resolve_prefix("other").is_some());

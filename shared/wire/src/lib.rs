@@ -7,11 +7,13 @@
 pub mod codec;
 mod custom_input;
 pub mod event_stream;
+mod fill_in;
 pub mod ir;
 pub mod json_tail;
 mod json_walk;
 mod media;
 mod object;
+pub mod ollama;
 pub mod openai;
 pub mod render;
 pub mod scan;
