@@ -5,6 +5,7 @@
 //! decoded into the intermediate representation ([`ir`]) and encoded for the other side; each format is one module.
 
 pub mod codec;
+pub mod completions;
 mod custom_input;
 pub mod event_stream;
 mod fill_in;
