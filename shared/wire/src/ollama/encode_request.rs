@@ -185,7 +185,10 @@ fn write_user(w: &mut Writer<'_>, parts: &[&Part<'_>], losses: &mut Losses) {
     for part in parts {
         match part {
             Part::Text { text: piece, .. } | Part::Refusal { text: piece } => append(&mut text, piece),
-            Part::Document { source, name, context, .. } => {
+            Part::Document { source, name, context, citations, .. } => {
+                if *citations {
+                    losses.drop_field("document.citations");
+                }
                 for heading in [name, context].into_iter().flatten() {
                     append(&mut text, heading);
                 }

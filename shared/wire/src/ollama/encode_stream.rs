@@ -226,9 +226,9 @@ fn write_empty(w: &mut Writer<'_>, shape: Shape) {
 /// Ends the line that began at `start`, and makes sure that it is one: line breaks between the tokens of raw JSON become
 /// spaces, and the separators at which Python's `splitlines` breaks too (U+0085, U+2028, U+2029) are escaped.
 pub(super) fn end_line(out: &mut Vec<u8>, start: usize) {
-    for at in start..out.len() {
-        if matches!(out[at], b'\n' | b'\r') {
-            out[at] = b' ';
+    for byte in &mut out[start..] {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
         }
     }
     if memchr2(0xe2, 0xc2, &out[start..]).is_some() && separators(&out[start..]).next().is_some() {

@@ -1,4 +1,5 @@
 mod answers;
+mod foreign;
 mod generate;
 mod requests;
 mod streams;
