@@ -12,6 +12,7 @@ mod event;
 mod format;
 mod json;
 mod losses;
+mod media_urls;
 mod profile;
 mod replay;
 mod request;
@@ -26,6 +27,7 @@ pub use event::{Event, PartKind, StreamError};
 pub use format::{Family, Format};
 pub use json::Json;
 pub use losses::{Losses, MAX_LISTED};
+pub use media_urls::{MediaKind, UrlSource, fetches_media, replace_url, url_sources};
 pub use profile::{EffortScale, Profile, ThinkingStyle};
 pub use replay::replay;
 pub use request::{

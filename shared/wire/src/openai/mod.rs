@@ -25,6 +25,7 @@ pub use encode_stream::Encoder;
 pub use error::{decode_error, encode_error, encode_stream_error};
 pub(crate) use error::{wait_in_text, words};
 pub use passthrough::{UpstreamBody, renamed_body, upstream_body};
+pub(crate) use usage::write_usage;
 
 use crate::ir::{Effort, Family, FinishReason};
 

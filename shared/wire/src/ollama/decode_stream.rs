@@ -1,0 +1,188 @@
+//! Lines of a streamed answer → [`Event`]s.
+
+use omniroute_core::error::ErrorClass;
+
+use super::{
+    decode_request::tool_call,
+    finish_reason,
+    lines::LineReader,
+    logprobs::decode_logprobs,
+    message::{Answer, ToolCall},
+};
+use crate::{
+    codec::StreamDecoder,
+    event_stream::TooLong,
+    ir::{Event, Part, PartKind, Source, StreamError},
+};
+
+/// Most parts that one stream may open.
+const MAX_PARTS: u32 = 4096;
+
+/// Reads the stream of an Ollama upstream.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    reader: LineReader,
+    state: State,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    started: bool,
+    ended: bool,
+    next_part: u32,
+    /// The open text or thinking part: they follow each other.
+    open: Option<(u32, Prose)>,
+    calls: usize,
+    /// Moment of the first line: it tells this answer's calls from the same ones of another round.
+    seed: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Prose {
+    Text,
+    Thinking,
+}
+
+// === impl Decoder ===
+
+impl StreamDecoder for Decoder {
+    fn feed(&mut self, bytes: &[u8], emit: &mut dyn FnMut(Event<'_>)) {
+        let state = &mut self.state;
+        if state.ended {
+            return;
+        }
+        if let Err(TooLong) = self.reader.feed(bytes, |line| state.line(line, emit)) {
+            state.fail(ErrorClass::Upstream, "stream_too_long", TooLong.to_string(), emit);
+        }
+    }
+
+    fn end(&mut self, emit: &mut dyn FnMut(Event<'_>)) {
+        let state = &mut self.state;
+        self.reader.end(|line| state.line(line, emit));
+        let message = "the upstream's stream ended before the answer was complete".to_owned();
+        state.fail(ErrorClass::Upstream, "upstream_stream_cut", message, emit);
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn line(&mut self, line: &[u8], emit: &mut dyn FnMut(Event<'_>)) {
+        if self.ended {
+            return;
+        }
+        match serde_json::from_slice::<Answer<'_>>(line) {
+            Ok(answer) => self.answer(answer, line, emit),
+            Err(_) => {
+                let message = "the upstream sent a line that is not valid JSON".to_owned();
+                self.fail(ErrorClass::Upstream, "upstream_malformed", message, emit);
+            }
+        }
+    }
+
+    fn answer(&mut self, mut answer: Answer<'_>, line: &[u8], emit: &mut dyn FnMut(Event<'_>)) {
+        if answer.error.is_some() {
+            let understood = super::decode_error(answer.status.unwrap_or(500), line);
+            self.fail(understood.class, "upstream_error", understood.message, emit);
+            return;
+        }
+        if !self.started {
+            self.started = true;
+            self.seed.push_str(answer.created_at.as_deref().unwrap_or_default());
+            let created = answer.created();
+            let model = answer.model.take().map(Into::into).unwrap_or_default();
+            emit(Event::Start { id: "".into(), model, created });
+        }
+        let mut message = answer.take_message();
+        if let Some(text) = message.thinking.take().filter(|text| !text.is_empty()) {
+            let part = self.prose(Prose::Thinking, emit);
+            emit(Event::ThinkingDelta { choice: 0, part, text: text.into() });
+        }
+        if let Some(text) = message.content.take().filter(|text| !text.is_empty()) {
+            let part = self.prose(Prose::Text, emit);
+            emit(Event::TextDelta { choice: 0, part, text: text.into() });
+        }
+        for entry in message.images.take().into_iter().flatten() {
+            self.media(entry.into(), emit);
+        }
+        for call in message.tool_calls.take().into_iter().flatten() {
+            self.call(call, emit);
+        }
+        if let Some(raw) = answer.logprobs.and_then(decode_logprobs) {
+            emit(Event::Logprobs { choice: 0, raw });
+        }
+        if answer.done == Some(true) {
+            self.ended = true;
+            self.close_prose(emit);
+            let reason = finish_reason(answer.done_reason.as_deref(), self.calls > 0);
+            emit(Event::Finish { choice: 0, reason, stop_sequence: None });
+            emit(Event::Usage(answer.usage()));
+        }
+    }
+
+    /// The open part of this kind, begun if need be.
+    fn prose(&mut self, kind: Prose, emit: &mut dyn FnMut(Event<'_>)) -> u32 {
+        if let Some((part, open)) = self.open
+            && open == kind
+        {
+            return part;
+        }
+        self.close_prose(emit);
+        let part = self.take_part();
+        self.open = Some((part, kind));
+        let kind = match kind {
+            Prose::Text => PartKind::Text,
+            Prose::Thinking => PartKind::Thinking,
+        };
+        emit(Event::PartStart { choice: 0, part, kind });
+        part
+    }
+
+    fn close_prose(&mut self, emit: &mut dyn FnMut(Event<'_>)) {
+        if let Some((part, _)) = self.open.take() {
+            emit(Event::PartStop { choice: 0, part });
+        }
+    }
+
+    const fn take_part(&mut self) -> u32 {
+        let part = self.next_part;
+        self.next_part += 1;
+        part
+    }
+
+    fn media(&mut self, entry: std::borrow::Cow<'_, str>, emit: &mut dyn FnMut(Event<'_>)) {
+        let (Part::Image { source, .. } | Part::Audio { source, .. }) = super::media_type::media_part(entry) else {
+            return;
+        };
+        let Source::Inline { media_type, data } = source else { return };
+        if self.next_part >= MAX_PARTS {
+            return;
+        }
+        self.close_prose(emit);
+        let part = self.take_part();
+        emit(Event::PartStart { choice: 0, part, kind: PartKind::Media { media_type, data } });
+        emit(Event::PartStop { choice: 0, part });
+    }
+
+    fn call(&mut self, call: ToolCall<'_>, emit: &mut dyn FnMut(Event<'_>)) {
+        if self.next_part >= MAX_PARTS {
+            return;
+        }
+        let Some(Part::ToolCall { id, name, arguments, kind, .. }) = tool_call(call, &self.seed, self.calls) else {
+            return;
+        };
+        self.calls += 1;
+        self.close_prose(emit);
+        let part = self.take_part();
+        emit(Event::PartStart { choice: 0, part, kind: PartKind::ToolCall { id, name, kind } });
+        emit(Event::ArgsDelta { choice: 0, part, text: arguments });
+        emit(Event::PartStop { choice: 0, part });
+    }
+
+    fn fail(&mut self, class: ErrorClass, code: &'static str, message: String, emit: &mut dyn FnMut(Event<'_>)) {
+        if !self.ended {
+            self.ended = true;
+            emit(Event::Error(StreamError { class, code, message, retry_after: None }));
+        }
+    }
+}
