@@ -28,6 +28,7 @@ mod stable_id;
 mod system_text;
 mod text;
 mod tools;
+pub mod translate;
 pub mod usage;
 pub mod usage_scanner;
 mod write;
