@@ -35,8 +35,8 @@ test-rust:
 check: test-tools ## Format, lints, dependency policy, documentation
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	cargo deny --locked --offline check bans licenses sources
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
+	cargo deny --locked check bans licenses sources
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --locked --workspace --no-deps --document-private-items
 
 audit: test-tools ## Known vulnerabilities of the dependencies (needs the network)
 	cargo deny --locked check advisories

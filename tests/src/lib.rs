@@ -4,5 +4,11 @@
 //! themselves are in `tests/`, one file per kind of promise; `sdk/` has the scripts that drive the gateway with the
 //! official clients.
 
+#[expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that cannot set itself up has failed, and says so by panicking"
+)]
 pub mod harness;
 pub mod mock_provider;

@@ -1,5 +1,7 @@
 //! What an operator changes is in force on every proxy, without a restart.
 
+#![cfg(test)]
+
 use http::Method;
 use omniroute_tests::{
     harness::{Engine, Setup, Stack, eventually},

@@ -1,6 +1,8 @@
 //! The main job, end to end, on both databases: a request enters a proxy, reaches the provider, comes back, and what it
 //! used is in the ledger.
 
+#![cfg(test)]
+
 use omniroute_tests::harness::{Client, Engine, Setup, Stack, eventually};
 use serde_json::json;
 

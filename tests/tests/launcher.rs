@@ -1,5 +1,7 @@
 //! `omniroute up` and the CLI, as somebody at a terminal uses them.
 
+#![cfg(test)]
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},

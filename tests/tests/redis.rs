@@ -1,5 +1,7 @@
 //! Redis goes away, and requests do not.
 
+#![cfg(test)]
+
 use std::{
     process::{Child, Command, Stdio},
     time::Duration,

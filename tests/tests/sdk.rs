@@ -1,5 +1,7 @@
 //! The official clients drive the gateway; `tests/sdk` has what they do.
 
+#![cfg(test)]
+
 use std::{
     path::{Path, PathBuf},
     process::Command,

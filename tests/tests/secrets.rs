@@ -1,5 +1,7 @@
 //! No secret leaves: whatever an answer, a log or a file holds, it is none of these.
 
+#![cfg(test)]
+
 use std::path::Path;
 
 use http::Method;

@@ -16,7 +16,7 @@ use crate::{
 /// Lets a request through with its [`Principal`] attached, or answers 401 or 403.
 ///
 /// # Errors
-/// As [`authenticate`]; 403 also when another website made a browser send it.
+/// As [`fn@authenticate`]; 403 also when another website made a browser send it.
 pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Result<Response, ApiError> {
     let (mut parts, body) = request.into_parts();
     let matched = parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str);

@@ -1,6 +1,6 @@
 //! Who may manage the gateway.
 //!
-//! A request passes [`guard`] before any handler sees it: [`access`] says what its route demands, [`authenticate`]
+//! A request passes [`mod@guard`] before any handler sees it: [`mod@access`] says what its route demands, [`mod@authenticate`]
 //! finds out who asks (session cookie, API key with a management scope, or the CLI's short-lived token; with login
 //! turned off, also whoever sits at this machine), [`origin`] keeps other websites from using a browser's session,
 //! and the [`Principal`] goes on with the request. [`password`] and [`token`] are the two kinds of proof.

@@ -1,4 +1,4 @@
-//! Where a request goes: model calls to [`life`](super::life) without any detour, the rest to the router.
+//! Where a request goes: model calls to [`life`] without any detour, the rest to the router.
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 

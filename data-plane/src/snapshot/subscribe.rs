@@ -198,13 +198,9 @@ impl Subscriber {
                         return Ok(());
                     }
                 }
-                Some(In::Heartbeat(heartbeat)) => {
-                    if arriving.is_none() && self.differs(&heartbeat) {
-                        return Ok(());
-                    }
-                }
-                // A message that this version does not know.
-                None => {}
+                Some(In::Heartbeat(heartbeat)) if arriving.is_none() && self.differs(&heartbeat) => return Ok(()),
+                // A heartbeat that agrees, or a message that this version does not know.
+                Some(In::Heartbeat(_)) | None => {}
             }
         }
     }

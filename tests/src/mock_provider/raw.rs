@@ -65,12 +65,12 @@ async fn behave(mut stream: TcpStream, behaviour: Behaviour) -> std::io::Result<
     match behaviour {
         Behaviour::CloseAtOnce => return Ok(()),
         Behaviour::Garbage => {
-            stream.read(&mut head).await?;
+            let _some = stream.read(&mut head).await?;
             stream.write_all(b"\x00\xff\x13\x37 this is no HTTP\r\n\r\n\x00").await?;
         }
         Behaviour::Silence => while stream.read(&mut head).await? > 0 {},
         Behaviour::HalfAHead => {
-            stream.read(&mut head).await?;
+            let _some = stream.read(&mut head).await?;
             stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-ty").await?;
         }
     }

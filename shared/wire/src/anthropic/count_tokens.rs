@@ -21,7 +21,7 @@ wire_object! {
 /// Reads a request to count: a Messages request that needs no `max_tokens`.
 ///
 /// # Errors
-/// As [`super::decode_request`].
+/// As [`fn@super::decode_request`].
 pub fn decode_count_tokens<'a>(body: &'a [u8], context: &DecodeContext<'_>) -> Result<Request<'a>, WireError> {
     decode_prompt(body, context)
 }
@@ -29,7 +29,7 @@ pub fn decode_count_tokens<'a>(body: &'a [u8], context: &DecodeContext<'_>) -> R
 /// Writes a request to count: what shapes the prompt and nothing else, for the upstream refuses the rest.
 ///
 /// # Errors
-/// As [`super::encode_request`].
+/// As [`fn@super::encode_request`].
 pub fn encode_count_tokens(
     request: &Request<'_>,
     target: &Target<'_>,

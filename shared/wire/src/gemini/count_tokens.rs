@@ -29,7 +29,7 @@ wire_object! {
 /// Reads a count request: contents alone, or a whole request inside `generateContentRequest`.
 ///
 /// # Errors
-/// As [`super::decode_request`].
+/// As [`fn@super::decode_request`].
 pub fn decode_count_request<'a>(
     body: &'a [u8],
     model: &'a str,
@@ -49,7 +49,7 @@ pub fn decode_count_request<'a>(
 /// Writes a count request. Only the wrapped form counts system texts and tools too.
 ///
 /// # Errors
-/// As [`super::encode_request`].
+/// As [`fn@super::encode_request`].
 pub fn encode_count_request(
     request: &Request<'_>,
     target: &Target<'_>,

@@ -34,7 +34,7 @@ wire_object! {
     }
 }
 
-/// Reads an `/api/generate` request. One without a prompt asks to load or unload the model: see [`super::preload`].
+/// Reads an `/api/generate` request. One without a prompt asks to load or unload the model: see [`fn@super::preload`].
 ///
 /// # Errors
 /// Names the field that is missing, of the wrong type or out of range; refuses `raw` and `context`, whose meaning is

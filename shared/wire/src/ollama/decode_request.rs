@@ -66,7 +66,7 @@ struct Pending<'a> {
     name: Cow<'a, str>,
 }
 
-/// Reads an `/api/chat` request. One without messages asks to load or unload the model: see [`super::preload`].
+/// Reads an `/api/chat` request. One without messages asks to load or unload the model: see [`fn@super::preload`].
 ///
 /// # Errors
 /// Names the field that is missing, of the wrong type or out of range.
