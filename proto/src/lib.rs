@@ -3,7 +3,7 @@
 //! [`ConfigStream`](v1::config_stream_server::ConfigStream) carries resources down,
 //! [`UsageStream`](v1::usage_stream_server::UsageStream) carries usage events up, and
 //! [`ProxyControl`](v1::proxy_control_server::ProxyControl) carries a proxy's status and its commands.
-//! The rules for changing any of it are in `docs/protocol.md`.
+//! The rules for changing any of it are in `proto/README.md`.
 
 use std::fmt;
 
