@@ -21,4 +21,5 @@ mod resolve;
 pub mod respond;
 pub mod server;
 pub mod snapshot;
+mod translate;
 pub mod upstream_client;

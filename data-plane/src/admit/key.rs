@@ -15,6 +15,7 @@ use crate::{
 };
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 
 /// What this proxy asks of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,11 +41,12 @@ pub(crate) fn admit(
     index: &Index,
     access: Access,
     headers: &HeaderMap,
+    query: Option<&str>,
     now: UnixMillis,
 ) -> Result<Caller, GatewayError> {
     let refused = |code, message: &str| Err(GatewayError::new(ErrorClass::Unauthenticated, code, message));
     let open = access == Access::Open && is_local_origin(headers);
-    let found = presented(headers).map(|key| index.key(&index.settings().pepper.hash(key)));
+    let found = presented(headers, query).map(|key| index.key(&index.settings().pepper.hash(key)));
     match found {
         Some(Some(key)) => {
             key.check(now)?;
@@ -58,13 +60,17 @@ pub(crate) fn admit(
     }
 }
 
-/// The key that a request presents: a bearer token, else `x-api-key`.
-fn presented(headers: &HeaderMap) -> Option<&str> {
+/// The key that a request presents: a bearer token, else `x-api-key`, else Google's header or its `key` in the query.
+fn presented<'r>(headers: &'r HeaderMap, query: Option<&'r str>) -> Option<&'r str> {
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| {
         let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
     });
-    bearer.or_else(|| headers.get(X_API_KEY)?.to_str().ok().map(str::trim)).filter(|key| !key.is_empty())
+    let named = |name: HeaderName| headers.get(name)?.to_str().ok().map(str::trim);
+    // Keys are of letters, digits and dashes, so they stand in a query as they are.
+    let in_query = || query?.split('&').find_map(|pair| pair.strip_prefix("key="));
+    let found = bearer.or_else(|| named(X_API_KEY)).or_else(|| named(X_GOOG_API_KEY)).or_else(in_query);
+    found.filter(|key| !key.is_empty())
 }
 
 // === impl Caller ===
@@ -115,7 +121,7 @@ mod tests {
         for (name, value) in headers {
             map.insert(*name, HeaderValue::from_str(value).expect("a value"));
         }
-        admit(&index, access, &map, NOW).map_err(|error| error.code)
+        admit(&index, access, &map, None, NOW).map_err(|error| error.code)
     }
 
     #[test]

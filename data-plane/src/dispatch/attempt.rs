@@ -9,12 +9,15 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, StatusCode, header, response};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use omniroute_providers::{Failure, FailureClass, Operation, Upstream};
+use omniroute_core::error::ErrorClass;
+use omniroute_providers::{Failure, FailureClass, Upstream};
+use omniroute_wire::{codec::UpstreamError, ir::StreamError};
 use tokio::time::Instant;
 
-use super::{request::Segmented, times::Times};
+use super::{outgoing::Way, request::Segmented, times::Times};
 use crate::{
-    respond::lane::{Fault, Lane, Shape},
+    respond::lane::{Fault, Kind, Lane, Shape, is_error_object},
+    translate::{Streaming, Translation, WholeError, from_document, from_stream},
     upstream_client::{Stage, UpstreamClient},
 };
 
@@ -23,6 +26,10 @@ const ERROR_BODY: usize = 64 * 1024;
 const ERROR_BODY_WAIT: Duration = Duration::from_secs(5);
 /// Fewer bytes do not tell what a document is.
 const TELLING: usize = 32;
+const EMPTY: &str = "the answer is empty";
+const HTML: &str = "the answer is an HTML page";
+/// Largest answer that is translated in one piece.
+const LARGEST_DOCUMENT: usize = 64 * 1024 * 1024;
 
 /// The beginning of an answer.
 pub(crate) struct Answer {
@@ -41,25 +48,17 @@ pub(super) struct Failed {
     pub(super) broke: bool,
 }
 
-/// What is asked.
-#[derive(Clone, Copy)]
-pub(super) struct Question {
-    pub(super) operation: Operation,
-    /// The client did not ask for the usage chunk.
-    pub(super) hide_usage: bool,
-}
-
 /// Sends `request` and waits for the first bytes of an answer until `deadline`.
 pub(super) async fn attempt(
     client: &UpstreamClient<Segmented>,
     upstream: &Upstream,
     request: Request<Segmented>,
-    question: Question,
+    way: &Way,
     times: &Times,
     deadline: Instant,
 ) -> Result<Answer, Failed> {
     let deadline = deadline.min(Instant::now() + times.first_byte);
-    match tokio::time::timeout_at(deadline, exchange(client, upstream, request, question, times)).await {
+    match tokio::time::timeout_at(deadline, exchange(client, upstream, request, way, times)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(Failed::of(FailureClass::FirstByteTimeout, "no first byte in time")),
     }
@@ -69,11 +68,11 @@ async fn exchange(
     client: &UpstreamClient<Segmented>,
     upstream: &Upstream,
     request: Request<Segmented>,
-    question: Question,
+    way: &Way,
     times: &Times,
 ) -> Result<Answer, Failed> {
     let response = client.send(request, times.connect).await.map_err(|error| Failed::of_call(error.stage))?;
-    let (head, mut body) = response.into_parts();
+    let (head, body) = response.into_parts();
     if !head.status.is_success() {
         let text = error_body(body).await;
         let failure = upstream.adapter().classify(head.status, &head.headers, &text);
@@ -82,52 +81,132 @@ async fn exchange(
     if is_encoded(&head.headers) {
         return Err(Failed::malformed("the answer is compressed, though that was declined"));
     }
+    match way {
+        Way::Pass { kind, hide_usage } => pass(upstream, head, body, *kind, *hide_usage).await,
+        // A large future that the other way does not pay for.
+        Way::Translate(translation) => Box::pin(translated(upstream, head, body, translation)).await,
+    }
+}
+
+/// The beginning of an answer that goes on as it is.
+async fn pass(
+    upstream: &Upstream,
+    head: response::Parts,
+    mut body: Incoming,
+    kind: Kind,
+    hide_usage: bool,
+) -> Result<Answer, Failed> {
     let content_type = head.headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes());
     let Some(mut first) = next(&mut body).await? else {
-        return Err(Failed::malformed("the answer is empty"));
+        return Err(Failed::malformed(EMPTY));
     };
     let mut lane = match Shape::of(content_type, &first) {
-        Shape::Events => Lane::events(question.hide_usage),
-        Shape::Json => Lane::json(),
-        Shape::Html => return Err(Failed::malformed("the answer is an HTML page")),
+        Shape::Events => Lane::events(kind, hide_usage),
+        Shape::Json => Lane::json(kind),
+        Shape::Html => return Err(Failed::malformed(HTML)),
         Shape::Unknown => return Err(Failed::malformed("the answer is neither JSON nor an event stream")),
     };
     let mut ready = Vec::with_capacity(4);
     let mut ended = body.is_end_stream();
-    match lane {
-        Lane::Json(_) => {
-            while first.len() < TELLING && !ended {
-                let Some(more) = next(&mut body).await? else {
-                    ended = true;
-                    break;
-                };
-                first = joined(&first, &more);
-                ended = body.is_end_stream();
-            }
-            lane.feed(first.clone(), &mut ready);
+    if matches!(lane, Lane::Json(_)) {
+        while first.len() < TELLING && !ended {
+            let Some(more) = next(&mut body).await? else {
+                ended = true;
+                break;
+            };
+            first = joined(&first, &more);
+            ended = body.is_end_stream();
         }
-        Lane::Events(_) => {
-            // Nothing goes out before the first event is whole, so that an error in it is still ours to handle.
-            lane.feed(first.clone(), &mut ready);
-            while ready.is_empty() && !ended {
-                let Some(more) = next(&mut body).await? else {
-                    ended = true;
-                    break;
-                };
-                lane.feed(more, &mut ready);
-                ended = body.is_end_stream();
-            }
+        lane.feed(first.clone(), &mut ready);
+    } else {
+        // Nothing goes out before the first event is whole, so that an error in it is still ours to handle.
+        lane.feed(first.clone(), &mut ready);
+        while ready.is_empty() && !ended {
+            let Some(more) = next(&mut body).await? else {
+                ended = true;
+                break;
+            };
+            lane.feed(more, &mut ready);
+            ended = body.is_end_stream();
         }
     }
-    match lane.check_first(question.operation, &first, ended) {
+    match lane.check_first(kind, &first, ended) {
         Ok(()) => Ok(Answer { head, body, lane, ready }),
-        Err(Fault::ErrorObject) => {
-            // The status says 200 and the body says otherwise: judged as the error that it is.
-            let failure = upstream.adapter().classify(StatusCode::BAD_GATEWAY, &head.headers, error_text(&first));
-            Err(Failed { failure, broke: false })
-        }
+        Err(Fault::ErrorObject) => Err(Failed::in_disguise(upstream, &head, &first)),
         Err(Fault::NoAnswer) => Err(Failed::malformed("the answer lacks what every answer of its kind has")),
     }
+}
+
+/// The beginning of an answer in another format. One that is whole, or that the client wants whole, is translated here,
+/// while another connection can still be tried.
+async fn translated(
+    upstream: &Upstream,
+    head: response::Parts,
+    mut body: Incoming,
+    translation: &Translation,
+) -> Result<Answer, Failed> {
+    let content_type = head.headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes());
+    let streams = content_type.is_some_and(is_stream_type);
+    let Some(first) = next(&mut body).await? else {
+        return Err(Failed::malformed(EMPTY));
+    };
+    if Shape::of(content_type, &first) == Shape::Html {
+        return Err(Failed::malformed(HTML));
+    }
+    if !streams || !translation.stream {
+        let whole = rest(&mut body, first).await?;
+        if !streams && is_error_object(&whole) {
+            return Err(Failed::in_disguise(upstream, &head, &whole));
+        }
+        let written = if streams { from_stream(&whole, translation) } else { from_document(&whole, translation) };
+        return match written {
+            Ok((bytes, tally)) => Ok(Answer { head, body, lane: Lane::Finished(tally), ready: vec![bytes] }),
+            Err(WholeError::Upstream(error)) => Err(Failed::of_stream_error(&error)),
+            Err(WholeError::Malformed(error)) => {
+                tracing::debug!(%error, "an answer could not be read");
+                Err(Failed::malformed("the answer is not in the provider's own format"))
+            }
+        };
+    }
+    let mut streaming = Streaming::new(translation);
+    let mut ready = Vec::with_capacity(4);
+    streaming.feed(&first, &mut ready);
+    // Nothing goes out before something of the answer is there, so that an error before it is still ours to handle.
+    while !streaming.has_substance() && streaming.error().is_none() {
+        let Some(more) = next(&mut body).await? else {
+            streaming.end(&mut ready);
+            break;
+        };
+        streaming.feed(&more, &mut ready);
+    }
+    if let Some(error) = streaming.error().filter(|_| !streaming.has_substance()) {
+        return Err(Failed::of_stream_error(error));
+    }
+    Ok(Answer { head, body, lane: Lane::Translated(Box::new(streaming)), ready })
+}
+
+fn is_stream_type(content_type: &[u8]) -> bool {
+    let kind = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    [
+        &b"text/event-stream"[..],
+        b"application/x-ndjson",
+        b"application/stream+json",
+        b"application/vnd.amazon.eventstream",
+    ]
+    .iter()
+    .any(|known| kind.eq_ignore_ascii_case(known))
+}
+
+/// All of a body that must not be too long.
+async fn rest(body: &mut Incoming, first: Bytes) -> Result<Bytes, Failed> {
+    let mut whole = BytesMut::from(first);
+    while let Some(more) = next(body).await? {
+        if whole.len() + more.len() > LARGEST_DOCUMENT {
+            return Err(Failed::malformed("the answer is too large to be translated"));
+        }
+        whole.extend_from_slice(&more);
+    }
+    Ok(whole.freeze())
 }
 
 /// The next bytes; `None` at the end.
@@ -189,6 +268,29 @@ impl Failed {
 
     fn malformed(message: &'static str) -> Self {
         Self { failure: Failure::malformed_answer(message), broke: false }
+    }
+
+    /// The status says 200 and the body says otherwise: judged as the error that it is.
+    fn in_disguise(upstream: &Upstream, head: &response::Parts, body: &[u8]) -> Self {
+        let failure = upstream.adapter().classify(StatusCode::BAD_GATEWAY, &head.headers, error_text(body));
+        Self { failure, broke: false }
+    }
+
+    /// A stream that began with an error.
+    fn of_stream_error(error: &StreamError) -> Self {
+        let status = StatusCode::from_u16(error.class.status()).unwrap_or(StatusCode::BAD_GATEWAY);
+        let class = match error.class {
+            // What the gateway itself makes of a broken stream is the upstream's fault, not the client's.
+            ErrorClass::BadRequest => ErrorClass::Upstream,
+            class => class,
+        };
+        let known = UpstreamError {
+            class,
+            message: error.message.clone(),
+            code: Some(error.code.to_owned()),
+            retry_after: error.retry_after,
+        };
+        Self { failure: Failure::of_answer(status, &HeaderMap::new(), &[], known), broke: false }
     }
 
     fn of_call(stage: Stage) -> Self {

@@ -1,12 +1,13 @@
 //! From a plan to an answer: picks a connection, sends, judges the outcome, and falls back to the next.
 //!
-//! [`mod@pick`] chooses among the plan's connections, [`request`] builds what the upstream gets, [`mod@attempt`] sends it and
+//! [`mod@pick`] chooses among the plan's connections, [`outgoing`] and [`request`] build what the upstream gets, [`mod@attempt`] sends it and
 //! waits for the beginning of an answer, [`health`] decides how long a connection that failed is left alone, and
 //! [`slot`] keeps the limit on requests in flight. All of it ends with the first byte: once an answer has begun, there
 //! is no other connection to fall back to.
 
 mod attempt;
 pub(crate) mod health;
+pub(crate) mod outgoing;
 mod pick;
 pub(crate) mod request;
 pub(crate) mod slot;
@@ -14,14 +15,14 @@ mod times;
 
 use std::{pin::pin, sync::Arc};
 
-use http::HeaderMap;
 use omniroute_core::error::GatewayError;
 use omniroute_providers::Failure;
 use tokio::time::Instant;
 
-pub(crate) use self::{attempt::Answer, request::Segmented, times::Times};
+pub(crate) use self::{attempt::Answer, outgoing::Asked, request::Segmented, times::Times};
 use self::{
-    attempt::{Failed, Question, attempt},
+    attempt::{Failed, attempt},
+    outgoing::Way,
     pick::{PATIENCE, Pick, none_usable, pick},
     slot::Slot,
 };
@@ -44,11 +45,7 @@ const MAX_ATTEMPTS: u32 = 10;
 /// What is to be sent.
 pub(crate) struct Call<'a> {
     pub(crate) caller: &'a Caller,
-    pub(crate) headers: &'a HeaderMap,
-    pub(crate) body: Segmented,
-    pub(crate) prompt_bytes: u64,
-    pub(crate) stream: bool,
-    pub(crate) hide_usage: bool,
+    pub(crate) asked: Asked<'a>,
     pub(crate) max_attempts: u32,
     /// The fleet's limits over this process's.
     pub(crate) times: Times,
@@ -60,6 +57,8 @@ pub(crate) struct Dispatched {
     pub(crate) meter: Meter,
     /// The limits of the connection that answers.
     pub(crate) times: Times,
+    /// How the answer was read.
+    pub(crate) way: Way,
 }
 
 /// Brings the beginning of an answer from one of the plan's connections.
@@ -69,7 +68,7 @@ pub(crate) struct Dispatched {
 /// records that the client left.
 pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> Result<Dispatched, Box<Refusal>> {
     let gateway = Arc::clone(&arrival.gateway);
-    let question = Question { operation: arrival.operation, hide_usage: call.hide_usage };
+    let asked = &call.asked;
     let (mut index, mut entry, slot) = match pick(plan, &[], &*gateway.coordination, &gateway.freed) {
         Pick::Chosen(index, entry, slot) => (index, entry, slot),
         // Rare, and a large future: kept out of this one.
@@ -77,20 +76,26 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
     };
     let first_times = call.times.overridden(entry.upstream.timeouts());
     let deadline = arrival.started + first_times.total.min(first_times.first_byte * FIRST_BYTES);
-    let mut meter = Meter::open(arrival, plan, call.caller, entry, slot, call.stream, call.prompt_bytes);
+    // A request that cannot be written for its upstream fails here, before anything is spent.
+    let mut outgoing = asked.outgoing(&entry.upstream, plan.model(), plan.requested())?;
+    let prompt_bytes = asked.body.len() as u64;
+    let mut meter = Meter::open(arrival, plan, call.caller, entry, slot, asked.stream, prompt_bytes);
     let mut budget = call.max_attempts.clamp(1, MAX_ATTEMPTS);
     let mut tried = Vec::new();
     let mut repeated = false;
     loop {
         let times = call.times.overridden(entry.upstream.timeouts());
-        let request = request::build(&entry.upstream, question.operation, call.headers, call.body.clone(), call.stream);
+        let request = match request::build(&entry.upstream, asked, &outgoing, plan.model()) {
+            Ok(request) => request,
+            Err(error) => return Err(refused(&mut meter, error)),
+        };
         meter.attempt();
         let begun = Instant::now();
-        let failed = match attempt(&gateway.upstream, &entry.upstream, request, question, &times, deadline).await {
+        let failed = match attempt(&gateway.upstream, &entry.upstream, request, &outgoing.way, &times, deadline).await {
             Ok(answer) => {
                 gateway.streaks.succeeded(&entry.id);
                 meter.answered(answer.head.status.as_u16(), begun.elapsed());
-                return Ok(Dispatched { answer, meter, times });
+                return Ok(Dispatched { answer, meter, times, way: outgoing.way });
             }
             Err(failed) => failed,
         };
@@ -118,8 +123,15 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
             code = failure.code(),
             "falling back"
         );
+        let same = entry.upstream.provider() == next_entry.upstream.provider();
         (index, entry) = (next_index, next_entry);
         meter.turn_to(entry, slot);
+        if !same {
+            outgoing = match asked.outgoing(&entry.upstream, plan.model(), plan.requested()) {
+                Ok(outgoing) => outgoing,
+                Err(error) => return Err(refused(&mut meter, error)),
+            };
+        }
     }
 }
 
@@ -129,6 +141,11 @@ async fn note(gateway: &Gateway, entry: &ConnectionEntry, failure: &Failure) {
         let until = gateway.clock.now().saturating_add(span);
         gateway.coordination.cool(entry.id.as_str(), until, reason).await;
     }
+}
+
+fn refused(meter: &mut Meter, error: GatewayError) -> Box<Refusal> {
+    meter.refuse(&error);
+    Box::new(Refusal { error, connection: Some(meter.entry().id.clone()) })
 }
 
 fn give_up(meter: &mut Meter, failure: &Failure) -> Box<Refusal> {

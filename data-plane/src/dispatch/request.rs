@@ -10,8 +10,11 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use http_body::{Body, Frame, SizeHint};
-use omniroute_providers::{Operation, Upstream};
+use omniroute_core::error::GatewayError;
+use omniroute_providers::Upstream;
 use omniroute_wire::splice::{self, Segments};
+
+use super::outgoing::{Asked, Outgoing, Way};
 
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("omniroute/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -62,32 +65,49 @@ impl Body for Segmented {
 }
 
 /// The request for one connection: its own headers (they win), then what passes of the client's, then ours.
+///
+/// # Errors
+/// When the model's name makes no path at this upstream.
 pub(super) fn build(
     upstream: &Upstream,
-    operation: Operation,
-    client: &HeaderMap,
-    body: Segmented,
-    stream: bool,
-) -> Request<Segmented> {
+    asked: &Asked<'_>,
+    outgoing: &Outgoing,
+    model: &str,
+) -> Result<Request<Segmented>, GatewayError> {
     let template = upstream.headers();
     let mut headers = HeaderMap::with_capacity(template.len() + OWN_HEADERS);
-    for (name, value) in client {
-        if may_pass(name) {
+    let passes = matches!(outgoing.way, Way::Pass { .. });
+    for (name, value) in asked.headers {
+        // A vendor's own switches mean nothing to another vendor.
+        if may_pass(name) && (passes || !is_vendors(name)) {
             headers.append(name.clone(), value.clone());
         }
     }
     headers.insert(header::USER_AGENT, USER_AGENT);
     headers.insert(header::CONTENT_TYPE, JSON);
-    headers.insert(header::ACCEPT, if stream { EVENT_STREAM } else { JSON });
+    headers.insert(header::ACCEPT, if asked.stream { EVENT_STREAM } else { JSON });
     headers.insert(header::ACCEPT_ENCODING, IDENTITY);
     for (name, value) in template {
         headers.insert(name.clone(), value.clone());
     }
-    let mut request = Request::new(body);
+    for (name, value) in &outgoing.headers {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(*name, value);
+        }
+    }
+    let uri = upstream.uri_for(asked.operation, model, asked.stream).map_err(|_| {
+        GatewayError::bad_request("invalid_model", "the model's name cannot be used with this provider")
+            .with_param("model")
+    })?;
+    let mut request = Request::new(outgoing.body.clone());
     *request.method_mut() = Method::POST;
-    *request.uri_mut() = upstream.uri(operation).clone();
+    *request.uri_mut() = uri;
     *request.headers_mut() = headers;
-    request
+    Ok(request)
+}
+
+fn is_vendors(name: &HeaderName) -> bool {
+    name.as_str().starts_with("anthropic-") || name.as_str().starts_with("openai-")
 }
 
 /// What of a client's head an upstream may see: beta switches, the idempotency key, an application's own name. Never
@@ -107,8 +127,9 @@ fn may_pass(name: &HeaderName) -> bool {
 #[cfg(test)]
 mod tests {
     use http_body_util::BodyExt;
-    use omniroute_core::address::AddressPolicy;
-    use omniroute_providers::{ConnectionSpec, Timeouts};
+    use omniroute_core::{address::AddressPolicy, hash::Pepper, time::UnixMillis};
+    use omniroute_providers::{ConnectionSpec, Operation, Timeouts};
+    use omniroute_wire::{scan::scan, translate::Dialect};
 
     use super::*;
 
@@ -126,6 +147,23 @@ mod tests {
             node: None,
         };
         Upstream::compile(&spec, AddressPolicy::PublicOnly).expect("compiled")
+    }
+
+    fn built(upstream: &Upstream, operation: Operation, headers: &HeaderMap, stream: bool) -> Request<Segmented> {
+        let body = Bytes::from_static(br#"{"model":"m","messages":[]}"#);
+        let read = body.clone();
+        let asked = Asked {
+            operation,
+            dialect: &Dialect::Chat,
+            headers,
+            body,
+            scan: &scan(&read).expect("scanned"),
+            stream,
+            at: UnixMillis(0),
+            pepper: &Pepper::new("p"),
+        };
+        let outgoing = asked.outgoing(upstream, "m", "mock/m").expect("written");
+        build(upstream, &asked, &outgoing, "m").expect("built")
     }
 
     #[test]
@@ -150,7 +188,7 @@ mod tests {
         ] {
             client.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        let request = build(&upstream(&[]), Operation::Chat, &client, Segmented::new(vec![]), true);
+        let request = built(&upstream(&[]), Operation::Chat, &client, true);
         let mut seen: Vec<_> =
             request.headers().iter().map(|(name, value)| (name.as_str(), value.to_str().expect("text"))).collect();
         seen.sort_unstable();
@@ -174,7 +212,7 @@ mod tests {
         let own = [("user-agent".to_owned(), "ours".to_owned()), ("openai-beta".to_owned(), "x".to_owned())];
         let mut client = HeaderMap::new();
         client.insert("openai-beta", HeaderValue::from_static("y"));
-        let request = build(&upstream(&own), Operation::Embeddings, &client, Segmented::new(vec![]), false);
+        let request = built(&upstream(&own), Operation::Embeddings, &client, false);
         assert_eq!(request.headers()["user-agent"], "ours");
         assert_eq!(request.headers()["openai-beta"], "x");
         assert_eq!(request.headers()["accept"], "application/json");

@@ -2,8 +2,11 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use crate::translate::Translation;
+
 pub(crate) const X_OMNIROUTE_PROVIDER: HeaderName = HeaderName::from_static("x-omniroute-provider");
 pub(crate) const X_OMNIROUTE_MODEL: HeaderName = HeaderName::from_static("x-omniroute-model");
+const X_OMNIROUTE_DROPPED: HeaderName = HeaderName::from_static("x-omniroute-dropped");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Room for what is let through and what is added.
@@ -34,6 +37,20 @@ fn may_pass(name: &HeaderName) -> bool {
         b'r' => *name == header::RETRY_AFTER,
         b'x' => text.starts_with("x-ratelimit-") || text == "x-should-retry",
         _ => false,
+    }
+}
+
+/// The head of an answer in another format: its media type is the client's, the upstream's own words about itself mean
+/// nothing to the client, and what could not cross is listed.
+pub(super) fn translate(headers: &mut HeaderMap, translation: &Translation) {
+    let foreign: Vec<_> = headers.keys().filter(|name| name.as_str().starts_with("openai-")).cloned().collect();
+    for name in foreign {
+        headers.remove(name);
+    }
+    let media_type = if translation.stream { translation.dialect.stream_type() } else { "application/json" };
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    if let Some(dropped) = translation.dropped.as_deref().and_then(|names| HeaderValue::from_str(names).ok()) {
+        headers.insert(X_OMNIROUTE_DROPPED, dropped);
     }
 }
 

@@ -1,11 +1,23 @@
-//! How an answer is followed while it passes: as an event stream, or as one JSON document.
+//! How an answer is followed while it passes: as an event stream, as one JSON document, or on its way from one format
+//! to another.
 
 use bytes::Bytes;
 use memchr::memmem;
-use omniroute_providers::Operation;
-use omniroute_wire::{json_tail::UsageTail, usage::Usage, usage_scanner::UsageScanner};
+use omniroute_core::error::GatewayError;
+use omniroute_wire::{ir::Format, usage::Usage};
 
-use super::events::Whole;
+use super::{
+    events::Whole,
+    scanner::{Document, Scanner},
+};
+use crate::translate::{Streaming, stream_error};
+
+/// Ignored by every reader of events; keeps what lies between from closing a silent connection.
+const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
+/// Anthropic's own keepalive.
+const PING: Bytes = Bytes::from_static(b"event: ping\ndata: {\"type\": \"ping\"}\n\n");
+const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
+const BLANK: Bytes = Bytes::from_static(b"\n\n");
 
 /// What has been seen of an answer.
 #[derive(Clone, Debug, Default)]
@@ -17,17 +29,27 @@ pub(crate) struct Tally {
     pub(crate) output_guess: u64,
 }
 
+/// What is asked of an upstream in the client's own format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Chat(Format),
+    Embeddings,
+}
+
 /// Follows one answer.
-#[derive(Debug)]
 pub(crate) enum Lane {
     Events(Events),
-    Json(UsageTail),
+    Json(Document),
+    /// From the upstream's format to the client's, as it comes.
+    Translated(Box<Streaming>),
+    /// Translated as a whole, before its first byte went out.
+    Finished(Tally),
 }
 
 /// An event stream.
 #[derive(Debug)]
 pub(crate) struct Events {
-    scanner: UsageScanner,
+    scanner: Scanner,
     whole: Whole,
 }
 
@@ -48,9 +70,6 @@ pub(crate) enum Fault {
     /// A document that is whole and lacks what makes it an answer.
     NoAnswer,
 }
-
-/// Bytes of text a token, about.
-const BYTES_PER_TOKEN: u64 = 4;
 
 // === impl Shape ===
 
@@ -76,15 +95,32 @@ impl Shape {
     }
 }
 
+// === impl Kind ===
+
+impl Kind {
+    /// Fields of which every whole answer has one.
+    const fn fields(self) -> &'static [&'static [u8]] {
+        match self {
+            Self::Embeddings => &[b"\"data\""],
+            Self::Chat(Format::OpenAiChat) => &[b"\"choices\""],
+            Self::Chat(Format::OpenAiResponses) => &[b"\"output\""],
+            Self::Chat(Format::Anthropic) => &[b"\"content\""],
+            Self::Chat(Format::Gemini) => &[b"\"candidates\"", b"\"promptFeedback\""],
+            // Never passed through as they are.
+            Self::Chat(Format::Ollama | Format::Cohere | Format::Bedrock) => &[],
+        }
+    }
+}
+
 // === impl Lane ===
 
 impl Lane {
-    pub(crate) fn events(hide_usage: bool) -> Self {
-        Self::Events(Events { scanner: UsageScanner::new(hide_usage), whole: Whole::new() })
+    pub(crate) fn events(kind: Kind, hide_usage: bool) -> Self {
+        Self::Events(Events { scanner: Scanner::new(kind, hide_usage), whole: Whole::new() })
     }
 
-    pub(crate) fn json() -> Self {
-        Self::Json(UsageTail::default())
+    pub(crate) fn json(kind: Kind) -> Self {
+        Self::Json(Document::new(kind))
     }
 
     /// Takes the next frame and appends to `out` what the client gets of it.
@@ -95,32 +131,37 @@ impl Lane {
                 events.scanner.feed(frame, out);
                 events.whole.filter(out, from);
             }
-            Self::Json(tail) => {
-                tail.feed(&frame);
+            Self::Json(document) => {
+                document.feed(&frame);
                 out.push(frame);
             }
+            Self::Translated(streaming) => streaming.feed(&frame, out),
+            Self::Finished(_) => {}
         }
     }
 
     /// The upstream has ended: gives out what was held back.
     pub(crate) fn flush(&mut self, out: &mut Vec<Bytes>) {
-        if let Self::Events(events) = self {
-            let from = out.len();
-            events.scanner.end(out);
-            events.whole.filter(out, from);
-            out.extend(events.whole.end());
+        match self {
+            Self::Events(events) => {
+                let from = out.len();
+                events.scanner.end(out);
+                events.whole.filter(out, from);
+                out.extend(events.whole.end());
+            }
+            Self::Translated(streaming) => streaming.end(out),
+            Self::Json(_) | Self::Finished(_) => {}
         }
     }
 
     /// Whether the first frame, which has been fed, is the beginning of an answer. `is_all`: nothing follows it.
-    pub(crate) fn check_first(&self, operation: Operation, first: &[u8], is_all: bool) -> Result<(), Fault> {
+    pub(crate) fn check_first(&self, kind: Kind, first: &[u8], is_all: bool) -> Result<(), Fault> {
         match self {
             Self::Events(events) if events.scanner.saw_error() => Err(Fault::ErrorObject),
             Self::Events(events) if is_all && !events.scanner.complete() => Err(Fault::NoAnswer),
-            Self::Events(_) => Ok(()),
             Self::Json(_) if is_error_object(first) => Err(Fault::ErrorObject),
-            Self::Json(_) if is_all && !has_substance(operation, first) => Err(Fault::NoAnswer),
-            Self::Json(_) => Ok(()),
+            Self::Json(_) if is_all && !has_substance(kind, first) => Err(Fault::NoAnswer),
+            _ => Ok(()),
         }
     }
 
@@ -133,41 +174,79 @@ impl Lane {
     pub(crate) fn has_finished(&self) -> bool {
         match self {
             Self::Events(events) => events.scanner.complete(),
-            Self::Json(_) => true,
+            Self::Translated(streaming) => streaming.has_finished(),
+            Self::Json(_) | Self::Finished(_) => true,
         }
     }
 
-    /// The upstream sent an error in its stream.
+    /// The client has been told of an error, or will be by what is on its way.
     pub(crate) fn saw_error(&self) -> bool {
-        matches!(self, Self::Events(events) if events.scanner.saw_error())
+        match self {
+            Self::Events(events) => events.scanner.saw_error(),
+            Self::Translated(streaming) => streaming.error().is_some(),
+            Self::Json(_) | Self::Finished(_) => false,
+        }
+    }
+
+    /// Whether the client may be told of an error after the head of the answer.
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(self, Self::Events(_) | Self::Translated(_))
+    }
+
+    /// What to send while the upstream is silent; `None` where there is nothing harmless.
+    pub(crate) fn keepalive(&self) -> Option<Bytes> {
+        match self {
+            Self::Events(events) if events.scanner.is_anthropic() => Some(PING),
+            Self::Events(_) => Some(COMMENT),
+            Self::Translated(streaming) => streaming.keepalive().map(Bytes::from_static),
+            Self::Json(_) | Self::Finished(_) => None,
+        }
     }
 
     /// Whether what has been given out ends with a whole event.
     pub(crate) fn is_between_events(&self) -> bool {
-        matches!(self, Self::Events(events) if events.whole.is_between())
+        match self {
+            Self::Events(events) => events.whole.is_between(),
+            _ => true,
+        }
+    }
+
+    /// Some hosts leave out the terminator after a finish reason; clients wait for it all the same.
+    pub(crate) fn add_terminator(&self, needs_blank: bool, out: &mut Vec<Bytes>) {
+        if let Self::Events(events) = self
+            && events.scanner.is_chat()
+        {
+            out.extend(needs_blank.then_some(BLANK));
+            out.push(DONE);
+        }
+    }
+
+    /// Tells the client of a stream, in its own format, that the answer cannot be finished.
+    pub(crate) fn fail(&mut self, error: &GatewayError, out: &mut Vec<Bytes>) {
+        match self {
+            Self::Events(events) => {
+                if !events.whole.is_between() {
+                    out.push(BLANK);
+                }
+                out.push(events.scanner.encode_error(error).into());
+            }
+            Self::Translated(streaming) => streaming.fail(stream_error(error), out),
+            Self::Json(_) | Self::Finished(_) => {}
+        }
     }
 
     pub(crate) fn tally(&self) -> Tally {
         match self {
-            Self::Events(events) => Tally {
-                usage: events.scanner.usage().copied(),
-                finish_reason: events.scanner.finish_reason().map(str::to_owned),
-                output_guess: events.scanner.estimated_output(),
-            },
-            Self::Json(tail) => {
-                let facts = tail.facts();
-                Tally {
-                    usage: facts.usage,
-                    finish_reason: facts.finish_reason,
-                    output_guess: tail.total() / BYTES_PER_TOKEN,
-                }
-            }
+            Self::Events(events) => events.scanner.tally(),
+            Self::Json(document) => document.tally(),
+            Self::Translated(streaming) => streaming.tally(),
+            Self::Finished(tally) => tally.clone(),
         }
     }
 }
 
 /// `{"error": …}` at the very start, where every host puts it.
-fn is_error_object(first: &[u8]) -> bool {
+pub(crate) fn is_error_object(first: &[u8]) -> bool {
     let inside = |bytes: &'_ [u8]| -> Option<bool> {
         let behind_brace = bytes.trim_ascii_start().strip_prefix(b"{")?.trim_ascii_start();
         let value = behind_brace.strip_prefix(b"\"error\"")?.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
@@ -176,11 +255,7 @@ fn is_error_object(first: &[u8]) -> bool {
     inside(first).unwrap_or(false)
 }
 
-/// Whether a whole document can be an answer: it has the field that every answer of the kind has.
-fn has_substance(operation: Operation, document: &[u8]) -> bool {
-    let field: &[u8] = match operation {
-        Operation::Chat => b"\"choices\"",
-        _ => b"\"data\"",
-    };
-    memmem::find(document, field).is_some()
+/// Whether a whole document can be an answer: it has a field that every answer of the kind has.
+fn has_substance(kind: Kind, document: &[u8]) -> bool {
+    kind.fields().iter().any(|field| memmem::find(document, field).is_some())
 }

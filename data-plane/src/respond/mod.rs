@@ -11,38 +11,41 @@ pub(crate) mod meter;
 pub(crate) mod refusal;
 mod relay;
 mod reply;
+mod scanner;
 
 use http::{HeaderValue, Response, header};
 
 pub use self::reply::{CutShort, Reply};
 use self::{
     head::{X_OMNIROUTE_MODEL, X_OMNIROUTE_PROVIDER},
-    lane::Lane,
     relay::{Relay, RelayTimes},
 };
-use crate::{admit::request_id::X_REQUEST_ID, dispatch::Dispatched};
+use crate::{
+    admit::request_id::X_REQUEST_ID,
+    dispatch::{Dispatched, outgoing::Way},
+};
 
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Starts to pass an answer on.
 pub(crate) fn begin(dispatched: Dispatched, model: &str) -> Response<Reply> {
-    let Dispatched { answer, mut meter, times } = dispatched;
+    let Dispatched { answer, mut meter, times, way } = dispatched;
     let mut headers = head::pass(answer.head.headers);
+    if let Way::Translate(translation) = &way {
+        head::translate(&mut headers, translation);
+    }
     headers.insert(X_REQUEST_ID, meter.request_id().header());
     headers.insert(X_OMNIROUTE_PROVIDER, meter.provider().header());
     if let Ok(model) = HeaderValue::from_str(model) {
         headers.insert(X_OMNIROUTE_MODEL, model);
     }
-    match answer.lane {
-        Lane::Events(_) => {
-            headers.entry(header::CONTENT_TYPE).or_insert(EVENT_STREAM);
-            head::mark_stream(&mut headers);
-            meter.mark_stream();
-        }
-        Lane::Json(_) => {
-            headers.entry(header::CONTENT_TYPE).or_insert(JSON);
-        }
+    if answer.lane.is_stream() {
+        headers.entry(header::CONTENT_TYPE).or_insert(EVENT_STREAM);
+        head::mark_stream(&mut headers);
+        meter.mark_stream();
+    } else {
+        headers.entry(header::CONTENT_TYPE).or_insert(JSON);
     }
     let times = RelayTimes {
         idle: times.idle,

@@ -5,7 +5,7 @@ use omniroute_core::{
     error::{ErrorClass, GatewayError},
     id::ConnectionId,
 };
-use omniroute_wire::render;
+use omniroute_wire::translate::Dialect;
 
 use super::Reply;
 use crate::admit::request_id::{RequestId, X_REQUEST_ID};
@@ -44,10 +44,11 @@ impl Refusal {
     }
 }
 
-/// The error as the client sees it, in OpenAI's shape.
-pub(crate) fn error_response(error: &GatewayError, request_id: &RequestId) -> Response<Reply> {
-    let mut response = Response::new(Reply::whole(render::openai_error(error, request_id.as_str())));
-    *response.status_mut() = StatusCode::from_u16(error.class.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+/// The error as the client sees it, in its own dialect.
+pub(crate) fn error_response(error: &GatewayError, dialect: &Dialect, request_id: &RequestId) -> Response<Reply> {
+    let (status, body) = dialect.encode_error(error, request_id.as_str());
+    let mut response = Response::new(Reply::whole(body));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, JSON);
     headers.insert(X_REQUEST_ID, request_id.header());

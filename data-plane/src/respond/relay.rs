@@ -14,7 +14,6 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use omniroute_core::error::{ErrorClass, GatewayError};
-use omniroute_wire::render;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
 
@@ -24,10 +23,6 @@ use super::{
     reply::CutShort,
 };
 
-/// Ignored by every reader of events; keeps what lies between from closing a silent connection.
-const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
-const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
-const BLANK: Bytes = Bytes::from_static(b"\n\n");
 /// Once the terminator is through, the upstream has this long to end its body, so that its connection can be reused.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -116,7 +111,7 @@ where
         } else if relay.lane.is_done() {
             close_at_terminator(&relay.lane, &mut relay.meter);
         }
-        if matches!(relay.lane, Lane::Json(_)) {
+        if !relay.lane.is_stream() {
             // Every byte goes on unchanged, so the client can be told the length that the upstream told.
             let rest = if is_all { Some(0) } else { relay.upstream.size_hint().exact() };
             relay.remaining = rest.map(|rest| rest + relay.ready.iter().map(|piece| piece.len() as u64).sum::<u64>());
@@ -176,11 +171,11 @@ where
                     } else {
                         let silent_since = (*this.heard).max(*this.commented);
                         let is_due = !this.times.keepalive.is_zero() && now >= silent_since + this.times.keepalive;
-                        if is_due && matches!(this.lane, Lane::Events(_)) {
+                        if is_due && let Some(comment) = this.lane.keepalive() {
                             // In the middle of an event there is no place for a comment; its turn comes again.
                             *this.commented = now;
                             if this.lane.is_between_events() && !this.lane.is_done() {
-                                this.ready.push(KEEP_ALIVE);
+                                this.ready.push(comment);
                             }
                         }
                         this.timer.as_mut().reset(next_wake(this.lane, this.times, *this.heard, *this.commented));
@@ -205,10 +200,10 @@ where
 /// The next moment at which there may be something to do.
 fn next_wake(lane: &Lane, times: &RelayTimes, heard: Instant, commented: Instant) -> Instant {
     let limit = times.deadline.min(heard + times.idle);
-    match lane {
-        Lane::Events(_) if !times.keepalive.is_zero() => limit.min(heard.max(commented) + times.keepalive),
-        _ => limit,
+    if lane.is_stream() && !times.keepalive.is_zero() {
+        return limit.min(heard.max(commented) + times.keepalive);
     }
+    limit
 }
 
 /// The terminator of a stream is about to go out, and the client may leave as soon as it has it.
@@ -231,26 +226,19 @@ fn settle(lane: &mut Lane, meter: &mut Meter, ready: &mut Vec<Bytes>, ending: En
     if lane.is_done() || (ending == Ending::Complete && (lane.has_finished() || told)) {
         let needs_blank = rest.last().is_some_and(|piece| !piece.ends_with(b"\n\n"));
         ready.append(&mut rest);
-        if !lane.is_done() && !told && matches!(lane, Lane::Events(_)) {
-            // Some hosts omit the terminator after a finish reason; clients wait for it all the same.
-            if needs_blank {
-                ready.push(BLANK);
-            }
-            ready.push(DONE);
+        if !lane.is_done() && !told {
+            lane.add_terminator(needs_blank, ready);
         }
         close_at_terminator(lane, meter);
         return None;
     }
     let error = ending.error();
     meter.fail(&error, lane.tally());
-    if matches!(lane, Lane::Json(_)) {
+    if !lane.is_stream() {
         return Some(CutShort("the provider's answer broke off"));
     }
     if !told {
-        if !lane.is_between_events() {
-            ready.push(BLANK);
-        }
-        ready.push(render::openai_stream_error(&error).into());
+        lane.fail(&error, ready);
     }
     None
 }

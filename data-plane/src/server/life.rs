@@ -7,33 +7,34 @@ use std::sync::Arc;
 
 use arc_swap::Guard;
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, header};
+use http::{HeaderMap, Request, Response, header, request};
 use hyper::body::Incoming;
 use omniroute_core::error::GatewayError;
 use omniroute_providers::Operation;
 use omniroute_telemetry::{RequestSpan, genai, request_span};
 use omniroute_wire::{
-    openai::{renamed_body, upstream_body},
+    gemini,
     scan::{RequestScan, ScanError, scan},
+    translate::Dialect,
 };
 use tokio::time::Instant;
 
-use super::{Gateway, refuse, service::accepting};
+use super::{Gateway, refuse, route::Route, service::accepting};
 use crate::{
     admit::{
-        Caller, admit,
+        admit,
         body::{self, BodyLimits},
         request_id::RequestId,
     },
-    dispatch::{Call, Segmented, dispatch},
-    resolve::{Plan, resolve},
+    dispatch::{Asked, Call, dispatch},
+    resolve::resolve,
     respond::{self, Reply, meter::Arrival, refusal::Refusal},
-    snapshot::Index,
 };
 
 /// Answers one request.
-pub(super) async fn serve(gateway: &Arc<Gateway>, operation: Operation, request: Request<Incoming>) -> Response<Reply> {
+pub(super) async fn serve(gateway: &Arc<Gateway>, route: Route, request: Request<Incoming>) -> Response<Reply> {
     let (head, mut body) = request.into_parts();
+    let operation = route.operation;
     let request_id = RequestId::of(&head.headers);
     let arrival = Arrival {
         gateway: Arc::clone(gateway),
@@ -45,7 +46,7 @@ pub(super) async fn serve(gateway: &Arc<Gateway>, operation: Operation, request:
         span: span(operation, &request_id, &head.headers),
     };
     let span = arrival.span.clone();
-    match steps(arrival, &head.headers, &mut body).await {
+    match steps(arrival, &route, &head, &mut body).await {
         Ok(response) => response,
         Err(refusal) => {
             span.record(genai::ERROR_TYPE, refusal.error.code);
@@ -54,68 +55,74 @@ pub(super) async fn serve(gateway: &Arc<Gateway>, operation: Operation, request:
                 gateway.metrics.operation(operation).refused(&refusal.error);
             }
             let is_waiting = head.headers.contains_key(header::EXPECT);
-            refuse::refuse(&refusal, &request_id, (!is_waiting).then_some(body))
+            refuse::refuse(&refusal, &route.dialect, &request_id, (!is_waiting).then_some(body))
         }
     }
 }
 
 async fn steps(
     arrival: Arrival,
-    headers: &HeaderMap,
+    route: &Route,
+    head: &request::Parts,
     incoming: &mut Incoming,
 ) -> Result<Response<Reply>, Box<Refusal>> {
     let gateway = Arc::clone(&arrival.gateway);
     accepting(&gateway)?;
     let index = Guard::into_inner(gateway.snapshot.load());
-    let caller = admit(&index, gateway.access, headers, arrival.at)?;
+    let caller = admit(&index, gateway.access, &head.headers, head.uri.query(), arrival.at)?;
+    let settings = index.settings();
     let limits = BodyLimits {
-        max_bytes: caller.max_body_bytes(index.settings().max_body_bytes),
+        max_bytes: caller.max_body_bytes(settings.max_body_bytes),
         silence: gateway.limits.client_timeout,
     };
     let body = body::read(incoming, limits, &gateway.memory).await.map_err(GatewayError::from)?;
-    let (plan, call) = prepare(&gateway, &index, &caller, arrival.operation, headers, body)?;
-    drop(index);
+    let original = body.clone();
+    let scan = scanned(&route.dialect, &original)?;
+    let requested = route.model(named_model(&route.dialect, &scan)?)?;
+    let plan = resolve(&index, &caller, &requested)?;
+    let call = Call {
+        caller: &caller,
+        asked: Asked {
+            operation: arrival.operation,
+            dialect: &route.dialect,
+            headers: &head.headers,
+            body,
+            scan: &scan,
+            stream: wants_stream(route, &scan),
+            at: arrival.at,
+            pepper: &settings.pepper,
+        },
+        max_attempts: settings.max_attempts,
+        times: gateway.limits.times.overridden(&settings.timeouts),
+    };
     let dispatched = dispatch(arrival, &plan, call).await?;
     Ok(respond::begin(dispatched, plan.model()))
 }
 
-/// Everything between the body and the upstream: what it says, where it goes, and how it is sent there.
-fn prepare<'a>(
-    gateway: &Gateway,
-    index: &Arc<Index>,
-    caller: &'a Caller,
-    operation: Operation,
-    headers: &'a HeaderMap,
-    body: Bytes,
-) -> Result<(Plan, Call<'a>), GatewayError> {
-    let prompt_bytes = body.len() as u64;
-    let original = body.clone();
-    let scan = scan(&original).map_err(|error| malformed(&error))?;
-    let plan = resolve(index, caller, named_model(&scan)?)?;
-    let is_chat = operation == Operation::Chat;
-    let (segments, hide_usage) = if is_chat {
-        let upstream = upstream_body(body, &scan, plan.model());
-        (upstream.segments, upstream.hide_usage)
-    } else {
-        (renamed_body(body, &scan, plan.model()), false)
+fn scanned<'b>(dialect: &Dialect, body: &'b Bytes) -> Result<RequestScan<'b>, GatewayError> {
+    let scanned = match dialect {
+        Dialect::Gemini { .. } => gemini::scan_body(body),
+        _ => scan(body),
     };
-    let settings = index.settings();
-    let call = Call {
-        caller,
-        headers,
-        body: Segmented::new(segments),
-        prompt_bytes,
-        stream: is_chat && scan.stream.is_some_and(|stream| stream.value),
-        hide_usage,
-        max_attempts: settings.max_attempts,
-        times: gateway.limits.times.overridden(&settings.timeouts),
-    };
-    Ok((plan, call))
+    scanned.map_err(|error| malformed(&error))
 }
 
-fn named_model<'s>(scan: &'s RequestScan<'_>) -> Result<&'s str, GatewayError> {
-    match &scan.model {
-        Some(field) if !field.value.is_empty() => Ok(&field.value),
+fn wants_stream(route: &Route, scan: &RequestScan<'_>) -> bool {
+    if route.operation != Operation::Chat {
+        return false;
+    }
+    match &route.dialect {
+        Dialect::Gemini { stream, .. } => *stream,
+        // Ollama's clients get a stream unless they decline it.
+        Dialect::Ollama { .. } => scan.stream.as_ref().is_none_or(|stream| stream.value),
+        _ => scan.stream.as_ref().is_some_and(|stream| stream.value),
+    }
+}
+
+fn named_model<'s>(dialect: &'s Dialect, scan: &'s RequestScan<'_>) -> Result<&'s str, GatewayError> {
+    match (dialect, &scan.model) {
+        (Dialect::Gemini { model, .. }, _) => Ok(model),
+        (_, Some(field)) if !field.value.is_empty() => Ok(&field.value),
         _ => Err(GatewayError::bad_request("missing_model", "the field `model` is required")
             .with_param("model")
             .with_hint("GET /v1/models lists the models")),

@@ -11,6 +11,7 @@ mod gateway;
 mod life;
 pub mod lifecycle;
 mod refuse;
+mod route;
 mod router;
 mod service;
 mod silence;

@@ -5,6 +5,7 @@ use std::{sync::LazyLock, time::Duration};
 use http::{HeaderValue, Response, header};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
+use omniroute_wire::translate::Dialect;
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -24,9 +25,14 @@ static LINGERING: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(256));
 
 /// Logs the refusal once and renders it. `body` is what the client is still sending; `None` when it waits for a word
 /// before it sends.
-pub(super) fn refuse(refusal: &Refusal, request_id: &RequestId, body: Option<Incoming>) -> Response<Reply> {
+pub(super) fn refuse(
+    refusal: &Refusal,
+    dialect: &Dialect,
+    request_id: &RequestId,
+    body: Option<Incoming>,
+) -> Response<Reply> {
     refusal.log(request_id);
-    let mut response = error_response(&refusal.error, request_id);
+    let mut response = error_response(&refusal.error, dialect, request_id);
     let unread = body.filter(|body| !body.is_end_stream());
     if unread.is_some() || refusal.error.code == "draining" {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -14,7 +14,7 @@ use omniroute_core::error::{ErrorClass, GatewayError};
 use omniroute_telemetry::MetricsReport;
 use serde_json::{Value, json};
 
-use super::{Gateway, Phase, service::accepting};
+use super::{Gateway, Phase, route::dialect_of_path, service::accepting};
 use crate::{
     admit::{Caller, admit, request_id::RequestId},
     metrics::{self, Levels},
@@ -71,11 +71,11 @@ fn list(
 ) -> Response {
     let index = gateway.snapshot.load();
     let found = accepting(gateway)
-        .and_then(|()| admit(&index, gateway.access, headers, gateway.clock.now()))
+        .and_then(|()| admit(&index, gateway.access, headers, None, gateway.clock.now()))
         .and_then(|caller| look_up(&index, &caller));
     match found {
         Ok(list) => axum::Json(list).into_response(),
-        Err(error) => refuse(error, headers),
+        Err(error) => refuse(error, "/v1/models", headers),
     }
 }
 
@@ -117,7 +117,7 @@ async fn forward(State(gateway): Shared, ConnectInfo(peer): ConnectInfo<SocketAd
     };
     match forwarder.forward(request, peer.ip()).await {
         Ok(response) => response,
-        Err(error) => refuse(error, &headers),
+        Err(error) => refuse(error, "/api", &headers),
     }
 }
 
@@ -125,7 +125,7 @@ async fn forward(State(gateway): Shared, ConnectInfo(peer): ConnectInfo<SocketAd
 
 async fn unknown_path(request: Request) -> Response {
     let error = GatewayError::new(ErrorClass::NotFound, "unknown_path", "there is nothing at this path");
-    refuse(error, request.headers())
+    refuse(error, request.uri().path(), request.headers())
 }
 
 async fn get_only(request: Request) -> Response {
@@ -146,16 +146,16 @@ fn method_not_allowed(request: &Request, allowed: HeaderValue) -> Response {
         "method_not_allowed",
         "this path does not take this method; see the `Allow` header",
     );
-    let mut response = refuse(error, request.headers());
+    let mut response = refuse(error, request.uri().path(), request.headers());
     response.headers_mut().insert(header::ALLOW, allowed);
     response
 }
 
-/// Logs an error once and renders it.
-fn refuse(error: GatewayError, headers: &HeaderMap) -> Response {
+/// Logs an error once and renders it, in the words of who calls such a path.
+fn refuse(error: GatewayError, path: &str, headers: &HeaderMap) -> Response {
     let request_id = RequestId::of(headers);
     metrics::refused(error.code);
     let refusal = Refusal { error, connection: None };
     refusal.log(&request_id);
-    error_response(&refusal.error, &request_id).map(Body::new)
+    error_response(&refusal.error, &dialect_of_path(path), &request_id).map(Body::new)
 }

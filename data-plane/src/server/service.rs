@@ -3,13 +3,12 @@
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::extract::ConnectInfo;
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use omniroute_core::error::{ErrorClass, GatewayError};
-use omniroute_providers::Operation;
 use tower::ServiceExt;
 
-use super::{Gateway, Phase, Shared, cors, life};
+use super::{Gateway, Phase, Shared, cors, life, route::Route};
 use crate::respond::Reply;
 
 /// Answers one request. Never fails: what goes wrong is an answer too.
@@ -19,8 +18,8 @@ pub(super) async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Reply>, Infallible> {
     let from_page = cors::applies(&request);
-    let mut response = match operation(&request) {
-        Some(operation) => life::serve(&shared.gateway, operation, request).await,
+    let mut response = match Route::of(&request) {
+        Some(route) => life::serve(&shared.gateway, route, request).await,
         // A large future that few requests need.
         None => Box::pin(route(&shared, peer, request)).await,
     };
@@ -28,17 +27,6 @@ pub(super) async fn answer(
         cors::allow(response.headers_mut());
     }
     Ok(response)
-}
-
-fn operation(request: &Request<Incoming>) -> Option<Operation> {
-    if request.method() != Method::POST {
-        return None;
-    }
-    match request.uri().path() {
-        "/v1/chat/completions" => Some(Operation::Chat),
-        "/v1/embeddings" => Some(Operation::Embeddings),
-        _ => None,
-    }
 }
 
 async fn route(shared: &Shared, peer: SocketAddr, request: Request<Incoming>) -> Response<Reply> {

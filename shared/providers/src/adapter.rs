@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, StatusCode};
 
-use crate::{Auth, Failure, Format, OpenAiCompatible, Operation};
+use crate::{Anthropic, Auth, Bedrock, Cohere, Failure, Format, Gemini, Ollama, OpenAiCompatible, Operation};
 
 /// Speaks to one kind of upstream.
 pub trait Adapter: Send + Sync + std::fmt::Debug {
@@ -22,6 +22,11 @@ pub trait Adapter: Send + Sync + std::fmt::Debug {
 
     /// Where the credential goes when the catalog does not say.
     fn auth(&self) -> Auth;
+
+    /// Headers that every request needs.
+    fn headers(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
 
     /// What a failed answer means. `body` is its beginning.
     fn classify(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failure;
@@ -56,7 +61,24 @@ pub struct ParseModelsError;
 /// The adapter of a catalog format or a node type.
 pub fn adapter_of(format: &str) -> Option<&'static dyn Adapter> {
     match format {
-        "openai" | "openai-compatible" => Some(&OpenAiCompatible),
+        "openai" | "openai-compatible" => Some(&OpenAiCompatible::Chat),
+        "openai-responses" => Some(&OpenAiCompatible::Responses),
+        "anthropic" | "anthropic-compatible" => Some(&Anthropic),
+        "gemini" => Some(&Gemini),
+        "ollama" => Some(&Ollama),
+        "cohere" => Some(&Cohere),
+        "bedrock" => Some(&Bedrock),
         _ => None,
+    }
+}
+
+/// A model's name as one segment of a path: whatever it is called, it stays inside.
+pub(crate) fn segment(model: &str) -> String {
+    const KEPT: &percent_encoding::AsciiSet =
+        &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b':');
+    match model {
+        // A path of dots would climb.
+        "." | ".." => model.replace('.', "%2E"),
+        model => percent_encoding::utf8_percent_encode(model, KEPT).to_string(),
     }
 }

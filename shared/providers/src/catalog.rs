@@ -41,6 +41,8 @@ pub enum Auth {
     ApiKey,
     /// `x-api-key: …`.
     XApiKey,
+    /// `x-goog-api-key: …`.
+    XGoogApiKey,
     /// A local server: a secret is sent as a bearer when there is one.
     None,
 }

@@ -5,19 +5,31 @@
 //! reads it. A failed answer goes through [`Adapter::classify`] into a [`Failure`], which says what to do next.
 
 mod adapter;
+mod anthropic;
+mod bedrock;
 pub mod catalog;
+mod cohere;
 mod failure;
+mod gemini;
+mod ollama;
 mod openai_compatible;
 mod operation;
 pub mod prices;
+mod profile;
 mod sanitise;
 mod upstream;
 
 pub use adapter::{Adapter, OfferedModel, ParseModelsError, adapter_of};
+pub use anthropic::Anthropic;
+pub use bedrock::Bedrock;
 pub use catalog::{Auth, Catalog, ModelFacts, Provider};
+pub use cohere::Cohere;
 pub use failure::{Failure, FailureClass};
+pub use gemini::Gemini;
+pub use ollama::Ollama;
 pub use openai_compatible::OpenAiCompatible;
 pub use operation::{Format, Operation};
 pub use prices::{PriceBook, PriceFacts};
+pub use profile::profile;
 pub use sanitise::sanitise;
 pub use upstream::{CompileError, ConnectionSpec, NodeSpec, Timeouts, Upstream};

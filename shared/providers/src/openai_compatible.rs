@@ -3,12 +3,17 @@
 use std::borrow::Cow;
 
 use http::{HeaderMap, StatusCode};
+use omniroute_wire::ir;
 use serde::Deserialize;
 
 use crate::{Adapter, Auth, Failure, Format, OfferedModel, Operation, ParseModelsError};
 
+/// Which of OpenAI's two chat APIs the host is asked in.
 #[derive(Clone, Copy, Debug)]
-pub struct OpenAiCompatible;
+pub enum OpenAiCompatible {
+    Chat,
+    Responses,
+}
 
 impl Adapter for OpenAiCompatible {
     fn id(&self) -> &'static str {
@@ -17,7 +22,10 @@ impl Adapter for OpenAiCompatible {
 
     fn format(&self, operation: Operation) -> Option<Format> {
         match operation {
-            Operation::Chat => Some(Format::OpenAiChat),
+            Operation::Chat => Some(Format::Chat(match self {
+                Self::Chat => ir::Format::OpenAiChat,
+                Self::Responses => ir::Format::OpenAiResponses,
+            })),
             Operation::Embeddings => Some(Format::OpenAiEmbeddings),
             Operation::Models => None,
         }
@@ -25,7 +33,10 @@ impl Adapter for OpenAiCompatible {
 
     fn path(&self, operation: Operation, _: &str, _: bool) -> Cow<'static, str> {
         Cow::Borrowed(match operation {
-            Operation::Chat => "/chat/completions",
+            Operation::Chat => match self {
+                Self::Chat => "/chat/completions",
+                Self::Responses => "/responses",
+            },
             Operation::Embeddings => "/embeddings",
             Operation::Models => "/models",
         })
@@ -98,7 +109,7 @@ impl Row {
 }
 
 /// The list's own word where there is one, else what the name gives away.
-fn kind_of(word: Option<&str>, id: &str) -> &'static str {
+pub(crate) fn kind_of(word: Option<&str>, id: &str) -> &'static str {
     let lower = id.to_ascii_lowercase();
     let named = |parts: &[&str]| parts.iter().any(|part| lower.contains(part));
     match word {
@@ -128,7 +139,7 @@ mod tests {
             r#"{"models":[{"name":"gpt-4o","created":1700000000,"owned_by":"x"},{"name":"text-embedding-3-small"}]}"#,
             r#"[{"id":"gpt-4o","created":1700000000,"owned_by":"x"},{"id":"text-embedding-3-small"}]"#,
         ] {
-            let models = OpenAiCompatible.parse_models(body.as_bytes()).expect(body);
+            let models = OpenAiCompatible::Chat.parse_models(body.as_bytes()).expect(body);
             assert_eq!(models.iter().map(|model| model.kind.as_str()).collect::<Vec<_>>(), ["chat", "embedding"]);
             assert_eq!(models[0].created, Some(1_700_000_000));
         }
@@ -137,7 +148,7 @@ mod tests {
     #[test]
     fn what_is_no_list_is_an_error() {
         for body in ["<html>", "{}", r#"{"data":"x"}"#, ""] {
-            assert_eq!(OpenAiCompatible.parse_models(body.as_bytes()), Err(ParseModelsError), "{body}");
+            assert_eq!(OpenAiCompatible::Chat.parse_models(body.as_bytes()), Err(ParseModelsError), "{body}");
         }
     }
 }

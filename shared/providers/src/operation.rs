@@ -14,7 +14,7 @@ pub enum Operation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Format {
-    OpenAiChat,
+    Chat(omniroute_wire::ir::Format),
     OpenAiEmbeddings,
 }
 

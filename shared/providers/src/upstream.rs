@@ -10,7 +10,7 @@ use omniroute_core::{
 use url::Url;
 use zeroize::Zeroizing;
 
-use crate::{Adapter, Auth, Catalog, Operation, adapter_of};
+use crate::{Adapter, Auth, Catalog, Format, Operation, adapter_of};
 
 /// Headers that an operator may not set on a connection: they belong to the transport or to the credential.
 const RESERVED: [&str; 14] = [
@@ -102,6 +102,8 @@ struct Inner {
     embeddings: Uri,
     models: Uri,
     headers: HeaderMap,
+    /// The operator named the path of chat; the adapter's own does not count.
+    chat_path: bool,
     secret: Zeroizing<String>,
     timeouts: Timeouts,
     max_concurrent: u32,
@@ -117,6 +119,7 @@ impl Upstream {
     pub fn compile(spec: &ConnectionSpec<'_>, policy: AddressPolicy) -> Result<Self, CompileError> {
         let catalog = Catalog::builtin().get(spec.provider);
         let (format, own_base, auth) = match (&spec.node, catalog) {
+            (Some(node), _) if node.api_type == "responses" => ("openai-responses", node.base_url, None),
             (Some(node), _) => (node.kind, node.base_url, None),
             (None, Some(provider)) => (provider.format.as_str(), provider.base_url.as_str(), Some(provider.auth)),
             (None, None) => return Err(CompileError::UnknownProvider(spec.provider.to_owned())),
@@ -149,7 +152,8 @@ impl Upstream {
                 chat,
                 embeddings,
                 models,
-                headers: headers(spec, auth)?,
+                headers: headers(spec, auth, adapter.headers())?,
+                chat_path: spec.node.as_ref().is_some_and(|node| !node.chat_path.is_empty()),
                 base,
                 secret: Zeroizing::new(spec.secret.to_owned()),
                 timeouts: spec.timeouts,
@@ -176,6 +180,26 @@ impl Upstream {
             Operation::Chat => &self.inner.chat,
             Operation::Embeddings => &self.inner.embeddings,
             Operation::Models => &self.inner.models,
+        }
+    }
+
+    /// Where one request goes, in formats whose paths hold the model too.
+    ///
+    /// # Errors
+    /// When the model's name makes no path.
+    pub fn uri_for(&self, operation: Operation, model: &str, stream: bool) -> Result<Uri, CompileError> {
+        let adapter = self.inner.adapter;
+        if !adapter.path_varies(operation) || (operation == Operation::Chat && self.inner.chat_path) {
+            return Ok(self.uri(operation).clone());
+        }
+        join(&self.inner.base, &adapter.path(operation, model, stream))
+    }
+
+    /// The format of its chat; `None` when it does not chat.
+    pub fn chat_format(&self) -> Option<omniroute_wire::ir::Format> {
+        match self.inner.adapter.format(Operation::Chat) {
+            Some(Format::Chat(format)) => Some(format),
+            _ => None,
         }
     }
 
@@ -231,8 +255,15 @@ fn join(base: &Url, path: &str) -> Result<Uri, CompileError> {
     url.as_str().parse().map_err(|_| fail())
 }
 
-fn headers(spec: &ConnectionSpec<'_>, auth: Auth) -> Result<HeaderMap, CompileError> {
+fn headers(
+    spec: &ConnectionSpec<'_>,
+    auth: Auth,
+    vendors: &[(&'static str, &'static str)],
+) -> Result<HeaderMap, CompileError> {
     let mut headers = HeaderMap::with_capacity(spec.headers.len() + 3);
+    for (name, value) in vendors {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
     for (name, value) in spec.headers {
         let bad = || CompileError::Header(name.clone());
         let parsed: HeaderName = name.to_ascii_lowercase().parse().map_err(|_| bad())?;
@@ -252,6 +283,7 @@ fn headers(spec: &ConnectionSpec<'_>, auth: Auth) -> Result<HeaderMap, CompileEr
         Auth::Bearer | Auth::None => (header::AUTHORIZATION, Zeroizing::new(format!("Bearer {}", spec.secret))),
         Auth::ApiKey => (HeaderName::from_static("api-key"), Zeroizing::new(spec.secret.to_owned())),
         Auth::XApiKey => (HeaderName::from_static("x-api-key"), Zeroizing::new(spec.secret.to_owned())),
+        Auth::XGoogApiKey => (HeaderName::from_static("x-goog-api-key"), Zeroizing::new(spec.secret.to_owned())),
     };
     let mut value: HeaderValue = value.parse().map_err(|_| CompileError::Secret)?;
     value.set_sensitive(true);

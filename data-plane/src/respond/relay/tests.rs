@@ -7,6 +7,7 @@ use omniroute_providers::Operation;
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::respond::lane::Kind;
 use crate::{
     admit::{Caller, request_id::RequestId},
     dispatch::slot::Slot,
@@ -14,6 +15,8 @@ use crate::{
     respond::meter::Arrival,
     server::testing::{TestGateway, index_with},
 };
+
+const CHAT: Kind = Kind::Chat(omniroute_wire::ir::Format::OpenAiChat);
 
 const SECOND: Duration = Duration::from_secs(1);
 const TIMES: RelayTimesIn = RelayTimesIn { idle: 60, keepalive: 15, total: 600 };
@@ -139,7 +142,7 @@ fn usage(event: &v1::UsageEvent) -> (Option<u64>, Option<u64>, bool) {
 
 #[tokio::test(start_paused = true)]
 async fn frames_go_on_as_they_came_and_the_event_is_closed_before_the_terminator() {
-    let mut bench = Bench::new(Lane::events(true), ROLE, TIMES);
+    let mut bench = Bench::new(Lane::events(CHAT, true), ROLE, TIMES);
     assert_eq!(bench.text().await, ROLE);
     for piece in [TEXT, FINISH, USAGE, DONE_TEXT] {
         bench.says(Ok(piece));
@@ -159,7 +162,7 @@ async fn frames_go_on_as_they_came_and_the_event_is_closed_before_the_terminator
 #[tokio::test(start_paused = true)]
 async fn a_finished_stream_without_terminator_gets_one() {
     for last in [FINISH, FINISH.trim_end()] {
-        let mut bench = Bench::new(Lane::events(false), ROLE, TIMES);
+        let mut bench = Bench::new(Lane::events(CHAT, false), ROLE, TIMES);
         bench.says(Ok(last));
         bench.ends();
         assert_eq!(bench.rest().await, format!("{ROLE}{}\n\n{DONE_TEXT}", FINISH.trim_end()));
@@ -171,7 +174,7 @@ async fn a_finished_stream_without_terminator_gets_one() {
 async fn a_stream_that_breaks_ends_with_an_error_and_no_terminator() {
     for (broken, given) in [(None, ""), (Some(Err("reset")), ""), (Some(Ok("data: {\"choices\":[{\"del")), "")] {
         for hide in [true, false] {
-            let mut bench = Bench::new(Lane::events(hide), TEXT, TIMES);
+            let mut bench = Bench::new(Lane::events(CHAT, hide), TEXT, TIMES);
             if let Some(piece) = broken {
                 bench.says(piece);
             }
@@ -190,7 +193,7 @@ async fn a_stream_that_breaks_ends_with_an_error_and_no_terminator() {
 #[tokio::test(start_paused = true)]
 async fn the_upstreams_own_error_event_is_not_doubled() {
     let error = "data: {\"error\":{\"message\":\"overloaded\"}}\n\n";
-    let mut bench = Bench::new(Lane::events(true), TEXT, TIMES);
+    let mut bench = Bench::new(Lane::events(CHAT, true), TEXT, TIMES);
     bench.says(Ok(error));
     bench.ends();
     assert_eq!(bench.rest().await, format!("{TEXT}{error}"));
@@ -199,7 +202,7 @@ async fn the_upstreams_own_error_event_is_not_doubled() {
 
 #[tokio::test(start_paused = true)]
 async fn silence_is_filled_with_comments_between_events_until_it_is_too_long() {
-    let mut bench = Bench::new(Lane::events(false), TEXT, TIMES);
+    let mut bench = Bench::new(Lane::events(CHAT, false), TEXT, TIMES);
     assert_eq!(bench.text().await, TEXT);
     let start = Instant::now();
     for n in 1..=3 {
@@ -215,7 +218,7 @@ async fn silence_is_filled_with_comments_between_events_until_it_is_too_long() {
 
 #[tokio::test(start_paused = true)]
 async fn whatever_comes_restarts_the_silence() {
-    let mut bench = Bench::new(Lane::events(false), TEXT, TIMES);
+    let mut bench = Bench::new(Lane::events(CHAT, false), TEXT, TIMES);
     assert_eq!(bench.text().await, TEXT);
     let start = Instant::now();
     for _ in 0..10 {
@@ -230,7 +233,7 @@ async fn whatever_comes_restarts_the_silence() {
 #[tokio::test(start_paused = true)]
 async fn no_comment_lands_inside_an_event_that_is_too_large_to_wait_for() {
     let huge: &'static str = Box::leak(format!("data: {{\"x\":\"{}", "a".repeat(300 * 1024)).into_boxed_str());
-    let mut bench = Bench::new(Lane::events(false), TEXT, TIMES);
+    let mut bench = Bench::new(Lane::events(CHAT, false), TEXT, TIMES);
     assert_eq!(bench.text().await, TEXT);
     bench.says(Ok(huge));
     let begun = bench.text().await;
@@ -247,7 +250,7 @@ async fn no_comment_lands_inside_an_event_that_is_too_large_to_wait_for() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_may_not_take_for_ever() {
-    let mut bench = Bench::new(Lane::events(false), TEXT, RelayTimesIn { total: 20, ..TIMES });
+    let mut bench = Bench::new(Lane::events(CHAT, false), TEXT, RelayTimesIn { total: 20, ..TIMES });
     assert_eq!(bench.text().await, TEXT);
     assert_eq!(bench.text().await, ": keep-alive\n\n");
     let start = Instant::now();
@@ -258,7 +261,7 @@ async fn a_request_may_not_take_for_ever() {
 
 #[tokio::test(start_paused = true)]
 async fn an_upstream_that_hangs_after_its_terminator_is_left() {
-    let mut bench = Bench::new(Lane::events(false), TEXT, TIMES);
+    let mut bench = Bench::new(Lane::events(CHAT, false), TEXT, TIMES);
     bench.says(Ok(FINISH));
     bench.says(Ok(DONE_TEXT));
     assert_eq!(bench.rest().await, format!("{TEXT}{FINISH}{DONE_TEXT}"));
@@ -267,7 +270,7 @@ async fn an_upstream_that_hangs_after_its_terminator_is_left() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_leaves_is_charged_for_what_it_got() {
-    let mut bench = Bench::new(Lane::events(true), TEXT, TIMES);
+    let mut bench = Bench::new(Lane::events(CHAT, true), TEXT, TIMES);
     bench.says(Ok(TEXT));
     bench.text().await;
     bench.text().await;
@@ -283,7 +286,7 @@ async fn a_client_that_leaves_is_charged_for_what_it_got() {
 async fn a_document_is_closed_at_its_end_and_cut_where_it_breaks() {
     let (head, tail) =
         ("{\"choices\":[{\"finish_reason\":\"stop\"}],", "\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2}}");
-    let mut bench = Bench::new(Lane::json(), head, TIMES);
+    let mut bench = Bench::new(Lane::json(CHAT), head, TIMES);
     bench.says(Ok(tail));
     assert_eq!(bench.text().await, head);
     assert_eq!(bench.text().await, tail);
@@ -292,7 +295,7 @@ async fn a_document_is_closed_at_its_end_and_cut_where_it_breaks() {
     let event = bench.event();
     assert_eq!((event.outcome(), usage(&event)), (Outcome::Ok, (Some(3), Some(2), false)));
 
-    let mut bench = Bench::new(Lane::json(), head, TIMES);
+    let mut bench = Bench::new(Lane::json(CHAT), head, TIMES);
     bench.says(Err("reset"));
     assert_eq!(bench.text().await, head);
     assert!(bench.next().await.expect("a cut").is_err());

@@ -1,0 +1,129 @@
+//! Each format's way to find usage, finish reason and errors in an answer that passes as it is.
+
+use bytes::Bytes;
+use omniroute_core::error::GatewayError;
+use omniroute_wire::{
+    anthropic, gemini,
+    ir::Format,
+    json_tail::{AnswerFacts, UsageTail},
+    openai, responses,
+    usage_scanner::UsageScanner,
+};
+
+use super::lane::{Kind, Tally};
+use crate::translate::stream_error;
+
+/// Bytes of text a token, about.
+const BYTES_PER_TOKEN: u64 = 4;
+
+/// Follows a stream of events.
+#[derive(Debug)]
+pub(super) enum Scanner {
+    Chat(UsageScanner),
+    Responses(responses::UsageScanner),
+    Messages(anthropic::UsageScanner),
+    Gemini(gemini::UsageScanner),
+}
+
+/// Follows a document.
+#[derive(Debug)]
+pub(crate) struct Document {
+    kind: Kind,
+    tail: UsageTail,
+}
+
+/// The same call on whichever scanner it is.
+macro_rules! each {
+    ($self:expr, $scanner:ident => $call:expr) => {
+        match $self {
+            Scanner::Chat($scanner) => $call,
+            Scanner::Responses($scanner) => $call,
+            Scanner::Messages($scanner) => $call,
+            Scanner::Gemini($scanner) => $call,
+        }
+    };
+}
+
+// === impl Scanner ===
+
+impl Scanner {
+    pub(super) fn new(kind: Kind, hide_usage: bool) -> Self {
+        match kind {
+            Kind::Chat(Format::OpenAiResponses) => Self::Responses(responses::UsageScanner::new()),
+            Kind::Chat(Format::Anthropic) => Self::Messages(anthropic::UsageScanner::new()),
+            Kind::Chat(Format::Gemini) => Self::Gemini(gemini::UsageScanner::new()),
+            _ => Self::Chat(UsageScanner::new(hide_usage)),
+        }
+    }
+
+    pub(super) fn feed(&mut self, frame: Bytes, out: &mut Vec<Bytes>) {
+        each!(self, scanner => scanner.feed(frame, out));
+    }
+
+    pub(super) fn end(&mut self, out: &mut Vec<Bytes>) {
+        each!(self, scanner => scanner.end(out));
+    }
+
+    pub(super) fn done(&self) -> bool {
+        each!(self, scanner => scanner.done())
+    }
+
+    pub(super) fn complete(&self) -> bool {
+        each!(self, scanner => scanner.complete())
+    }
+
+    pub(super) fn saw_error(&self) -> bool {
+        each!(self, scanner => scanner.saw_error())
+    }
+
+    pub(super) const fn is_chat(&self) -> bool {
+        matches!(self, Self::Chat(_))
+    }
+
+    pub(super) const fn is_anthropic(&self) -> bool {
+        matches!(self, Self::Messages(_))
+    }
+
+    pub(super) fn tally(&self) -> Tally {
+        each!(self, scanner => Tally {
+            usage: scanner.usage().copied(),
+            finish_reason: scanner.finish_reason().map(str::to_owned),
+            output_guess: scanner.estimated_output(),
+        })
+    }
+
+    /// An error in the middle of the stream.
+    pub(super) fn encode_error(&self, error: &GatewayError) -> Vec<u8> {
+        let error = stream_error(error);
+        let mut out = Vec::with_capacity(256);
+        match self {
+            Self::Chat(_) => openai::encode_stream_error(&error, &mut out),
+            Self::Responses(_) => responses::encode_stream_error(&error, &mut out),
+            Self::Messages(_) => anthropic::encode_stream_error(&error, &mut out),
+            Self::Gemini(_) => gemini::encode_stream_error(&error, &mut out),
+        }
+        out
+    }
+}
+
+// === impl Document ===
+
+impl Document {
+    pub(super) fn new(kind: Kind) -> Self {
+        Self { kind, tail: UsageTail::default() }
+    }
+
+    pub(super) fn feed(&mut self, frame: &Bytes) {
+        self.tail.feed(frame);
+    }
+
+    pub(super) fn tally(&self) -> Tally {
+        let AnswerFacts { usage, finish_reason } = match self.kind {
+            Kind::Chat(Format::OpenAiResponses) => responses::answer_facts(&self.tail),
+            Kind::Chat(Format::Anthropic) => anthropic::answer_facts(&self.tail),
+            Kind::Chat(Format::Gemini) => self.tail.facts_by(gemini::answer_facts),
+            _ => self.tail.facts(),
+        };
+        Tally { usage, finish_reason, output_guess: self.tail.total() / BYTES_PER_TOKEN }
+    }
+}

@@ -1,0 +1,134 @@
+//! The translate lane: a client that speaks one format, an upstream that speaks another.
+//!
+//! [`translate`] turns a request's body into the upstream's and remembers in a [`Translation`] what its answer needs.
+//! [`whole`] turns an answer in one piece, [`Streaming`] one that is streamed. What lies between is `wire`'s; a
+//! [`FleetSealer`] lets other families' signatures travel through the client.
+
+mod sealer;
+mod streaming;
+mod whole;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use omniroute_core::{
+    error::{ErrorClass, GatewayError},
+    time::UnixMillis,
+};
+use omniroute_wire::{
+    codec::{DecodeContext, Exchange, Target},
+    ir::{Format, Losses, Profile, Request, StreamError},
+    ollama::Timing,
+    translate::{Dialect, encode_request, name_table},
+};
+
+pub(crate) use self::{
+    sealer::FleetSealer,
+    streaming::Streaming,
+    whole::{WholeError, from_document, from_stream},
+};
+
+/// Bytes of a prompt per token, about.
+const BYTES_PER_TOKEN: u64 = 4;
+
+/// What is to be translated, and for whom.
+pub(crate) struct Job<'a> {
+    pub(crate) dialect: &'a Dialect,
+    pub(crate) body: &'a [u8],
+    pub(crate) upstream: Format,
+    /// The upstream's own id of the model, and the client's.
+    pub(crate) model: &'a str,
+    pub(crate) requested: &'a str,
+    pub(crate) profile: &'a Profile,
+    pub(crate) stream: bool,
+    pub(crate) at: UnixMillis,
+    pub(crate) sealer: Arc<FleetSealer>,
+}
+
+/// A request in the upstream's format.
+pub(crate) struct Translated {
+    pub(crate) body: Bytes,
+    /// Headers that the format demands for this request.
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) translation: Translation,
+}
+
+/// What the way back has to know.
+#[derive(Clone)]
+pub(crate) struct Translation {
+    pub(crate) dialect: Dialect,
+    pub(crate) upstream: Format,
+    /// Whether the client wants a stream.
+    pub(crate) stream: bool,
+    pub(crate) exchange: Exchange,
+    /// Names of what did not cross.
+    pub(crate) dropped: Option<String>,
+}
+
+// === impl Translation ===
+
+impl Translation {
+    /// Where the client's dialect tells how long things took.
+    fn timing(&self) -> Option<Timing> {
+        match &self.dialect {
+            Dialect::Ollama { timing, .. } => Some(timing.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// Writes a request anew for its upstream.
+///
+/// # Errors
+/// When the client's body is wrong, or asks for what the upstream's format cannot say.
+pub(crate) fn translate(job: &Job<'_>) -> Result<Translated, GatewayError> {
+    let context = DecodeContext { sealer: &*job.sealer };
+    let mut request = job.dialect.decode_request(job.body, &context)?;
+    request.stream = job.stream;
+    let names = name_table(job.upstream, &request);
+    let target = Target { model: job.model, profile: job.profile, names: &names, stream: job.stream };
+    let mut losses = Losses::default();
+    let encoded = encode_request(job.upstream, &request, &target, &mut losses)?;
+    let id: [u8; 12] = rand::random();
+    let exchange = Exchange {
+        id: hex(&id),
+        created: job.at.0 / 1000,
+        model: job.requested.to_owned(),
+        include_usage: request.include_usage,
+        show_thinking: shows_thinking(job.dialect, &request),
+        estimated_input: job.body.len() as u64 / BYTES_PER_TOKEN,
+        echo: job.dialect.echo(job.body),
+        sealer: Arc::clone(&job.sealer) as _,
+        names,
+    };
+    let translation = Translation {
+        dialect: job.dialect.clone(),
+        upstream: job.upstream,
+        stream: job.stream,
+        exchange,
+        dropped: losses.header(),
+    };
+    Ok(Translated { body: encoded.body.into(), headers: encoded.headers, translation })
+}
+
+/// Anthropic's clients expect thoughts only when they asked for some; elsewhere a field that is not asked for does no
+/// harm.
+fn shows_thinking(dialect: &Dialect, request: &Request<'_>) -> bool {
+    let visible = request.reasoning.and_then(|reasoning| reasoning.visible);
+    visible.unwrap_or(!matches!(dialect, Dialect::Messages) || request.reasoning.is_some())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+}
+
+/// An error as an event of a stream.
+pub(crate) fn stream_error(error: &GatewayError) -> StreamError {
+    StreamError { class: error.class, code: error.code, message: error.message.clone(), retry_after: error.retry_after }
+}
+
+/// An upstream that breaks its own format.
+pub(crate) fn broken(message: &str) -> StreamError {
+    StreamError { class: ErrorClass::Upstream, code: "upstream_error", message: message.to_owned(), retry_after: None }
+}

@@ -1,0 +1,157 @@
+//! A streamed answer on its way from the upstream's format to the client's.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use omniroute_wire::{
+    codec::{StreamDecoder, StreamEncoder},
+    ir::{Event, FinishReason, StreamError},
+    ollama::Timing,
+    translate::decoder,
+    usage::Usage,
+};
+
+use super::{BYTES_PER_TOKEN, Translation};
+use crate::respond::lane::Tally;
+
+/// Room for the client's bytes of one upstream frame.
+const FRAME: usize = 1024;
+
+/// Translates one stream.
+pub(crate) struct Streaming {
+    decoder: Box<dyn StreamDecoder>,
+    encoder: Box<dyn StreamEncoder>,
+    seen: Seen,
+    out: Vec<u8>,
+    /// Where the client's dialect tells how long things took.
+    timing: Option<Timing>,
+}
+
+/// What has gone by.
+#[derive(Debug, Default)]
+struct Seen {
+    usage: Option<Usage>,
+    finish: Option<FinishReason>,
+    output_bytes: u64,
+    /// Something that a client would show: from here on no other connection can take over.
+    substance: bool,
+    error: Option<StreamError>,
+}
+
+// === impl Streaming ===
+
+impl Streaming {
+    pub(crate) fn new(translation: &Translation) -> Self {
+        Self {
+            decoder: decoder(translation.upstream),
+            encoder: translation.dialect.encoder(translation.exchange.clone()),
+            seen: Seen::default(),
+            out: Vec::new(),
+            timing: translation.timing(),
+        }
+    }
+
+    /// Takes the next bytes of the upstream and appends to `out` what the client gets of them.
+    pub(crate) fn feed(&mut self, frame: &[u8], out: &mut Vec<Bytes>) {
+        let Self { decoder, encoder, seen, out: buffer, timing } = self;
+        if buffer.capacity() == 0 {
+            buffer.reserve(FRAME);
+        }
+        let begun = seen.substance;
+        decoder.feed(frame, &mut |event| seen.pass(&event, &mut **encoder, buffer));
+        if !begun
+            && seen.substance
+            && let Some(timing) = timing
+        {
+            timing.first_output(Instant::now());
+        }
+        self.give(out);
+    }
+
+    /// The upstream closed its end.
+    pub(crate) fn end(&mut self, out: &mut Vec<Bytes>) {
+        let Self { decoder, encoder, seen, out: buffer, timing } = self;
+        decoder.end(&mut |event| seen.pass(&event, &mut **encoder, buffer));
+        if let Some(timing) = timing {
+            timing.finished(Instant::now());
+        }
+        encoder.end(buffer);
+        self.give(out);
+    }
+
+    /// The answer cannot be finished: tells the client so, in its own words.
+    pub(crate) fn fail(&mut self, error: StreamError, out: &mut Vec<Bytes>) {
+        let Self { encoder, seen, out: buffer, .. } = self;
+        seen.pass(&Event::Error(error), &mut **encoder, buffer);
+        encoder.end(buffer);
+        self.give(out);
+    }
+
+    fn give(&mut self, out: &mut Vec<Bytes>) {
+        if !self.out.is_empty() {
+            out.push(std::mem::take(&mut self.out).into());
+        }
+    }
+
+    pub(crate) fn has_substance(&self) -> bool {
+        self.seen.substance
+    }
+
+    pub(crate) fn has_finished(&self) -> bool {
+        self.seen.finish.is_some() && self.seen.error.is_none()
+    }
+
+    /// The error that the client was told of.
+    pub(crate) fn error(&self) -> Option<&StreamError> {
+        self.seen.error.as_ref()
+    }
+
+    pub(crate) fn keepalive(&self) -> Option<&'static [u8]> {
+        self.encoder.keepalive()
+    }
+
+    pub(crate) fn tally(&self) -> Tally {
+        Tally {
+            usage: self.seen.usage,
+            finish_reason: self.seen.finish.map(|reason| finish_word(reason).to_owned()),
+            output_guess: self.seen.output_bytes / BYTES_PER_TOKEN,
+        }
+    }
+}
+
+// === impl Seen ===
+
+impl Seen {
+    fn pass(&mut self, event: &Event<'_>, encoder: &mut dyn StreamEncoder, out: &mut Vec<u8>) {
+        if self.error.is_some() {
+            return;
+        }
+        match event {
+            Event::TextDelta { text, .. } | Event::ThinkingDelta { text, .. } | Event::ArgsDelta { text, .. } => {
+                self.output_bytes += text.len() as u64;
+            }
+            Event::PartStart { .. } => self.substance = true,
+            Event::Usage(usage) => self.usage = Some(*usage),
+            Event::Finish { reason, .. } => {
+                self.substance = true;
+                self.finish = Some(*reason);
+            }
+            Event::Error(error) => self.error = Some(error.clone()),
+            _ => {}
+        }
+        encoder.event(event, out);
+    }
+}
+
+/// The ledger's words for why an answer ended: OpenAI's, whatever the upstream spoke.
+pub(super) const fn finish_word(reason: FinishReason) -> &'static str {
+    match reason {
+        FinishReason::End | FinishReason::Pause => "stop",
+        FinishReason::StopSequence => "stop_sequence",
+        FinishReason::MaxTokens | FinishReason::ContextWindow => "length",
+        FinishReason::ToolCalls => "tool_calls",
+        FinishReason::ContentFilter => "content_filter",
+        FinishReason::Refusal => "refusal",
+        FinishReason::MalformedCall => "malformed_call",
+    }
+}

@@ -1,0 +1,69 @@
+//! An answer in one piece on its way from the upstream's format to the client's.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use omniroute_wire::{
+    codec::{DecodeContext, WireError},
+    ir::{Collector, FinishReason, Response, StreamError, replay},
+    translate::{decode_response, decoder},
+};
+
+use super::{BYTES_PER_TOKEN, Translation, broken, streaming::finish_word};
+use crate::respond::lane::Tally;
+
+/// Why an answer could not be translated.
+#[derive(Debug)]
+pub(crate) enum WholeError {
+    /// The upstream said that it failed.
+    Upstream(StreamError),
+    /// It is no answer of its format.
+    Malformed(WireError),
+}
+
+/// From one document.
+///
+/// # Errors
+/// When it is no answer.
+pub(crate) fn from_document(body: &[u8], translation: &Translation) -> Result<(Bytes, Tally), WholeError> {
+    let context = DecodeContext { sealer: &*translation.exchange.sealer };
+    let response = decode_response(translation.upstream, body, &context).map_err(WholeError::Malformed)?;
+    write(&response, translation)
+}
+
+/// From a whole stream, for a client that wants one document.
+///
+/// # Errors
+/// When the stream ended with an error, or too early.
+pub(crate) fn from_stream(body: &[u8], translation: &Translation) -> Result<(Bytes, Tally), WholeError> {
+    let mut decoder = decoder(translation.upstream);
+    let mut collector = Collector::default();
+    decoder.feed(body, &mut |event| collector.push(&event));
+    decoder.end(&mut |event| collector.push(&event));
+    let response = collector.finish().map_err(WholeError::Upstream)?;
+    write(&response, translation)
+}
+
+fn write(response: &Response<'_>, translation: &Translation) -> Result<(Bytes, Tally), WholeError> {
+    let finish = response.choices.first().and_then(|choice| choice.finish);
+    if finish == Some(FinishReason::MalformedCall) {
+        return Err(WholeError::Upstream(broken("the model made a tool call that cannot be read")));
+    }
+    if let Some(timing) = translation.timing() {
+        timing.finished(Instant::now());
+    }
+    let mut out = Vec::with_capacity(1024);
+    if translation.stream {
+        let mut encoder = translation.dialect.encoder(translation.exchange.clone());
+        replay(response, &mut |event| encoder.event(&event, &mut out));
+        encoder.end(&mut out);
+    } else {
+        translation.dialect.encode_response(response, &translation.exchange, &mut out);
+    }
+    let tally = Tally {
+        usage: (!response.usage.is_unknown()).then_some(response.usage),
+        finish_reason: finish.map(|reason| finish_word(reason).to_owned()),
+        output_guess: out.len() as u64 / BYTES_PER_TOKEN,
+    };
+    Ok((out.into(), tally))
+}
