@@ -1,7 +1,8 @@
 // Serves a GGUF model as an OpenAI-compatible endpoint: GET /v1/models and POST /v1/chat/completions, streamed or not,
 // with the token counts of the model's own tokenizer. One answer at a time; further requests wait in a short queue.
+// Requests need API_KEY where it is set. Prints one line of JSON with the port and the model's name once it serves.
 //
-//   node server.mjs --model FILE.gguf --modules DIR --port 0 --api-key KEY
+//   API_KEY=… node server.mjs --model FILE.gguf --modules DIR --port 0
 
 import { randomUUID } from "node:crypto";
 import { createServer } from "node:http";
@@ -13,15 +14,18 @@ import { parseArgs } from "node:util";
 const MAX_BODY = 1024 * 1024;
 const MAX_WAITING = 16;
 const MAX_TOKENS = 512;
+// Enough for a small model, and more are slower where cores are few: they wait for each other after every operation.
+const THREADS = 1;
 
 const { values: options } = parseArgs({
   options: {
     model: { type: "string" },
     modules: { type: "string" },
     port: { type: "string", default: "0" },
-    "api-key": { type: "string" },
   },
 });
+
+const apiKey = process.env.API_KEY;
 
 class RequestError extends Error {
   constructor(status, code, message, param = null) {
@@ -112,7 +116,8 @@ function read(body) {
 
 /** Generates an answer; `onText` gets each piece as it comes. */
 async function generate(request, signal, onText) {
-  const context = await model.createContext({ contextSize: Math.min(4096, model.trainContextSize ?? 4096) });
+  const contextSize = Math.min(4096, model.trainContextSize ?? 4096);
+  const context = await model.createContext({ contextSize, threads: THREADS });
   try {
     const sequence = context.getSequence();
     const chat = new LlamaChat({ contextSequence: sequence });
@@ -152,7 +157,8 @@ async function chat(request, response, signal) {
     const chunk = { ...head, object: "chat.completion.chunk", ...fields };
     response.write(`data: ${JSON.stringify(request.includeUsage ? { usage: null, ...chunk } : chunk)}\n\n`);
   };
-  const delta = (delta, finish_reason = null) => send({ choices: [{ index: 0, delta, logprobs: null, finish_reason }] });
+  const delta = (delta, finish_reason = null) =>
+    send({ choices: [{ index: 0, delta, logprobs: null, finish_reason }] });
   delta({ role: "assistant", content: "" });
   const { finish, usage } = await generate(request, signal, (content) => delta({ content }));
   delta({}, finish);
@@ -181,7 +187,7 @@ async function bodyOf(request) {
 }
 
 async function answer(request, response) {
-  if (options["api-key"] && request.headers.authorization !== `Bearer ${options["api-key"]}`) {
+  if (apiKey && request.headers.authorization !== `Bearer ${apiKey}`) {
     throw new RequestError(401, "invalid_api_key", "Incorrect API key provided");
   }
   const route = `${request.method} ${request.url.split("?")[0]}`;
