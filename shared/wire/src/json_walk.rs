@@ -23,15 +23,44 @@ pub(crate) struct Walk<'a> {
 const LOW: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
 
-/// Whether any byte of the word is a quote, a backslash or a control character (those under 0x20). A borrow can mark a
-/// byte behind a real hit, which changes nothing: the caller then looks byte by byte.
-const fn has_special(word: u64) -> bool {
+/// Bytes that are looked at together; the compiler makes vector instructions of it.
+const BLOCK: usize = 32;
+
+const fn is_special(byte: u8) -> bool {
+    byte == b'"' || byte == b'\\' || byte < 0x20
+}
+
+/// Marks in a word the bytes that are a quote, a backslash or a control character (those under 0x20). A borrow can mark
+/// a byte behind a real hit, so only the first mark counts.
+const fn specials(word: u64) -> u64 {
     let quote = word ^ (LOW * b'"' as u64);
     let backslash = word ^ (LOW * b'\\' as u64);
     let is_quote = quote.wrapping_sub(LOW) & !quote;
     let is_backslash = backslash.wrapping_sub(LOW) & !backslash;
     let is_control = word.wrapping_sub(LOW * 0x20) & !word;
-    (is_quote | is_backslash | is_control) & HIGH != 0
+    (is_quote | is_backslash | is_control) & HIGH
+}
+
+/// Where the first special byte at or behind `at` is; the length of the text when there is none.
+fn next_special(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(block) = bytes.get(at..).and_then(<[u8]>::first_chunk::<BLOCK>) {
+        // No early exit: that is what makes it one comparison of vectors.
+        if block.iter().fold(false, |hit, byte| hit | (*byte == b'"') | (*byte == b'\\') | (*byte < 0x20)) {
+            break;
+        }
+        at += BLOCK;
+    }
+    while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let marks = specials(u64::from_le_bytes(*word));
+        if marks != 0 {
+            return at + marks.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    while bytes.get(at).is_some_and(|byte| !is_special(*byte)) {
+        at += 1;
+    }
+    at
 }
 
 // === impl Walk ===
@@ -140,13 +169,7 @@ impl<'a> Walk<'a> {
         self.at += 1;
         let mut escaped = false;
         loop {
-            while let Some(word) = self.bytes.get(self.at..self.at + 8) {
-                let word = word.try_into().map_or(u64::MAX, u64::from_le_bytes);
-                if has_special(word) {
-                    break;
-                }
-                self.at += 8;
-            }
+            self.at = next_special(self.bytes, self.at);
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
@@ -156,8 +179,7 @@ impl<'a> Walk<'a> {
                     escaped = true;
                     self.escape()?;
                 }
-                Some(0..=0x1f) => return self.fail("a string has a raw control character"),
-                Some(_) => self.at += 1,
+                Some(_) => return self.fail("a string has a raw control character"),
                 None => return self.fail("a string has no end"),
             }
         }
@@ -408,13 +430,21 @@ mod tests {
     }
 
     #[test]
-    fn special_bytes_are_found_at_every_place_of_a_word() {
-        for place in 0..8 {
-            for (byte, special) in [(b'"', true), (b'\\', true), (0x1f, true), (0, true), (b' ', false), (0xff, false)]
-            {
-                let mut word = [b'a'; 8];
-                word[place] = byte;
-                assert_eq!(has_special(u64::from_le_bytes(word)), special, "{byte:#x} at {place}");
+    fn the_first_special_byte_is_found_wherever_it_is() {
+        for length in [0, 7, 8, 31, 32, 33, 39, 40, 41, 77] {
+            let plain = "aé \u{7f}".repeat(length).into_bytes()[..length].to_vec();
+            assert_eq!(next_special(&plain, 0), length);
+            for place in 0..length {
+                for byte in [b'"', b'\\', 0x1f, 0] {
+                    let mut bytes = plain.clone();
+                    bytes[place] = byte;
+                    // What follows a hit must not matter, nor what a borrow makes of it.
+                    for behind in [b' ', b'!', b'#', b'"', 0x1f, 0x20, 0xff] {
+                        bytes[place + 1..].fill(behind);
+                        assert_eq!(next_special(&bytes, 0), place, "{byte:#x} at {place} of {length}, {behind:#x}");
+                        assert_eq!(next_special(&bytes, place), place);
+                    }
+                }
             }
         }
     }
