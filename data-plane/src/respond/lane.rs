@@ -1,7 +1,9 @@
 //! How an answer is followed while it passes: as an event stream, or as one JSON document.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
-use memchr::memmem;
+use memchr::memmem::Finder;
 use omniroute_providers::Operation;
 use omniroute_wire::{json_tail::UsageTail, usage::Usage, usage_scanner::UsageScanner};
 
@@ -48,6 +50,10 @@ pub(crate) enum Fault {
     /// A document that is whole and lacks what makes it an answer.
     NoAnswer,
 }
+
+/// Made once: that takes longer than a search.
+static CHOICES: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("\"choices\""));
+static DATA: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("\"data\""));
 
 /// Bytes of text a token, about.
 const BYTES_PER_TOKEN: u64 = 4;
@@ -178,9 +184,6 @@ fn is_error_object(first: &[u8]) -> bool {
 
 /// Whether a whole document can be an answer: it has the field that every answer of the kind has.
 fn has_substance(operation: Operation, document: &[u8]) -> bool {
-    let field: &[u8] = match operation {
-        Operation::Chat => b"\"choices\"",
-        _ => b"\"data\"",
-    };
-    memmem::find(document, field).is_some()
+    let field = if operation == Operation::Chat { &CHOICES } else { &DATA };
+    field.find(document).is_some()
 }
