@@ -77,7 +77,11 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
     };
     let first_times = call.times.overridden(entry.upstream.timeouts());
     let deadline = arrival.started + first_times.total.min(first_times.first_byte * FIRST_BYTES);
-    let mut meter = Meter::open(arrival, plan, call.caller, entry, slot, call.stream, call.prompt_bytes);
+    let (mut meter, unwritten) =
+        Meter::open(arrival, plan, call.caller, entry, slot, call.stream, call.prompt_bytes);
+    if let Some(unwritten) = unwritten {
+        unwritten.written(meter.is_alone()).await;
+    }
     let mut budget = call.max_attempts.clamp(1, MAX_ATTEMPTS);
     let mut tried = Vec::new();
     let mut repeated = false;

@@ -23,6 +23,7 @@ use super::{
     meter::{End, Meter},
     reply::CutShort,
 };
+use crate::record::Unwritten;
 
 /// Ignored by every reader of events; keeps what lies between from closing a silent connection.
 const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
@@ -122,6 +123,11 @@ where
             relay.remaining = rest.map(|rest| rest + relay.ready.iter().map(|piece| piece.len() as u64).sum::<u64>());
         }
         relay
+    }
+
+    /// See [`Meter::release`].
+    pub(crate) fn release(&mut self) -> Option<Unwritten> {
+        self.meter.release()
     }
 }
 

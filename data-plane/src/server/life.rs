@@ -76,7 +76,7 @@ async fn steps(
     let (plan, call) = prepare(&gateway, &index, &caller, arrival.operation, headers, body)?;
     drop(index);
     let dispatched = dispatch(arrival, &plan, call).await?;
-    Ok(respond::begin(dispatched, plan.model()))
+    Ok(respond::begin(dispatched, plan.model()).await)
 }
 
 /// Everything between the body and the upstream: what it says, where it goes, and how it is sent there.
