@@ -2,8 +2,9 @@
 //!
 //! [`mock_provider`] is what the gateway talks to, [`harness`] starts the programs and talks to them. The tests
 //! themselves are in `tests/`, one file per kind of promise; `sdk/` has the scripts that drive the gateway with the
-//! official clients.
+//! official clients. [`bench`] measures instead of testing.
 
+pub mod bench;
 #[expect(
     clippy::expect_used,
     clippy::panic,

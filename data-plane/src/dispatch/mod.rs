@@ -79,7 +79,10 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
     // A request that cannot be written for its upstream fails here, before anything is spent.
     let mut outgoing = asked.outgoing(&entry.upstream, plan.model(), plan.requested())?;
     let prompt_bytes = asked.body.len() as u64;
-    let mut meter = Meter::open(arrival, plan, call.caller, entry, slot, asked.stream, prompt_bytes);
+    let (mut meter, unwritten) = Meter::open(arrival, plan, call.caller, entry, slot, asked.stream, prompt_bytes);
+    if let Some(unwritten) = unwritten {
+        unwritten.written(meter.is_alone()).await;
+    }
     let mut budget = call.max_attempts.clamp(1, MAX_ATTEMPTS);
     let mut tried = Vec::new();
     let mut repeated = false;

@@ -1,7 +1,8 @@
 //! The journal: segments in one directory, which belongs to one process.
 //!
 //! Writers put their record into a pending buffer under a short lock, then take the file's lock and write everything that is
-//! pending in one call; who finds that somebody else has written theirs goes on at once. So requests that finish together
+//! pending in one call; who finds that somebody else has written theirs goes on at once. Between the two lies an
+//! [`Unwritten`] record, and whoever can wait lets others that are ready to run add theirs. So requests that run together
 //! share one write, and none goes on before its record is in the kernel's hands (which survives the death of the process; a
 //! setting adds fsync for the power cut).
 
@@ -92,6 +93,16 @@ struct Writer {
     spare: Vec<u8>,
 }
 
+/// A record that may not be in its file yet. It is once [`Self::written`] returns, or this is dropped.
+#[derive(Debug)]
+#[must_use = "dropping it writes at once"]
+pub(crate) struct Unwritten {
+    journal: Arc<Journal>,
+    ticket: u64,
+    /// Of a closed record: where its opened record is.
+    ended: Option<Arc<Segment>>,
+}
+
 #[derive(Debug)]
 struct Metrics {
     lost: Counter,
@@ -155,19 +166,19 @@ impl Journal {
         }))
     }
 
-    /// Writes an opened record. `None` when it is lost.
-    pub(super) fn opened(&self, fixed: &[u8], estimate: &Usage) -> Option<Arc<Segment>> {
+    /// Takes an opened record, and says in which segment it is; `None` when it is lost.
+    pub(super) fn opened(self: &Arc<Self>, fixed: &[u8], estimate: &Usage) -> Option<(Arc<Segment>, Unwritten)> {
         if self.bytes.load(Ordering::Relaxed) >= self.options.max_bytes {
             self.lose("the journal is full");
             return None;
         }
-        Some(self.write(OPENED, fixed, |out| encode::estimate(out, estimate), Segment::opened))
+        let (ticket, segment) = self.enqueue(OPENED, fixed, |out| encode::estimate(out, estimate), Segment::opened);
+        Some((segment, Unwritten { journal: Arc::clone(self), ticket, ended: None }))
     }
 
-    /// Writes a closed record. `opened` is where its opened record is; without one the event was lost already.
-    pub(super) fn closed(&self, fixed: &[u8], closing: &Closing<'_>, opened: Option<Arc<Segment>>) {
-        let Some(opened) = opened else { return };
-        self.write(
+    /// Takes a closed record. `opened` is where its opened record is.
+    pub(super) fn closed(self: &Arc<Self>, fixed: &[u8], closing: &Closing<'_>, opened: Arc<Segment>) -> Unwritten {
+        let (ticket, _) = self.enqueue(
             CLOSED,
             fixed,
             |out| encode::closing(out, closing),
@@ -176,39 +187,38 @@ impl Journal {
                 self.unacknowledged.fetch_add(1, Ordering::Relaxed);
             },
         );
-        // Only now may the opened record's segment go: until here it is all that is known of the event.
-        opened.request_ended();
-        if self.idle.swap(false, Ordering::AcqRel) {
-            self.readable.notify_one();
-        }
+        Unwritten { journal: Arc::clone(self), ticket, ended: Some(opened) }
     }
 
-    fn write(
+    /// Puts a record behind those that are pending. The number tells [`Self::write_up_to`] which it is.
+    fn enqueue(
         &self,
         kind: u8,
         fixed: &[u8],
         rest: impl FnOnce(&mut Vec<u8>),
         count: impl FnOnce(&Segment),
-    ) -> Arc<Segment> {
-        let (ticket, segment) = {
-            let mut pending = self.pending.lock();
-            if pending.size >= self.options.segment_bytes {
-                self.rotate(&mut pending);
-            }
-            let start = encode::begin_record(&mut pending.chunk, kind);
-            pending.chunk.extend_from_slice(fixed);
-            rest(&mut pending.chunk);
-            encode::end_record(&mut pending.chunk, start);
-            pending.size += (pending.chunk.len() - start) as u64;
-            pending.ticket += 1;
-            let segment = Arc::clone(&pending.current);
-            // Counted before anybody can read the record, or find the segment done.
-            count(&segment);
-            (pending.ticket, segment)
-        };
+    ) -> (u64, Arc<Segment>) {
+        let mut pending = self.pending.lock();
+        if pending.size >= self.options.segment_bytes {
+            self.rotate(&mut pending);
+        }
+        let start = encode::begin_record(&mut pending.chunk, kind);
+        pending.chunk.extend_from_slice(fixed);
+        rest(&mut pending.chunk);
+        encode::end_record(&mut pending.chunk, start);
+        pending.size += (pending.chunk.len() - start) as u64;
+        pending.ticket += 1;
+        let segment = Arc::clone(&pending.current);
+        // Counted before anybody can read the record, or find the segment done.
+        count(&segment);
+        (pending.ticket, segment)
+    }
+
+    /// Returns when the record of that number is in its file, or lost.
+    fn write_up_to(&self, ticket: u64) {
         let mut writer = self.writer.lock();
         if writer.written >= ticket {
-            return segment;
+            return;
         }
         let (earlier, current, ticket) = {
             let mut pending = self.pending.lock();
@@ -226,7 +236,6 @@ impl Journal {
         chunk.clear();
         chunk.shrink_to(SPARE_BYTES);
         writer.spare = chunk;
-        segment
     }
 
     fn append(&self, segment: &Segment, chunk: &[u8]) {
@@ -354,6 +363,31 @@ impl Journal {
             tokio::time::sleep(EVERY).await;
         }
         true
+    }
+}
+
+// === impl Unwritten ===
+
+impl Unwritten {
+    /// Has the record written, together with those that others add meanwhile. `alone`: there are none.
+    pub(crate) async fn written(self, alone: bool) {
+        if !alone {
+            // Every task that is ready gets its turn before this one goes on; the first of them writes for all.
+            tokio::task::yield_now().await;
+        }
+        drop(self);
+    }
+}
+
+impl Drop for Unwritten {
+    fn drop(&mut self) {
+        self.journal.write_up_to(self.ticket);
+        let Some(opened) = self.ended.take() else { return };
+        // Only now may the opened record's segment go: until here it is all that is known of the event.
+        opened.request_ended();
+        if self.journal.idle.swap(false, Ordering::AcqRel) {
+            self.journal.readable.notify_one();
+        }
     }
 }
 

@@ -20,6 +20,7 @@ use omniroute_core::{
 use omniroute_proto::v1::Outcome;
 use omniroute_wire::usage::Usage;
 
+pub(crate) use self::journal::Unwritten;
 use self::{journal::Journal, segment::Segment};
 
 /// What is known before the upstream is called.
@@ -87,10 +88,24 @@ impl Recorder {
 
     /// Records that a request is about to reach an upstream. The record is written when this returns.
     pub fn open(&self, opening: &Opening<'_>) -> Open {
+        // Dropping what is unwritten writes it.
+        self.begin(opening).0
+    }
+
+    /// As [`Self::open`], but the record is written once the second part is. `None` when it is lost.
+    pub(crate) fn begin(&self, opening: &Opening<'_>) -> (Open, Option<Unwritten>) {
         let id = EventId::generate();
         let fixed = encode::fixed(id, opening);
-        let segment = self.journal.opened(&fixed, &opening.estimate);
-        Open { journal: Arc::clone(&self.journal), id, fixed, estimate: opening.estimate, segment, is_closed: false }
+        let (segment, unwritten) = self.journal.opened(&fixed, &opening.estimate).unzip();
+        let open = Open {
+            journal: Arc::clone(&self.journal),
+            id,
+            fixed,
+            estimate: opening.estimate,
+            segment,
+            is_closed: false,
+        };
+        (open, unwritten)
     }
 
     pub fn journal(&self) -> &Arc<Journal> {
@@ -106,13 +121,19 @@ impl Open {
     }
 
     /// Records how the request ended. The record is written when this returns.
-    pub fn close(mut self, closing: &Closing<'_>) {
-        self.finish(closing);
+    pub fn close(self, closing: &Closing<'_>) {
+        drop(self.end(closing));
     }
 
-    fn finish(&mut self, closing: &Closing<'_>) {
+    /// As [`Self::close`], but the record is written once what is returned is. `None`: the event was lost already.
+    pub(crate) fn end(mut self, closing: &Closing<'_>) -> Option<Unwritten> {
+        self.finish(closing)
+    }
+
+    fn finish(&mut self, closing: &Closing<'_>) -> Option<Unwritten> {
         self.is_closed = true;
-        self.journal.closed(&self.fixed, closing, self.segment.take());
+        let opened = self.segment.take()?;
+        Some(self.journal.closed(&self.fixed, closing, opened))
     }
 }
 
@@ -120,7 +141,7 @@ impl Drop for Open {
     fn drop(&mut self) {
         if !self.is_closed {
             let estimate = self.estimate;
-            self.finish(&Closing {
+            let unwritten = self.finish(&Closing {
                 outcome: Outcome::ClientClosed,
                 status: 0,
                 error_code: "client_closed",
@@ -132,6 +153,7 @@ impl Drop for Open {
                 finish_reason: "",
                 connection: None,
             });
+            drop(unwritten);
         }
     }
 }

@@ -19,7 +19,11 @@ fn recorder(options: JournalOptions) -> Recorder {
 }
 
 fn open(recorder: &Recorder) -> Open {
-    recorder.open(&Opening {
+    begin(recorder).0
+}
+
+fn begin(recorder: &Recorder) -> (Open, Option<Unwritten>) {
+    recorder.begin(&Opening {
         at: UnixMillis(5),
         request_id: "r",
         key: None,
@@ -69,6 +73,39 @@ fn outcomes(directory: &Path, id: EventId) -> Vec<(u8, Outcome)> {
         (event.id.as_ref() == id.as_bytes()).then(|| (*kind, Outcome::try_from(event.outcome).expect("known")))
     };
     records(directory).iter().filter_map(own).collect()
+}
+
+#[tokio::test]
+async fn records_that_can_wait_are_written_together_and_each_before_its_request_goes_on() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let recorder = recorder(options(directory.path()));
+    let in_file = || records(directory.path()).len();
+    let waiting: Vec<_> = (0..3)
+        .map(|_| {
+            let recorder = recorder.clone();
+            let path = directory.path().to_owned();
+            tokio::spawn(async move {
+                let (open, unwritten) = begin(&recorder);
+                let before = records(&path).len();
+                unwritten.expect("a record").written(false).await;
+                let own = outcomes(&path, open.id());
+                drop(open);
+                (before, own)
+            })
+        })
+        .collect();
+    for task in waiting {
+        let (before, own) = task.await.expect("ended");
+        assert_eq!(before, 0, "all three were taken before one was written");
+        assert_eq!(own, [(OPENED, Outcome::Unspecified)]);
+    }
+    let before = in_file();
+    let (open, unwritten) = begin(&recorder);
+    assert_eq!(in_file(), before);
+    // A request that is cancelled while it waits.
+    drop(unwritten);
+    assert_eq!(in_file(), before + 1);
+    drop(open);
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! How an answer is followed while it passes: as an event stream, as one JSON document, or on its way from one format
 //! to another.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
-use memchr::memmem;
+use memchr::memmem::Finder;
 use omniroute_core::error::GatewayError;
 use omniroute_wire::{ir::Format, usage::Usage};
 
@@ -71,6 +73,14 @@ pub(crate) enum Fault {
     NoAnswer,
 }
 
+/// Made once: that takes longer than a search.
+static CHOICES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"choices\""));
+static DATA: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"data\""));
+static OUTPUT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"output\""));
+static CONTENT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"content\""));
+static CANDIDATES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"candidates\""));
+static PROMPT_FEEDBACK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"promptFeedback\""));
+
 // === impl Shape ===
 
 impl Shape {
@@ -98,16 +108,17 @@ impl Shape {
 // === impl Kind ===
 
 impl Kind {
-    /// Fields of which every whole answer has one.
-    const fn fields(self) -> &'static [&'static [u8]] {
+    /// Whether a whole document can be an answer: it has a field that every answer of the kind has.
+    fn has_substance(self, document: &[u8]) -> bool {
+        let has = |field: &Finder<'_>| field.find(document).is_some();
         match self {
-            Self::Embeddings => &[b"\"data\""],
-            Self::Chat(Format::OpenAiChat) => &[b"\"choices\""],
-            Self::Chat(Format::OpenAiResponses) => &[b"\"output\""],
-            Self::Chat(Format::Anthropic) => &[b"\"content\""],
-            Self::Chat(Format::Gemini) => &[b"\"candidates\"", b"\"promptFeedback\""],
+            Self::Embeddings => has(&DATA),
+            Self::Chat(Format::OpenAiChat) => has(&CHOICES),
+            Self::Chat(Format::OpenAiResponses) => has(&OUTPUT),
+            Self::Chat(Format::Anthropic) => has(&CONTENT),
+            Self::Chat(Format::Gemini) => has(&CANDIDATES) || has(&PROMPT_FEEDBACK),
             // Never passed through as they are.
-            Self::Chat(Format::Ollama | Format::Cohere | Format::Bedrock) => &[],
+            Self::Chat(Format::Ollama | Format::Cohere | Format::Bedrock) => true,
         }
     }
 }
@@ -160,7 +171,7 @@ impl Lane {
             Self::Events(events) if events.scanner.saw_error() => Err(Fault::ErrorObject),
             Self::Events(events) if is_all && !events.scanner.complete() => Err(Fault::NoAnswer),
             Self::Json(_) if is_error_object(first) => Err(Fault::ErrorObject),
-            Self::Json(_) if is_all && !has_substance(kind, first) => Err(Fault::NoAnswer),
+            Self::Json(_) if is_all && !kind.has_substance(first) => Err(Fault::NoAnswer),
             _ => Ok(()),
         }
     }
@@ -253,9 +264,4 @@ pub(crate) fn is_error_object(first: &[u8]) -> bool {
         Some(!value.starts_with(b"null"))
     };
     inside(first).unwrap_or(false)
-}
-
-/// Whether a whole document can be an answer: it has a field that every answer of the kind has.
-fn has_substance(kind: Kind, document: &[u8]) -> bool {
-    kind.fields().iter().any(|field| memmem::find(document, field).is_some())
 }

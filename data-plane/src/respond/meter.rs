@@ -18,7 +18,7 @@ use crate::{
     admit::{Caller, request_id::RequestId},
     dispatch::slot::Slot,
     metrics::ProviderMetrics,
-    record::{Closing, Open, Opening},
+    record::{Closing, Open, Opening, Unwritten},
     resolve::Plan,
     server::{Gateway, lifecycle::Running},
     snapshot::ConnectionEntry,
@@ -54,6 +54,8 @@ pub(crate) struct Meter {
     arrival: Arrival,
     /// Taken when the event is closed.
     open: Option<Open>,
+    /// Whoever set it writes the closed record; without it that happens at once.
+    held: Option<Held>,
     entry: Arc<ConnectionEntry>,
     /// Another connection answers than the one that the event was opened with.
     has_turned: bool,
@@ -66,6 +68,10 @@ pub(crate) struct Meter {
     /// Status of the answer, once it has begun.
     status: u16,
 }
+
+/// A closed record is kept here until somebody writes it.
+#[derive(Debug)]
+struct Held(Option<Unwritten>);
 
 // === impl End ===
 
@@ -91,7 +97,7 @@ impl End {
 // === impl Meter ===
 
 impl Meter {
-    /// Writes the event down as opened. Call it before the upstream is called.
+    /// Writes the event down as opened. Call it before the upstream is called, and call that once the record is written.
     pub(crate) fn open(
         arrival: Arrival,
         plan: &Plan,
@@ -100,10 +106,10 @@ impl Meter {
         slot: Slot,
         stream: bool,
         prompt_bytes: u64,
-    ) -> Self {
+    ) -> (Self, Option<Unwritten>) {
         let gateway = &arrival.gateway;
         let estimate = Usage { input: Some(prompt_bytes / BYTES_PER_TOKEN), ..Usage::default() };
-        let open = gateway.recorder.open(&Opening {
+        let (open, unwritten) = gateway.recorder.begin(&Opening {
             at: arrival.at,
             request_id: arrival.request_id.as_str(),
             key: caller.key_id(),
@@ -116,10 +122,11 @@ impl Meter {
             estimate,
         });
         arrival.span.record(genai::REQUEST_MODEL, plan.requested()).record(genai::STREAM, stream);
-        Self {
+        let meter = Self {
             provider: gateway.metrics.provider(&entry.provider),
             arrival,
             open: Some(open),
+            held: None,
             entry: Arc::clone(entry),
             has_turned: false,
             slot,
@@ -128,7 +135,23 @@ impl Meter {
             attempts: 0,
             first_byte: None,
             status: 0,
-        }
+        };
+        (meter, unwritten)
+    }
+
+    /// From now on the closed record waits for [`Self::release`].
+    pub(crate) fn hold(&mut self) {
+        self.held = Some(Held(None));
+    }
+
+    /// The closed record that waits, if it has come to that. Records that come later are written at once.
+    pub(crate) fn release(&mut self) -> Option<Unwritten> {
+        self.held.take().and_then(|held| held.0)
+    }
+
+    /// Whether no other request runs, with which a write could be shared.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.gateway().lifecycle.requests_in_flight() < 2
     }
 
     /// The next attempt goes to this connection.
@@ -218,7 +241,7 @@ impl Meter {
         self.provider.tokens(&usage);
         let operation = self.arrival.gateway.metrics.operation(self.arrival.operation);
         operation.finished(self.stream, duration, self.status, end.code());
-        open.close(&Closing {
+        let unwritten = open.end(&Closing {
             outcome: end.outcome(),
             status: self.status,
             error_code: end.code(),
@@ -230,6 +253,10 @@ impl Meter {
             finish_reason: tally.finish_reason.as_deref().unwrap_or_default(),
             connection: self.has_turned.then_some(&self.entry.id),
         });
+        match &mut self.held {
+            Some(held) => held.0 = unwritten,
+            None => drop(unwritten),
+        }
     }
 
     /// The provider's count, completed by estimates where the provider did work that it did not count.

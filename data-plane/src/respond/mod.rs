@@ -29,7 +29,7 @@ const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Starts to pass an answer on.
-pub(crate) fn begin(dispatched: Dispatched, model: &str) -> Response<Reply> {
+pub(crate) async fn begin(dispatched: Dispatched, model: &str) -> Response<Reply> {
     let Dispatched { answer, mut meter, times, way } = dispatched;
     let mut headers = head::pass(answer.head.headers);
     if let Way::Translate(translation) = &way {
@@ -52,9 +52,16 @@ pub(crate) fn begin(dispatched: Dispatched, model: &str) -> Response<Reply> {
         keepalive: meter.gateway().limits.keepalive,
         deadline: meter.started() + times.total,
     };
-    let relay = Relay::new(answer.body, answer.lane, answer.ready, meter, times);
+    // An answer that is there already is closed before its first byte goes out, so its record can be written in company.
+    meter.hold();
+    let alone = meter.is_alone();
+    let mut relay = Relay::new(answer.body, answer.lane, answer.ready, meter, times);
+    let unwritten = relay.release();
     let mut response = Response::new(Reply::relay(relay));
     *response.status_mut() = answer.head.status;
     *response.headers_mut() = headers;
+    if let Some(unwritten) = unwritten {
+        unwritten.written(alone).await;
+    }
     response
 }

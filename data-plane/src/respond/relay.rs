@@ -22,6 +22,7 @@ use super::{
     meter::{End, Meter},
     reply::CutShort,
 };
+use crate::record::Unwritten;
 
 /// Once the terminator is through, the upstream has this long to end its body, so that its connection can be reused.
 const LINGER: Duration = Duration::from_secs(2);
@@ -117,6 +118,11 @@ where
             relay.remaining = rest.map(|rest| rest + relay.ready.iter().map(|piece| piece.len() as u64).sum::<u64>());
         }
         relay
+    }
+
+    /// See [`Meter::release`].
+    pub(crate) fn release(&mut self) -> Option<Unwritten> {
+        self.meter.release()
     }
 }
 

@@ -69,6 +69,8 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
     let mut connection = std::pin::pin!(connection);
     let draining = async { drop(phase.wait_for(|phase| *phase != Phase::Serving).await) };
     let served = tokio::select! {
+        // No dice: who drains has time.
+        biased;
         served = connection.as_mut() => served,
         // Idle connections close at once, busy ones after what they are doing.
         () = draining, if !came_late => {

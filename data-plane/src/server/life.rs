@@ -96,7 +96,7 @@ async fn steps(
         times: gateway.limits.times.overridden(&settings.timeouts),
     };
     let dispatched = dispatch(arrival, &plan, call).await?;
-    Ok(respond::begin(dispatched, plan.model()))
+    Ok(respond::begin(dispatched, plan.model()).await)
 }
 
 fn scanned<'b>(dialect: &Dialect, body: &'b Bytes) -> Result<RequestScan<'b>, GatewayError> {

@@ -192,7 +192,7 @@ mod tests {
         for (name, value) in headers {
             map.insert(*name, http::HeaderValue::from_static(value));
         }
-        OpenAiCompatible.classify(StatusCode::from_u16(status).expect("a status"), &map, body.as_bytes())
+        OpenAiCompatible::Chat.classify(StatusCode::from_u16(status).expect("a status"), &map, body.as_bytes())
     }
 
     #[test]

@@ -1,15 +1,19 @@
 //! Usage out of a whole JSON answer that is passed through in frames.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::LazyLock};
 
 use bytes::Bytes;
-use memchr::memmem;
+use memchr::memmem::{Finder, FinderRev};
 
 use crate::{openai, usage::Usage};
 
 /// Of a long answer, this much is kept of its beginning and of its end: hosts put `usage` at one of the two.
 const KEEP_HEAD: usize = 64 * 1024;
 const KEEP_TAIL: usize = 128 * 1024;
+
+/// Made once: that takes longer than a search.
+static USAGE: LazyLock<FinderRev<'_>> = LazyLock::new(|| FinderRev::new("\"usage\""));
+static FINISH: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("\"finish_reason\""));
 
 /// Keeps (without copying) what it takes to read usage at the end.
 #[derive(Debug, Default)]
@@ -86,7 +90,7 @@ fn facts_of(text: &[u8]) -> AnswerFacts {
 
 fn last_usage(text: &[u8]) -> Option<Usage> {
     let mut end = text.len();
-    while let Some(at) = memmem::rfind(&text[..end], b"\"usage\"") {
+    while let Some(at) = USAGE.rfind(&text[..end]) {
         let behind = text[at + 7..].trim_ascii_start();
         if let [b':', value @ ..] = behind {
             let value = value.trim_ascii_start();
@@ -100,7 +104,7 @@ fn last_usage(text: &[u8]) -> Option<Usage> {
 }
 
 fn first_finish(text: &[u8]) -> Option<String> {
-    let at = memmem::find(text, b"\"finish_reason\"")?;
+    let at = FINISH.find(text)?;
     let behind = text[at + 15..].trim_ascii_start().strip_prefix(b":")?.trim_ascii_start().strip_prefix(b"\"")?;
     let end = memchr::memchr(b'"', behind)?;
     std::str::from_utf8(&behind[..end]).ok().map(str::to_owned)

@@ -132,7 +132,8 @@ fn meter(gateway: &TestGateway) -> Meter {
         running: gateway.lifecycle.begin(),
         span: tracing::Span::none(),
     };
-    Meter::open(arrival, &plan, &Caller::Local, entry, slot, true, 400)
+    // Dropping what is unwritten writes it.
+    Meter::open(arrival, &plan, &Caller::Local, entry, slot, true, 400).0
 }
 
 fn usage(event: &v1::UsageEvent) -> (Option<u64>, Option<u64>, bool) {

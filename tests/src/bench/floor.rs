@@ -1,0 +1,76 @@
+//! The floor: a reverse proxy that does nothing but forward, built of the parts that the gateway is built of.
+//!
+//! hyper's server, hyper-util's pooled client, head and body as they come. What it costs is what nobody can save; what
+//! the gateway costs beyond it is what the gateway does.
+
+use std::{convert::Infallible, net::SocketAddr};
+
+use anyhow::Context as _;
+use http::{Request, Response, StatusCode, Uri, uri};
+use http_body_util::{Either, Empty};
+use hyper::{
+    body::{Bytes, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+};
+use tokio::net::TcpListener;
+
+type Upstream = Client<HttpConnector, Incoming>;
+type Reply = Either<Incoming, Empty<Bytes>>;
+
+/// Serves at `LISTEN`, in front of `UPSTREAM`, for ever.
+///
+/// # Errors
+/// When a variable is missing or the address cannot be opened.
+pub async fn serve() -> anyhow::Result<()> {
+    let listener = TcpListener::bind(address("LISTEN")?).await?;
+    let upstream = uri::Authority::try_from(address("UPSTREAM")?.to_string())?;
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    let client: Upstream = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
+    loop {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        let (client, upstream) = (client.clone(), upstream.clone());
+        let service = service_fn(move |request| forward(client.clone(), upstream.clone(), request));
+        tokio::spawn(async move {
+            let mut server = http1::Builder::new();
+            server.timer(TokioTimer::new());
+            // A client that leaves is no news.
+            let _ = server.serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+fn address(variable: &str) -> anyhow::Result<SocketAddr> {
+    let text = std::env::var(variable).with_context(|| format!("{variable} is not set"))?;
+    text.parse().with_context(|| format!("{variable} is no address: `{text}`"))
+}
+
+async fn forward(
+    client: Upstream,
+    upstream: uri::Authority,
+    mut request: Request<Incoming>,
+) -> Result<Response<Reply>, Infallible> {
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.scheme = Some(uri::Scheme::HTTP);
+    parts.authority = Some(upstream);
+    let Ok(uri) = Uri::from_parts(parts) else {
+        return Ok(empty(StatusCode::BAD_REQUEST));
+    };
+    *request.uri_mut() = uri;
+    Ok(match client.request(request).await {
+        Ok(response) => response.map(Either::Left),
+        Err(_) => empty(StatusCode::BAD_GATEWAY),
+    })
+}
+
+fn empty(status: StatusCode) -> Response<Reply> {
+    let mut response = Response::new(Either::Right(Empty::new()));
+    *response.status_mut() = status;
+    response
+}

@@ -1,0 +1,79 @@
+//! What to measure, and for how long.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Parser;
+
+use super::scenario::{SCENARIOS, Scenario};
+
+/// Measures the gateway against a bare reverse proxy: CPU, latency, throughput, memory.
+#[derive(Parser, Debug)]
+pub struct Options {
+    /// Shorter rounds: about a minute in all.
+    #[arg(long)]
+    pub quick: bool,
+    /// Where the JSON goes; by default `bench-results/<time>.json`.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Only these parts: `chat-1`, `chat-16`, `chat-64`, `prompt-100k`, `stream`, `slow-streams`, `first-request`,
+    /// `scale`.
+    #[arg(long, value_name = "PART", value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// Rounds of each scenario.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=50))]
+    pub rounds: Option<u32>,
+    /// Length of a round.
+    #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u64).range(50..=60_000))]
+    pub round_ms: Option<u64>,
+}
+
+/// The options, worked out.
+pub(super) struct Plan {
+    pub(super) rounds: u32,
+    pub(super) round: Duration,
+    pub(super) scenarios: Vec<&'static Scenario>,
+    pub(super) slow_streams: bool,
+    pub(super) slow_stream_count: usize,
+    pub(super) first_request: bool,
+    pub(super) scale: bool,
+    /// Key edits that are timed.
+    pub(super) edits: usize,
+}
+
+// === impl Plan ===
+
+impl Plan {
+    pub(super) fn of(options: &Options) -> Self {
+        let wanted = |part: &str| options.only.is_empty() || options.only.iter().any(|only| only == part);
+        let (rounds, round_ms, edits) = if options.quick { (3, 500, 5) } else { (5, 1_800, 10) };
+        Self {
+            rounds: options.rounds.unwrap_or(rounds),
+            round: Duration::from_millis(options.round_ms.unwrap_or(round_ms)),
+            scenarios: SCENARIOS.iter().filter(|scenario| wanted(scenario.name)).collect(),
+            slow_streams: wanted("slow-streams"),
+            slow_stream_count: 200,
+            first_request: wanted("first-request"),
+            scale: wanted("scale"),
+            edits,
+        }
+    }
+
+    pub(super) fn wants_gateway(&self) -> bool {
+        self.slow_streams || !self.scenarios.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_can_be_chosen() {
+        let all = Plan::of(&Options::parse_from(["bench", "--quick"]));
+        assert_eq!(all.scenarios.len(), SCENARIOS.len());
+        assert!(all.scale && all.first_request && all.slow_streams);
+        let some = Plan::of(&Options::parse_from(["bench", "--only", "chat-16,scale"]));
+        assert_eq!(some.scenarios.iter().map(|one| one.name).collect::<Vec<_>>(), ["chat-16"]);
+        assert!(some.scale && !some.first_request && some.wants_gateway());
+    }
+}

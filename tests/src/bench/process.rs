@@ -1,0 +1,104 @@
+//! CPU time and memory of a process, from `/proc`.
+
+use std::{collections::HashMap, fs, time::Duration};
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+/// CPU time of each thread of a process at one moment, in nanoseconds.
+///
+/// `/proc/<pid>/schedstat` is about the first thread alone, so the threads are added up. One that ends between two
+/// looks is missed; blocking threads live on for ten seconds, so short intervals are exact.
+pub(super) struct CpuTime {
+    pid: u32,
+    threads: HashMap<u32, u64>,
+}
+
+/// Resident memory in bytes.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(super) struct Memory {
+    pub(super) resident: u64,
+    /// Of that, what is no file.
+    pub(super) anonymous: u64,
+}
+
+// === impl CpuTime ===
+
+impl CpuTime {
+    pub(super) fn of(pid: u32) -> anyhow::Result<Self> {
+        let directory = format!("/proc/{pid}/task");
+        let mut threads = HashMap::new();
+        for entry in fs::read_dir(&directory).with_context(|| format!("{directory}: the process is gone"))? {
+            let entry = entry?;
+            let Ok(thread) = entry.file_name().to_string_lossy().parse() else { continue };
+            // It may have ended since.
+            let Ok(text) = fs::read_to_string(entry.path().join("schedstat")) else { continue };
+            let spent = text.split_whitespace().next().and_then(|spent| spent.parse().ok());
+            threads.insert(thread, spent.with_context(|| format!("{directory}/{thread}/schedstat: `{text}`"))?);
+        }
+        Ok(Self { pid, threads })
+    }
+
+    /// What the process has used since.
+    pub(super) fn since(&self) -> anyhow::Result<Duration> {
+        let now = Self::of(self.pid)?;
+        let before = |thread| self.threads.get(thread).copied().unwrap_or(0);
+        let spent = now.threads.iter().map(|(thread, spent)| spent.saturating_sub(before(thread))).sum();
+        Ok(Duration::from_nanos(spent))
+    }
+
+    /// What the process has used since it began.
+    pub(super) fn total(&self) -> Duration {
+        Duration::from_nanos(self.threads.values().sum())
+    }
+}
+
+// === impl Memory ===
+
+impl Memory {
+    pub(super) fn of(pid: u32) -> anyhow::Result<Self> {
+        let path = format!("/proc/{pid}/status");
+        let text = fs::read_to_string(&path).with_context(|| format!("{path}: the process is gone"))?;
+        let field = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+            line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+        };
+        let bytes = |name| field(name).map(|kilobytes| kilobytes * 1024).with_context(|| format!("{path}: no {name}"));
+        Ok(Self { resident: bytes("VmRSS")?, anonymous: bytes("RssAnon")? })
+    }
+
+    pub(super) fn added_since(self, before: Self) -> Self {
+        Self {
+            resident: self.resident.saturating_sub(before.resident),
+            anonymous: self.anonymous.saturating_sub(before.anonymous),
+        }
+    }
+
+    pub(super) fn larger(self, other: Self) -> Self {
+        if other.resident > self.resident { other } else { self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_on_another_thread_counts() {
+        let before = CpuTime::of(std::process::id()).expect("read");
+        let (tell, told) = std::sync::mpsc::channel();
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let worker = std::thread::spawn(move || {
+            let until = std::time::Instant::now() + Duration::from_millis(50);
+            while std::time::Instant::now() < until {}
+            tell.send(()).expect("told");
+            let _ = held.recv();
+        });
+        told.recv().expect("done");
+        std::thread::sleep(Duration::from_millis(5));
+        assert!(before.since().expect("read") > Duration::from_millis(10));
+        drop(release);
+        worker.join().expect("ended");
+        assert!(Memory::of(std::process::id()).expect("read").resident > 100_000);
+    }
+}
