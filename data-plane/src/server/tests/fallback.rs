@@ -59,6 +59,25 @@ async fn the_first_by_priority_is_used_and_the_next_takes_over_before_the_first_
 }
 
 #[tokio::test]
+async fn the_event_names_the_provider_that_answered() {
+    let (bad, good) = (Upstream::answering(|_| json(500, "{}")).await, good().await);
+    let index = index_with(|resources| {
+        for (provider, upstream) in [("first", &bad), ("second", &good)] {
+            resources.node(provider, &upstream.base_url());
+            resources.connection(&format!("c-{provider}"), provider, |_| {});
+            resources.model(provider, "shared", "chat");
+        }
+    });
+    let proxy = Proxy::start(&[], index).await;
+    let answer = proxy.chat(r#"{"model":"shared","messages":[{"role":"user","content":"hi"}]}"#).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-omniroute-provider")), (200, "second"));
+    assert_eq!((bad.asked().len(), good.asked().len()), (1, 1));
+    let event = proxy.event().await;
+    assert_eq!((event.connection_id.as_str(), event.provider.as_str()), ("c-second", "second"));
+    assert_eq!((event.requested_model.as_str(), event.model.as_str()), ("shared", "shared"));
+}
+
+#[tokio::test]
 async fn the_clients_own_fault_is_not_tried_elsewhere() {
     let (picky, good) =
         (Upstream::answering(|_| json(400, r#"{"error":{"message":"bad field"}}"#)).await, good().await);
