@@ -96,6 +96,49 @@ async fn a_rate_limited_connection_is_left_alone_afterwards() {
     assert_eq!((limited.asked().len(), good.asked().len()), (1, 3));
 }
 
+/// Takes one credential and refuses all others.
+fn door(request: &upstream::Asked) -> upstream::Given {
+    if request.headers["authorization"] == "Bearer sk-right" { chat_answer() } else { json(401, "{}") }
+}
+
+/// One connection with this credential.
+fn with_secret(upstream: &Upstream, secret: &str) -> Arc<Index> {
+    index_with(|resources| {
+        resources.node("mock", &upstream.base_url());
+        resources.connection("c1", "mock", |connection| connection.secret = secret.to_owned());
+    })
+}
+
+#[tokio::test]
+async fn a_repaired_connection_is_used_at_once() {
+    let upstream = Upstream::answering(door).await;
+    let proxy = Proxy::start(&[], with_secret(&upstream, "sk-wrong")).await;
+    assert_eq!(proxy.chat(CHAT).await.error().2, "upstream_auth");
+    assert_eq!(proxy.chat(CHAT).await.error().2, "connections_cooling");
+    let gateway = &proxy.inner.gateway;
+    gateway.snapshot.publish(with_secret(&upstream, "sk-right"), false);
+    gateway.forgive(&["c1".into()]).await;
+    assert_eq!(proxy.chat(CHAT).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_failure_that_was_under_way_during_the_repair_is_not_held_against_it() {
+    let edit = Arc::new(std::sync::OnceLock::<(crate::snapshot::Snapshot, Arc<Index>)>::new());
+    let upstream = Upstream::answering({
+        let edit = Arc::clone(&edit);
+        move |request| {
+            let (snapshot, index) = edit.get().expect("set");
+            snapshot.publish(Arc::clone(index), false);
+            door(request)
+        }
+    })
+    .await;
+    let proxy = Proxy::start(&[], with_secret(&upstream, "sk-wrong")).await;
+    let _ = edit.set((proxy.inner.gateway.snapshot.clone(), with_secret(&upstream, "sk-right")));
+    assert_eq!(proxy.chat(CHAT).await.error().2, "upstream_auth");
+    assert_eq!(proxy.chat(CHAT).await.status, 200);
+}
+
 #[tokio::test]
 async fn an_unstable_connection_is_passed_over_but_used_where_there_is_no_other() {
     let (bad, good) = (Upstream::answering(|_| json(500, "{}")).await, good().await);
