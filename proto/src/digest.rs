@@ -32,24 +32,26 @@ impl DigestSet {
         *count = count.saturating_sub(1);
     }
 
+    /// Every kind that this build knows, those of which nothing is held too: what is not in the list is not known.
     pub fn to_proto(&self) -> Vec<v1::Digest> {
-        self.0
-            .iter()
-            .filter(|(_, (_, count))| *count > 0)
-            .map(|(kind, &(value, count))| v1::Digest { kind: kind.as_str().to_owned(), value, count })
+        Kind::ALL
+            .into_iter()
+            .map(|kind| {
+                let (value, count) = self.of(kind);
+                v1::Digest { kind: kind.as_str().to_owned(), value, count }
+            })
             .collect()
     }
 
     /// Whether the peer holds the same, judged by the kinds that both sides know.
     pub fn matches(&self, peer: &[v1::Digest]) -> bool {
-        Kind::ALL.iter().all(|kind| {
-            let ours = self.0.get(kind).copied().unwrap_or_default();
-            let theirs = peer
-                .iter()
-                .find(|digest| digest.kind == kind.as_str())
-                .map_or((0, 0), |digest| (digest.value, digest.count));
-            ours == theirs
+        peer.iter().all(|theirs| {
+            Kind::from_name(&theirs.kind).is_none_or(|kind| self.of(kind) == (theirs.value, theirs.count))
         })
+    }
+
+    fn of(&self, kind: Kind) -> (u64, u64) {
+        self.0.get(&kind).copied().unwrap_or_default()
     }
 }
 
@@ -69,6 +71,24 @@ mod tests {
         assert!(!one.matches(&two.to_proto()));
         two.remove(Kind::ApiKey, "c", 9);
         assert!(one.matches(&two.to_proto()));
+    }
+
+    #[test]
+    fn kinds_that_only_one_side_knows_are_not_compared() {
+        let mut held = DigestSet::default();
+        held.add(Kind::ApiKey, "a", 1);
+        held.add(Kind::Model, "m", 2);
+        let mut peer = held.to_proto();
+        // A newer peer has a kind that this build does not know.
+        peer.push(v1::Digest { kind: "combo".to_owned(), value: 7, count: 1 });
+        assert!(held.matches(&peer));
+        // An older one does not know models and says nothing of them.
+        peer.retain(|digest| digest.kind != "model");
+        assert!(held.matches(&peer));
+        // One that knows them and holds none does differ.
+        let mut none = held.clone();
+        none.remove(Kind::Model, "m", 2);
+        assert!(!held.matches(&none.to_proto()) && !none.matches(&held.to_proto()));
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(crate) struct Streaks {
 
 impl Streaks {
     /// Ends the streak of a connection.
-    pub(super) fn succeeded(&self, id: &ConnectionId) {
+    pub(crate) fn succeeded(&self, id: &ConnectionId) {
         if self.failing.load(Ordering::Relaxed) == 0 {
             return;
         }

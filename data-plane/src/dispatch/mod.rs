@@ -139,7 +139,12 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
 }
 
 /// Lets a connection that failed cool down where the failure says so.
-async fn note(gateway: &Gateway, entry: &ConnectionEntry, failure: &Failure) {
+async fn note(gateway: &Gateway, entry: &Arc<ConnectionEntry>, failure: &Failure) {
+    let current = gateway.snapshot.load().connection(entry.id.as_str()).map(Arc::clone);
+    if current.is_some_and(|current| !Arc::ptr_eq(&current, entry)) {
+        // It was edited meanwhile: what failed is not what the next request uses.
+        return;
+    }
     if let Some((span, reason)) = gateway.streaks.failed(&entry.id, failure) {
         let until = gateway.clock.now().saturating_add(span);
         gateway.coordination.cool(entry.id.as_str(), until, reason).await;

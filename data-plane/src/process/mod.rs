@@ -20,12 +20,14 @@ use std::{
 use omniroute_coordination::RedisUrlError;
 use omniroute_core::{
     handshake::JoinSecret,
+    id::ConnectionId,
     settings::{DataPlaneSettings, SettingsTable as _},
     time::SystemClock,
 };
 use omniroute_telemetry::{Options, TelemetryError};
 use tokio::{
     net::TcpListener,
+    sync::mpsc,
     task::JoinSet,
     time::{Instant, sleep},
 };
@@ -112,6 +114,7 @@ pub async fn run(settings: DataPlaneSettings) -> Result<(), ProcessError> {
     let mut subscriber =
         Subscriber::new(snapshot.clone(), control_plane.clone(), proxy.clone(), boot_id.clone(), disk_copy(&settings));
     subscriber.start_from_disk(settings.snapshot_max_age);
+    let repairs = subscriber.repairs();
 
     let lifecycle = Lifecycle::new();
     let gateway = Gateway::new(GatewayParts {
@@ -126,6 +129,7 @@ pub async fn run(settings: DataPlaneSettings) -> Result<(), ProcessError> {
     let controlled = ControlledProxy::new(Arc::clone(&gateway), &subscriber, boot_id, address);
     let mut background = JoinSet::new();
     background.spawn(subscriber.run());
+    background.spawn(forgive(Arc::clone(&gateway), repairs));
     background.spawn(sender::run(Arc::clone(&journal), control_plane.clone(), proxy));
     background.spawn(attach::run(control_plane, Arc::new(controlled)));
     background.spawn(Server::new(listener, Arc::clone(&gateway)).run());
@@ -144,6 +148,13 @@ pub async fn run(settings: DataPlaneSettings) -> Result<(), ProcessError> {
         () = signals.stop() => tracing::warn!("told to stop again; not waiting any longer"),
     }
     Ok(())
+}
+
+/// Gives each connection that an update repaired its new chance.
+async fn forgive(gateway: Arc<Gateway>, mut repairs: mpsc::Receiver<Vec<ConnectionId>>) {
+    while let Some(repaired) = repairs.recv().await {
+        gateway.forgive(&repaired).await;
+    }
 }
 
 /// Lets what runs finish, then the bytes and the events that it leaves behind.

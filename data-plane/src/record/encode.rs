@@ -41,9 +41,10 @@ pub(super) fn estimate(out: &mut Vec<u8>, estimate: &Usage) {
 
 /// The fields of a closed record behind the fixed ones.
 pub(super) fn closing(out: &mut Vec<u8>, closing: &Closing<'_>) {
-    if let Some(connection) = closing.connection {
+    if let Some((connection, provider)) = closing.answered_by {
         // A field that comes twice: the last one counts.
         text(out, 5, connection.as_str());
+        text(out, 6, provider.as_str());
     }
     number(out, 11, u64::try_from(closing.outcome as i32).unwrap_or(0));
     number(out, 12, u64::from(closing.status));
@@ -175,14 +176,15 @@ mod tests {
             let closing_fields = Closing {
                 outcome: Outcome::Ok, status, error_code: "", usage, estimated: false,
                 duration: Duration::from_micros(micros), first_byte: None, attempts, finish_reason: "stop",
-                connection: Some(&"c2".into()),
+                answered_by: Some((&"c2".into(), &"p2".into())),
             };
             let read = event(&fixed, |out| closing(out, &closing_fields));
             prop_assert_eq!(read.id.as_ref(), id.as_bytes().as_slice());
             prop_assert_eq!((read.at_ms, read.stream, read.request_id), (at, stream, request_id));
             prop_assert!(model.starts_with(&read.requested_model) && read.requested_model.len() <= 512);
             prop_assert_eq!((read.status, read.attempts, read.duration_us), (u32::from(status), attempts, micros));
-            prop_assert_eq!((read.outcome, read.connection_id.as_str()), (Outcome::Ok as i32, "c2"));
+            prop_assert_eq!(read.outcome, Outcome::Ok as i32);
+            prop_assert_eq!((read.connection_id.as_str(), read.provider.as_str()), ("c2", "p2"));
             let own = read.usage.expect("usage");
             let read_classes = [
                 own.input, own.cache_read, own.cache_write_5m, own.cache_write_1h,

@@ -56,8 +56,9 @@ pub struct Closing<'a> {
     pub first_byte: Option<Duration>,
     pub attempts: u32,
     pub finish_reason: &'a str,
-    /// The connection that answered, when it is not the one that the event was opened with.
-    pub connection: Option<&'a ConnectionId>,
+    /// Who answered, when it is not the connection that the event was opened with. A bare model id may have fallen back
+    /// to another provider, and it is the provider that the price depends on.
+    pub answered_by: Option<(&'a ConnectionId, &'a ProviderId)>,
 }
 
 /// Writes usage events. Cheap to clone.
@@ -151,7 +152,7 @@ impl Drop for Open {
                 first_byte: None,
                 attempts: 1,
                 finish_reason: "",
-                connection: None,
+                answered_by: None,
             });
             drop(unwritten);
         }

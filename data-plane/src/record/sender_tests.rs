@@ -95,7 +95,7 @@ fn record(journal: &Arc<Journal>, count: usize) -> Vec<Vec<u8>> {
                 first_byte: None,
                 attempts: 1,
                 finish_reason: "",
-                connection: None,
+                answered_by: None,
             });
             id
         })

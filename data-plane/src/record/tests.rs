@@ -49,7 +49,7 @@ fn close(open: Open) -> EventId {
         first_byte: Some(Duration::from_millis(1)),
         attempts: 1,
         finish_reason: "stop",
-        connection: None,
+        answered_by: None,
     });
     id
 }

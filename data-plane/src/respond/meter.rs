@@ -251,7 +251,7 @@ impl Meter {
             first_byte: self.first_byte,
             attempts: self.attempts,
             finish_reason: tally.finish_reason.as_deref().unwrap_or_default(),
-            connection: self.has_turned.then_some(&self.entry.id),
+            answered_by: self.has_turned.then_some((&self.entry.id, &self.entry.provider)),
         });
         match &mut self.held {
             Some(held) => held.0 = unwritten,

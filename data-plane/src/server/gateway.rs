@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use omniroute_coordination::Coordination;
-use omniroute_core::{settings::DataPlaneSettings, time::Clock};
+use omniroute_core::{id::ConnectionId, settings::DataPlaneSettings, time::Clock};
 use omniroute_telemetry::MetricsReport;
 
 use super::Lifecycle;
@@ -115,6 +115,15 @@ impl Gateway {
 
     pub fn coordination(&self) -> &dyn Coordination {
         &*self.coordination
+    }
+
+    /// Holds nothing against these connections any more: a corrected credential is used at once. The control plane ends
+    /// cooldowns too, but where there is no Redis it cannot reach those of this process.
+    pub async fn forgive(&self, repaired: &[ConnectionId]) {
+        for id in repaired {
+            self.streaks.succeeded(id);
+            self.coordination.warm(id.as_str()).await;
+        }
     }
 }
 

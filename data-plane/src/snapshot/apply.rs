@@ -19,7 +19,7 @@ use omniroute_proto::{
 use omniroute_telemetry::names;
 
 use super::{
-    compile::ConnectionSource,
+    compile::{ConnectionSource, node_repairs},
     index::{Index, ModelEntry, ProviderEntry, Settings},
     key::Key,
 };
@@ -38,6 +38,8 @@ pub struct Update {
 pub struct Applied {
     pub index: Arc<Index>,
     pub rejections: Vec<v1::Rejection>,
+    /// Connections that were known before and may now succeed where they failed: what was held against them is void.
+    pub repaired: Vec<ConnectionId>,
 }
 
 /// Builds one index after another.
@@ -60,6 +62,7 @@ pub struct Applier {
 struct Progress {
     stale_connections: BTreeSet<String>,
     stale_providers: HashSet<String>,
+    repaired: BTreeSet<String>,
     rejections: Vec<v1::Rejection>,
 }
 
@@ -98,7 +101,8 @@ impl Applier {
         for rejection in &progress.rejections {
             counter!(names::SNAPSHOT_REJECTIONS, "kind" => rejection.kind.clone()).increment(1);
         }
-        Applied { index: Arc::new(self.index.clone()), rejections: progress.rejections }
+        let repaired = progress.repaired.iter().map(|id| id.as_str().into()).collect();
+        Applied { index: Arc::new(self.index.clone()), rejections: progress.rejections, repaired }
     }
 
     fn remove_unnamed(&mut self, resources: &[v1::Resource], progress: &mut Progress) {
@@ -169,6 +173,9 @@ impl Applier {
         }
         if let Some(previous) = self.nodes.get(id) {
             self.index.prefixes.remove(&previous.prefix);
+            if node_repairs(&node, previous) {
+                progress.repaired.extend(self.of_provider.get(id).into_iter().flatten().cloned());
+            }
         }
         let entry = Arc::new(ProviderEntry { id: id.into(), prefix: node.prefix.clone(), name: node.name.clone() });
         self.index.prefixes.insert(node.prefix.clone(), Arc::clone(&entry));
@@ -181,6 +188,9 @@ impl Applier {
     fn take_connection(&mut self, id: &str, connection: v1::Connection, progress: &mut Progress) {
         let source = ConnectionSource::new(connection);
         let provider = source.provider().to_owned();
+        if self.connections.get(id).is_some_and(|previous| source.repairs(previous)) {
+            progress.repaired.insert(id.to_owned());
+        }
         if let Some(previous) = self.connections.insert(id.to_owned(), source)
             && previous.provider() != provider
             && let Some(connections) = self.of_provider.get_mut(previous.provider())
@@ -311,6 +321,7 @@ impl Applier {
                     if orphan {
                         self.drop_connection(&id, progress);
                     }
+                    progress.repaired.remove(&id);
                     progress.reject(Kind::Connection, &id, reason);
                 }
             }

@@ -16,6 +16,13 @@ pub(super) struct ConnectionSource {
     secret: Zeroizing<String>,
 }
 
+/// Whether connections to this node may succeed where they failed at `earlier`.
+pub(super) fn node_repairs(node: &v1::ProviderNode, earlier: &v1::ProviderNode) -> bool {
+    let essence =
+        |node: &v1::ProviderNode| v1::ProviderNode { name: String::new(), prefix: String::new(), ..node.clone() };
+    essence(node) != essence(earlier)
+}
+
 // === impl ConnectionSource ===
 
 impl ConnectionSource {
@@ -26,6 +33,19 @@ impl ConnectionSource {
 
     pub(super) fn provider(&self) -> &str {
         &self.spec.provider
+    }
+
+    /// Whether this version may succeed where `earlier` failed: it points elsewhere, presents itself in another way, or was
+    /// switched on. A new name, order or limit gives no reason to think so.
+    pub(super) fn repairs(&self, earlier: &Self) -> bool {
+        let essence = |source: &Self| v1::Connection {
+            name: String::new(),
+            priority: 0,
+            max_concurrent: 0,
+            timeouts: None,
+            ..source.spec.clone()
+        };
+        *self.secret != *earlier.secret || essence(self) != essence(earlier)
     }
 
     /// Compiles it. `in_flight` is the counter of the connection's earlier version.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use metrics::{counter, gauge, histogram};
 use omniroute_core::{
-    id::ProxyId,
+    id::{ConnectionId, ProxyId},
     settings::Span,
     time::{Clock, SystemClock},
 };
@@ -52,6 +52,8 @@ pub struct Subscriber {
     applier: Option<Applier>,
     disk: Option<DiskCopy>,
     clock: Arc<dyn Clock>,
+    /// Where repaired connections are told.
+    repairs: Option<mpsc::Sender<Vec<ConnectionId>>>,
 }
 
 /// Why a session ended.
@@ -95,7 +97,16 @@ impl Subscriber {
             applier: Some(Applier::default()),
             disk,
             clock: Arc::new(SystemClock),
+            repairs: None,
         }
+    }
+
+    /// The connections that each update repaired, once it is in force: credential, address or state have changed, so their
+    /// earlier failures say nothing any more.
+    pub fn repairs(&mut self) -> mpsc::Receiver<Vec<ConnectionId>> {
+        let (sender, receiver) = mpsc::channel(4);
+        self.repairs = Some(sender);
+        receiver
     }
 
     /// Starts from the copy on disk, where there is a good one.
@@ -234,7 +245,7 @@ impl Subscriber {
         let now = self.clock.now();
         let started = std::time::Instant::now();
         // A full snapshot is work for a while, and the disk may be slow: neither belongs on the runtime's threads.
-        let (applier, disk, Applied { index, rejections }, saved) = tokio::task::spawn_blocking(move || {
+        let (applier, disk, Applied { index, rejections, repaired }, saved) = tokio::task::spawn_blocking(move || {
             let saved = disk.as_mut().map_or(Ok(()), |disk| disk.save(&update, now));
             let applied = applier.apply(update);
             (applier, disk, applied, saved)
@@ -249,6 +260,12 @@ impl Subscriber {
         self.applier = Some(applier);
         let revision = index.revision();
         self.snapshot.publish(index, false);
+        if let Some(repairs) = &self.repairs
+            && !repaired.is_empty()
+        {
+            // Nobody listens any more when the process ends.
+            let _ = repairs.send(repaired).await;
+        }
         histogram!(names::SNAPSHOT_APPLY).record(started.elapsed());
         #[expect(clippy::cast_precision_loss, reason = "a gauge")]
         gauge!(names::SNAPSHOT_REVISION).set(revision as f64);

@@ -84,6 +84,7 @@ struct Running {
     script: Script,
     snapshot: Snapshot,
     health: StreamHealth,
+    repairs: mpsc::Receiver<Vec<ConnectionId>>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
@@ -98,10 +99,11 @@ async fn start(script: Script, token: &str, disk: Option<DiskCopy>) -> Running {
     let server = testing::serve(listener, ConfigStreamServer::new(script.clone())).await;
     let snapshot = Snapshot::new();
     let link = testing::link(address, token);
-    let subscriber = Subscriber::new(snapshot.clone(), link, "p1".into(), "b1".into(), disk);
+    let mut subscriber = Subscriber::new(snapshot.clone(), link, "p1".into(), "b1".into(), disk);
     let health = subscriber.health.clone();
+    let repairs = subscriber.repairs();
     let client = tokio::spawn(subscriber.run());
-    Running { script, snapshot, health, tasks: vec![server, client] }
+    Running { script, snapshot, health, repairs, tasks: vec![server, client] }
 }
 
 fn haves(script: &Script) -> Vec<u64> {
@@ -137,6 +139,37 @@ async fn a_broken_resource_is_named_in_the_answer() {
     let Some(Out::Nack(nack)) = heard.last() else { panic!("a nack") };
     assert_eq!(nack.rejections.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), ["bad"]);
     assert!(running.snapshot.load().key_by_id("a").is_some());
+}
+
+#[tokio::test]
+async fn a_corrected_credential_is_told_once_it_is_in_force() {
+    fn connection(revision: u64, secret: &str) -> v1::Resource {
+        let body = v1::Connection {
+            provider: "openai".into(),
+            auth_type: "apikey".into(),
+            secret: secret.into(),
+            is_active: true,
+            ..v1::Connection::default()
+        };
+        let body = Some(Body::Connection(body));
+        v1::Resource { id: "c1".into(), revision, kind: "connection".into(), body, ..v1::Resource::default() }
+    }
+    let script = Script::default();
+    let mut session = update(1, true, vec![connection(1, "sk-wrong")], &[]);
+    session.extend(update(2, false, vec![connection(2, "sk-right")], &[]));
+    for message in &mut session {
+        if let In::End(end) = message {
+            let mut held = DigestSet::default();
+            held.add(Kind::Connection, "c1", end.revision);
+            end.digests = held.to_proto();
+        }
+    }
+    script.sessions.lock().push(session);
+    let mut running = start(script, "token", None).await;
+    let repaired = tokio::time::timeout(Duration::from_secs(10), running.repairs.recv()).await.expect("in time");
+    assert_eq!(repaired, Some(vec!["c1".into()]));
+    let index = running.snapshot.load();
+    assert_eq!(index.connection("c1").expect("there").upstream.secret(), "sk-right");
 }
 
 #[tokio::test]

@@ -122,7 +122,7 @@ fn a_broken_resource_is_rejected_by_name_and_the_rest_applies() {
     newer.min_version = omniroute_proto::PROTOCOL_MINOR + 1;
     let update =
         delta(3, vec![broken_key, key("k2", "sk-b", 3), node("n1", "mock", "http://169.254.169.254/v1", 3), newer]);
-    let Applied { index, rejections } = applier.apply(update);
+    let Applied { index, rejections, .. } = applier.apply(update);
     let named: Vec<_> = rejections.iter().map(|one| (one.kind.as_str(), one.id.as_str())).collect();
     assert_eq!(named, [("api_key", "k1"), ("api_key", "k3"), ("connection", "c1")]);
     assert!(rejections.iter().all(|one| !one.reason.is_empty()));
@@ -241,4 +241,41 @@ fn a_snapshot_is_ready_once_something_was_published() {
     assert!(snapshot.ready() && snapshot.stale());
     snapshot.publish(Arc::new(Index::default()), false);
     assert!(!snapshot.stale());
+}
+
+#[test]
+fn an_edit_that_may_help_a_connection_is_reported_and_others_are_not() {
+    fn edited(revision: u64, change: impl FnOnce(&mut v1::Connection)) -> v1::Resource {
+        let mut resource = connection("c1", "n1", 1, revision);
+        let Some(Body::Connection(body)) = &mut resource.body else { panic!("a connection") };
+        change(body);
+        resource
+    }
+    let start = || {
+        let mut applier = Applier::default();
+        let all = || {
+            vec![
+                settings(1),
+                node("n1", "mock", "http://127.0.0.1:9/v1", 1),
+                connection("c1", "n1", 1, 2),
+                connection("c2", "openai", 1, 2),
+            ]
+        };
+        assert!(applier.apply(full(2, all())).repaired.is_empty(), "nothing was held against it");
+        assert!(applier.apply(full(3, all())).repaired.is_empty(), "the same again");
+        applier
+    };
+    let repaired_by = |resource: v1::Resource| {
+        let applied = start().apply(delta(4, vec![resource]));
+        applied.repaired.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(repaired_by(edited(4, |body| body.secret = "sk-corrected".into())), ["c1"]);
+    assert_eq!(repaired_by(edited(4, |body| body.base_url = "http://127.0.0.1:8/v1".into())), ["c1"]);
+    assert_eq!(repaired_by(edited(4, |body| body.is_active = false)), ["c1"]);
+    assert_eq!(repaired_by(edited(4, |body| drop(body.headers.insert("x-org".into(), "a".into())))), ["c1"]);
+    assert_eq!(repaired_by(node("n1", "mock", "http://127.0.0.1:8/v1", 4)), ["c1"]);
+    let none: [&str; 0] = [];
+    assert_eq!(repaired_by(edited(4, |body| (body.name, body.priority) = ("other".into(), 9))), none);
+    assert_eq!(repaired_by(node("n1", "renamed", "http://127.0.0.1:9/v1", 4)), none);
+    assert_eq!(repaired_by(edited(4, |body| body.base_url = "http://169.254.169.254/v1".into())), none, "rejected");
 }

@@ -59,6 +59,25 @@ async fn the_first_by_priority_is_used_and_the_next_takes_over_before_the_first_
 }
 
 #[tokio::test]
+async fn the_event_names_the_provider_that_answered() {
+    let (bad, good) = (Upstream::answering(|_| json(500, "{}")).await, good().await);
+    let index = index_with(|resources| {
+        for (provider, upstream) in [("first", &bad), ("second", &good)] {
+            resources.node(provider, &upstream.base_url());
+            resources.connection(&format!("c-{provider}"), provider, |_| {});
+            resources.model(provider, "shared", "chat");
+        }
+    });
+    let proxy = Proxy::start(&[], index).await;
+    let answer = proxy.chat(r#"{"model":"shared","messages":[{"role":"user","content":"hi"}]}"#).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-omniroute-provider")), (200, "second"));
+    assert_eq!((bad.asked().len(), good.asked().len()), (1, 1));
+    let event = proxy.event().await;
+    assert_eq!((event.connection_id.as_str(), event.provider.as_str()), ("c-second", "second"));
+    assert_eq!((event.requested_model.as_str(), event.model.as_str()), ("shared", "shared"));
+}
+
+#[tokio::test]
 async fn the_clients_own_fault_is_not_tried_elsewhere() {
     let (picky, good) =
         (Upstream::answering(|_| json(400, r#"{"error":{"message":"bad field"}}"#)).await, good().await);
@@ -75,6 +94,49 @@ async fn a_rate_limited_connection_is_left_alone_afterwards() {
         assert_eq!(proxy.chat(CHAT).await.status, 200);
     }
     assert_eq!((limited.asked().len(), good.asked().len()), (1, 3));
+}
+
+/// Takes one credential and refuses all others.
+fn door(request: &upstream::Asked) -> upstream::Given {
+    if request.headers["authorization"] == "Bearer sk-right" { chat_answer() } else { json(401, "{}") }
+}
+
+/// One connection with this credential.
+fn with_secret(upstream: &Upstream, secret: &str) -> Arc<Index> {
+    index_with(|resources| {
+        resources.node("mock", &upstream.base_url());
+        resources.connection("c1", "mock", |connection| connection.secret = secret.to_owned());
+    })
+}
+
+#[tokio::test]
+async fn a_repaired_connection_is_used_at_once() {
+    let upstream = Upstream::answering(door).await;
+    let proxy = Proxy::start(&[], with_secret(&upstream, "sk-wrong")).await;
+    assert_eq!(proxy.chat(CHAT).await.error().2, "upstream_auth");
+    assert_eq!(proxy.chat(CHAT).await.error().2, "connections_cooling");
+    let gateway = &proxy.inner.gateway;
+    gateway.snapshot.publish(with_secret(&upstream, "sk-right"), false);
+    gateway.forgive(&["c1".into()]).await;
+    assert_eq!(proxy.chat(CHAT).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_failure_that_was_under_way_during_the_repair_is_not_held_against_it() {
+    let edit = Arc::new(std::sync::OnceLock::<(crate::snapshot::Snapshot, Arc<Index>)>::new());
+    let upstream = Upstream::answering({
+        let edit = Arc::clone(&edit);
+        move |request| {
+            let (snapshot, index) = edit.get().expect("set");
+            snapshot.publish(Arc::clone(index), false);
+            door(request)
+        }
+    })
+    .await;
+    let proxy = Proxy::start(&[], with_secret(&upstream, "sk-wrong")).await;
+    let _ = edit.set((proxy.inner.gateway.snapshot.clone(), with_secret(&upstream, "sk-right")));
+    assert_eq!(proxy.chat(CHAT).await.error().2, "upstream_auth");
+    assert_eq!(proxy.chat(CHAT).await.status, 200);
 }
 
 #[tokio::test]

@@ -86,7 +86,8 @@ fn class_of(status: u16, code: Option<&str>, kind: Option<&str>, message: &str) 
     }
 }
 
-/// OpenAI's `type` and `code` of a class.
+/// OpenAI's `type` and `code` of a class. Not found has no word of its own: `model_not_found` is one of ours too, and a path
+/// that does not exist is no missing model.
 pub(crate) const fn words(class: ErrorClass) -> (&'static str, Option<&'static str>) {
     match class {
         ErrorClass::BadRequest | ErrorClass::MethodNotAllowed | ErrorClass::TooLarge | ErrorClass::RequestTimeout => {
@@ -96,7 +97,7 @@ pub(crate) const fn words(class: ErrorClass) -> (&'static str, Option<&'static s
         ErrorClass::Unauthenticated => ("invalid_request_error", Some("invalid_api_key")),
         ErrorClass::Payment => ("insufficient_quota", Some("insufficient_quota")),
         ErrorClass::Forbidden => ("permission_error", Some("permission_denied")),
-        ErrorClass::NotFound => ("invalid_request_error", Some("model_not_found")),
+        ErrorClass::NotFound => ("invalid_request_error", None),
         ErrorClass::RateLimited => ("rate_limit_error", Some("rate_limit_exceeded")),
         ErrorClass::Overloaded => ("server_error", Some("overloaded")),
         ErrorClass::UpstreamTimeout => ("server_error", Some("timeout")),
@@ -183,6 +184,17 @@ impl<'de: 'a, 'a> serde::Deserialize<'de> for CodeField<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_missing_model_is_called_one() {
+        for code in ["model_not_found", "unknown_path", "provider_not_connected"] {
+            let (status, body) = encode_error(&GatewayError::new(ErrorClass::NotFound, code, "x"), "r1");
+            let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+            let error = &body["error"];
+            assert_eq!((status, &error["type"], &error["code"]), (404, &"invalid_request_error".into(), &code.into()));
+            assert_eq!(error["omniroute"]["code"], code);
+        }
+    }
 
     #[test]
     fn hosts_shapes_of_an_error_are_understood() {
