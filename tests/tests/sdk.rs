@@ -54,6 +54,16 @@ async fn openai_for_python() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn anthropic_google_and_ollama_for_python() {
+    let stack = Setup::on(Engine::Sqlite).start().await;
+    run(pytest("test_dialects.py"), &stack).await;
+    omniroute_tests::harness::eventually("the ledger has what the SDKs did", || async {
+        stack.ledger.answered().await == stack.provider.total()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn openai_for_node() {
     let stack = Setup::on(Engine::Postgres).start().await;
     let mut node = Command::new("node");

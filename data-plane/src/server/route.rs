@@ -39,7 +39,7 @@ impl Route {
             "/v1/completions" => route(Operation::Chat, Dialect::Completions),
             "/api/chat" | "/v1/api/chat" => route(Operation::Chat, ollama(Shape::Chat)),
             "/api/generate" | "/v1/api/generate" => route(Operation::Chat, ollama(Shape::Generate)),
-            _ if path.starts_with("/v1beta/models/") => gemini(request),
+            _ if path.starts_with("/v1beta/") => gemini(request),
             _ => of_provider(path.strip_prefix("/v1/providers/")?),
         }
     }
@@ -67,7 +67,7 @@ fn ollama(shape: Shape) -> Dialect {
 
 fn gemini<B>(request: &Request<B>) -> Option<Route> {
     let path = percent_decode_str(request.uri().path()).decode_utf8().ok()?;
-    let (model, action) = parse_path(&path)?;
+    let (model, action) = parse_path(path.strip_prefix("/v1beta/")?)?;
     let stream = match action {
         Action::GenerateContent => false,
         Action::StreamGenerateContent => true,
@@ -123,6 +123,7 @@ mod tests {
             ("/v1/messages?beta=true", "anthropic"),
             ("/v1beta/models/gemini-2.5-pro:generateContent", "gemini"),
             ("/v1beta/models/mock/gpt-mock:streamGenerateContent?alt=sse", "gemini"),
+            ("/v1beta/mock/gpt-mock:generateContent", "gemini"),
             ("/api/chat", "ollama"),
             ("/v1/api/chat", "ollama"),
             ("/api/generate", "ollama"),

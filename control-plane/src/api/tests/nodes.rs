@@ -125,7 +125,7 @@ async fn an_endpoint_can_be_tried_before_it_becomes_a_node() {
     assert_eq!(gateway.post(path, html).await.ok(200)["valid"], false);
     let other = json!({ "baseUrl": provider.url(), "type": "anthropic-compatible" });
     let other = gateway.post(path, other).await.ok(200);
-    assert_eq!((&other["valid"], &other["method"]), (&json!(false), &Value::Null));
+    assert_eq!((&other["valid"], &other["method"]), (&json!(false), &json!("models")), "no key of Anthropic's kind");
     assert_eq!(gateway.post(path, json!({})).await.fields(), ["baseUrl"]);
     let method = gateway.call(Method::GET, path).send().await;
     assert_eq!(method.code(405), "RESOURCE_004");

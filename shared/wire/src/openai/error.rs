@@ -139,6 +139,8 @@ fn write_fields(w: &mut Writer<'_>, class: ErrorClass, own_code: &str, message: 
         Some(param) => w.field_str("param", param),
         None => w.field_null("param"),
     }
+    // Whether the gateway or the provider misses the model is all the same to a client.
+    let own_code = if own_code == "upstream_model_unknown" { "model_not_found" } else { own_code };
     w.field_str("code", code.unwrap_or(own_code));
 }
 
