@@ -2,7 +2,7 @@
 //!
 //! [`mock_provider`] is what the gateway talks to, [`harness`] starts the programs and talks to them. The tests
 //! themselves are in `tests/`, one file per kind of promise; `sdk/` has the scripts that drive the gateway with the
-//! official clients. [`bench`] measures instead of testing.
+//! official clients. [`mod@bench`] measures instead of testing.
 
 pub mod bench;
 #[expect(

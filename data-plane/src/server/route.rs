@@ -39,7 +39,7 @@ impl Route {
             "/v1/completions" => route(Operation::Chat, Dialect::Completions),
             "/api/chat" | "/v1/api/chat" => route(Operation::Chat, ollama(Shape::Chat)),
             "/api/generate" | "/v1/api/generate" => route(Operation::Chat, ollama(Shape::Generate)),
-            _ if path.starts_with("/v1beta/") => gemini(request),
+            _ if path.starts_with("/v1beta/") || path.starts_with("/v1/models/") => gemini(request),
             _ => of_provider(path.strip_prefix("/v1/providers/")?),
         }
     }
@@ -67,7 +67,7 @@ fn ollama(shape: Shape) -> Dialect {
 
 fn gemini<B>(request: &Request<B>) -> Option<Route> {
     let path = percent_decode_str(request.uri().path()).decode_utf8().ok()?;
-    let (model, action) = parse_path(path.strip_prefix("/v1beta/")?)?;
+    let (model, action) = parse_path(path.strip_prefix("/v1beta/").or_else(|| path.strip_prefix("/v1/"))?)?;
     let stream = match action {
         Action::GenerateContent => false,
         Action::StreamGenerateContent => true,
@@ -94,7 +94,7 @@ fn of_provider(rest: &str) -> Option<Route> {
 pub(super) fn dialect_of_path(path: &str) -> Dialect {
     if path.starts_with("/v1/messages") {
         Dialect::Messages
-    } else if path.starts_with("/v1beta/") {
+    } else if path.starts_with("/v1beta/") || (path.starts_with("/v1/models/") && path.contains(':')) {
         Dialect::Gemini { model: String::new(), stream: false, framing: Framing::Sse }
     } else if matches!(path, "/api/chat" | "/api/generate" | "/api/tags" | "/api/show" | "/api/version")
         || path.starts_with("/v1/api/")
@@ -124,6 +124,7 @@ mod tests {
             ("/v1beta/models/gemini-2.5-pro:generateContent", "gemini"),
             ("/v1beta/models/mock/gpt-mock:streamGenerateContent?alt=sse", "gemini"),
             ("/v1beta/mock/gpt-mock:generateContent", "gemini"),
+            ("/v1/models/mock/gpt-mock:generateContent", "gemini"),
             ("/api/chat", "ollama"),
             ("/v1/api/chat", "ollama"),
             ("/api/generate", "ollama"),

@@ -1,5 +1,7 @@
 //! The documents name things that exist: paths, functions, links, metrics, error codes.
 
+#![cfg(test)]
+
 use std::{
     collections::BTreeSet,
     fs,
