@@ -14,6 +14,7 @@ mod fields;
 mod init;
 mod keys;
 mod login;
+mod master_key;
 mod monitoring;
 mod nodes;
 mod openapi;
@@ -85,6 +86,7 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(login::logout))
         .routes(routes!(require_login::show, require_login::change))
         .routes(routes!(settings::show, settings::change))
+        .routes(routes!(master_key::rotate))
         .routes(routes!(nodes::list, nodes::create))
         .routes(routes!(nodes::show, nodes::change, nodes::delete))
         .routes(routes!(providers::probes::validate_node))

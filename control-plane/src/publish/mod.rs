@@ -109,6 +109,7 @@ impl Publisher {
         let mut tx = store.read().await?;
         let head = read::scan(&mut tx).await?;
         drop(tx);
+        gauge_revision(&head);
         let publisher = Self(Arc::new(Inner {
             store,
             head: watch::Sender::new(head),
@@ -162,7 +163,7 @@ impl Publisher {
         self.0.head.send_if_modified(|current| {
             let newer = head.revision > current.revision;
             if newer {
-                metrics::gauge!(names::CONFIG_REVISION).set(head.revision as f64);
+                gauge_revision(head);
                 *current = head.clone();
             }
             newer
@@ -173,8 +174,14 @@ impl Publisher {
     fn reset_head(&self, head: &Head) {
         self.0.head.send_if_modified(|current| {
             let differs = !current.is_same(head);
+            gauge_revision(head);
             *current = head.clone();
             differs
         });
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge")]
+fn gauge_revision(head: &Head) {
+    metrics::gauge!(names::CONFIG_REVISION).set(head.revision as f64);
 }

@@ -43,7 +43,7 @@ use crate::{
     auth::{origin::AllowedOrigins, password::Passwords, token::Tokens},
     ledger::Ledger,
     publish::ProxyRegistry,
-    store::{Store, records::Object},
+    store::{Resealed, Store, StoreError, records::Object},
 };
 
 /// What handlers share. Cheap to clone.
@@ -111,6 +111,14 @@ impl Services {
             clock,
             stopping,
         }))
+    }
+
+    /// Seals every stored secret with the first master key of the ring; also tells that key's id.
+    pub async fn rotate_master_key(&self) -> Result<(String, Resealed), StoreError> {
+        let done = self.store.reseal().await?;
+        let key_id = self.store.master_key_id();
+        tracing::info!(key_id, values = done.values, failed = done.failed.len(), "stored secrets are sealed anew");
+        Ok((key_id, done))
     }
 
     /// Where connections may point.

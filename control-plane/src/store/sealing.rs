@@ -133,6 +133,11 @@ impl Store {
         Ok(done)
     }
 
+    /// Id of the key that seals.
+    pub fn master_key_id(&self) -> String {
+        self.ring().primary().to_string()
+    }
+
     async fn reseal_connections(
         &self,
         column: &SealedColumn,

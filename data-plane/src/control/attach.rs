@@ -15,7 +15,10 @@ const EVERY: Duration = Duration::from_secs(5);
 /// What an operator can tell a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
-    Drain,
+    Drain {
+        /// What still runs then is cut.
+        deadline: Duration,
+    },
     Resume,
     Resync,
 }
@@ -63,7 +66,7 @@ async fn session(
             }
             command = commands.message() => match command? {
                 Some(v1::ProxyCommand { body: Some(body) }) => controlled.command(match body {
-                    Body::Drain(_) => Command::Drain,
+                    Body::Drain(drain) => Command::Drain { deadline: Duration::from_millis(drain.deadline_ms) },
                     Body::Resume(_) => Command::Resume,
                     Body::Resync(_) => Command::Resync,
                 }),

@@ -1,13 +1,14 @@
 //! What the control plane is told about this proxy, and what it may tell it.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use omniroute_core::{
     id::ProxyId,
     time::{Clock as _, SystemClock, UnixMillis},
 };
 use omniroute_proto::{PROTOCOL_MINOR, v1};
-use tokio::sync::Notify;
+use parking_lot::Mutex;
+use tokio::{sync::Notify, task::AbortHandle};
 
 use crate::{
     control::attach::{Command, Controlled, resident_memory},
@@ -24,6 +25,8 @@ pub(super) struct ControlledProxy {
     started: UnixMillis,
     stream: StreamHealth,
     resync: Arc<Notify>,
+    /// Waits for the deadline of a drain.
+    deadline: Mutex<Option<AbortHandle>>,
 }
 
 // === impl ControlledProxy ===
@@ -38,6 +41,28 @@ impl ControlledProxy {
             started: SystemClock.now(),
             stream: subscriber.health.clone(),
             resync: Arc::clone(&subscriber.resync),
+            deadline: Mutex::new(None),
+        }
+    }
+
+    /// Lets what runs go on for as long as `limit`, from now.
+    fn drain(&self, limit: Duration) {
+        let lifecycle = self.gateway.lifecycle().clone();
+        lifecycle.drain();
+        let waiting = tokio::spawn(async move {
+            tokio::time::sleep(limit).await;
+            if lifecycle.requests_in_flight() > 0 {
+                tracing::warn!(requests = lifecycle.requests_in_flight(), "the drain deadline cuts what still runs");
+            }
+            lifecycle.cut();
+        });
+        self.set_deadline(Some(waiting.abort_handle()));
+    }
+
+    /// An earlier drain's deadline no longer counts.
+    fn set_deadline(&self, waiting: Option<AbortHandle>) {
+        if let Some(earlier) = std::mem::replace(&mut *self.deadline.lock(), waiting) {
+            earlier.abort();
         }
     }
 }
@@ -81,8 +106,11 @@ impl Controlled for ControlledProxy {
     fn command(&self, command: Command) {
         tracing::info!(?command, "the control plane commands");
         match command {
-            Command::Drain => self.gateway.lifecycle().drain(),
-            Command::Resume => self.gateway.lifecycle().resume(),
+            Command::Drain { deadline } => self.drain(deadline),
+            Command::Resume => {
+                self.set_deadline(None);
+                self.gateway.lifecycle().resume();
+            }
             Command::Resync => self.resync.notify_one(),
         }
     }

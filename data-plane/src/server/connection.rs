@@ -75,7 +75,11 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
         // Idle connections close at once, busy ones after what they are doing.
         () = draining, if !came_late => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            tokio::select! {
+                served = connection.as_mut() => served,
+                // Dropping the connection cancels what runs on it.
+                _ = phase.wait_for(|phase| *phase == Phase::Cutting) => return,
+            }
         }
     };
     if let Err(error) = served {

@@ -19,6 +19,8 @@ pub enum Phase {
     Serving,
     /// Finishes what runs, refuses new work. A command can undo it.
     Draining,
+    /// As `Draining`, and its deadline has passed: what still runs is cut.
+    Cutting,
     /// As `Draining`, and the process ends when nothing runs any more.
     Stopping,
 }
@@ -78,7 +80,13 @@ impl Lifecycle {
 
     /// Takes new work again, unless the process is stopping.
     pub fn resume(&self) {
-        self.0.phase.send_if_modified(|phase| *phase == Phase::Draining && set(phase, Phase::Serving));
+        let drains = |phase: &Phase| matches!(phase, Phase::Draining | Phase::Cutting);
+        self.0.phase.send_if_modified(|phase| drains(phase) && set(phase, Phase::Serving));
+    }
+
+    /// The deadline of the drain has passed: connections that are still busy are closed.
+    pub fn cut(&self) {
+        self.0.phase.send_if_modified(|phase| *phase == Phase::Draining && set(phase, Phase::Cutting));
     }
 
     /// Refuses new work; there is no way back.
@@ -184,6 +192,13 @@ mod tests {
         let lifecycle = Lifecycle::new();
         lifecycle.drain();
         assert_eq!(lifecycle.phase(), Phase::Draining);
+        lifecycle.resume();
+        assert_eq!(lifecycle.phase(), Phase::Serving);
+        lifecycle.cut();
+        assert_eq!(lifecycle.phase(), Phase::Serving, "nothing drains that could be cut");
+        lifecycle.drain();
+        lifecycle.cut();
+        assert_eq!(lifecycle.phase(), Phase::Cutting);
         lifecycle.resume();
         assert_eq!(lifecycle.phase(), Phase::Serving);
         lifecycle.stop();

@@ -34,6 +34,9 @@ const MAX_RECORD: usize = 1 << 30;
 /// Deltas may grow to this before the file is folded, however small the base is.
 const MIN_FOLD: u64 = 1024 * 1024;
 
+/// A copy without changes is confirmed this often.
+const CONFIRM_EVERY: Duration = Duration::from_hours(1);
+
 /// Why there is no copy to start from.
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
@@ -57,6 +60,8 @@ pub struct DiskCopy {
     base: u64,
     deltas: u64,
     file: Option<File>,
+    /// When the last record was written.
+    saved_at: UnixMillis,
 }
 
 /// One record: an update and when it was saved.
@@ -77,7 +82,7 @@ struct Record {
 impl DiskCopy {
     pub fn new(path: PathBuf, secret: &JoinSecret) -> Self {
         let key = secret.snapshot_key();
-        Self { path, cipher: Aes256Gcm::new((&key).into()), base: 0, deltas: 0, file: None }
+        Self { path, cipher: Aes256Gcm::new((&key).into()), base: 0, deltas: 0, file: None, saved_at: UnixMillis(0) }
     }
 
     /// The configuration as of the last record, as one full update.
@@ -100,6 +105,7 @@ impl DiskCopy {
             OpenOptions::new().write(true).open(&self.path)?.set_len(whole as u64)?;
         }
         self.file = Some(OpenOptions::new().append(true).open(&self.path)?);
+        self.saved_at = UnixMillis(last.saved_at_ms);
         Ok(fold(records))
     }
 
@@ -116,6 +122,7 @@ impl DiskCopy {
         if let Some(file) = &mut self.file {
             file.write_all(&sealed)?;
         }
+        self.saved_at = now;
         if self.deltas > self.base.max(MIN_FOLD) {
             let bytes = fs::read(&self.path)?;
             let (records, _) = self.records(&bytes)?;
@@ -125,8 +132,21 @@ impl DiskCopy {
         Ok(())
     }
 
+    /// Notes that the copy is still what the control plane has, so that a configuration that nobody edits does not grow
+    /// too old to start from. Blocking, as [`Self::save`].
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn confirm(&mut self, revision: u64, now: UnixMillis) -> Result<(), DiskError> {
+        if self.file.is_none() || now.saturating_since(self.saved_at) < CONFIRM_EVERY {
+            return Ok(());
+        }
+        self.save(&Update { revision, full: false, resources: Vec::new() }, now)
+    }
+
     fn write_base(&mut self, record: Record) -> Result<(), DiskError> {
         let sealed = self.seal(&record)?;
+        let saved_at = UnixMillis(record.saved_at_ms);
         let temporary = self.path.with_extension("new");
         let _ = fs::remove_file(&temporary);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
@@ -136,6 +156,7 @@ impl DiskCopy {
         fs::rename(&temporary, &self.path)?;
         self.base = sealed.len() as u64;
         self.deltas = 0;
+        self.saved_at = saved_at;
         self.file = Some(OpenOptions::new().append(true).open(&self.path)?);
         Ok(())
     }
@@ -279,6 +300,25 @@ mod tests {
         assert!(matches!(copy(&directory, "token").load(&clock, WEEK), Err(DiskError::TooOld(_))));
         let empty = tempfile::tempdir().expect("a directory");
         assert!(matches!(copy(&empty, "token").load(&clock, WEEK), Err(DiskError::None)));
+    }
+
+    #[test]
+    fn a_confirmed_copy_does_not_grow_old() {
+        let directory = tempfile::tempdir().expect("a directory");
+        filled(&directory);
+        let clock = ManualClock::at(NOW);
+        let mut kept = copy(&directory, "token");
+        kept.load(&clock, WEEK).expect("loaded");
+        let size = |copy: &DiskCopy| fs::metadata(copy.path()).expect("there").len();
+        let before = size(&kept);
+        clock.advance(CONFIRM_EVERY / 2);
+        kept.confirm(2, clock.now()).expect("confirmed");
+        assert_eq!(size(&kept), before, "not at every heartbeat");
+        clock.advance(WEEK - CONFIRM_EVERY);
+        kept.confirm(2, clock.now()).expect("confirmed");
+        clock.advance(CONFIRM_EVERY);
+        let update = copy(&directory, "token").load(&clock, WEEK).expect("loaded, though its contents are a week old");
+        assert_eq!((update.revision, ids(&update)), (2, vec!["b", "c"]));
     }
 
     #[test]

@@ -123,6 +123,7 @@ impl Subscriber {
                     revision = applied.index.revision(),
                     "serving from the copy on disk until the control plane confirms it"
                 );
+                gauge_revision(applied.index.revision());
                 self.snapshot.publish(applied.index, true);
                 gauge!(names::SNAPSHOT_STALE).set(1.0);
             }
@@ -209,8 +210,13 @@ impl Subscriber {
                         return Ok(());
                     }
                 }
-                Some(In::Heartbeat(heartbeat)) if arriving.is_none() && self.differs(&heartbeat) => return Ok(()),
-                // A heartbeat that agrees, or a message that this version does not know.
+                Some(In::Heartbeat(heartbeat)) if arriving.is_none() => {
+                    if self.differs(&heartbeat) {
+                        return Ok(());
+                    }
+                    self.confirm().await?;
+                }
+                // A heartbeat between the parts of an update, or a message that this version does not know.
                 Some(In::Heartbeat(_)) | None => {}
             }
         }
@@ -267,8 +273,7 @@ impl Subscriber {
             let _ = repairs.send(repaired).await;
         }
         histogram!(names::SNAPSHOT_APPLY).record(started.elapsed());
-        #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-        gauge!(names::SNAPSHOT_REVISION).set(revision as f64);
+        gauge_revision(revision);
         gauge!(names::SNAPSHOT_STALE).set(0.0);
         let answer = if rejections.is_empty() {
             Out::Ack(v1::Ack { revision })
@@ -282,6 +287,23 @@ impl Subscriber {
         Ok(matches)
     }
 
+    /// The control plane has what the copy on disk has.
+    async fn confirm(&mut self) -> Result<(), Status> {
+        let (Some(mut disk), Some(applier)) = (self.disk.take(), &self.applier) else { return Ok(()) };
+        let (revision, now) = (applier.revision(), self.clock.now());
+        let (disk, confirmed) = tokio::task::spawn_blocking(move || {
+            let confirmed = disk.confirm(revision, now);
+            (disk, confirmed)
+        })
+        .await
+        .map_err(|error| Status::internal(format!("confirming the copy failed: {error}")))?;
+        self.disk = Some(disk);
+        if let Err(error) = confirmed {
+            tracing::warn!(%error, "the copy of the configuration on disk could not be written");
+        }
+        Ok(())
+    }
+
     /// Whether a heartbeat shows that we hold something else: same revision and other contents, or a past of which we hold
     /// the future (a restored database).
     fn differs(&self, heartbeat: &v1::Heartbeat) -> bool {
@@ -289,6 +311,11 @@ impl Subscriber {
         let held = applier.revision();
         held > heartbeat.revision || (held == heartbeat.revision && !applier.digests().matches(&heartbeat.digests))
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge")]
+fn gauge_revision(revision: u64) {
+    gauge!(names::SNAPSHOT_REVISION).set(revision as f64);
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(15);
 const KEEPALIVE_PROBES: u32 = 3;
 /// Data that the peer's machine does not acknowledge for this long ends the connection.
+#[cfg(any(target_os = "linux", target_os = "android"))]
 const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
 
 tokio::task_local! {
@@ -53,6 +54,7 @@ impl Connector {
         tcp.set_keepalive(Some(KEEPALIVE_AFTER));
         tcp.set_keepalive_interval(Some(KEEPALIVE_EVERY));
         tcp.set_keepalive_retries(Some(KEEPALIVE_PROBES));
+        #[cfg(any(target_os = "linux", target_os = "android"))]
         tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
         let provider = rustls::crypto::ring::default_provider();
         let inner = HttpsConnectorBuilder::new()

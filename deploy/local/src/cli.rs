@@ -51,6 +51,8 @@ pub(crate) enum KeysAction {
         /// Id or name of the key
         key: String,
     },
+    /// Seal all stored secrets with the first master key of STORAGE_ENCRYPTION_KEY
+    RotateMaster,
 }
 
 #[derive(Debug, Args)]

@@ -56,3 +56,11 @@ async fn the_password_can_be_changed_here_too() {
     assert_eq!(gateway.call(Method::GET, "/api/settings").cookie(&cookie).send().await.code(401), "AUTH_007");
     assert!(!changed.text.contains("another good one"));
 }
+
+#[tokio::test]
+async fn a_rotation_tells_what_it_sealed_anew() {
+    let gateway = Gateway::new().await;
+    let done = gateway.post("/api/settings/master-key/rotate", json!({})).await.ok(200);
+    assert_eq!((&done["resealed"], &done["failed"]), (&json!(0), &json!([])), "one key has sealed everything");
+    assert_eq!(done["keyId"].as_str().map(str::len), Some(8));
+}

@@ -173,3 +173,17 @@ fn what_a_connection_and_a_request_hold_is_small() {
     assert!(held_by_request(crate::server::service::answer) < 6 * 1024);
     assert!(size_of::<crate::respond::Reply>() <= 64);
 }
+
+#[tokio::test]
+async fn what_outlives_the_deadline_of_a_drain_is_cut_and_recorded() {
+    let (proxy, _upstream, sender, mut raw) = streaming().await;
+    let lifecycle = &proxy.inner.gateway.lifecycle;
+    lifecycle.drain();
+    sender.send(TEXT).await.expect("the stream goes on");
+    raw.read_until("12345678").await;
+    lifecycle.cut();
+    tokio::time::timeout(Duration::from_secs(2), sender.closed()).await.expect("cancelled");
+    assert_eq!(proxy.event().await.usage.and_then(|usage| usage.output), Some(4));
+    lifecycle.resume();
+    assert_eq!(proxy.inner.gateway.lifecycle.phase(), crate::server::Phase::Serving);
+}

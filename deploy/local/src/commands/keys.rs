@@ -20,6 +20,7 @@ pub(crate) async fn run(context: &Context, action: KeysAction) -> Result<(), Fai
         KeysAction::Create(create) => make(context, &client, create).await,
         KeysAction::List => list(context, &client).await,
         KeysAction::Revoke { key } => revoke(context, &client, &key).await,
+        KeysAction::RotateMaster => rotate_master(context, &client).await,
     }
 }
 
@@ -88,6 +89,23 @@ async fn revoke(context: &Context, client: &Client, wanted: &str) -> Result<(), 
     context.screen.json(&json!({ "id": id, "message": answer.get("message") }));
     context.screen.line(&format!("Key {id} is deleted; every proxy refuses it within a second."));
     Ok(())
+}
+
+async fn rotate_master(context: &Context, client: &Client) -> Result<(), Failure> {
+    let done = client.post("/api/settings/master-key/rotate", &json!({})).await?;
+    context.screen.json(&done);
+    let failed = screen::list(&done, "failed");
+    context.screen.line(&format!(
+        "{} stored values are now sealed with master key {}.",
+        screen::text(&done, "resealed"),
+        screen::text(&done, "keyId"),
+    ));
+    if failed.is_empty() {
+        context.screen.line("The old keys can leave STORAGE_ENCRYPTION_KEY.");
+        return Ok(());
+    }
+    let places: Vec<_> = failed.iter().filter_map(Value::as_str).collect();
+    Err(Failure::failed(format!("no key of the ring opens these; keep the old keys: {}", places.join(", "))))
 }
 
 /// Every page of the list.
