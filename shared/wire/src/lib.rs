@@ -29,6 +29,7 @@ mod system_text;
 mod text;
 mod tools;
 pub mod translate;
+mod tree;
 pub mod usage;
 pub mod usage_scanner;
 mod write;

@@ -60,6 +60,38 @@ pub(crate) fn inline_text(media_type: &str, data: &str) -> Option<String> {
     String::from_utf8(STANDARD.decode(data).ok()?).ok()
 }
 
+/// A document as text, for targets without a place for its title and introduction.
+pub(crate) fn document_as_text<'t>(text: &'t str, name: Option<&str>, context: Option<&str>) -> Cow<'t, str> {
+    let headings: Vec<&str> = [name, context].into_iter().flatten().filter(|heading| !heading.is_empty()).collect();
+    if headings.is_empty() {
+        return text.into();
+    }
+    Cow::Owned(format!("<document>\n{}\n{text}\n</document>", headings.join("\n")))
+}
+
+/// A file's name with an ending: OpenAI tells the kind of a file by it.
+pub(crate) fn file_name<'n>(name: Option<&'n str>, media_type: &str) -> Cow<'n, str> {
+    let name = name.filter(|name| !name.is_empty()).unwrap_or("document");
+    let has_ending = name.rsplit_once('.').is_some_and(|(stem, ending)| {
+        !stem.is_empty() && (1..=5).contains(&ending.len()) && ending.chars().all(|c| c.is_ascii_alphanumeric())
+    });
+    if has_ending {
+        return name.into();
+    }
+    let ending = match media_type {
+        "text/plain" => "txt",
+        "text/markdown" => "md",
+        "text/csv" => "csv",
+        "text/html" => "html",
+        "application/json" => "json",
+        "application/vnd.openxmlformats-officedocument.wordprocessingml.document" => "docx",
+        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet" => "xlsx",
+        "application/vnd.openxmlformats-officedocument.presentationml.presentation" => "pptx",
+        _ => "pdf",
+    };
+    Cow::Owned(format!("{name}.{ending}"))
+}
+
 /// OpenAI's name of an audio container → media type.
 pub(crate) fn audio_media_type(format: &str) -> &'static str {
     match format {
@@ -96,6 +128,16 @@ mod tests {
         assert_eq!(inline_text("application/pdf", "aMOp"), None);
         assert_eq!(inline_text("text/plain", "not base64!"), None);
         assert_eq!(inline_text("text/plain", "/w=="), None, "not UTF-8");
+    }
+
+    #[test]
+    fn files_get_an_ending_and_documents_their_headings() {
+        assert_eq!(file_name(Some("Trip"), "application/pdf"), "Trip.pdf");
+        assert_eq!(file_name(Some("v1. Notes of the day"), "text/plain"), "v1. Notes of the day.txt");
+        assert_eq!(file_name(Some("a.docx"), "application/pdf"), "a.docx");
+        assert_eq!(file_name(None, "x/y"), "document.pdf");
+        assert_eq!(document_as_text("t", None, Some("")), "t");
+        assert_eq!(document_as_text("t", Some("n"), Some("c")), "<document>\nn\nc\nt\n</document>");
     }
 
     #[test]

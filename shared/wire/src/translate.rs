@@ -150,7 +150,7 @@ pub fn encode_request(
     losses: &mut Losses,
 ) -> Result<Encoded, WireError> {
     responses::check_portable(request, format)?;
-    match format {
+    let encoded = match format {
         Format::OpenAiChat => openai::encode_request(request, target, losses),
         Format::OpenAiResponses => responses::encode_request(request, target, losses),
         Format::Anthropic => anthropic::encode_request(request, target, losses),
@@ -158,7 +158,9 @@ pub fn encode_request(
         Format::Ollama => ollama::encode_request(request, target, losses),
         Format::Cohere => cohere::encode_request(request, target, losses),
         Format::Bedrock => bedrock::encode_request(request, target, losses),
-    }
+    }?;
+    *losses = std::mem::take(losses).in_words_of(request.format);
+    Ok(encoded)
 }
 
 /// Reads an upstream's whole answer.

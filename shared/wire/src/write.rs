@@ -1,5 +1,6 @@
 //! Writes JSON straight into a buffer, without a tree in between.
 
+use memchr::memchr2;
 use serde::Serialize;
 
 use crate::ir::Json;
@@ -58,10 +59,15 @@ impl<'o> Writer<'o> {
         self.put(text);
     }
 
-    /// JSON text as the next item, to the byte.
+    /// JSON text as the next item, to the byte but for its line ends: they can only stand between tokens, and inside an
+    /// event or a line of a stream they would end it.
     pub(crate) fn raw(&mut self, json: &str) {
         self.separate();
+        let start = self.out.len();
         self.out.extend_from_slice(json.as_bytes());
+        if memchr2(b'\n', b'\r', json.as_bytes()).is_some() {
+            self.out[start..].iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
+        }
     }
 
     /// Anything that serde can write without failing: numbers, booleans, strings, lists of them.
@@ -123,6 +129,13 @@ impl<'o> Writer<'o> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn raw_json_cannot_end_a_line_of_a_stream() {
+        let mut out = Vec::new();
+        Writer::new(&mut out).raw("{\r\n  \"a\": \"b\\n\"\n}");
+        assert_eq!(out, b"{    \"a\": \"b\\n\" }");
+    }
 
     #[test]
     fn nested_items_get_their_commas_and_escapes() {

@@ -188,7 +188,12 @@ impl Parts<'_> {
     /// `output_config`: the effort, and the schema where the model can be held to one.
     fn write_output(&self, w: &mut Writer<'_>, losses: &mut Losses) {
         let schema = match &self.request.output {
-            OutputFormat::Schema { schema, .. } if self.target.profile.json_schema => Some(schema),
+            OutputFormat::Schema { schema, description, .. } if self.target.profile.json_schema => {
+                if description.is_some() {
+                    losses.drop_field("response_format.json_schema.description");
+                }
+                Some(schema)
+            }
             _ => None,
         };
         let effort = self.thinking.effort_word();
@@ -204,7 +209,7 @@ impl Parts<'_> {
                     if self.extras.own() {
                         w.field_raw("schema", schema.as_str());
                     } else {
-                        w.field_raw("schema", &schema::constrained(schema, "response_format.schema", losses));
+                        w.field_raw("schema", &schema::constrained(schema, "response_format.json_schema", losses));
                     }
                 });
             }

@@ -1,23 +1,12 @@
-//! JSON Schemas in the form that the API takes.
+//! JSON Schemas in the form that the API takes. Fields keep their order: models answer in it.
 
 use std::borrow::Cow;
 
-use serde_json::{Map, Value, json};
-
 use crate::{
     ir::{Json, Losses},
-    object::wire_object,
     tools::schema_or_empty,
+    tree::{Object, Tree},
 };
-
-wire_object! {
-    struct Top<'a> {
-        kind: Value = "type",
-        any_of: Value = "anyOf",
-        one_of: Value = "oneOf",
-        all_of: Value = "allOf",
-    }
-}
 
 /// String formats that constrained output knows.
 const FORMATS: [&str; 10] =
@@ -28,108 +17,104 @@ const PLAIN: [&str; 6] = ["$ref", "enum", "const", "title", "description", "requ
 /// A tool's schema: an object at the top, without alternatives there.
 pub(super) fn of_tool<'j>(schema: Option<&'j Json<'_>>, name: &str, losses: &mut Losses) -> Cow<'j, str> {
     let raw = schema_or_empty(schema);
-    let Ok(top) = serde_json::from_str::<Top<'_>>(raw) else {
+    let Tree::Object(mut object) = Tree::read(raw) else {
         // `null`, `true`: anything goes.
         return Cow::Borrowed(schema_or_empty(None));
     };
-    let combined = top.any_of.is_some() || top.one_of.is_some() || top.all_of.is_some();
-    if !combined && top.kind.as_ref().and_then(Value::as_str) == Some("object") {
+    let combined = ["anyOf", "oneOf", "allOf"].into_iter().any(|keyword| object.get(keyword).is_some());
+    if !combined && is_type(&object, "object") {
         return Cow::Borrowed(raw);
     }
-    let Ok(Value::Object(mut object)) = serde_json::from_str::<Value>(raw) else {
-        return Cow::Borrowed(schema_or_empty(None));
-    };
-    object.insert("type".to_owned(), json!("object"));
+    object.set("type", Tree::string("object"));
     if combined {
         losses.drop_field(format!("tools.{name}.anyOf"));
         merge_alternatives(&mut object);
     }
-    object.entry("properties").or_insert_with(|| json!({}));
-    Cow::Owned(Value::Object(object).to_string())
+    if object.get("properties").is_none() {
+        object.set("properties", Tree::Object(Object::default()));
+    }
+    Cow::Owned(Tree::Object(object).to_string())
+}
+
+fn is_type(object: &Object, word: &str) -> bool {
+    object.get("type").and_then(Tree::as_str).as_deref() == Some(word)
 }
 
 /// Every property that any alternative has; required is only what all demand.
-fn merge_alternatives(object: &mut Map<String, Value>) {
+fn merge_alternatives(object: &mut Object) {
     let mut properties = match object.remove("properties") {
-        Some(Value::Object(properties)) => properties,
-        _ => Map::new(),
+        Some(Tree::Object(properties)) => properties,
+        _ => Object::default(),
     };
     for (keyword, all) in [("allOf", true), ("anyOf", false), ("oneOf", false)] {
-        let Some(Value::Array(variants)) = object.remove(keyword) else { continue };
+        let Some(Tree::Array(variants)) = object.remove(keyword) else { continue };
         for variant in variants {
-            let Value::Object(mut variant) = variant else { continue };
-            if let Some(Value::Object(own)) = variant.remove("properties") {
-                for (name, schema) in own {
-                    properties.entry(name).or_insert(schema);
+            let Tree::Object(mut variant) = variant else { continue };
+            if let Some(Tree::Object(own)) = variant.remove("properties") {
+                for (name, schema) in own.0 {
+                    if properties.get(&name).is_none() {
+                        properties.set(&name, schema);
+                    }
                 }
             }
-            if let (true, Some(Value::Array(more))) = (all, variant.remove("required")) {
-                match object.entry("required").or_insert_with(|| json!([])) {
-                    Value::Array(required) => required.extend(more),
-                    other => *other = Value::Array(more),
+            if let (true, Some(Tree::Array(more))) = (all, variant.remove("required")) {
+                match object.get_mut("required") {
+                    Some(Tree::Array(required)) => required.extend(more),
+                    _ => object.set("required", Tree::Array(more)),
                 }
             }
         }
     }
-    object.insert("properties".to_owned(), Value::Object(properties));
+    object.set("properties", Tree::Object(properties));
 }
 
 /// A schema for constrained output: keywords that it does not know move into the description, where the model may still
 /// follow them.
 pub(super) fn constrained(schema: &Json<'_>, field: &str, losses: &mut Losses) -> String {
-    let lowered = lower(schema.to_value(), &mut |keyword| losses.drop_field(format!("{field}.{keyword}")));
-    lowered.to_string()
+    let lose = &mut |keyword: &str| losses.drop_field(format!("{field}.{keyword}"));
+    lower(Tree::read(schema.as_str()), lose).to_string()
 }
 
 /// Whether the schema describes an object, which the arguments of a tool must be.
 pub(super) fn is_object(schema: &Json<'_>) -> bool {
-    let top = serde_json::from_str::<Top<'_>>(schema.as_str());
-    top.is_ok_and(|top| top.kind.is_none_or(|kind| kind.as_str() == Some("object")))
+    let tree = Tree::read(schema.as_str());
+    tree.as_object().is_some_and(|object| object.get("type").is_none() || is_type(object, "object"))
 }
 
 /// Depth is bounded by the reader of the tree.
-fn lower(schema: Value, lose: &mut dyn FnMut(&str)) -> Value {
-    let Value::Object(mut given) = schema else { return schema };
-    if let Some(Value::Array(kinds)) = given.get("type") {
+fn lower(schema: Tree, lose: &mut dyn FnMut(&str)) -> Tree {
+    let Tree::Object(mut given) = schema else { return schema };
+    if let Some(Tree::Array(kinds)) = given.get("type") {
         let kinds = kinds.clone();
         return lower(alternatives_of_types(given, kinds), lose);
     }
-    let mut out = Map::new();
-    let is_object = given.get("type").and_then(Value::as_str) == Some("object") || given.contains_key("properties");
-    if is_object {
-        given.entry("type").or_insert_with(|| json!("object"));
+    let is_object = is_type(&given, "object") || given.get("properties").is_some();
+    if is_object && given.get("type").is_none() {
+        given.0.insert(0, ("type".to_owned(), Tree::string("object")));
     }
+    let mut out = Object::default();
     let mut notes = Vec::new();
-    for (keyword, value) in given {
+    for (keyword, value) in given.0 {
         match (keyword.as_str(), value) {
-            ("type", value) => {
-                out.insert(keyword, value);
+            ("type", value) => out.set("type", value),
+            (plain, value) if PLAIN.contains(&plain) => out.set(plain, value),
+            ("$defs" | "definitions" | "properties", Tree::Object(map)) => {
+                let lowered = map.0.into_iter().map(|(name, schema)| (name, lower(schema, lose))).collect();
+                out.set(&keyword, Tree::Object(Object(lowered)));
             }
-            (plain, value) if PLAIN.contains(&plain) => {
-                out.insert(keyword, value);
+            ("anyOf" | "oneOf", Tree::Array(variants)) => {
+                out.set("anyOf", Tree::Array(variants.into_iter().map(|variant| lower(variant, lose)).collect()));
             }
-            ("$defs" | "definitions" | "properties", Value::Object(map)) => {
-                let lowered = map.into_iter().map(|(name, schema)| (name, lower(schema, lose))).collect();
-                out.insert(keyword, Value::Object(lowered));
+            ("allOf", Tree::Array(variants)) => {
+                out.set("allOf", Tree::Array(variants.into_iter().map(|variant| lower(variant, lose)).collect()));
             }
-            ("anyOf" | "oneOf", Value::Array(variants)) => {
-                let lowered = variants.into_iter().map(|variant| lower(variant, lose)).collect();
-                out.insert("anyOf".to_owned(), Value::Array(lowered));
+            ("items", value @ Tree::Object(_)) => out.set("items", lower(value, lose)),
+            ("format", value) if value.as_str().is_some_and(|format| FORMATS.contains(&format.as_str())) => {
+                out.set("format", value);
             }
-            ("allOf", Value::Array(variants)) => {
-                let lowered = variants.into_iter().map(|variant| lower(variant, lose)).collect();
-                out.insert(keyword, Value::Array(lowered));
-            }
-            ("items", value @ Value::Object(_)) => {
-                out.insert(keyword, lower(value, lose));
-            }
-            ("format", Value::String(format)) if FORMATS.contains(&format.as_str()) => {
-                out.insert(keyword, Value::String(format));
-            }
-            ("minItems", value) if value.as_u64().is_some_and(|least| least <= 1) => {
-                out.insert(keyword, value);
-            }
-            ("additionalProperties", Value::Bool(false)) | ("$schema" | "$id", _) => {}
+            ("minItems", value) if value.is("0") || value.is("1") => out.set("minItems", value),
+            ("additionalProperties", value) if value.is("false") => {}
+            ("$schema" | "$id", _) => {}
             ("additionalProperties", _) => lose("additionalProperties"),
             (_, value) => {
                 lose(&keyword);
@@ -138,44 +123,42 @@ fn lower(schema: Value, lose: &mut dyn FnMut(&str)) -> Value {
         }
     }
     if is_object {
-        out.insert("additionalProperties".to_owned(), json!(false));
+        out.set("additionalProperties", Tree::Text("false".to_owned()));
     }
     if !notes.is_empty() {
         let note = format!("{{{}}}", notes.join(", "));
-        let description = match out.get("description").and_then(Value::as_str) {
+        let description = match out.get("description").and_then(Tree::as_str) {
             Some(description) => format!("{description}\n\n{note}"),
             None => note,
         };
-        out.insert("description".to_owned(), Value::String(description));
+        out.set("description", Tree::string(&description));
     }
-    Value::Object(out)
+    Tree::Object(out)
 }
 
 /// `type: ["string", "null"]` → one alternative per type.
-fn alternatives_of_types(mut schema: Map<String, Value>, kinds: Vec<Value>) -> Value {
+fn alternatives_of_types(mut schema: Object, kinds: Vec<Tree>) -> Tree {
     schema.remove("type");
     let description = schema.remove("description");
     let variants = kinds.into_iter().map(|kind| {
-        if kind == "null" {
-            return json!({"type": "null"});
+        let mut variant = Object(vec![("type".to_owned(), kind)]);
+        if !is_type(&variant, "null") {
+            variant.0.extend(schema.0.iter().cloned());
+            if let Some(Tree::Array(values)) = variant.get_mut("enum") {
+                values.retain(|value| !value.is("null"));
+            }
         }
-        let mut variant = schema.clone();
-        if let Some(Value::Array(values)) = variant.get_mut("enum") {
-            values.retain(|value| !value.is_null());
-        }
-        variant.insert("type".to_owned(), kind);
-        Value::Object(variant)
+        Tree::Object(variant)
     });
-    let mut out = Map::new();
-    out.insert("anyOf".to_owned(), variants.collect());
-    if let Some(description) = description {
-        out.insert("description".to_owned(), description);
-    }
-    Value::Object(out)
+    let mut out = Object(vec![("anyOf".to_owned(), Tree::Array(variants.collect()))]);
+    out.0.extend(description.map(|description| ("description".to_owned(), description)));
+    Tree::Object(out)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     fn json(value: &Value) -> Json<'static> {
@@ -236,6 +219,16 @@ mod tests {
         );
         let names: Vec<_> = losses.names().collect();
         assert_eq!(names.len(), 3, "{names:?}");
+    }
+
+    #[test]
+    fn properties_stay_in_their_order() {
+        let given = r#"{"type":"object","properties":{"why":{"type":"string"},"answer":{"type":["number","null"]}},"required":["why"]}"#;
+        let schema = Json::from_string(given.to_owned()).expect("valid");
+        assert_eq!(
+            constrained(&schema, "schema", &mut Losses::default()),
+            r#"{"type":"object","properties":{"why":{"type":"string"},"answer":{"anyOf":[{"type":"number"},{"type":"null"}]}},"required":["why"],"additionalProperties":false}"#
+        );
     }
 
     #[test]

@@ -104,7 +104,7 @@ pub(super) fn arrange<'r, 'a>(
 impl<'r, 'a> Builder<'_, 'r, 'a> {
     fn front(&mut self, part: &'r SystemPart<'_>) -> Option<SystemBlock<'r>> {
         if system_text::is_billing_line(self.request, part) {
-            self.losses.drop_field("system.x-anthropic-billing-header");
+            self.losses.drop_field("system.billing_header");
             return None;
         }
         let blank = part.text.trim().is_empty();

@@ -191,7 +191,7 @@ fn write_output(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, 
         OutputFormat::Json => None,
         OutputFormat::Schema { schema, description, .. } => {
             if description.is_some() {
-                losses.drop_field("response_format.description");
+                losses.drop_field("response_format.json_schema.description");
             }
             Some(schema)
         }

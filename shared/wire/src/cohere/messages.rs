@@ -75,7 +75,7 @@ impl<'r> Messages<'_, 'r, '_> {
         let mut texts: Vec<&str> = Vec::with_capacity(front.len());
         for part in front {
             if system_text::is_billing_line(self.request, part) {
-                self.losses.drop_field("system.x-anthropic-billing-header");
+                self.losses.drop_field("system.billing_header");
             } else if !part.text.trim().is_empty() {
                 texts.push(&part.text);
             }

@@ -94,7 +94,7 @@ impl<'p, 'l> Planner<'p, 'l> {
     fn system_text(&mut self, part: &'p SystemPart<'p>) -> Option<&'p str> {
         // A line that changes with every request would break the prompt cache of everyone but its maker.
         if part.text.starts_with("x-anthropic-billing-header:") {
-            self.losses.drop_field("x-anthropic-billing-header");
+            self.losses.drop_field("system.billing_header");
             return None;
         }
         if part.cache.is_some() {
@@ -113,7 +113,7 @@ impl<'p, 'l> Planner<'p, 'l> {
 
     fn turn(&mut self, number: usize, turn: &'p Turn<'p>) -> Result<(), WireError> {
         if turn.name.is_some() {
-            self.losses.drop_field("name");
+            self.losses.drop_field("messages.name");
         }
         if turn.role == Role::Assistant {
             return self.model_turn(number, turn);

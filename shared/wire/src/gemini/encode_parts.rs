@@ -32,7 +32,7 @@ pub(super) fn pieces<'p>(
                 losses.drop_field("cache_control");
             }
             if detail.as_deref().is_some_and(|detail| detail != "auto") {
-                losses.drop_field("image.detail");
+                losses.drop_field("image_url.detail");
             }
             one(media_of(source, "image", target)?)
         }

@@ -172,6 +172,18 @@ impl<'a> Part<'a> {
         Self::Text { text: text.into(), annotations: Vec::new(), cache: None }
     }
 
+    /// Whether it, or a part of a result in it, has a cache mark.
+    pub(crate) fn is_marked(&self) -> bool {
+        match self {
+            Self::ToolResult { cache, parts, .. } => cache.is_some() || parts.iter().any(Self::is_marked),
+            Self::Text { cache, .. }
+            | Self::Image { cache, .. }
+            | Self::Document { cache, .. }
+            | Self::ToolCall { cache, .. } => cache.is_some(),
+            _ => false,
+        }
+    }
+
     /// The cache mark, for the kinds that can carry one.
     pub fn cache_mut(&mut self) -> Option<&mut Option<CacheMark>> {
         match self {

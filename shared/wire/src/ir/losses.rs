@@ -3,10 +3,12 @@
 
 use std::borrow::Cow;
 
+use super::Format;
+
 /// Most names that the header lists; the rest are counted.
 pub const MAX_LISTED: usize = 32;
 
-/// Names of fields that were left out, in the client's own words.
+/// Names of fields that were left out. Encoders name them in Chat's words; a client gets them in its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
     names: Vec<Cow<'static, str>>,
@@ -26,6 +28,15 @@ impl Losses {
         } else {
             self.more += 1;
         }
+    }
+
+    /// The same losses in the words of a client's format; two that have one word there become one.
+    pub fn in_words_of(self, format: Format) -> Self {
+        let mut own = Self { names: Vec::with_capacity(self.names.len()), more: self.more };
+        for name in self.names {
+            own.drop_field(super::words::in_words_of(format, name));
+        }
+        own
     }
 
     pub fn is_empty(&self) -> bool {

@@ -18,6 +18,7 @@ mod replay;
 mod request;
 mod response;
 mod validate;
+mod words;
 
 pub use collect::Collector;
 pub use content::{

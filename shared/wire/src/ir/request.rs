@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{CacheMark, Extensions, Family, Format, Json, SystemPart, Turn};
+use super::{CacheMark, Extensions, Family, Format, Json, Part, SystemPart, Turn};
 
 /// A chat request of any format.
 #[derive(Clone, Debug)]
@@ -177,6 +177,13 @@ impl<'a> Request<'a> {
             store: None,
             extensions: Extensions::default(),
         }
+    }
+
+    /// Whether the client marked anything as worth a cache.
+    pub(crate) fn has_cache_marks(&self) -> bool {
+        self.system.iter().any(|part| part.cache.is_some())
+            || self.tools.iter().any(|tool| tool.cache.is_some())
+            || self.turns.iter().flat_map(|turn| &turn.parts).any(Part::is_marked)
     }
 }
 

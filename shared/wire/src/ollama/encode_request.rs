@@ -61,9 +61,6 @@ fn write_extensions(w: &mut Writer<'_>, request: &Request<'_>, losses: &mut Loss
 
 /// Fields that say something harmless which this format has no word for.
 fn list_losses(request: &Request<'_>, losses: &mut Losses) {
-    let cached = request.system.iter().any(|part| part.cache.is_some())
-        || request.tools.iter().any(|tool| tool.cache.is_some())
-        || request.turns.iter().flat_map(|turn| &turn.parts).any(is_marked);
     for (name, given) in [
         ("logit_bias", request.sampling.logit_bias.is_some()),
         ("parallel_tool_calls", request.parallel_tool_calls == Some(false)),
@@ -72,22 +69,11 @@ fn list_losses(request: &Request<'_>, losses: &mut Losses) {
         ("service_tier", request.service_tier.is_some()),
         ("prompt_cache_key", request.cache_key.is_some()),
         ("store", request.store == Some(true)),
-        ("cache_control", cached),
+        ("cache_control", request.has_cache_marks()),
     ] {
         if given {
             losses.drop_field(name);
         }
-    }
-}
-
-const fn is_marked(part: &Part<'_>) -> bool {
-    match part {
-        Part::Text { cache, .. }
-        | Part::Image { cache, .. }
-        | Part::Document { cache, .. }
-        | Part::ToolCall { cache, .. }
-        | Part::ToolResult { cache, .. } => cache.is_some(),
-        _ => false,
     }
 }
 
@@ -220,7 +206,7 @@ fn write_images<'p, 'a: 'p>(w: &mut Writer<'_>, parts: impl Iterator<Item = &'p 
         match part {
             Part::Image { source: Source::Inline { data, .. }, detail, .. } => {
                 if detail.as_deref().is_some_and(|detail| detail != "auto") {
-                    losses.drop_field("image.detail");
+                    losses.drop_field("image_url.detail");
                 }
                 all.push(data);
             }
@@ -372,7 +358,7 @@ fn write_format(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, 
         }
         OutputFormat::Schema { description, schema, .. } => {
             if description.is_some() {
-                losses.drop_field("response_format.description");
+                losses.drop_field("response_format.json_schema.description");
             }
             w.field_raw("format", schema.as_str());
         }

@@ -1,12 +1,13 @@
 //! [`Request`] → a Chat Completions body.
 
+use super::encode_content::{MAX_CALL_ID, write_content, write_result};
 use crate::{
     codec::{Encoded, Target, WireError},
     ir::{
-        Effort, Family, Format, Losses, Modality, OutputFormat, Part, Request, Role, Source, SystemPart, SystemRole,
+        Effort, Family, Format, Losses, Modality, OutputFormat, Part, Request, Role, SystemPart, SystemRole,
         ThinkingStyle, ToolChoice, ToolKind, Turn,
     },
-    media,
+    stable_id::short_call_id,
     tools::{self, arguments_as_object},
     write::Writer,
 };
@@ -23,7 +24,7 @@ pub fn encode_request(request: &Request<'_>, target: &Target<'_>, losses: &mut L
         w.key("messages").array(|w| failure = write_messages(w, request, target, losses).err());
         write_tools(w, request, target, losses);
         write_limits(w, request, target, losses);
-        write_output(w, request, target);
+        write_output(w, request, target, losses);
         write_identity(w, request, losses);
         if target.stream {
             w.field("stream", &true);
@@ -117,41 +118,29 @@ const fn is_media(part: &Part<'_>) -> bool {
     matches!(part, Part::Image { .. } | Part::Audio { .. } | Part::Video { .. } | Part::Document { .. })
 }
 
-fn write_result(w: &mut Writer<'_>, call_id: &str, parts: &[Part<'_>], is_error: bool, losses: &mut Losses) {
-    let mut text = String::new();
-    for part in parts {
-        match part {
-            Part::Text { text: piece, .. } => text.push_str(piece),
-            Part::Image { .. } => text.push_str("[image: see the next user message]"),
-            Part::Document { .. } | Part::Audio { .. } | Part::Video { .. } => {
-                text.push_str("[file: see the next user message]");
-            }
-            _ => losses.drop_field("tool_result.content"),
-        }
-    }
-    // A host that knows no error flag must still learn that the call failed.
-    if is_error && !text.to_ascii_lowercase().contains("error") {
-        text.insert_str(0, "Error: ");
-    }
-    w.object(|w| {
-        w.field_str("role", "tool");
-        w.field_str("tool_call_id", call_id);
-        w.field_str("content", &text);
-    });
-}
-
 fn write_assistant(w: &mut Writer<'_>, turn: &Turn<'_>, parts: &[&Part<'_>], target: &Target<'_>, losses: &mut Losses) {
     let mut text: Option<String> = None;
     let mut thinking = String::new();
     let mut refusal: Option<&str> = None;
     let mut calls = Vec::new();
+    let takes_signatures = target.model.contains("gemini");
     for part in parts {
         match part {
-            Part::Text { text: piece, .. } => text.get_or_insert_default().push_str(piece),
+            Part::Text { text: piece, annotations, .. } => {
+                if !annotations.is_empty() {
+                    losses.drop_field("annotations");
+                }
+                text.get_or_insert_default().push_str(piece);
+            }
             Part::Thinking { text, .. } => thinking.push_str(text),
             Part::Refusal { text } => refusal = Some(text),
             Part::ToolCall { id, name, arguments, kind, signature, .. } => {
-                calls.push((id, name, arguments, *kind, signature.as_ref()));
+                // Only Google's own models know the field; others refuse it.
+                let signature = signature.as_ref().filter(|own| own.family == Family::Gemini);
+                if signature.is_some() && !takes_signatures {
+                    losses.drop_field("thought_signature");
+                }
+                calls.push((id, name, arguments, *kind, signature.filter(|_| takes_signatures)));
             }
             Part::RedactedThinking { .. } => losses.drop_field("redacted_thinking"),
             Part::ServerTool { .. } => losses.drop_field("server_tool"),
@@ -184,13 +173,13 @@ fn write_assistant(w: &mut Writer<'_>, turn: &Turn<'_>, parts: &[&Part<'_>], tar
             w.key("tool_calls").array(|w| {
                 for (id, name, arguments, kind, signature) in calls {
                     w.object(|w| {
-                        w.field_str("id", id);
+                        w.field_str("id", &short_call_id(id, MAX_CALL_ID));
                         w.field_str("type", "function");
                         w.key("function").object(|w| {
                             w.field_str("name", target.names.upstream(name));
                             w.field_str("arguments", &arguments_as_object(arguments, kind));
                         });
-                        if let Some(signature) = signature.filter(|signature| signature.family == Family::Gemini) {
+                        if let Some(signature) = signature {
                             w.key("extra_content").object(|w| {
                                 w.key("google").object(|w| w.field_str("thought_signature", &signature.payload));
                             });
@@ -200,102 +189,6 @@ fn write_assistant(w: &mut Writer<'_>, turn: &Turn<'_>, parts: &[&Part<'_>], tar
             });
         }
     });
-}
-
-fn write_content(w: &mut Writer<'_>, parts: &[&Part<'_>], losses: &mut Losses) -> Result<(), WireError> {
-    if let [Part::Text { text, .. }] = parts {
-        w.str(text);
-        return Ok(());
-    }
-    let mut failure = None;
-    w.array(|w| {
-        for part in parts {
-            if let Err(error) = write_part(w, part, losses) {
-                failure = Some(error);
-                return;
-            }
-        }
-    });
-    failure.map_or(Ok(()), Err)
-}
-
-fn write_part(w: &mut Writer<'_>, part: &Part<'_>, losses: &mut Losses) -> Result<(), WireError> {
-    match part {
-        Part::Text { text, .. } => w.object(|w| {
-            w.field_str("type", "text");
-            w.field_str("text", text);
-        }),
-        Part::Image { source, detail, .. } => {
-            let url = url_of(source, "image")?;
-            w.object(|w| {
-                w.field_str("type", "image_url");
-                w.key("image_url").object(|w| {
-                    w.field_str("url", &url);
-                    w.field_str_opt("detail", detail.as_deref());
-                });
-            });
-        }
-        Part::Video { source } => {
-            let url = url_of(source, "video")?;
-            w.object(|w| {
-                w.field_str("type", "video_url");
-                w.key("video_url").object(|w| w.field_str("url", &url));
-            });
-        }
-        Part::Audio { source, format, .. } => {
-            let Source::Inline { media_type, data } = source else {
-                return Err(WireError::unsupported("audio", "this upstream takes audio as base64 only"));
-            };
-            let format = format.as_deref().or_else(|| media::audio_format(media_type)).unwrap_or("wav");
-            w.object(|w| {
-                w.field_str("type", "input_audio");
-                w.key("input_audio").object(|w| {
-                    w.field_str("data", data);
-                    w.field_str("format", format);
-                });
-            });
-        }
-        Part::Document { source: Source::Text(text), .. } => w.object(|w| {
-            w.field_str("type", "text");
-            w.field_str("text", text);
-        }),
-        Part::Document { source, name, context, .. } => {
-            if context.is_some() {
-                losses.drop_field("document.context");
-            }
-            w.object(|w| {
-                w.field_str("type", "file");
-                w.key("file").object(|w| match source {
-                    Source::File { id, .. } => w.field_str("file_id", id),
-                    Source::Inline { media_type, data } => {
-                        w.field_str("filename", name.as_deref().unwrap_or("document.pdf"));
-                        w.field_str("file_data", &media::data_url(media_type, data));
-                    }
-                    Source::Url(url) => w.field_str("file_data", url),
-                    Source::Text(_) => {}
-                });
-            });
-        }
-        Part::Refusal { text } => w.object(|w| {
-            w.field_str("type", "text");
-            w.field_str("text", text);
-        }),
-        Part::Thinking { .. } | Part::RedactedThinking { .. } => losses.drop_field("thinking"),
-        Part::ServerTool { .. } => losses.drop_field("server_tool"),
-        Part::ToolCall { .. } | Part::ToolResult { .. } => {}
-    }
-    Ok(())
-}
-
-fn url_of<'p>(source: &'p Source<'_>, what: &str) -> Result<std::borrow::Cow<'p, str>, WireError> {
-    match source {
-        Source::Url(url) => Ok(url.as_ref().into()),
-        Source::Inline { media_type, data } => Ok(media::data_url(media_type, data).into()),
-        Source::File { .. } | Source::Text(_) => Err(WireError::unsupported(
-            what,
-            format!("this upstream takes an {what} as a URL or as base64, not as a file id of another vendor"),
-        )),
-    }
 }
 
 fn write_tools(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) {
@@ -319,7 +212,11 @@ fn write_tools(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, l
                     w.field_str_opt("description", tool.description.as_deref());
                     match &tool.kind {
                         ToolKind::Function { schema, strict } => {
-                            w.field_raw("parameters", tools::schema_or_empty(schema.as_ref()));
+                            let parameters = tools::schema_or_empty(schema.as_ref());
+                            let strict = strict.map(|strict| {
+                                tools::strict_here(strict, parameters, request.format, "tools.strict", losses)
+                            });
+                            w.field_raw("parameters", parameters);
                             w.field_opt("strict", strict.as_ref());
                         }
                         ToolKind::Custom { grammar } => {
@@ -357,7 +254,8 @@ fn write_tools(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, l
                 });
             });
         }),
-        Some(ToolChoice::Vendor(_)) => losses.drop_field("tool_choice"),
+        // Refused before: see `check_portable`.
+        Some(ToolChoice::Vendor(_)) => {}
     }
 }
 
@@ -422,11 +320,12 @@ fn write_effort(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, 
     w.field_str("reasoning_effort", super::effort_word(effort));
 }
 
-fn write_output(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>) {
+fn write_output(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) {
     match &request.output {
         OutputFormat::Text => {}
         OutputFormat::Json => w.key("response_format").object(|w| w.field_str("type", "json_object")),
         OutputFormat::Schema { .. } if !target.profile.json_schema => {
+            losses.drop_field("response_format.json_schema");
             w.key("response_format").object(|w| w.field_str("type", "json_object"));
         }
         OutputFormat::Schema { name, description, schema, strict } => w.key("response_format").object(|w| {
@@ -434,6 +333,15 @@ fn write_output(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>) 
             w.key("json_schema").object(|w| {
                 w.field_str("name", name.as_deref().unwrap_or("response"));
                 w.field_str_opt("description", description.as_deref());
+                let strict = strict.map(|strict| {
+                    tools::strict_here(
+                        strict,
+                        schema.as_str(),
+                        request.format,
+                        "response_format.json_schema.strict",
+                        losses,
+                    )
+                });
                 w.field_raw("schema", schema.as_str());
                 w.field_opt("strict", strict.as_ref());
             });
@@ -463,8 +371,13 @@ fn write_identity(w: &mut Writer<'_>, request: &Request<'_>, losses: &mut Losses
         if request.metadata.is_some() {
             losses.drop_field("metadata");
         }
-        if request.service_tier.is_some() {
-            losses.drop_field("service_tier");
+        match request.service_tier.as_deref().filter(|tier| *tier != "auto").map(super::tier_word) {
+            None => {}
+            Some(Some(word)) => w.field_str("service_tier", word),
+            Some(None) => losses.drop_field("service_tier"),
         }
+    }
+    if request.has_cache_marks() {
+        losses.drop_field("cache_control");
     }
 }

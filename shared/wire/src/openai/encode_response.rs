@@ -22,7 +22,7 @@ pub fn encode_response(response: &Response<'_>, exchange: &Exchange, out: &mut V
             }
         });
         write_usage(w.key("usage"), &response.usage);
-        w.field_str_opt("service_tier", response.service_tier.as_deref());
+        w.field_str_opt("service_tier", response.service_tier.as_deref().and_then(super::tier_word));
         w.field_str_opt("system_fingerprint", response.system_fingerprint.as_deref());
     });
 }
@@ -43,13 +43,16 @@ fn write_message(w: &mut Writer<'_>, parts: &[Part<'_>], exchange: &Exchange) {
     let mut text: Option<String> = None;
     let mut refusal: Option<&str> = None;
     let mut thinking = String::new();
-    let mut annotations: Vec<&Annotation<'_>> = Vec::new();
+    let mut annotations: Vec<(&Annotation<'_>, Span)> = Vec::new();
+    let mut said = 0;
     let calls: Vec<&Part<'_>> = parts.iter().filter(|part| matches!(part, Part::ToolCall { .. })).collect();
     for part in parts {
         match part {
             Part::Text { text: piece, annotations: own, .. } => {
                 text.get_or_insert_default().push_str(piece);
-                annotations.extend(own);
+                let end = said + count_chars(piece);
+                annotations.extend(own.iter().map(|own| (own, span_of(own, said, end))));
+                said = end;
             }
             Part::Refusal { text } => refusal = Some(text),
             Part::Thinking { text, .. } => thinking.push_str(text),
@@ -78,8 +81,8 @@ fn write_message(w: &mut Writer<'_>, parts: &[Part<'_>], exchange: &Exchange) {
     }
     if !annotations.is_empty() {
         w.key("annotations").array(|w| {
-            for annotation in annotations {
-                write_annotation(w, annotation);
+            for (annotation, span) in annotations {
+                write_annotation(w, annotation, span);
             }
         });
     }
@@ -117,8 +120,8 @@ pub(super) fn write_reasoning_detail(w: &mut Writer<'_>, index: usize, part: &Pa
             if let Some(signature) = signature {
                 w.field_str("signature", &signature.payload);
             }
-            let family = signature.as_ref().map_or(Family::OpenAi, |signature| signature.family);
-            w.field_str("format", reasoning_format(family));
+            // Whose it is shows in the signature only.
+            w.field_str_opt("format", signature.as_ref().map(|signature| reasoning_format(signature.family)));
             w.field("index", &index);
         }),
         Part::RedactedThinking { data } => w.object(|w| {
@@ -131,14 +134,30 @@ pub(super) fn write_reasoning_detail(w: &mut Writer<'_>, index: usize, part: &Pa
     }
 }
 
-pub(super) fn write_annotation(w: &mut Writer<'_>, annotation: &Annotation<'_>) {
+/// Characters of the message's text, from and to.
+pub(super) type Span = (u64, u64);
+
+/// Where a citation stands in the message's text: the texts of all parts are one here. `from` and `to` are its part's; a
+/// citation that does not say which words it is for is for all of them.
+pub(super) fn span_of(annotation: &Annotation<'_>, from: u64, to: u64) -> Span {
+    match (annotation.start, annotation.end) {
+        (Some(start), Some(end)) => (from.saturating_add(start), from.saturating_add(end)),
+        _ => (from, to),
+    }
+}
+
+pub(super) fn count_chars(text: &str) -> u64 {
+    text.chars().count() as u64
+}
+
+pub(super) fn write_annotation(w: &mut Writer<'_>, annotation: &Annotation<'_>, (start, end): Span) {
     w.object(|w| {
         w.field_str("type", "url_citation");
         w.key("url_citation").object(|w| {
             w.field_str("url", annotation.url.as_deref().unwrap_or_default());
             w.field_str("title", annotation.title.as_deref().unwrap_or_default());
-            w.field("start_index", &annotation.start.unwrap_or(0));
-            w.field("end_index", &annotation.end.unwrap_or(0));
+            w.field("start_index", &start);
+            w.field("end_index", &end);
         });
     });
 }

@@ -1,12 +1,15 @@
 //! [`Event`]s → `chat.completion.chunk` events.
 
 use super::{
-    encode_response::write_annotation, error::encode_stream_error, finish_word, reasoning_format, usage::write_usage,
+    encode_response::{Span, count_chars, span_of, write_annotation},
+    error::encode_stream_error,
+    finish_word, reasoning_format,
+    usage::write_usage,
 };
 use crate::{
     codec::{Exchange, StreamEncoder, signature_for},
     custom_input::InputUnwrapper,
-    ir::{CallKind, Event, Family, PartKind},
+    ir::{Annotation, CallKind, Event, Family, PartKind},
     media,
     usage::Usage,
     write::Writer,
@@ -27,6 +30,8 @@ pub struct Encoder {
 struct ChoiceState {
     begun: bool,
     calls: u32,
+    /// Characters of text so far, of all parts.
+    said: u64,
     open: Vec<OpenPart>,
 }
 
@@ -36,11 +41,14 @@ struct OpenPart {
 }
 
 enum OpenKind {
-    Text,
-    Refusal,
-    Thinking {
-        family: Family,
+    Text {
+        /// Characters of text before it.
+        from: u64,
+        /// Citations of the whole part, which are told at its end.
+        waiting: Vec<Annotation<'static>>,
     },
+    Refusal,
+    Thinking,
     Call {
         index: u32,
     },
@@ -115,9 +123,9 @@ impl Encoder {
     fn part_start(&mut self, choice: u32, part: u32, kind: &PartKind<'_>, out: &mut Vec<u8>) {
         self.begin(choice, out);
         let open = match kind {
-            PartKind::Text => OpenKind::Text,
+            PartKind::Text => OpenKind::Text { from: self.choice(choice).said, waiting: Vec::new() },
             PartKind::Refusal => OpenKind::Refusal,
-            PartKind::Thinking => OpenKind::Thinking { family: Family::OpenAi },
+            PartKind::Thinking => OpenKind::Thinking,
             PartKind::ToolCall { id, name, kind } => self.call_start(choice, id, name, *kind, out),
             PartKind::RedactedThinking { data } => {
                 if self.exchange.show_thinking {
@@ -185,13 +193,16 @@ impl Encoder {
         });
     }
 
-    fn text(&self, choice: u32, part: u32, text: &str, out: &mut Vec<u8>) {
+    fn text(&mut self, choice: u32, part: u32, text: &str, out: &mut Vec<u8>) {
         if text.is_empty() {
             return;
         }
         let field = match self.open(choice, part) {
             Some(OpenKind::Refusal) => "refusal",
-            _ => "content",
+            _ => {
+                self.choice(choice).said += count_chars(text);
+                "content"
+            }
         };
         self.delta(choice, out, |w| w.field_str(field, text));
     }
@@ -240,7 +251,7 @@ impl Encoder {
                     });
                 });
             }),
-            Some(OpenKind::Thinking { .. }) if self.exchange.show_thinking => self.delta(choice, out, |w| {
+            Some(OpenKind::Thinking) if self.exchange.show_thinking => self.delta(choice, out, |w| {
                 w.key("reasoning_details").array(|w| {
                     w.object(|w| {
                         w.field_str("type", "reasoning.text");
@@ -254,21 +265,47 @@ impl Encoder {
         }
     }
 
+    fn annotation(&mut self, choice: u32, part: u32, annotation: &Annotation<'_>, out: &mut Vec<u8>) {
+        let state = self.choice(choice);
+        let said = state.said;
+        let Some(OpenPart { kind: OpenKind::Text { from, waiting }, .. }) =
+            state.open.iter_mut().find(|open| open.part == part)
+        else {
+            return;
+        };
+        if annotation.start.is_none() || annotation.end.is_none() {
+            waiting.push(annotation.clone().into_owned());
+            return;
+        }
+        let span = span_of(annotation, *from, said);
+        self.write_annotation(choice, annotation, span, out);
+    }
+
+    fn write_annotation(&self, choice: u32, annotation: &Annotation<'_>, span: Span, out: &mut Vec<u8>) {
+        self.delta(choice, out, |w| w.key("annotations").array(|w| write_annotation(w, annotation, span)));
+    }
+
+    fn part_stop(&mut self, choice: u32, part: u32, out: &mut Vec<u8>) {
+        let state = self.choice(choice);
+        let said = state.said;
+        let Some(at) = state.open.iter().position(|open| open.part == part) else { return };
+        if let OpenKind::Text { from, waiting } = state.open.remove(at).kind {
+            for annotation in waiting {
+                self.write_annotation(choice, &annotation, (from, said), out);
+            }
+        }
+    }
+
     fn thinking(&self, choice: u32, part: u32, text: &str, out: &mut Vec<u8>) {
         if !self.exchange.show_thinking || text.is_empty() {
             return;
         }
-        let family = match self.open(choice, part) {
-            Some(OpenKind::Thinking { family }) => *family,
-            _ => Family::OpenAi,
-        };
         self.delta(choice, out, |w| {
             w.field_str("reasoning_content", text);
             w.key("reasoning_details").array(|w| {
                 w.object(|w| {
                     w.field_str("type", "reasoning.text");
                     w.field_str("text", text);
-                    w.field_str("format", reasoning_format(family));
                     w.field("index", &part);
                 });
             });
@@ -288,9 +325,7 @@ impl StreamEncoder for Encoder {
             Event::ThinkingDelta { choice, part, text } => self.thinking(*choice, *part, text, out),
             Event::SignatureDelta { choice, part, signature } => self.signature(*choice, *part, signature, out),
             Event::ArgsDelta { choice, part, text } => self.arguments(*choice, *part, text, out),
-            Event::Annotation { choice, annotation, .. } => self.delta(*choice, out, |w| {
-                w.key("annotations").array(|w| write_annotation(w, annotation));
-            }),
+            Event::Annotation { choice, part, annotation } => self.annotation(*choice, *part, annotation, out),
             Event::Logprobs { choice, raw } => self.chunk(out, |w| {
                 w.key("choices").array(|w| {
                     w.object(|w| {
@@ -302,8 +337,7 @@ impl StreamEncoder for Encoder {
                 });
             }),
             Event::PartStop { choice, part } => {
-                let state = self.choice(*choice);
-                state.open.retain(|open| open.part != *part);
+                self.part_stop(*choice, *part, out);
             }
             Event::Usage(usage) => self.usage = *usage,
             Event::Finish { choice, reason, .. } => {

@@ -8,6 +8,7 @@ mod content;
 mod decode_request;
 mod decode_response;
 mod decode_stream;
+mod encode_content;
 mod encode_request;
 mod encode_response;
 mod encode_stream;
@@ -68,6 +69,18 @@ pub(crate) const fn effort_word(effort: Effort) -> &'static str {
         Effort::High => "high",
         Effort::Max => "xhigh",
     }
+}
+
+/// Another family's word for the tier of service, in this one's words. `None` where it has none.
+pub(crate) fn tier_word(tier: &str) -> Option<&'static str> {
+    Some(match tier {
+        "auto" => "auto",
+        "default" | "standard" | "standard_only" => "default",
+        "flex" => "flex",
+        "priority" => "priority",
+        "scale" => "scale",
+        _ => return None,
+    })
 }
 
 const fn finish_word(reason: FinishReason) -> &'static str {

@@ -45,10 +45,11 @@ pub(super) fn reasoning(w: &mut Writer<'_>, text: &str, payload: Option<&str>) {
     });
 }
 
+/// What introduces a document has no field here: it is said in front.
 pub(super) fn document(
     w: &mut Writer<'_>,
     source: &Source<'_>,
-    name: Option<&str>,
+    (name, context): (Option<&str>, Option<&str>),
     more: impl FnOnce(&mut Writer<'_>),
 ) -> Result<(), WireError> {
     if let Source::File { owner, .. } = source
@@ -56,14 +57,17 @@ pub(super) fn document(
     {
         return Err(foreign_file("document"));
     }
+    if let Some(context) = context.filter(|_| !matches!(source, Source::Text(_))) {
+        text_part(w, context);
+    }
     w.object(|w| {
         w.field_str("type", if matches!(source, Source::Text(_)) { "input_text" } else { "input_file" });
         match source {
-            Source::Text(text) => w.field_str("text", text),
+            Source::Text(text) => w.field_str("text", &media::document_as_text(text, name, context)),
             Source::Url(url) => w.field_str("file_url", url),
             Source::File { id, .. } => w.field_str("file_id", id),
             Source::Inline { media_type, data } => {
-                w.field_str("filename", name.unwrap_or("document.pdf"));
+                w.field_str("filename", &media::file_name(name, media_type));
                 w.field_str("file_data", &media::data_url(media_type, data));
             }
         }
@@ -86,16 +90,7 @@ fn foreign_file(what: &str) -> WireError {
     WireError::unsupported(what, message)
 }
 
-/// An id that OpenAI takes: longer ones of other vendors are exchanged for one made from them, on both sides of the round.
+/// An id that OpenAI takes, on both sides of the round.
 pub(super) fn call_id_here(id: &str) -> Cow<'_, str> {
-    if id.len() <= super::MAX_CALL_ID {
-        return id.into();
-    }
-    let hash = omniroute_core::hash::mac(b"call id", &[id.as_bytes()]);
-    let mut short = String::with_capacity(37);
-    short.push_str("call_");
-    for byte in &hash[..16] {
-        short.push_str(&format!("{byte:02x}"));
-    }
-    short.into()
+    crate::stable_id::short_call_id(id, super::MAX_CALL_ID)
 }

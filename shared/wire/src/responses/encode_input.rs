@@ -196,13 +196,10 @@ impl<'r> InputWriter<'r> {
             }
             Part::Video { .. } => return Err(WireError::unsupported("video", "this upstream takes no video")),
             Part::Document { source, name, context, citations, cache } => {
-                if context.is_some() {
-                    self.losses.drop_field("document.context");
-                }
                 if *citations {
                     self.losses.drop_field("document.citations");
                 }
-                document(w, source, name.as_deref(), |w| self.breakpoint(w, *cache))?;
+                document(w, source, (name.as_deref(), context.as_deref()), |w| self.breakpoint(w, *cache))?;
             }
             Part::Thinking { .. } | Part::RedactedThinking { .. } => self.losses.drop_field("thinking"),
             // Calls are the assistant's, and results and items of tools stand beside messages.

@@ -10,7 +10,8 @@ use super::{
 use crate::{
     codec::{Encoded, Target, WireError},
     ir::{Effort, Family, Format, Losses, Modality, OutputFormat, Request, SystemPart, SystemRole, ThinkingStyle},
-    openai::effort_word,
+    openai::{effort_word, tier_word},
+    tools,
     write::Writer,
 };
 
@@ -82,7 +83,7 @@ fn split_system<'r>(
     for part in &request.system {
         // A line that changes with every request, and means nothing to other vendors.
         if request.format == Format::Anthropic && part.text.starts_with("x-anthropic-billing-header:") {
-            losses.drop_field("system.x-anthropic-billing-header");
+            losses.drop_field("system.billing_header");
             continue;
         }
         // The word "JSON" must stand in the input for an answer in JSON: there, instructions do not count.
@@ -188,13 +189,22 @@ fn write_text(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, lo
             OutputFormat::Text => {}
             OutputFormat::Json => w.key("format").object(|w| w.field_str("type", "json_object")),
             OutputFormat::Schema { .. } if !target.profile.json_schema => {
-                losses.drop_field("text.format.schema");
+                losses.drop_field("response_format.json_schema");
                 w.key("format").object(|w| w.field_str("type", "json_object"));
             }
             OutputFormat::Schema { name, description, schema, strict } => w.key("format").object(|w| {
                 w.field_str("type", "json_schema");
                 w.field_str("name", name.as_deref().unwrap_or("response"));
                 w.field_str_opt("description", description.as_deref());
+                let strict = strict.map(|strict| {
+                    tools::strict_here(
+                        strict,
+                        schema.as_str(),
+                        request.format,
+                        "response_format.json_schema.strict",
+                        losses,
+                    )
+                });
                 w.field_raw("schema", schema.as_str());
                 w.field_opt("strict", strict.as_ref());
             }),
@@ -241,9 +251,15 @@ fn write_identity(w: &mut Writer<'_>, request: &Request<'_>, losses: &mut Losses
         if request.metadata.is_some() {
             losses.drop_field("metadata");
         }
-        if request.service_tier.is_some() {
-            losses.drop_field("service_tier");
+        match request.service_tier.as_deref().filter(|tier| *tier != "auto").map(tier_word) {
+            None => {}
+            Some(Some(word)) => w.field_str("service_tier", word),
+            Some(None) => losses.drop_field("service_tier"),
         }
+    }
+    // Those of this format's own requests are written where they stand.
+    if request.format != Format::OpenAiResponses && request.has_cache_marks() {
+        losses.drop_field("cache_control");
     }
 }
 

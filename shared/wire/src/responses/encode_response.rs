@@ -18,7 +18,7 @@ pub fn encode_response(response: &Response<'_>, exchange: &Exchange, out: &mut V
     let own = Own {
         created: response.created.unwrap_or(exchange.created),
         status: Status::of(finish),
-        service_tier: response.service_tier.as_deref(),
+        service_tier: response.service_tier.as_deref().and_then(crate::openai::tier_word),
         usage: Some(&response.usage),
     };
     write_response(&mut Writer::new(out), exchange, &own, |w| {

@@ -8,7 +8,7 @@ use crate::{
     ir::{Family, Format, Json, Losses, Request, Tool, ToolChoice, ToolKind, VendorTool},
     object::wire_object,
     text::Str,
-    tools::schema_or_empty,
+    tools::{schema_or_empty, strict_here},
     write::Writer,
 };
 
@@ -64,9 +64,9 @@ pub(super) fn write_tools(
         w.key("tools").array(|w| {
             for (index, tool) in request.tools.iter().enumerate() {
                 match group_of(request, tool) {
-                    None => write_tool(w, request, tool, target),
+                    None => write_tool(w, request, tool, target, losses),
                     // The whole group stands where its first tool stood.
-                    Some(group) if is_first(request, index, group) => write_group(w, request, group, target),
+                    Some(group) if is_first(request, index, group) => write_group(w, request, group, target, losses),
                     Some(_) => {}
                 }
             }
@@ -92,20 +92,20 @@ fn is_first(request: &Request<'_>, index: usize, group: &str) -> bool {
     !request.tools[..index].iter().any(|tool| tool.namespace.as_deref() == Some(group))
 }
 
-fn write_group(w: &mut Writer<'_>, request: &Request<'_>, group: &str, target: &Target<'_>) {
+fn write_group(w: &mut Writer<'_>, request: &Request<'_>, group: &str, target: &Target<'_>, losses: &mut Losses) {
     w.object(|w| {
         w.field_str("type", "namespace");
         w.field_str("name", group);
         write_kept_fields(w, request, group);
         w.key("tools").array(|w| {
             for tool in request.tools.iter().filter(|tool| tool.namespace.as_deref() == Some(group)) {
-                write_tool(w, request, tool, target);
+                write_tool(w, request, tool, target, losses);
             }
         });
     });
 }
 
-fn write_tool(w: &mut Writer<'_>, request: &Request<'_>, tool: &Tool<'_>, target: &Target<'_>) {
+fn write_tool(w: &mut Writer<'_>, request: &Request<'_>, tool: &Tool<'_>, target: &Target<'_>, losses: &mut Losses) {
     w.object(|w| {
         w.field_str("type", if matches!(tool.kind, ToolKind::Custom { .. }) { "custom" } else { "function" });
         match group_of(request, tool) {
@@ -119,8 +119,11 @@ fn write_tool(w: &mut Writer<'_>, request: &Request<'_>, tool: &Tool<'_>, target
                     (None, Some(true)) => w.field_raw("parameters", STRICT_EMPTY),
                     (schema, _) => w.field_raw("parameters", schema_or_empty(schema.as_ref())),
                 }
+                let parameters = schema_or_empty(schema.as_ref());
+                let strict =
+                    strict.map(|strict| strict_here(strict, parameters, request.format, "tools.strict", losses));
                 match strict {
-                    Some(strict) => w.field("strict", strict),
+                    Some(strict) => w.field("strict", &strict),
                     // Here the default is true, elsewhere it is false.
                     None if request.format != Format::OpenAiResponses => w.field("strict", &false),
                     None => {}

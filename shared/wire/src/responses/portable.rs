@@ -1,4 +1,4 @@
-//! What a Responses request may ask for that only its vendor can give.
+//! What a request may ask for that only its vendor can give.
 
 use serde_json::value::RawValue;
 
@@ -16,12 +16,21 @@ wire_object! {
     }
 }
 
-/// Refuses a request that would lose its meaning in another format: its prompt lies with the vendor, or it forces a tool
+/// Refuses a request (of Responses or Gemini clients mostly) that would lose its meaning in another format: its prompt lies with the vendor, or it forces a tool
 /// that the vendor runs. What is merely left out is listed by the encoders.
 ///
 /// # Errors
 /// Names the field.
 pub fn check_portable(request: &Request<'_>, target: Format) -> Result<(), WireError> {
+    if request.format == Format::Gemini && target != Format::Gemini && request.extensions.get("cachedContent").is_some()
+    {
+        let message = "this model cannot take it: cached content lies with its vendor; send it in `contents`";
+        return Err(WireError::unsupported("cachedContent", message));
+    }
+    // The others look at their own tools first.
+    if let (Some(ToolChoice::Vendor(name)), Format::OpenAiChat) = (&request.tool_choice, target) {
+        return Err(WireError::unsupported("tool_choice", format!("no tool `{name}` is run for this model")));
+    }
     if request.format != Format::OpenAiResponses || target == Format::OpenAiResponses {
         return Ok(());
     }

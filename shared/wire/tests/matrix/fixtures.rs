@@ -78,10 +78,7 @@ pub(crate) fn upstream(format: Format) -> (&'static str, Profile) {
 }
 
 /// A client's request, written for an upstream.
-pub(crate) fn translated(
-    request: &Request<'_>,
-    format: Format,
-) -> Result<(Encoded, Losses, NameTable), WireError> {
+pub(crate) fn translated(request: &Request<'_>, format: Format) -> Result<(Encoded, Losses, NameTable), WireError> {
     let (model, profile) = upstream(format);
     let names = name_table(format, request);
     let target = Target { model, profile: &profile, names: &names, stream: request.stream };

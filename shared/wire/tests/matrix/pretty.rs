@@ -105,5 +105,8 @@ fn order_numbers_and_strings_stay_as_they_are() {
     let json = r#"{"z":1.50,"a":["x,\"y\":{",{"b": 12345678901234567890}],"long":"0123456789012345678901234567890123456789012345678901234567890123456789"}"#;
     let text = pretty(json);
     assert_eq!(flat(&text), flat(json));
-    assert!(text.starts_with("{\n  \"z\": 1.50,\n  \"a\": [\"x,\\\"y\\\":{\", {\"b\": 12345678901234567890}],\n"), "{text}");
+    assert!(
+        text.starts_with("{\n  \"z\": 1.50,\n  \"a\": [\"x,\\\"y\\\":{\", {\"b\": 12345678901234567890}],\n"),
+        "{text}"
+    );
 }

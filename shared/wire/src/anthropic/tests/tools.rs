@@ -155,7 +155,8 @@ fn structured_output_is_native_where_the_model_has_it() {
     let (written, _, losses) = encode(&chat(&asking(SCHEMA)), &profile());
     let format = &written["output_config"]["format"];
     assert_eq!((&format["type"], &format["schema"]["additionalProperties"]), (&json!("json_schema"), &json!(false)));
-    assert!(losses.is_empty() && written.get("tools").is_none());
+    assert_eq!(losses, ["response_format.json_schema.description"], "there is no field for it");
+    assert!(written.get("tools").is_none());
 }
 
 #[test]

@@ -283,7 +283,7 @@ fn system_texts_keep_their_place() {
     let texts: Vec<_> = last.as_array().expect("blocks").iter().filter_map(|block| block["text"].as_str()).collect();
     assert_eq!(texts, ["<system>\nbetween\n</system>", "on", "<system>\nlast\n</system>"]);
     assert!(last[0].get("toolResult").is_some() && last[1].get("toolResult").is_some(), "results first");
-    assert_eq!(losses, ["system.x-anthropic-billing-header"]);
+    assert_eq!(losses, ["system.billing_header"]);
     let profile = Profile { mid_conversation_system: true, ..plain_profile() };
     let (body, _) = encode(&request, CLAUDE, &profile).expect("encoded");
     let roles: Vec<_> =

@@ -355,7 +355,7 @@ fn the_line_that_changes_with_every_request_does_not_break_a_prompt_cache() {
         body["messages"][0]["content"],
         json!([{"type": "text", "text": "be brief"}, {"type": "text", "text": "be kind"}])
     );
-    assert_eq!(losses, ["system.x-anthropic-billing-header"]);
+    assert_eq!(losses, ["system.billing_header"]);
 }
 
 #[test]

@@ -168,7 +168,7 @@ fn conversations_begin_and_end_as_the_upstream_wants() {
         request
     };
     let (written, lost) = encode(&billing);
-    assert_eq!((written.get("systemInstruction"), lost.as_str()), (None, "x-anthropic-billing-header"));
+    assert_eq!((written.get("systemInstruction"), lost.as_str()), (None, "system.billing_header"));
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn media_come_as_base64_or_as_an_address() {
     };
     let request = asks(vec![turn(Role::User, vec![url("https://x/a.png"), url("https://x/a"), document])]);
     let (written, lost) = encode(&request);
-    assert_eq!(lost, "image.detail,document.citations");
+    assert_eq!(lost, "image_url.detail,document.citations");
     assert_eq!(
         written["contents"][0]["parts"],
         json!([{"fileData":{"mimeType":"image/png","fileUri":"https://x/a.png"}},{"fileData":{"fileUri":"https://x/a"}},

@@ -194,7 +194,7 @@ fn schemas_for_the_answer_go_through_as_they_are() {
         OutputFormat::Schema { name: Some("n".into()), description: Some("d".into()), schema, strict: Some(true) };
     let (body, losses) = encode(&request);
     assert_eq!(body["format"], json!({"type":"object","a":1.0}));
-    assert_eq!(losses, ["response_format.description"]);
+    assert_eq!(losses, ["response_format.json_schema.description"]);
     let plain = Profile { json_schema: false, ..Profile::default() };
     let (body, losses) = encode_with(&request, &plain).expect("encoded");
     assert_eq!(body["format"], "json");

@@ -198,7 +198,7 @@ fn a_chat_request_crosses_over_and_its_losses_are_listed() {
     let (body, losses) = encode(&request);
     for name in [
         "messages.name",
-        "image.detail",
+        "image_url.detail",
         "tool_calls.arguments",
         "tools.web_search_options",
         "tool_choice",
