@@ -19,7 +19,7 @@ use omniroute_wire::{
 };
 use tokio::time::Instant;
 
-use super::{Gateway, refuse, route::Route, service::accepting};
+use super::{Gateway, preload, refuse, route::Route, service::accepting};
 use crate::{
     admit::{
         admit,
@@ -80,6 +80,9 @@ async fn steps(
     let scan = scanned(&route.dialect, &original)?;
     let requested = route.model(named_model(&route.dialect, &scan)?)?;
     let plan = resolve(&index, &caller, &requested)?;
+    if let Some(answer) = preload::answer(&route.dialect, &original, &requested, &arrival.request_id, arrival.at) {
+        return Ok(answer);
+    }
     let call = Call {
         caller: &caller,
         asked: Asked {

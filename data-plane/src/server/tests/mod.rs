@@ -6,6 +6,7 @@ mod chat;
 mod client;
 mod fallback;
 mod lifecycle;
+mod model_lists;
 mod routes;
 mod upstream;
 
