@@ -13,6 +13,7 @@ mod admit;
 pub mod control;
 mod dispatch;
 pub mod forward;
+mod media;
 mod metrics;
 mod models;
 pub mod process;

@@ -26,9 +26,9 @@ use crate::{
         body::{self, BodyLimits},
         request_id::RequestId,
     },
-    dispatch::{Asked, Call, dispatch},
+    dispatch::{Asked, Call, dispatch, outgoing::is_true},
     resolve::resolve,
-    respond::{self, Reply, meter::Arrival, refusal::Refusal},
+    respond::{self, Reply, head::X_OMNIROUTE_PROGRESS, meter::Arrival, refusal::Refusal},
 };
 
 /// Answers one request.
@@ -83,6 +83,8 @@ async fn steps(
     if let Some(answer) = preload::answer(&route.dialect, &original, &requested, &arrival.request_id, arrival.at) {
         return Ok(answer);
     }
+    let stream = wants_stream(route, &scan);
+    let progress = stream && head.headers.get(X_OMNIROUTE_PROGRESS).is_some_and(is_true);
     let call = Call {
         caller: &caller,
         asked: Asked {
@@ -91,7 +93,7 @@ async fn steps(
             headers: &head.headers,
             body,
             scan: &scan,
-            stream: wants_stream(route, &scan),
+            stream,
             at: arrival.at,
             pepper: &settings.pepper,
         },
@@ -99,7 +101,7 @@ async fn steps(
         times: gateway.limits.times.overridden(&settings.timeouts),
     };
     let dispatched = dispatch(arrival, &plan, call).await?;
-    Ok(respond::begin(dispatched, plan.model()).await)
+    Ok(respond::begin(dispatched, plan.model(), progress).await)
 }
 
 fn scanned<'b>(dialect: &Dialect, body: &'b Bytes) -> Result<RequestScan<'b>, GatewayError> {

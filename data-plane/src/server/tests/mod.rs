@@ -8,6 +8,7 @@ mod fallback;
 mod lifecycle;
 mod model_lists;
 mod routes;
+mod switches;
 mod upstream;
 
 use std::{net::SocketAddr, sync::Arc};
