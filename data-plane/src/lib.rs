@@ -11,6 +11,7 @@
 
 mod admit;
 pub mod control;
+mod count;
 mod dispatch;
 pub mod forward;
 mod media;

@@ -9,6 +9,7 @@ use omniroute_telemetry::MetricsReport;
 use super::Lifecycle;
 use crate::{
     admit::{Access, memory::BodyMemory},
+    count::Counter,
     dispatch::{Segmented, Times, health::Streaks, slot::Freed},
     forward::{ForwardError, Forwarder},
     media::MediaStore,
@@ -52,6 +53,7 @@ pub struct Gateway {
     pub(crate) metrics: Metrics,
     pub(crate) memory: BodyMemory,
     pub(crate) media: MediaStore,
+    pub(crate) counter: Counter,
     pub(crate) freed: Freed,
     pub(crate) streaks: Streaks,
     pub(crate) access: Access,
@@ -97,6 +99,7 @@ impl Gateway {
             metrics: Metrics::new(),
             memory: BodyMemory::new(settings.body_memory.0),
             media: MediaStore::new(),
+            counter: Counter::new(),
             freed: Freed::default(),
             streaks: Streaks::default(),
             access: access(settings),

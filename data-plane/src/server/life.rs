@@ -104,7 +104,7 @@ async fn steps(
     Ok(respond::begin(dispatched, plan.model(), progress).await)
 }
 
-fn scanned<'b>(dialect: &Dialect, body: &'b Bytes) -> Result<RequestScan<'b>, GatewayError> {
+pub(super) fn scanned<'b>(dialect: &Dialect, body: &'b Bytes) -> Result<RequestScan<'b>, GatewayError> {
     let scanned = match dialect {
         Dialect::Gemini { .. } => gemini::scan_body(body),
         _ => scan(body),
@@ -124,7 +124,7 @@ fn wants_stream(route: &Route, scan: &RequestScan<'_>) -> bool {
     }
 }
 
-fn named_model<'s>(dialect: &'s Dialect, scan: &'s RequestScan<'_>) -> Result<&'s str, GatewayError> {
+pub(super) fn named_model<'s>(dialect: &'s Dialect, scan: &'s RequestScan<'_>) -> Result<&'s str, GatewayError> {
     match (dialect, &scan.model) {
         (Dialect::Gemini { model, .. }, _) => Ok(model),
         (_, Some(field)) if !field.value.is_empty() => Ok(&field.value),

@@ -7,6 +7,7 @@
 
 mod connection;
 mod cors;
+mod counts;
 mod gateway;
 mod life;
 pub mod lifecycle;

@@ -1,35 +1,23 @@
 //! Ollama's requests without a prompt: they load a model or put it away, and cost nothing here.
 
+use std::sync::Arc;
+
 use http::{HeaderValue, Response, header};
 use omniroute_core::time::UnixMillis;
 use omniroute_wire::{
-    codec::{DecodeContext, Exchange, NameTable, Sealer},
-    ir::Signature,
+    codec::{DecodeContext, Exchange, NameTable},
     ollama::{encode_preload, preload},
     translate::Dialect,
 };
-use std::sync::Arc;
 
 use crate::{
     admit::request_id::{RequestId, X_REQUEST_ID},
     respond::Reply,
+    translate::NoSealer,
 };
 
 /// A request without a prompt is not longer, so that longer ones are not read twice.
 const LONGEST: usize = 4 * 1024;
-
-/// Such requests carry no signatures.
-struct NoSealer;
-
-impl Sealer for NoSealer {
-    fn seal(&self, _: &Signature<'_>, _: &str) -> String {
-        String::new()
-    }
-
-    fn open(&self, _: &str) -> Option<Signature<'static>> {
-        None
-    }
-}
 
 /// The answer, if this is such a request.
 pub(super) fn answer(

@@ -15,7 +15,7 @@ use omniroute_telemetry::MetricsReport;
 use omniroute_wire::translate::Dialect;
 use serde_json::json;
 
-use super::{Gateway, Phase, lists, ollama_side, route::dialect_of_path};
+use super::{Gateway, Phase, counts, lists, ollama_side, route::dialect_of_path};
 use crate::{
     admit::request_id::RequestId,
     metrics::{self, Levels},
@@ -29,9 +29,11 @@ pub(super) fn router(gateway: &Arc<Gateway>) -> Router {
     let mut router = Router::new()
         .route("/", get(root))
         .route("/v1/models", get(lists::list))
-        .route("/v1/models/{*id}", get(lists::one))
+        .route("/v1/models/{*id}", get(lists::one).post(counts::gemini))
         .route("/v1beta/models", get(lists::gemini))
-        .route("/v1beta/models/{*id}", get(lists::gemini_one))
+        .route("/v1beta/models/{*id}", get(lists::gemini_one).post(counts::gemini))
+        .route("/v1beta/{*rest}", post(counts::gemini).fallback(unknown_path))
+        .route("/v1/messages/count_tokens", post(counts::messages).fallback(post_only))
         // The POST of these is answered before the router is asked.
         .route("/v1/embeddings", get(lists::embeddings).fallback(get_or_post))
         .route("/v1/chat/completions", any(post_only))

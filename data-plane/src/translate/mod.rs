@@ -25,7 +25,7 @@ use omniroute_wire::{
 use crate::media::{self, Means, MediaStore};
 
 pub(crate) use self::{
-    sealer::FleetSealer,
+    sealer::{FleetSealer, NoSealer},
     streaming::Streaming,
     whole::{WholeError, from_document, from_stream},
 };

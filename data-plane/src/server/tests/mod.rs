@@ -4,6 +4,7 @@ mod bad_input;
 mod bad_upstream;
 mod chat;
 mod client;
+mod counts;
 mod fallback;
 mod lifecycle;
 mod model_lists;
