@@ -11,8 +11,10 @@
 
 mod admit;
 pub mod control;
+mod count;
 mod dispatch;
 pub mod forward;
+mod media;
 mod metrics;
 mod models;
 pub mod process;

@@ -77,7 +77,7 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
     let first_times = call.times.overridden(entry.upstream.timeouts());
     let deadline = arrival.started + first_times.total.min(first_times.first_byte * FIRST_BYTES);
     // A request that cannot be written for its upstream fails here, before anything is spent.
-    let mut outgoing = asked.outgoing(&entry.upstream, plan.model(), plan.requested())?;
+    let mut outgoing = asked.outgoing(&gateway, &entry.upstream, plan.model(), plan.requested()).await?;
     let prompt_bytes = asked.body.len() as u64;
     let (mut meter, unwritten) = Meter::open(arrival, plan, call.caller, entry, slot, asked.stream, prompt_bytes);
     if let Some(unwritten) = unwritten {
@@ -130,7 +130,7 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
         (index, entry) = (next_index, next_entry);
         meter.turn_to(entry, slot);
         if !same {
-            outgoing = match asked.outgoing(&entry.upstream, plan.model(), plan.requested()) {
+            outgoing = match asked.outgoing(&gateway, &entry.upstream, plan.model(), plan.requested()).await {
                 Ok(outgoing) => outgoing,
                 Err(error) => return Err(refused(&mut meter, error)),
             };

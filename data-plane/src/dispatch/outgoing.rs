@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use omniroute_core::{
     error::{ErrorClass, GatewayError},
     hash::Pepper,
@@ -23,9 +23,14 @@ use omniroute_wire::{
 
 use super::request::Segmented;
 use crate::{
+    media::Means,
     respond::lane::Kind,
+    server::Gateway,
     translate::{FleetSealer, Job, Translation, translate},
 };
+
+/// Asks for a refusal instead of an answer to a request that had to be cut down for its upstream.
+const X_OMNIROUTE_STRICT: HeaderName = HeaderName::from_static("x-omniroute-strict");
 
 /// A client's request, before it is known who answers it.
 pub(crate) struct Asked<'a> {
@@ -64,10 +69,28 @@ impl Asked<'_> {
     ///
     /// # Errors
     /// When the upstream cannot do what is asked.
-    pub(crate) fn outgoing(&self, upstream: &Upstream, model: &str, requested: &str) -> Result<Outgoing, GatewayError> {
+    pub(crate) async fn outgoing(
+        &self,
+        gateway: &Gateway,
+        upstream: &Upstream,
+        model: &str,
+        requested: &str,
+    ) -> Result<Outgoing, GatewayError> {
+        match self.as_it_is(upstream, model)? {
+            Ok(outgoing) => Ok(outgoing),
+            // A large future that the other way does not pay for.
+            Err(format) => Box::pin(self.translated(gateway, upstream, format, model, requested)).await,
+        }
+    }
+
+    /// The client's own bytes, or the format that they have to be translated into.
+    ///
+    /// # Errors
+    /// When the upstream cannot do what is asked at all.
+    pub(super) fn as_it_is(&self, upstream: &Upstream, model: &str) -> Result<Result<Outgoing, Format>, GatewayError> {
         if self.operation == Operation::Embeddings {
             let segments = renamed_body(self.body.clone(), self.scan, model);
-            return Ok(Outgoing::passed(segments, Kind::Embeddings, false));
+            return Ok(Ok(Outgoing::passed(segments, Kind::Embeddings, false)));
         }
         let format = upstream.chat_format().ok_or_else(|| {
             GatewayError::new(
@@ -77,10 +100,19 @@ impl Asked<'_> {
             )
             .with_param("model")
         })?;
-        if let Some(outgoing) = self.passed(format, model) {
-            return Ok(outgoing);
-        }
+        Ok(self.passed(format, model).ok_or(format))
+    }
+
+    async fn translated(
+        &self,
+        gateway: &Gateway,
+        upstream: &Upstream,
+        format: Format,
+        model: &str,
+        requested: &str,
+    ) -> Result<Outgoing, GatewayError> {
         let profile = omniroute_providers::profile(upstream.provider().as_str(), format, model);
+        let policy = gateway.snapshot.load().settings().address_policy;
         let translated = translate(&Job {
             dialect: self.dialect,
             body: &self.body,
@@ -89,9 +121,13 @@ impl Asked<'_> {
             requested,
             profile: &profile,
             stream: self.stream,
+            strict: self.headers.get(X_OMNIROUTE_STRICT).is_some_and(is_true),
             at: self.at,
             sealer: Arc::new(FleetSealer::new(self.pepper)),
-        })?;
+            media: &gateway.media,
+            means: Means { client: &gateway.upstream, memory: &gateway.memory, policy },
+        })
+        .await?;
         Ok(Outgoing {
             body: Segmented::new(vec![translated.body]),
             headers: translated.headers,
@@ -124,10 +160,35 @@ impl Asked<'_> {
     }
 }
 
+// === impl Way ===
+
+impl Way {
+    /// Whether a streamed answer reaches the client as server-sent events.
+    pub(crate) fn is_event_stream(&self) -> bool {
+        match self {
+            Self::Pass { .. } => true,
+            Self::Translate(translation) => translation.dialect.stream_type() == "text/event-stream",
+        }
+    }
+
+    /// Whether the client speaks OpenAI's Chat dialect.
+    pub(crate) fn is_chat(&self) -> bool {
+        match self {
+            Self::Pass { kind, .. } => *kind == Kind::Chat(Format::OpenAiChat),
+            Self::Translate(translation) => matches!(translation.dialect, Dialect::Chat | Dialect::Completions),
+        }
+    }
+}
+
 // === impl Outgoing ===
 
 impl Outgoing {
     fn passed(segments: Segments, kind: Kind, hide_usage: bool) -> Self {
         Self { body: Segmented::new(segments), headers: Vec::new(), way: Way::Pass { kind, hide_usage } }
     }
+}
+
+/// How our own switches are written in a head.
+pub(crate) fn is_true(value: &HeaderValue) -> bool {
+    value.as_bytes().eq_ignore_ascii_case(b"true") || value.as_bytes() == b"1"
 }

@@ -162,7 +162,7 @@ mod tests {
             at: UnixMillis(0),
             pepper: &Pepper::new("p"),
         };
-        let outgoing = asked.outgoing(upstream, "m", "mock/m").expect("written");
+        let Ok(outgoing) = asked.as_it_is(upstream, "m").expect("possible") else { panic!("the formats are the same") };
         build(upstream, &asked, &outgoing, "m").expect("built")
     }
 

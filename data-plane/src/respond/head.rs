@@ -6,6 +6,8 @@ use crate::translate::Translation;
 
 pub(crate) const X_OMNIROUTE_PROVIDER: HeaderName = HeaderName::from_static("x-omniroute-provider");
 pub(crate) const X_OMNIROUTE_MODEL: HeaderName = HeaderName::from_static("x-omniroute-model");
+/// Asks for events of progress, and says that they are on.
+pub(crate) const X_OMNIROUTE_PROGRESS: HeaderName = HeaderName::from_static("x-omniroute-progress");
 const X_OMNIROUTE_DROPPED: HeaderName = HeaderName::from_static("x-omniroute-dropped");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 

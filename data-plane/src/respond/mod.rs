@@ -5,9 +5,10 @@
 //! [`Reply`] is the body of all of them.
 
 mod events;
-mod head;
+pub(crate) mod head;
 pub(crate) mod lane;
 pub(crate) mod meter;
+mod progress;
 pub(crate) mod refusal;
 mod relay;
 mod reply;
@@ -17,7 +18,7 @@ use http::{HeaderValue, Response, header};
 
 pub use self::reply::{CutShort, Reply};
 use self::{
-    head::{X_OMNIROUTE_MODEL, X_OMNIROUTE_PROVIDER},
+    head::{X_OMNIROUTE_MODEL, X_OMNIROUTE_PROGRESS, X_OMNIROUTE_PROVIDER},
     relay::{Relay, RelayTimes},
 };
 use crate::{
@@ -28,8 +29,8 @@ use crate::{
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// Starts to pass an answer on.
-pub(crate) async fn begin(dispatched: Dispatched, model: &str) -> Response<Reply> {
+/// Starts to pass an answer on. `progress`: a client of an event stream wants to be told how far it is.
+pub(crate) async fn begin(dispatched: Dispatched, model: &str, progress: bool) -> Response<Reply> {
     let Dispatched { answer, mut meter, times, way } = dispatched;
     let mut headers = head::pass(answer.head.headers);
     if let Way::Translate(translation) = &way {
@@ -47,17 +48,23 @@ pub(crate) async fn begin(dispatched: Dispatched, model: &str) -> Response<Reply
     } else {
         headers.entry(header::CONTENT_TYPE).or_insert(JSON);
     }
-    let times = RelayTimes {
-        idle: times.idle,
-        keepalive: meter.gateway().limits.keepalive,
-        deadline: meter.started() + times.total,
-    };
+    let progress = progress && answer.lane.is_stream() && way.is_event_stream();
+    if progress {
+        headers.insert(X_OMNIROUTE_PROGRESS, HeaderValue::from_static("enabled"));
+    }
+    let started = meter.started();
+    let times =
+        RelayTimes { idle: times.idle, keepalive: meter.gateway().limits.keepalive, deadline: started + times.total };
     // An answer that is there already is closed before its first byte goes out, so its record can be written in company.
     meter.hold();
     let alone = meter.is_alone();
     let mut relay = Relay::new(answer.body, answer.lane, answer.ready, meter, times);
     let unwritten = relay.release();
-    let mut response = Response::new(Reply::relay(relay));
+    let reply = match progress {
+        true => Reply::with_progress(relay, started, way.is_chat()),
+        false => Reply::relay(relay),
+    };
+    let mut response = Response::new(reply);
     *response.status_mut() = answer.head.status;
     *response.headers_mut() = headers;
     if let Some(unwritten) = unwritten {

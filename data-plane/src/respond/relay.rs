@@ -18,8 +18,9 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
 
 use super::{
-    lane::Lane,
+    lane::{Lane, Tally},
     meter::{End, Meter},
+    progress::Tallied,
     reply::CutShort,
 };
 use crate::record::Unwritten;
@@ -123,6 +124,12 @@ where
     /// See [`Meter::release`].
     pub(crate) fn release(&mut self) -> Option<Unwritten> {
         self.meter.release()
+    }
+}
+
+impl<B> Tallied for Relay<B> {
+    fn tally(&self) -> Tally {
+        self.lane.tally()
     }
 }
 

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::relay::Relay;
+use tokio::time::Instant;
+
+use super::{progress::Progress, relay::Relay};
 
 /// What a client gets.
 pub struct Reply(Kind);
@@ -19,6 +21,8 @@ enum Kind {
     Whole(Bytes),
     /// An upstream's answer on its way through.
     Relay(Pin<Box<Relay<Incoming>>>),
+    /// The same, with events of progress in it.
+    Progress(Box<Progress<Relay<Incoming>>>),
     /// An answer of the router.
     Routed(axum::body::Body),
 }
@@ -43,6 +47,10 @@ impl Reply {
         Self(Kind::Relay(Box::pin(relay)))
     }
 
+    pub(super) fn with_progress(relay: Relay<Incoming>, started: Instant, is_chat: bool) -> Self {
+        Self(Kind::Progress(Box::new(Progress::new(Box::pin(relay), started, is_chat))))
+    }
+
     pub(crate) fn routed(body: axum::body::Body) -> Self {
         Self(Kind::Routed(body))
     }
@@ -57,6 +65,7 @@ impl Body for Reply {
             Kind::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Kind::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Kind::Relay(relay) => relay.as_mut().poll_frame(cx),
+            Kind::Progress(progress) => Pin::new(&mut **progress).poll_frame(cx),
             Kind::Routed(body) => {
                 Pin::new(body).poll_frame(cx).map_err(|_| CutShort("the answer broke off on its way through"))
             }
@@ -67,6 +76,7 @@ impl Body for Reply {
         match &self.0 {
             Kind::Whole(bytes) => bytes.is_empty(),
             Kind::Relay(relay) => relay.is_end_stream(),
+            Kind::Progress(progress) => progress.is_end_stream(),
             Kind::Routed(body) => body.is_end_stream(),
         }
     }
@@ -75,6 +85,7 @@ impl Body for Reply {
         match &self.0 {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Relay(relay) => relay.size_hint(),
+            Kind::Progress(_) => SizeHint::default(),
             Kind::Routed(body) => body.size_hint(),
         }
     }

@@ -5,13 +5,16 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, h
 
 use crate::respond::Reply;
 
-const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, OPTIONS");
+const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE, OPTIONS");
 const ANY: HeaderValue = HeaderValue::from_static("*");
-const REQUEST_HEADERS: HeaderValue =
-    HeaderValue::from_static("authorization, content-type, x-api-key, x-request-id, idempotency-key");
+const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
+    "authorization, content-type, x-api-key, x-goog-api-key, x-request-id, x-session-id, idempotency-key, \
+         anthropic-version, anthropic-beta, x-omniroute-progress, x-omniroute-strict, x-omniroute-no-cache",
+);
 const A_DAY: HeaderValue = HeaderValue::from_static("86400");
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "x-request-id, x-omniroute-provider, x-omniroute-model, retry-after, x-ratelimit-limit-requests, \
+    "x-request-id, x-omniroute-provider, x-omniroute-model, x-omniroute-dropped, x-omniroute-progress, \
+     x-omniroute-token-count, x-omniroute-cache, x-omniroute-idempotent, x-omniroute-session-id, retry-after, x-ratelimit-limit-requests, \
      x-ratelimit-limit-tokens, x-ratelimit-remaining-requests, x-ratelimit-remaining-tokens, \
      x-ratelimit-reset-requests, x-ratelimit-reset-tokens",
 );

@@ -9,8 +9,10 @@ use omniroute_telemetry::MetricsReport;
 use super::Lifecycle;
 use crate::{
     admit::{Access, memory::BodyMemory},
+    count::Counter,
     dispatch::{Segmented, Times, health::Streaks, slot::Freed},
     forward::{ForwardError, Forwarder},
+    media::MediaStore,
     metrics::Metrics,
     record::Recorder,
     snapshot::Snapshot,
@@ -50,6 +52,8 @@ pub struct Gateway {
     pub(crate) forwarder: Option<Forwarder>,
     pub(crate) metrics: Metrics,
     pub(crate) memory: BodyMemory,
+    pub(crate) media: MediaStore,
+    pub(crate) counter: Counter,
     pub(crate) freed: Freed,
     pub(crate) streaks: Streaks,
     pub(crate) access: Access,
@@ -94,6 +98,8 @@ impl Gateway {
             forwarder: Forwarder::new(&settings.forward_url)?,
             metrics: Metrics::new(),
             memory: BodyMemory::new(settings.body_memory.0),
+            media: MediaStore::new(),
+            counter: Counter::new(),
             freed: Freed::default(),
             streaks: Streaks::default(),
             access: access(settings),

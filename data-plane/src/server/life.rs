@@ -19,16 +19,16 @@ use omniroute_wire::{
 };
 use tokio::time::Instant;
 
-use super::{Gateway, refuse, route::Route, service::accepting};
+use super::{Gateway, preload, refuse, route::Route, service::accepting};
 use crate::{
     admit::{
         admit,
         body::{self, BodyLimits},
         request_id::RequestId,
     },
-    dispatch::{Asked, Call, dispatch},
+    dispatch::{Asked, Call, dispatch, outgoing::is_true},
     resolve::resolve,
-    respond::{self, Reply, meter::Arrival, refusal::Refusal},
+    respond::{self, Reply, head::X_OMNIROUTE_PROGRESS, meter::Arrival, refusal::Refusal},
 };
 
 /// Answers one request.
@@ -80,6 +80,11 @@ async fn steps(
     let scan = scanned(&route.dialect, &original)?;
     let requested = route.model(named_model(&route.dialect, &scan)?)?;
     let plan = resolve(&index, &caller, &requested)?;
+    if let Some(answer) = preload::answer(&route.dialect, &original, &requested, &arrival.request_id, arrival.at) {
+        return Ok(answer);
+    }
+    let stream = wants_stream(route, &scan);
+    let progress = stream && head.headers.get(X_OMNIROUTE_PROGRESS).is_some_and(is_true);
     let call = Call {
         caller: &caller,
         asked: Asked {
@@ -88,7 +93,7 @@ async fn steps(
             headers: &head.headers,
             body,
             scan: &scan,
-            stream: wants_stream(route, &scan),
+            stream,
             at: arrival.at,
             pepper: &settings.pepper,
         },
@@ -96,10 +101,10 @@ async fn steps(
         times: gateway.limits.times.overridden(&settings.timeouts),
     };
     let dispatched = dispatch(arrival, &plan, call).await?;
-    Ok(respond::begin(dispatched, plan.model()).await)
+    Ok(respond::begin(dispatched, plan.model(), progress).await)
 }
 
-fn scanned<'b>(dialect: &Dialect, body: &'b Bytes) -> Result<RequestScan<'b>, GatewayError> {
+pub(super) fn scanned<'b>(dialect: &Dialect, body: &'b Bytes) -> Result<RequestScan<'b>, GatewayError> {
     let scanned = match dialect {
         Dialect::Gemini { .. } => gemini::scan_body(body),
         _ => scan(body),
@@ -119,7 +124,7 @@ fn wants_stream(route: &Route, scan: &RequestScan<'_>) -> bool {
     }
 }
 
-fn named_model<'s>(dialect: &'s Dialect, scan: &'s RequestScan<'_>) -> Result<&'s str, GatewayError> {
+pub(super) fn named_model<'s>(dialect: &'s Dialect, scan: &'s RequestScan<'_>) -> Result<&'s str, GatewayError> {
     match (dialect, &scan.model) {
         (Dialect::Gemini { model, .. }, _) => Ok(model),
         (_, Some(field)) if !field.value.is_empty() => Ok(&field.value),

@@ -7,9 +7,13 @@
 
 mod connection;
 mod cors;
+mod counts;
 mod gateway;
 mod life;
 pub mod lifecycle;
+mod lists;
+mod ollama_side;
+mod preload;
 mod refuse;
 mod route;
 mod router;

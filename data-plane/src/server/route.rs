@@ -94,9 +94,9 @@ fn of_provider(rest: &str) -> Option<Route> {
 pub(super) fn dialect_of_path(path: &str) -> Dialect {
     if path.starts_with("/v1/messages") {
         Dialect::Messages
-    } else if path.starts_with("/v1beta/") || (path.starts_with("/v1/models/") && path.contains(':')) {
+    } else if path.starts_with("/v1beta") || (path.starts_with("/v1/models/") && path.contains(':')) {
         Dialect::Gemini { model: String::new(), stream: false, framing: Framing::Sse }
-    } else if matches!(path, "/api/chat" | "/api/generate" | "/api/tags" | "/api/show" | "/api/version")
+    } else if matches!(path, "/api/chat" | "/api/generate" | "/api/tags" | "/api/show" | "/api/version" | "/api/ps")
         || path.starts_with("/v1/api/")
     {
         Dialect::Ollama { shape: Shape::Chat, timing: Timing::default() }

@@ -1,43 +1,60 @@
-//! Everything but the model calls: lists, health, metrics, the control plane's paths, and what does not exist.
+//! Everything but the model calls: the table of paths, health, metrics, the control plane's paths, and what does not exist.
 
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
     body::Body,
-    extract::{ConnectInfo, Path, Request, State},
-    response::{IntoResponse, Response},
-    routing::{any, get},
+    extract::{ConnectInfo, Request, State},
+    response::{IntoResponse, Redirect, Response},
+    routing::{any, get, post},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use omniroute_core::error::{ErrorClass, GatewayError};
 use omniroute_telemetry::MetricsReport;
-use serde_json::{Value, json};
+use omniroute_wire::translate::Dialect;
+use serde_json::json;
 
-use super::{Gateway, Phase, route::dialect_of_path, service::accepting};
+use super::{Gateway, Phase, counts, lists, ollama_side, route::dialect_of_path};
 use crate::{
-    admit::{Caller, admit, request_id::RequestId},
+    admit::request_id::RequestId,
     metrics::{self, Levels},
-    models,
     respond::refusal::{Refusal, error_response},
-    snapshot::Index,
 };
 
-type Shared = State<Arc<Gateway>>;
+pub(super) type Shared = State<Arc<Gateway>>;
 
 /// The routes. Those of the control plane exist only where it is configured.
 pub(super) fn router(gateway: &Arc<Gateway>) -> Router {
     let mut router = Router::new()
-        .route("/v1/models", get(list_models))
-        .route("/v1/models/{*id}", get(one_model))
-        // The POST of these two is answered before the router is asked.
-        .route("/v1/embeddings", get(list_embedding_models).fallback(get_or_post))
+        .route("/", get(root))
+        .route("/v1/models", get(lists::list))
+        .route("/v1/models/{*id}", get(lists::one).post(counts::gemini))
+        .route("/v1beta/models", get(lists::gemini))
+        .route("/v1beta/models/{*id}", get(lists::gemini_one).post(counts::gemini))
+        .route("/v1beta/{*rest}", post(counts::gemini).fallback(unknown_path))
+        .route("/v1/messages/count_tokens", post(counts::messages).fallback(post_only))
+        // The POST of these is answered before the router is asked.
+        .route("/v1/embeddings", get(lists::embeddings).fallback(get_or_post))
         .route("/v1/chat/completions", any(post_only))
+        .route("/v1/completions", any(post_only))
+        .route("/v1/messages", any(post_only))
+        .route("/v1/responses", any(post_only))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(prometheus))
         .fallback(unknown_path)
         .method_not_allowed_fallback(get_only);
+    for prefix in ["/api", "/v1/api"] {
+        let path = |name: &str| format!("{prefix}/{name}");
+        router = router
+            .route(&path("tags"), get(ollama_side::tags))
+            .route(&path("show"), post(ollama_side::show).fallback(post_only))
+            .route(&path("version"), get(ollama_side::version))
+            .route(&path("ps"), get(ollama_side::running))
+            .route(&path("chat"), any(post_only))
+            .route(&path("generate"), any(post_only));
+    }
     if gateway.forwarder.is_some() {
         for tree in ["/api", "/dashboard"] {
             for path in [tree.to_owned(), format!("{tree}/"), format!("{tree}/{{*rest}}")] {
@@ -49,34 +66,13 @@ pub(super) fn router(gateway: &Arc<Gateway>) -> Router {
     router.with_state(Arc::clone(gateway))
 }
 
-// === lists ===
-
-async fn list_models(State(gateway): Shared, headers: HeaderMap) -> Response {
-    list(&gateway, &headers, |index, caller| Ok(models::list(index, caller, |_| true)))
-}
-
-async fn list_embedding_models(State(gateway): Shared, headers: HeaderMap) -> Response {
-    list(&gateway, &headers, |index, caller| Ok(models::list(index, caller, |model| model.kind == "embedding")))
-}
-
-async fn one_model(State(gateway): Shared, Path(id): Path<String>, headers: HeaderMap) -> Response {
-    list(&gateway, &headers, |index, caller| models::one(index, caller, &id))
-}
-
-/// Answers with what `look_up` makes of the configuration for this caller.
-fn list(
-    gateway: &Gateway,
-    headers: &HeaderMap,
-    look_up: impl FnOnce(&Index, &Caller) -> Result<Value, GatewayError>,
-) -> Response {
-    let index = gateway.snapshot.load();
-    let found = accepting(gateway)
-        .and_then(|()| admit(&index, gateway.access, headers, None, gateway.clock.now()))
-        .and_then(|caller| look_up(&index, &caller));
-    match found {
-        Ok(list) => axum::Json(list).into_response(),
-        Err(error) => refuse(error, "/v1/models", headers),
+/// People look here for the dashboard; Ollama's client and load balancers only want to know whether somebody is there.
+async fn root(State(gateway): Shared, headers: HeaderMap) -> Response {
+    let is_person = headers.get(header::ACCEPT).is_some_and(|kinds| kinds.as_bytes().starts_with(b"text/html"));
+    if is_person && gateway.forwarder.is_some() {
+        return Redirect::temporary("/dashboard").into_response();
     }
+    "OmniRoute is running\n".into_response()
 }
 
 // === health ===
@@ -133,11 +129,29 @@ async fn get_only(request: Request) -> Response {
 }
 
 async fn post_only(request: Request) -> Response {
+    if request.headers().get(header::UPGRADE).is_some_and(|wanted| wanted.as_bytes().eq_ignore_ascii_case(b"websocket"))
+    {
+        // Codex tries a WebSocket here first, and falls back at once when it is told that there is none.
+        return no_websocket(&request);
+    }
     method_not_allowed(&request, HeaderValue::from_static("POST"))
 }
 
 async fn get_or_post(request: Request) -> Response {
     method_not_allowed(&request, HeaderValue::from_static("GET, HEAD, POST"))
+}
+
+fn no_websocket(request: &Request) -> Response {
+    let error = GatewayError::new(
+        ErrorClass::MethodNotAllowed,
+        "websocket_unsupported",
+        "this path speaks no WebSocket; send a POST",
+    )
+    .with_hint("`/v1/ws` carries requests of every dialect over one WebSocket");
+    let mut response = refuse(error, request.uri().path(), request.headers());
+    *response.status_mut() = StatusCode::UPGRADE_REQUIRED;
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+    response
 }
 
 fn method_not_allowed(request: &Request, allowed: HeaderValue) -> Response {
@@ -153,9 +167,14 @@ fn method_not_allowed(request: &Request, allowed: HeaderValue) -> Response {
 
 /// Logs an error once and renders it, in the words of who calls such a path.
 fn refuse(error: GatewayError, path: &str, headers: &HeaderMap) -> Response {
+    refuse_in(error, &dialect_of_path(path), headers)
+}
+
+/// Logs an error once and renders it in a dialect.
+pub(super) fn refuse_in(error: GatewayError, dialect: &Dialect, headers: &HeaderMap) -> Response {
     let request_id = RequestId::of(headers);
     metrics::refused(error.code);
     let refusal = Refusal { error, connection: None };
     refusal.log(&request_id);
-    error_response(&refusal.error, &dialect_of_path(path), &request_id).map(Body::new)
+    error_response(&refusal.error, dialect, &request_id).map(Body::new)
 }

@@ -9,7 +9,10 @@ use omniroute_core::error::{ErrorClass, GatewayError};
 use tower::ServiceExt;
 
 use super::{Gateway, Phase, Shared, cors, life, route::Route};
-use crate::respond::Reply;
+use crate::{
+    admit::request_id::{RequestId, X_REQUEST_ID},
+    respond::Reply,
+};
 
 /// Answers one request. Never fails: what goes wrong is an answer too.
 pub(super) async fn answer(
@@ -33,12 +36,17 @@ async fn route(shared: &Shared, peer: SocketAddr, request: Request<Incoming>) ->
     if let Some(preflight) = cors::preflight(&request) {
         return preflight;
     }
+    let request_id = RequestId::of(request.headers());
     let mut request = request.map(axum::body::Body::new);
+    // So that whoever answers, or logs, uses the same one.
+    request.headers_mut().insert(X_REQUEST_ID, request_id.header());
     request.extensions_mut().insert(ConnectInfo(peer));
-    match shared.router.clone().oneshot(request).await {
+    let mut response = match shared.router.clone().oneshot(request).await {
         Ok(response) => response.map(Reply::routed),
         Err(never) => match never {},
-    }
+    };
+    response.headers_mut().entry(X_REQUEST_ID).or_insert(request_id.header());
+    response
 }
 
 /// Whether model calls are taken at this moment.

@@ -8,7 +8,7 @@ mod sealer;
 mod streaming;
 mod whole;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use omniroute_core::{
@@ -22,8 +22,10 @@ use omniroute_wire::{
     translate::{Dialect, encode_request, name_table},
 };
 
+use crate::media::{self, Means, MediaStore};
+
 pub(crate) use self::{
-    sealer::FleetSealer,
+    sealer::{FleetSealer, NoSealer},
     streaming::Streaming,
     whole::{WholeError, from_document, from_stream},
 };
@@ -41,8 +43,12 @@ pub(crate) struct Job<'a> {
     pub(crate) requested: &'a str,
     pub(crate) profile: &'a Profile,
     pub(crate) stream: bool,
+    /// Whether the client would rather be refused than lose something.
+    pub(crate) strict: bool,
     pub(crate) at: UnixMillis,
     pub(crate) sealer: Arc<FleetSealer>,
+    pub(crate) media: &'a MediaStore,
+    pub(crate) means: Means<'a>,
 }
 
 /// A request in the upstream's format.
@@ -81,14 +87,27 @@ impl Translation {
 ///
 /// # Errors
 /// When the client's body is wrong, or asks for what the upstream's format cannot say.
-pub(crate) fn translate(job: &Job<'_>) -> Result<Translated, GatewayError> {
+pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError> {
     let context = DecodeContext { sealer: &*job.sealer };
+    // Lives longer than the request, which borrows from it.
+    let fetched = OnceLock::new();
     let mut request = job.dialect.decode_request(job.body, &context)?;
+    let media = job.media.fetch(job.means, &request, job.upstream, job.profile).await?;
+    media::put_in(&mut request, fetched.get_or_init(|| media));
     request.stream = job.stream;
     let names = name_table(job.upstream, &request);
     let target = Target { model: job.model, profile: job.profile, names: &names, stream: job.stream };
     let mut losses = Losses::default();
     let encoded = encode_request(job.upstream, &request, &target, &mut losses)?;
+    if job.strict
+        && let Some(lost) = losses.header()
+    {
+        return Err(GatewayError::bad_request(
+            "unsupported_feature",
+            format!("the provider of this model has nothing that corresponds to: {lost}"),
+        )
+        .with_hint("without `X-OmniRoute-Strict` these are left out"));
+    }
     let id: [u8; 12] = rand::random();
     let exchange = Exchange {
         id: hex(&id),

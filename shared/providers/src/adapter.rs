@@ -37,6 +37,11 @@ pub trait Adapter: Send + Sync + std::fmt::Debug {
     /// When it is no list of models.
     fn parse_models(&self, body: &[u8]) -> Result<Vec<OfferedModel>, ParseModelsError>;
 
+    /// Path below the base URL at which it counts the tokens of a request; `None` when it has none.
+    fn count_path(&self, _model: &str) -> Option<Cow<'static, str>> {
+        None
+    }
+
     /// The call that tests a credential without cost.
     fn probe(&self) -> Operation;
 }

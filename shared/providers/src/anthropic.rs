@@ -33,6 +33,10 @@ impl Adapter for Anthropic {
         false
     }
 
+    fn count_path(&self, _: &str) -> Option<Cow<'static, str>> {
+        Some(Cow::Borrowed("/messages/count_tokens"))
+    }
+
     fn auth(&self) -> Auth {
         Auth::XApiKey
     }

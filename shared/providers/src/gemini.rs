@@ -40,6 +40,11 @@ impl Adapter for Gemini {
         operation != Operation::Models
     }
 
+    fn count_path(&self, model: &str) -> Option<Cow<'static, str>> {
+        let model = segment(model.strip_prefix("models/").unwrap_or(model));
+        Some(Cow::Owned(format!("/models/{model}:countTokens")))
+    }
+
     fn auth(&self) -> Auth {
         Auth::XGoogApiKey
     }

@@ -195,6 +195,15 @@ impl Upstream {
         join(&self.inner.base, &adapter.path(operation, model, stream))
     }
 
+    /// Where the tokens of a request to `model` are counted; `None` when the upstream does not count, or answers at paths of the
+    /// operator's own.
+    pub fn count_uri(&self, model: &str) -> Option<Uri> {
+        if self.inner.chat_path {
+            return None;
+        }
+        join(&self.inner.base, &self.inner.adapter.count_path(model)?).ok()
+    }
+
     /// The format of its chat; `None` when it does not chat.
     pub fn chat_format(&self) -> Option<omniroute_wire::ir::Format> {
         match self.inner.adapter.format(Operation::Chat) {
@@ -346,6 +355,21 @@ mod tests {
         let upstream = Upstream::compile(&spec, AddressPolicy::PublicOnly).expect("compiled");
         assert_eq!(upstream.uri(Operation::Chat), "https://n.example/api/custom/chat?x=1");
         assert_eq!(upstream.uri(Operation::Models), "https://n.example/api/m");
+    }
+
+    #[test]
+    fn tokens_are_counted_where_the_vendor_counts_them() {
+        let uri = |spec: &ConnectionSpec<'_>, model| {
+            let upstream = Upstream::compile(spec, AddressPolicy::PublicOnly).expect("compiled");
+            upstream.count_uri(model).map(|uri| uri.to_string())
+        };
+        let anthropic = ConnectionSpec { provider: "anthropic", ..spec() };
+        assert_eq!(uri(&anthropic, "c").as_deref(), Some("https://api.anthropic.com/v1/messages/count_tokens"));
+        let gemini = ConnectionSpec { provider: "gemini", ..spec() };
+        assert!(uri(&gemini, "models/g/x").expect("counts").ends_with("/v1beta/models/g%2Fx:countTokens"));
+        assert_eq!(uri(&spec(), "gpt-5"), None);
+        let own = NodeSpec { kind: "anthropic-compatible", chat_path: "/own", ..node("https://n.example") };
+        assert_eq!(uri(&ConnectionSpec { provider: "n", node: Some(own), ..spec() }, "m"), None);
     }
 
     #[test]

@@ -4,9 +4,12 @@ mod bad_input;
 mod bad_upstream;
 mod chat;
 mod client;
+mod counts;
 mod fallback;
 mod lifecycle;
+mod model_lists;
 mod routes;
+mod switches;
 mod upstream;
 
 use std::{net::SocketAddr, sync::Arc};

@@ -75,10 +75,11 @@ fn decode_model(field: ModelField<'_>) -> Option<Model> {
     })
 }
 
-/// Writes the list for a Gemini client.
-pub fn encode_models(models: &[Model], out: &mut Vec<u8>) {
+/// Writes a page of the list for a Gemini client; `next` is the token of the next one.
+pub fn encode_models(models: &[Model], next: Option<&str>, out: &mut Vec<u8>) {
     Writer::new(out).object(|w| {
         w.key("models").array(|w| models.iter().for_each(|model| write_model(w, model)));
+        w.field_str_opt("nextPageToken", next);
     });
 }
 
@@ -120,9 +121,9 @@ mod tests {
         assert_eq!(ids, [("gemini-2.5-pro", true, false), ("gemini-embedding-001", false, true)]);
         assert_eq!((models[0].input_limit, models[0].thinking), (Some(1_048_576), Some(true)));
         let mut out = Vec::new();
-        encode_models(&models, &mut out);
+        encode_models(&models, next.as_deref(), &mut out);
         let (again, next) = decode_models(&out).expect("a list");
-        assert_eq!(next, None);
+        assert_eq!(next.as_deref(), Some("t"));
         assert_eq!(again[0], models[0]);
         assert_eq!(again[1].id, models[1].id);
         assert!(decode_models(b"{}").is_err());

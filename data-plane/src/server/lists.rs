@@ -1,0 +1,141 @@
+//! Lists of models, in the dialect of whoever asks.
+
+use std::borrow::Cow;
+
+use axum::{
+    body::Body,
+    extract::{Path, State},
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, HeaderValue, Uri, header};
+use omniroute_core::error::GatewayError;
+use omniroute_wire::{gemini::Framing, translate::Dialect};
+use url::form_urlencoded;
+
+use super::{
+    Gateway,
+    router::{Shared, refuse_in},
+    service::accepting,
+};
+use crate::{
+    admit::{Caller, admit},
+    models::{self, anthropic::PageQuery},
+    snapshot::Index,
+};
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// The fields of a query.
+struct Fields<'q>(Vec<(Cow<'q, str>, Cow<'q, str>)>);
+
+// === impl Fields ===
+
+impl<'q> Fields<'q> {
+    fn of(uri: &'q Uri) -> Self {
+        Self(form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).collect())
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_ref())
+    }
+}
+
+/// `GET /v1/models`.
+pub(super) async fn list(State(gateway): Shared, uri: Uri, headers: HeaderMap) -> Response {
+    let dialect = dialect_of(&headers);
+    answer(&gateway, &dialect, &uri, &headers, |index, caller| {
+        let listed = models::usable(index, caller);
+        let fields = Fields::of(&uri);
+        Ok(json(&match dialect {
+            Dialect::Messages => {
+                let query = PageQuery {
+                    before_id: fields.get("before_id"),
+                    after_id: fields.get("after_id"),
+                    limit: fields.get("limit"),
+                };
+                models::anthropic::list(&listed, query)?
+            }
+            _ if fields.get("client_version").is_some() => models::openai::list_for_codex(&listed),
+            _ => models::openai::list(&listed),
+        }))
+    })
+}
+
+/// `GET /v1/models/{id}`.
+pub(super) async fn one(State(gateway): Shared, Path(id): Path<String>, uri: Uri, headers: HeaderMap) -> Response {
+    let dialect = dialect_of(&headers);
+    answer(&gateway, &dialect, &uri, &headers, |index, caller| {
+        let listed = models::find(index, caller, &id)?;
+        Ok(json(&match dialect {
+            Dialect::Messages => models::anthropic::one(&listed),
+            _ => models::openai::one(&listed),
+        }))
+    })
+}
+
+/// `GET /v1/embeddings`.
+pub(super) async fn embeddings(State(gateway): Shared, uri: Uri, headers: HeaderMap) -> Response {
+    answer(&gateway, &Dialect::Chat, &uri, &headers, |index, caller| {
+        let listed = models::usable(index, caller);
+        Ok(json(&models::openai::list(listed.iter().filter(|listed| listed.is_embedding()))))
+    })
+}
+
+/// `GET /v1beta/models`.
+pub(super) async fn gemini(State(gateway): Shared, uri: Uri, headers: HeaderMap) -> Response {
+    answer(&gateway, &gemini_dialect(), &uri, &headers, |index, caller| {
+        let fields = Fields::of(&uri);
+        let page_size = fields.get("pageSize").or(fields.get("page_size"));
+        let page_token = fields.get("pageToken").or(fields.get("page_token"));
+        models::gemini::list(&models::usable(index, caller), page_size, page_token)
+    })
+}
+
+/// `GET /v1beta/models/{id}`.
+pub(super) async fn gemini_one(
+    State(gateway): Shared,
+    Path(id): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    answer(&gateway, &gemini_dialect(), &uri, &headers, |index, caller| {
+        Ok(models::gemini::one(&models::find(index, caller, &id)?))
+    })
+}
+
+/// Answers with what `look_up` makes of the configuration for this caller.
+pub(super) fn answer(
+    gateway: &Gateway,
+    dialect: &Dialect,
+    uri: &Uri,
+    headers: &HeaderMap,
+    look_up: impl FnOnce(&Index, &Caller) -> Result<Vec<u8>, GatewayError>,
+) -> Response {
+    let index = gateway.snapshot.load();
+    let found = accepting(gateway)
+        .and_then(|()| admit(&index, gateway.access, headers, uri.query(), gateway.clock.now()))
+        .and_then(|caller| look_up(&index, &caller));
+    match found {
+        Ok(body) => json_response(body),
+        Err(error) => refuse_in(error, dialect, headers),
+    }
+}
+
+pub(super) fn json_response(body: Vec<u8>) -> Response {
+    ([(header::CONTENT_TYPE, JSON)], Body::from(body)).into_response()
+}
+
+fn json(value: &serde_json::Value) -> Vec<u8> {
+    value.to_string().into_bytes()
+}
+
+/// Whose client this is: the two lists share a path. Anthropic's tell their version, or send the key in a header of its own.
+fn dialect_of(headers: &HeaderMap) -> Dialect {
+    let is_anthropics = headers.contains_key("anthropic-version")
+        || (headers.contains_key("x-api-key") && !headers.contains_key(header::AUTHORIZATION));
+    if is_anthropics { Dialect::Messages } else { Dialect::Chat }
+}
+
+fn gemini_dialect() -> Dialect {
+    Dialect::Gemini { model: String::new(), stream: false, framing: Framing::Sse }
+}
