@@ -2,8 +2,14 @@
 //!
 //! [`mock_provider`] is what the gateway talks to, [`harness`] starts the programs and talks to them. The tests
 //! themselves are in `tests/`, one file per kind of promise; `sdk/` has the scripts that drive the gateway with the
-//! official clients. [`mod@bench`] measures instead of testing.
+//! official clients, [`agents`] do what coding agents do. [`mod@bench`] measures instead of testing.
 
+#[expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "an agent that gets what it cannot use has failed, and says so by panicking"
+)]
+pub mod agents;
 pub mod bench;
 #[expect(
     clippy::expect_used,

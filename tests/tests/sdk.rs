@@ -29,6 +29,7 @@ async fn run(mut command: Command, stack: &Stack) {
         .current_dir(root().join("tests/sdk"))
         .env("OMNIROUTE_TEST_URL", &stack.proxies[0].url)
         .env("OMNIROUTE_TEST_KEY", stack.client.key())
+        .env("OMNIROUTE_TEST_PROVIDER", format!("http://{}", stack.provider.address()))
         .env("OMNIROUTE_TEST_MODULES", clients().join("node"));
     let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic").expect("it runs");
     let said = format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -61,6 +62,35 @@ async fn anthropic_google_and_ollama_for_python() {
         stack.ledger.answered().await == stack.provider.total()
     })
     .await;
+}
+
+/// One script over every vendor's API; the provider is as strict as each of them.
+async fn everywhere(command: Command) {
+    let stack = Setup::on(Engine::Sqlite).start().await;
+    stack.provider.be_strict();
+    stack.connect_vendors().await;
+    run(command, &stack).await;
+    omniroute_tests::harness::eventually("the ledger has what the SDKs did", || async {
+        stack.ledger.answered().await == stack.provider.total()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openai_for_python_over_every_upstream() {
+    everywhere(pytest("test_openai_everywhere.py")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn anthropic_google_and_ollama_over_every_upstream() {
+    everywhere(pytest("test_dialects_everywhere.py")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openai_for_node_over_every_upstream() {
+    let mut node = Command::new("node");
+    node.args(["--test", "node/everywhere.test.mjs"]);
+    everywhere(node).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

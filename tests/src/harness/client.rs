@@ -85,6 +85,19 @@ impl Client {
         Answer::of(self.request(path, body).send().await?).await
     }
 
+    /// A request with the headers of another dialect, the key among them.
+    ///
+    /// # Panics
+    /// When the connection breaks before the last byte.
+    pub async fn post_with(&self, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
+        let mut request = self.http.post(format!("{}{path}", self.base)).json(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.send().await.unwrap_or_else(|error| panic!("{path}: {error:?}"));
+        Answer::of(response).await.unwrap_or_else(|error| panic!("{path}: {error:?}"))
+    }
+
     /// # Panics
     /// When the connection breaks before the last byte.
     pub async fn get(&self, path: &str) -> Answer {

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::{
     Client, Engine, Ledger, Process, Rest, client, database::PostgresDatabase, eventually, free_port, process::program,
 };
-use crate::mock_provider::MockProvider;
+use crate::mock_provider::{MockProvider, models};
 
 /// Admin password of every stack.
 const PASSWORD: &str = "planted-admin-password-77";
@@ -221,6 +221,41 @@ impl Stack {
         for client in self.clients() {
             eventually("the proxy knows the new prefix", || async {
                 client.get("/v1/models").await.body.contains(&model)
+            })
+            .await;
+        }
+    }
+
+    /// Connects the provider's other APIs: under the ids of their vendors, and Responses under `responses`.
+    pub async fn connect_vendors(&self) {
+        let (rest, provider) = (&self.rest, &self.provider);
+        let node = json!({
+            "name": "responses", "prefix": "responses", "type": "openai-compatible", "apiType": "responses",
+            "baseUrl": provider.vendor_url("responses"),
+        });
+        let node = rest.post("/api/provider-nodes", &node).await;
+        let mut connections = vec![json!({ "provider": node["node"]["id"], "apiKey": provider.key(), "name": "one" })];
+        for vendor in ["anthropic", "gemini", "ollama", "cohere", "bedrock"] {
+            connections.push(json!({
+                "provider": vendor, "name": vendor, "apiKey": provider.key(),
+                "providerSpecificData": { "baseUrl": provider.vendor_url(vendor) },
+            }));
+        }
+        for connection in &connections {
+            rest.post("/api/providers", connection).await;
+        }
+        for client in self.clients() {
+            eventually("the proxy lists the models of every vendor", || async {
+                let listed = client.get("/v1/models").await.body;
+                let one_of_each = [
+                    models::ANTHROPIC[0],
+                    models::GEMINI[0],
+                    models::OLLAMA[0],
+                    models::COHERE[0],
+                    models::BEDROCK[0],
+                    "responses/gpt-mock",
+                ];
+                one_of_each.iter().all(|model| listed.contains(model))
             })
             .await;
         }

@@ -20,7 +20,8 @@ struct AcceptKey {
     key: String,
 }
 
-/// `POST scripts {model, script}`, `DELETE scripts`, `POST keys {key}`, `GET requests`, `GET totals`.
+/// `POST scripts {model, script}`, `DELETE scripts`, `POST keys {key}`, `GET requests`, `GET last` (the newest POST),
+/// `GET totals`.
 pub(super) fn answer(shared: &Shared, method: &Method, path: &str, body: &[u8]) -> Response<Body> {
     let done = || document(StatusCode::OK, &json!({"ok": true}));
     match (method, path) {
@@ -45,6 +46,11 @@ pub(super) fn answer(shared: &Shared, method: &Method, path: &str, body: &[u8]) 
         (&Method::GET, "requests") => {
             let seen: Vec<Value> = shared.journal.seen().iter().map(shown).collect();
             document(StatusCode::OK, &json!({"requests": seen}))
+        }
+        (&Method::GET, "last") => {
+            let seen = shared.journal.seen();
+            let last = seen.iter().rev().find(|seen| seen.method == "POST");
+            document(StatusCode::OK, &last.map_or(Value::Null, shown))
         }
         (&Method::GET, "totals") => {
             let totals = shared.journal.totals();

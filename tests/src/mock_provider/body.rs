@@ -9,10 +9,9 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{
-    error::ApiError,
     journal::{Fate, Running},
     script::Script,
-    stream::{self, Event},
+    stream::Event,
 };
 
 pub(super) type Body = BoxBody<Bytes, io::Error>;
@@ -58,11 +57,17 @@ pub(super) fn late(document: Vec<u8>, wait: Duration, running: Running) -> Body 
     body
 }
 
+/// What a stream breaks off with, in its vendor's form.
+pub(super) struct Faults {
+    pub error: Vec<u8>,
+    pub garbage: Vec<u8>,
+}
+
 /// A stream under a script.
-pub(super) fn events(events: Vec<Event>, script: Script, running: Running) -> Body {
+pub(super) fn events(events: Vec<Event>, script: Script, faults: Faults, running: Running) -> Body {
     let (pieces, body) = Pieces::new();
     tokio::spawn(async move {
-        match pump(&pieces, events, &script, &running).await {
+        match pump(&pieces, events, &script, faults, &running).await {
             Ok(fate) => running.end(fate),
             Err(Gone) => drop(running),
         }
@@ -70,7 +75,13 @@ pub(super) fn events(events: Vec<Event>, script: Script, running: Running) -> Bo
     body
 }
 
-async fn pump(pieces: &Pieces, events: Vec<Event>, script: &Script, running: &Running) -> Result<Fate, Gone> {
+async fn pump(
+    pieces: &Pieces,
+    events: Vec<Event>,
+    script: &Script,
+    faults: Faults,
+    running: &Running,
+) -> Result<Fate, Gone> {
     pieces.pause(Duration::from_millis(script.body_delay_ms)).await?;
     let mut frames = Frames { size: script.frame_bytes, rest: Vec::new() };
     for (index, event) in events.into_iter().enumerate() {
@@ -89,13 +100,12 @@ async fn pump(pieces: &Pieces, events: Vec<Event>, script: &Script, running: &Ru
             return Err(Gone);
         }
         if now(script.error_after) {
-            let error = ApiError::new(http::StatusCode::INTERNAL_SERVER_ERROR, "The server had an error.");
-            frames.push(pieces, stream::error_event(&error)).await?;
+            frames.push(pieces, faults.error).await?;
             frames.rest(pieces).await?;
             return Ok(Fate::HungUp);
         }
         if now(script.garbage_after) {
-            frames.push(pieces, b"data: {\"choices\":[{\"delta\": <<<\n\n".to_vec()).await?;
+            frames.push(pieces, faults.garbage).await?;
             frames.rest(pieces).await?;
             return Ok(Fate::HungUp);
         }

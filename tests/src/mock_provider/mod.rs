@@ -1,23 +1,32 @@
-//! An OpenAI-compatible provider that is as strict as the real one, and that fails on demand.
+//! A provider that is as strict as the real ones, and that fails on demand.
 //!
 //! A request passes [`server`] (path, method, credential, content type), [`schema`] (the body, in OpenAI's words),
 //! [`answer`] (what the model says, and what that costs), then [`stream`] or a document, and goes out through [`body`],
 //! which is where a [`Script`] slows it, splits it or breaks it. [`journal`] keeps what came in, byte for byte, and what
 //! is charged for it: the ledger of the gateway has to say the same. [`raw`] has upstreams that speak no HTTP.
 //!
+//! OpenAI's Chat and Embeddings are at the root. Beside them, below paths of their own, it speaks the other vendors'
+//! APIs: each [`vendor::Vendor`] checks a request against the tables of [`shape`] and its own rules, reads it as an
+//! [`ask::Ask`], and writes the same [`answer`] in its own form.
+//!
 //! In a test it runs inside the test's process; `mock-provider` is the same as a program, scripted over [`admin`].
 
 mod admin;
 mod answer;
+mod ask;
 mod body;
 mod error;
 mod journal;
+mod order;
 pub mod raw;
 mod schema;
 mod script;
 mod server;
+mod shape;
 mod stream;
 mod tokens;
+mod vendor;
+mod vendors;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -35,6 +44,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 pub use self::{
     journal::{Fate, Journal, Seen, Totals},
     script::Script,
+    vendors::models,
 };
 
 /// Models that chat.
@@ -91,6 +101,17 @@ impl MockProvider {
     /// What a connection's base URL is set to.
     pub fn base_url(&self) -> String {
         format!("http://{}/v1", self.address)
+    }
+
+    /// What a connection's base URL is set to for another API than OpenAI's: "anthropic", "gemini"…
+    pub fn vendor_url(&self, vendor: &str) -> String {
+        let version = match vendor {
+            "responses" => return self.base_url(),
+            "anthropic" => "/v1",
+            "gemini" => "/v1beta",
+            _ => "",
+        };
+        format!("http://{}/{vendor}{version}", self.address)
     }
 
     pub fn address(&self) -> SocketAddr {

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::error::ApiError;
+use super::{error::ApiError, order};
 
 const ROLES: [&str; 6] = ["system", "developer", "user", "assistant", "tool", "function"];
 
@@ -98,8 +98,11 @@ pub(super) fn chat(body: &Value, strict: bool) -> Result<(), ApiError> {
         return Err(ApiError::bad_request(message).code("invalid_parameter_combination"));
     }
     whole(fields, "n", 1)?;
-    tools(fields)
+    tools(fields)?;
+    order::chat(body)
 }
+
+pub(super) use order::ask;
 
 /// Checks the body of `POST /embeddings`.
 pub(super) fn embeddings(body: &Value, strict: bool) -> Result<(), ApiError> {

@@ -24,6 +24,12 @@ pub struct Script {
     pub frame_bytes: Option<usize>,
     /// Parallel tool calls, where the request has tools.
     pub tool_calls: Option<usize>,
+    /// The tools to call and their arguments (text: as it is), as far as the request has them; no others are called.
+    pub calls: BTreeMap<String, Value>,
+    /// Go on calling until so many rounds of results have come; 1 unless it says otherwise.
+    pub rounds: Option<usize>,
+    /// Think aloud, where the request leaves it open.
+    pub thinking: bool,
 
     /// Part of the prompt that counts as read from the cache.
     pub cached_tokens: u64,

@@ -23,7 +23,7 @@ use super::{
     journal::{Fate, Running},
     schema,
     script::Script,
-    stream, tokens,
+    stream, tokens, vendor,
 };
 
 const MODEL: &str = "/v1/models/";
@@ -69,6 +69,12 @@ async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Response<Bo
     let body = body.to_bytes();
     running.note(|seen| seen.body = body.clone());
     let number = running.number;
+    if let Some((vendor, rest)) = vendor::of_path(parts.uri.path()) {
+        let incoming = vendor::Incoming { shared, parts: &parts, body: &body };
+        let mut response = vendor::answer(vendor, rest, incoming, running).await;
+        own_headers(response.headers_mut(), number);
+        return response;
+    }
     let mut response = match route(shared, &parts, &body, running).await {
         Ok(response) => response,
         Err((error, running)) => refuse(&error, running),
@@ -157,11 +163,13 @@ async fn chat(shared: &Shared, headers: &HeaderMap, body: &Bytes, running: Runni
         seen.text = last_text(&body);
         seen.stream = stream;
     });
-    let running = match misbehave(&script, stream, running).await {
+    let error = |status| (scripted_error(&script, status), Vec::new());
+    let trouble = Trouble { stream_type: if stream { "text/event-stream" } else { "application/json" }, error: &error };
+    let running = match misbehave(&script, trouble, running).await {
         Ok(running) => running,
         Err(response) => return Ok(*response),
     };
-    let answer = Answer::to_chat(&body, &model, &script, running.number);
+    let answer = Answer::to(&schema::ask(&body), &model, &script, running.number);
     running.note(|seen| {
         seen.status = 200;
         seen.prompt_tokens = answer.usage.prompt;
@@ -170,7 +178,7 @@ async fn chat(shared: &Shared, headers: &HeaderMap, body: &Bytes, running: Runni
     if stream {
         let usage = body["stream_options"]["include_usage"] == true;
         let events = stream::events(&answer, usage, &script);
-        let mut response = Response::new(body::events(events, script.clone(), running));
+        let mut response = Response::new(body::events(events, script.clone(), stream::faults(), running));
         content_type(&mut response, "text/event-stream; charset=utf-8");
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         add_headers(&mut response, &script);
@@ -200,7 +208,9 @@ async fn embeddings(shared: &Shared, headers: &HeaderMap, body: &Bytes, running:
         seen.model.clone_from(&model);
         seen.text = body["input"].as_str().unwrap_or_default().to_owned();
     });
-    let running = match misbehave(&script, false, running).await {
+    let error = |status| (scripted_error(&script, status), Vec::new());
+    let trouble = Trouble { stream_type: "application/json", error: &error };
+    let running = match misbehave(&script, trouble, running).await {
         Ok(running) => running,
         Err(response) => return Ok(*response),
     };
@@ -233,15 +243,29 @@ async fn embeddings(shared: &Shared, headers: &HeaderMap, body: &Bytes, running:
     Ok(finish(&document, &script, running))
 }
 
+/// What a vendor says when something goes wrong.
+#[derive(Clone, Copy)]
+pub(super) struct Trouble<'a> {
+    /// Content type of the answer that would have come.
+    pub stream_type: &'static str,
+    /// The body and the headers of an error with this status.
+    pub error: &'a (dyn Fn(StatusCode) -> (String, Vec<(&'static str, &'static str)>) + Sync),
+}
+
 /// What goes wrong before an answer; `Err` is all there is to send then.
-async fn misbehave(script: &Script, stream: bool, running: Running) -> Result<Running, Box<Response<Body>>> {
+pub(super) async fn misbehave(
+    script: &Script,
+    trouble: Trouble<'_>,
+    running: Running,
+) -> Result<Running, Box<Response<Body>>> {
     tokio::time::sleep(Duration::from_millis(script.delay_ms)).await;
     if script.no_head {
         // Dropped when the client leaves.
         std::future::pending::<()>().await;
     }
     let status = |default: u16| StatusCode::from_u16(script.status.unwrap_or(default)).unwrap_or(StatusCode::OK);
-    let kind = if stream { "text/event-stream" } else { "application/json" };
+    let kind = trouble.stream_type;
+    let mut error_headers = Vec::new();
     let (status, kind, bytes) = if script.html {
         (status(200), "text/html", PAGE.as_bytes().to_vec())
     } else if script.garbage {
@@ -255,13 +279,18 @@ async fn misbehave(script: &Script, stream: bool, running: Running) -> Result<Ru
         return Err(Box::new(response));
     } else if script.status.is_some() {
         let status = status(500);
-        (status, "application/json", script.body.clone().unwrap_or_else(|| scripted_error(script, status)).into_bytes())
+        let (error, headers) = (trouble.error)(status);
+        error_headers = headers;
+        (status, "application/json", script.body.clone().unwrap_or(error).into_bytes())
     } else {
         return Ok(running);
     };
     let mut response = Response::new(body::whole(bytes));
     *response.status_mut() = status;
     content_type(&mut response, kind);
+    for (name, value) in error_headers {
+        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
     add_headers(&mut response, script);
     running.note(|seen| seen.status = status.as_u16());
     running.end(Fate::Refused);
@@ -284,7 +313,7 @@ fn scripted_error(script: &Script, status: StatusCode) -> String {
 }
 
 /// A whole document, as the script lets it go out.
-fn finish(answer: &Value, script: &Script, running: Running) -> Response<Body> {
+pub(super) fn finish(answer: &Value, script: &Script, running: Running) -> Response<Body> {
     let bytes = answer.to_string().into_bytes();
     let length = bytes.len();
     let body = if let Some(after) = script.hang_up_after {
@@ -325,7 +354,7 @@ fn content_type(response: &mut Response<Body>, kind: &'static str) {
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
 }
 
-fn add_headers(response: &mut Response<Body>, script: &Script) {
+pub(super) fn add_headers(response: &mut Response<Body>, script: &Script) {
     for (name, value) in &script.headers {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             response.headers_mut().insert(name, value);
@@ -360,7 +389,7 @@ fn model_object(id: &str) -> Value {
 }
 
 /// Numbers between -1 and 1 that depend on the text alone (FNV-1a, then a step of an LCG per number).
-fn embedding(text: &str, size: u64) -> Vec<f32> {
+pub(super) fn embedding(text: &str, size: u64) -> Vec<f32> {
     let mut state = text
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));

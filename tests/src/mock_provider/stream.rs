@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     answer::{Answer, CREATED, FINGERPRINT},
+    body::Faults,
     error::ApiError,
     script::Script,
 };
@@ -23,7 +24,7 @@ pub(super) fn events(answer: &Answer, usage: bool, script: &Script) -> Vec<Event
         stream.choice(index);
     }
     for index in (0..answer.n).filter(|_| !script.no_finish) {
-        stream.delta(index, json!({}), json!(answer.finish), 0);
+        stream.delta(index, json!({}), json!(answer.finish.of_openai()), 0);
     }
     // What was thought is paid for when it is over.
     if let Some(last) = stream.events.last_mut() {
@@ -40,9 +41,10 @@ pub(super) fn events(answer: &Answer, usage: bool, script: &Script) -> Vec<Event
     stream.events
 }
 
-/// What a provider sends when it fails in the middle.
-pub(super) fn error_event(error: &ApiError) -> Vec<u8> {
-    event(&error.body(), 0).bytes
+/// What breaks a stream off.
+pub(super) fn faults() -> Faults {
+    let error = ApiError::new(http::StatusCode::INTERNAL_SERVER_ERROR, "The server had an error.");
+    Faults { error: event(&error.body(), 0).bytes, garbage: b"data: {\"choices\":[{\"delta\": <<<\n\n".to_vec() }
 }
 
 struct Stream<'a> {
@@ -58,20 +60,30 @@ impl Stream<'_> {
         let answer = self.answer;
         if answer.calls.is_empty() {
             self.delta(index, json!({"role": "assistant", "content": "", "refusal": null}), Value::Null, 0);
+            self.thoughts(index);
             for piece in &answer.pieces {
                 self.delta(index, json!({"content": piece}), Value::Null, 1);
             }
             return;
         }
         self.delta(index, json!({"role": "assistant", "content": null, "refusal": null}), Value::Null, 0);
+        self.thoughts(index);
         for (at, call) in answer.calls.iter().enumerate() {
-            let head = json!({"index": at, "id": call.id, "type": "function",
-                              "function": {"name": call.name, "arguments": ""}});
+            let (kind, input) = call.words();
+            let head = json!({"index": at, "id": call.id, "type": kind, kind: {"name": call.name, input: ""}});
             self.delta(index, json!({"tool_calls": [head]}), Value::Null, 0);
             for piece in &call.arguments {
-                let delta = json!({"tool_calls": [{"index": at, "function": {"arguments": piece}}]});
+                let delta = json!({"tool_calls": [{"index": at, kind: {input: piece}}]});
                 self.delta(index, delta, Value::Null, 1);
             }
+        }
+    }
+
+    /// As hosts of open models show them.
+    fn thoughts(&mut self, index: usize) {
+        let answer = self.answer;
+        for piece in &answer.thought {
+            self.delta(index, json!({"reasoning_content": piece}), Value::Null, 0);
         }
     }
 
@@ -83,7 +95,7 @@ impl Stream<'_> {
 
     fn chunk(&self) -> Value {
         let mut chunk = json!({
-            "id": self.answer.id, "object": "chat.completion.chunk", "created": CREATED, "model": self.answer.model,
+            "id": self.answer.id(), "object": "chat.completion.chunk", "created": CREATED, "model": self.answer.model,
             "service_tier": "default", "system_fingerprint": FINGERPRINT, "choices": [],
         });
         if self.usage {
@@ -101,9 +113,10 @@ fn event(chunk: &Value, completion_tokens: u64) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mock_provider::schema;
 
     fn texts(body: &Value, usage: bool, script: &Script) -> Vec<String> {
-        let answer = Answer::to_chat(body, "m", script, 1);
+        let answer = Answer::to(&schema::ask(body), "m", script, 1);
         let text = |event: Event| String::from_utf8(event.bytes).expect("text");
         events(&answer, usage, script).into_iter().map(text).collect()
     }
@@ -130,7 +143,7 @@ mod tests {
             json!({"messages": [{"role": "user", "content": "hi"}], "max_tokens": 2}),
         ] {
             let script = Script { reasoning_tokens: 5, tool_calls: Some(2), ..Script::default() };
-            let answer = Answer::to_chat(&body, "m", &script, 1);
+            let answer = Answer::to(&schema::ask(&body), "m", &script, 1);
             let paid: u64 = events(&answer, true, &script).iter().map(|event| event.completion_tokens).sum();
             assert_eq!(paid, answer.usage.completion, "{body}");
         }

@@ -34,7 +34,7 @@ pub(super) fn of_input(input: &Value) -> u64 {
     }
 }
 
-fn of_value(value: &Value) -> u64 {
+pub(super) fn of_value(value: &Value) -> u64 {
     match value {
         Value::String(text) => count(text),
         Value::Array(items) => items.iter().map(of_value).sum(),
