@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, ops::Range};
 
+use wide::u8x16;
+
 /// Why the walk stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WalkError {
@@ -57,17 +59,15 @@ const fn first_special(word: u64) -> u64 {
 
 /// The special bytes of a block, the first in the lowest bit.
 fn specials(block: &[u8; BLOCK]) -> u64 {
-    // The compiler makes vector instructions of this loop; the second gathers its bytes into bits.
-    let mut flags = [0_u8; BLOCK];
-    for (flag, byte) in flags.iter_mut().zip(block) {
-        *flag = u8::from(is_special(*byte));
-    }
-    let (words, _) = flags.as_chunks::<8>();
-    let gathered = |word: &[u8; 8]| u64::from_le_bytes(*word).wrapping_mul(0x0102_0408_1020_4080) >> 56;
-    if flags.iter().fold(0, |any, flag| any | flag) == 0 {
-        return 0;
-    }
-    words.iter().rev().fold(0, |marks, word| marks << 8 | gathered(word))
+    let (quote, backslash) = (u8x16::splat(b'"'), u8x16::splat(b'\\'));
+    let last_control = u8x16::splat(0x1f);
+    let (lanes, _) = block.as_chunks::<16>();
+    lanes.iter().rev().fold(0, |marks, lane| {
+        let bytes = u8x16::new(*lane);
+        let is_control = bytes.min(last_control).simd_eq(bytes);
+        let is_special = bytes.simd_eq(quote) | bytes.simd_eq(backslash) | is_control;
+        marks << 16 | u64::from(is_special.to_bitmask())
+    })
 }
 
 // === impl Walk ===
