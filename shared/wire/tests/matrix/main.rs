@@ -3,6 +3,7 @@
 //! The fixtures are whole exchanges that use what a dialect has; the goldens are what becomes of them. A golden is changed by
 //! running with `UPDATE_GOLDENS=1`, and then read: it is the only place where a lost field shows.
 
+mod fates;
 mod fixtures;
 mod golden;
 mod pretty;
