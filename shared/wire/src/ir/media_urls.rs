@@ -42,12 +42,12 @@ pub fn url_sources<'r>(request: &'r Request<'_>, format: Format, profile: &Profi
 
 /// Whether the format can say the address of such media at all.
 const fn has_place_for_url(format: Format, kind: MediaKind) -> bool {
-    match (format, kind) {
+    !matches!(
+        (format, kind),
         (Format::OpenAiChat, MediaKind::Audio | MediaKind::Document)
-        | (Format::OpenAiResponses, MediaKind::Audio)
-        | (Format::Cohere, MediaKind::Document) => false,
-        _ => true,
-    }
+            | (Format::OpenAiResponses, MediaKind::Audio)
+            | (Format::Cohere, MediaKind::Document)
+    )
 }
 
 fn collect<'r>(parts: &'r [Part<'_>], wanted: &impl Fn(MediaKind) -> bool, found: &mut Vec<UrlSource<'r>>) {
