@@ -12,7 +12,7 @@ LINK := $(shell command -v mold >/dev/null 2>&1 && echo "mold -run")
 PROGRAMS := -p omniroute -p omniroute-control-plane -p omniroute-data-plane
 CLIENTS := .cache/clients
 
-.PHONY: help run build test test-rust bench check audit demo docs clients toolchain test-tools clean
+.PHONY: help run build test test-rust bench check audit fuzz demo docs clients toolchain test-tools clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ audit: test-tools ## Known vulnerabilities of the dependencies (needs the networ
 bench: toolchain ## Measure the gateway against a bare reverse proxy; ARGS=--quick takes a minute
 	@$(LINK) cargo build --locked --release $(PROGRAMS) -p omniroute-tests --bins
 	@$(TARGET)/release/bench $(ARGS)
+
+fuzz: toolchain ## Fuzz every reader of the wire formats; SECONDS_EACH=600 TARGETS=openai_stream narrow it
+	@shared/wire/fuzz/run.sh
 
 demo: test-tools build ## A real language model behind the gateway
 	@demo/run.sh $(abspath $(TARGET)/local)

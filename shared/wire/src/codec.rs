@@ -202,9 +202,23 @@ impl NameTable {
         self.to_upstream.get(name).map_or(name, String::as_str)
     }
 
-    /// The tool behind a name that the upstream used.
+    /// The tool behind a name that the upstream used. Models do not always spell it as they were told: one that differs
+    /// in its case only, or has Gemini's own prefix in front, is still that tool if no other can be meant.
     pub fn client(&self, upstream: &str) -> Option<&ClientTool> {
-        self.to_client.get(upstream)
+        self.to_client.get(upstream).or_else(|| self.misspelt(upstream))
+    }
+
+    fn misspelt(&self, upstream: &str) -> Option<&ClientTool> {
+        let plain = upstream.strip_prefix("default_api").and_then(|rest| rest.strip_prefix([':', '.']));
+        let plain = plain.unwrap_or(upstream);
+        if let Some(tool) = self.to_client.get(plain) {
+            return Some(tool);
+        }
+        let mut alike = self.to_client.iter().filter(|(name, _)| name.eq_ignore_ascii_case(plain));
+        match (alike.next(), alike.next()) {
+            (Some((_, tool)), None) => Some(tool),
+            _ => None,
+        }
     }
 
     /// The client's name for a name that the upstream used.
@@ -251,5 +265,30 @@ mod tests {
         assert_eq!((table.upstream("a.b"), table.upstream("a/b"), table.upstream("fine")), ("a_b", "a_b_2", "fine"));
         assert_eq!(table.client_name("a_b_2"), "a/b");
         assert_eq!(table.client_name("unknown"), "unknown");
+    }
+
+    #[test]
+    fn a_name_that_a_model_misspells_is_still_the_clients_if_no_other_can_be_meant() {
+        let mut request = Request::new(Format::Anthropic, "m");
+        for name in ["Bash", "Read", "read"] {
+            request.tools.push(Tool {
+                name: name.into(),
+                description: None,
+                kind: ToolKind::Function { schema: None, strict: None },
+                namespace: None,
+                cache: None,
+            });
+        }
+        let table = NameTable::build(&request, 64, |_, c| c.is_ascii_alphanumeric());
+        for (said, meant) in [
+            ("bash", "Bash"),
+            ("default_api:Bash", "Bash"),
+            ("default_api.bash", "Bash"),
+            ("read", "read"),
+            ("READ", "READ"),
+            ("default_api", "default_api"),
+        ] {
+            assert_eq!(table.client_name(said), meant);
+        }
     }
 }

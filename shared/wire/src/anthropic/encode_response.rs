@@ -39,7 +39,8 @@ pub fn encode_response(response: &Response<'_>, exchange: &Exchange, out: &mut V
             }
         }
         w.key("usage").object(|w| {
-            let input = response.usage.input.or((response.usage.is_unknown()).then_some(exchange.estimated_input));
+            // A stream says the same: it has told the estimate at its start.
+            let input = response.usage.input.or(Some(exchange.estimated_input));
             write_counts(w, &Usage { input, ..response.usage });
             if let Some(tier) = response.service_tier.as_deref().and_then(tier_word) {
                 w.field_str("service_tier", tier);

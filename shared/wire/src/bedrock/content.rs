@@ -78,7 +78,12 @@ impl ContentWriter<'_> {
         match part {
             Part::Text { text, annotations, .. } => self.write_cited(w, text, annotations),
             Part::Refusal { text } => write_text(w, text),
-            Part::Image { source, .. } => write_media(w, "image", source)?,
+            Part::Image { source, detail, .. } => {
+                if detail.as_deref().is_some_and(|detail| detail != "auto") {
+                    self.losses.drop_field("image_url.detail");
+                }
+                write_media(w, "image", source)?;
+            }
             Part::Audio { source, .. } => write_media(w, "audio", source)?,
             Part::Video { source } => write_media(w, "video", source)?,
             Part::Document { source, name, context, citations, .. } => {
@@ -88,7 +93,12 @@ impl ContentWriter<'_> {
             Part::RedactedThinking { data } => w.object(|w| {
                 w.key("reasoningContent").object(|w| w.field_str("redactedContent", &data.payload));
             }),
-            Part::ToolCall { id, name, arguments, kind, .. } => self.write_call(w, id, name, arguments, *kind),
+            Part::ToolCall { id, name, arguments, kind, signature, .. } => {
+                if signature.is_some() {
+                    self.losses.drop_field("thought_signature");
+                }
+                self.write_call(w, id, name, arguments, *kind);
+            }
             Part::ToolResult { call_id, parts, is_error, .. } => self.write_result(w, call_id, parts, *is_error)?,
             Part::ServerTool { raw, .. } => w.raw(raw.as_str()),
         }

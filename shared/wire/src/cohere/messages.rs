@@ -184,8 +184,11 @@ impl<'r> Messages<'_, 'r, '_> {
                 Part::Refusal { text: piece } => text.push_str(piece),
                 Part::Thinking { text, .. } => thinking.push_str(text),
                 Part::RedactedThinking { .. } => self.losses.drop_field("redacted_thinking"),
-                Part::ToolCall { id, name, arguments, kind, cache, .. } => {
+                Part::ToolCall { id, name, arguments, kind, cache, signature } => {
                     self.note_cache(cache.is_some());
+                    if signature.is_some() {
+                        self.losses.drop_field("thought_signature");
+                    }
                     calls.push((id, name, arguments_as_object(arguments, *kind)));
                 }
                 Part::ServerTool { .. } => self.losses.drop_field("server_tool"),

@@ -49,6 +49,8 @@ struct CandidateState {
     next_part: u32,
     /// The open text or thinking part: they follow each other.
     open: Option<(u32, Prose)>,
+    /// The open thought has its signature: what follows is another one.
+    signed: bool,
     /// A signature for the text before it, held back while the text may go on: annotations come last and belong inside.
     signature: Option<Signature<'static>>,
     calls: usize,
@@ -83,18 +85,20 @@ impl Sealer for Unsealed {
 // === impl Decoder ===
 
 impl StreamDecoder for Decoder {
-    fn feed(&mut self, bytes: &[u8], emit: &mut dyn FnMut(Event<'_>)) {
+    fn feed(&mut self, mut bytes: &[u8], emit: &mut dyn FnMut(Event<'_>)) {
         let state = &mut self.state;
         if state.failed {
             return;
         }
         if let Detected::Unknown = self.framing {
-            let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
-            self.framing = match first {
-                None => return,
+            // What stands in front belongs to neither framing, in whatever pieces it comes.
+            let blank = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, 0xef | 0xbb | 0xbf);
+            let Some(start) = bytes.iter().position(|byte| !blank(byte)) else { return };
+            bytes = &bytes[start..];
+            self.framing = match bytes[0] {
                 // An object alone is what an upstream says that has only an error to tell.
-                Some(b'[' | b'{') => Detected::Values(ValueReader::default()),
-                Some(_) => Detected::Events(EventReader::default()),
+                b'[' | b'{' => Detected::Values(ValueReader::default()),
+                _ => Detected::Events(EventReader::default()),
             };
         }
         let fed = match &mut self.framing {
@@ -249,6 +253,7 @@ impl CandidateState {
                 }
                 if let Some(signature) = signature {
                     emit(Event::SignatureDelta { choice, part, signature });
+                    self.signed = true;
                 }
             }
             Part::RedactedThinking { data } => {
@@ -298,6 +303,7 @@ impl CandidateState {
         if let Some((part, open)) = self.open
             && open == kind
             && self.signature.is_none()
+            && !self.signed
         {
             return part;
         }
@@ -314,6 +320,7 @@ impl CandidateState {
 
     /// Ends the open part, and the signature that waits behind it.
     fn close(&mut self, choice: u32, emit: &mut dyn FnMut(Event<'_>)) {
+        self.signed = false;
         if let Some((part, _)) = self.open.take() {
             emit(Event::PartStop { choice, part });
         }

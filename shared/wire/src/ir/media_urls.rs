@@ -33,19 +33,28 @@ pub const fn fetches_media(format: Format, profile: &Profile) -> bool {
 /// also those inside tool results. Empty when the target fetches them itself.
 pub fn url_sources<'r>(request: &'r Request<'_>, format: Format, profile: &Profile) -> Vec<UrlSource<'r>> {
     let mut found: Vec<UrlSource<'r>> = Vec::new();
-    if !fetches_media(format, profile) {
-        for turn in &request.turns {
-            collect(&turn.parts, &mut found);
-        }
+    let wanted = |kind| !(fetches_media(format, profile) && has_place_for_url(format, kind));
+    for turn in &request.turns {
+        collect(&turn.parts, &wanted, &mut found);
     }
     found
 }
 
-fn collect<'r>(parts: &'r [Part<'_>], found: &mut Vec<UrlSource<'r>>) {
+/// Whether the format can say the address of such media at all.
+const fn has_place_for_url(format: Format, kind: MediaKind) -> bool {
+    !matches!(
+        (format, kind),
+        (Format::OpenAiChat, MediaKind::Audio | MediaKind::Document)
+            | (Format::OpenAiResponses, MediaKind::Audio)
+            | (Format::Cohere, MediaKind::Document)
+    )
+}
+
+fn collect<'r>(parts: &'r [Part<'_>], wanted: &impl Fn(MediaKind) -> bool, found: &mut Vec<UrlSource<'r>>) {
     for part in parts {
         let (source, kind) = match part {
             Part::ToolResult { parts, .. } => {
-                collect(parts, found);
+                collect(parts, wanted, found);
                 continue;
             }
             Part::Image { source, .. } => (source, MediaKind::Image),
@@ -55,6 +64,7 @@ fn collect<'r>(parts: &'r [Part<'_>], found: &mut Vec<UrlSource<'r>>) {
             _ => continue,
         };
         if let Source::Url(url) = source
+            && wanted(kind)
             && !found.iter().any(|own| own.url == url.as_ref())
         {
             found.push(UrlSource { url, kind });
@@ -140,6 +150,23 @@ mod tests {
         let profile = Profile::default();
         assert!(url_sources(&request, Format::Anthropic, &profile).is_empty());
         assert_eq!(url_sources(&request, Format::Ollama, &profile).len(), 3);
+    }
+
+    #[test]
+    fn a_format_without_a_place_for_the_address_gets_the_bytes() {
+        let mut request = request();
+        let document = Part::Document {
+            source: Source::Url("https://a/d.pdf".into()),
+            name: None,
+            context: None,
+            citations: false,
+            cache: None,
+        };
+        request.turns[0].parts.push(document);
+        let profile = Profile::default();
+        let kinds = |format| url_sources(&request, format, &profile).iter().map(|own| own.kind).collect::<Vec<_>>();
+        assert_eq!(kinds(Format::OpenAiChat), [MediaKind::Document]);
+        assert_eq!(kinds(Format::OpenAiResponses), []);
     }
 
     #[test]

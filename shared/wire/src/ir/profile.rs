@@ -70,6 +70,17 @@ impl Default for Profile {
     }
 }
 
+impl Profile {
+    /// The word for an effort in formats that have one (Chat, Responses). A model that has no word for "do not think" is
+    /// told to think as little as it can only if it is known to think always: others do not think unless told to.
+    pub fn effort(&self, wanted: Effort) -> Option<Effort> {
+        if wanted == Effort::None && !self.fixed_sampling && !self.efforts.0.contains(&Effort::None) {
+            return None;
+        }
+        self.efforts.clamp(wanted)
+    }
+}
+
 // === impl EffortScale ===
 
 impl EffortScale {

@@ -226,9 +226,20 @@ fn write_assistant(w: &mut Writer<'_>, parts: &[Part<'_>], target: &Target<'_>, 
     let mut media = false;
     for part in parts {
         match part {
-            Part::Text { text: piece, .. } | Part::Refusal { text: piece } => text.push_str(piece),
+            Part::Text { text: piece, annotations, .. } => {
+                if !annotations.is_empty() {
+                    losses.drop_field("annotations");
+                }
+                text.push_str(piece);
+            }
+            Part::Refusal { text: piece } => text.push_str(piece),
             Part::Thinking { text: piece, .. } => append(&mut thinking, piece),
-            Part::ToolCall { id, name, arguments, kind, .. } => calls.push((id, name, arguments, *kind)),
+            Part::ToolCall { id, name, arguments, kind, signature, .. } => {
+                if signature.is_some() {
+                    losses.drop_field("thought_signature");
+                }
+                calls.push((id, name, arguments, *kind));
+            }
             Part::Image { .. } | Part::Audio { .. } => media = true,
             Part::RedactedThinking { .. } => losses.drop_field("redacted_thinking"),
             Part::ServerTool { .. } => losses.drop_field("server_tool"),

@@ -74,6 +74,8 @@ struct ChoiceState {
     next_part: u32,
     /// The open text, refusal or thinking part: they follow each other.
     open: Option<(u32, Prose)>,
+    /// The open thought has its signature, from the detail of this index: what comes of another is another thought.
+    signed: Option<Option<u32>>,
     calls: Vec<CallState>,
     called: bool,
     finished: bool,
@@ -257,6 +259,9 @@ impl ChoiceState {
 
     fn detail(&mut self, choice: u32, detail: ReasoningDetail<'_>, emit: &mut dyn FnMut(Event<'_>)) {
         let family = reasoning_family(detail.format.as_deref());
+        if self.signed.is_some_and(|index| index != detail.index) {
+            self.close_prose(choice, emit);
+        }
         if detail.kind.as_deref() == Some("reasoning.encrypted") {
             let Some(data) = detail.data else { return };
             self.close_prose(choice, emit);
@@ -273,6 +278,7 @@ impl ChoiceState {
         if let Some(payload) = detail.signature.filter(|payload| !payload.is_empty()) {
             let part = self.prose(choice, Prose::Thinking, emit);
             emit(Event::SignatureDelta { choice, part, signature: Signature { family, payload: payload.into() } });
+            self.signed = Some(detail.index);
         }
     }
 
@@ -296,6 +302,7 @@ impl ChoiceState {
     }
 
     fn close_prose(&mut self, choice: u32, emit: &mut dyn FnMut(Event<'_>)) {
+        self.signed = None;
         if let Some((part, _)) = self.open.take() {
             emit(Event::PartStop { choice, part });
         }

@@ -316,8 +316,11 @@ fn write_effort(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, 
         // "Think, as much as you see fit" is what such a model does by itself.
         (_, None, None) => None,
     };
-    let Some(effort) = wanted.and_then(|wanted| target.profile.efforts.clamp(wanted)) else { return };
-    w.field_str("reasoning_effort", super::effort_word(effort));
+    let Some(wanted) = wanted else { return };
+    match target.profile.effort(wanted) {
+        Some(effort) => w.field_str("reasoning_effort", super::effort_word(effort)),
+        None => losses.drop_field("reasoning"),
+    }
 }
 
 fn write_output(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) {

@@ -111,6 +111,20 @@ fn calls_that_all_have_index_zero_are_told_apart_by_id() {
 }
 
 #[test]
+fn each_signed_thought_is_a_part_of_its_own() {
+    let stream = concat!(
+        "data: {\"id\":\"c\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"reasoning_details\":[{\"type\":\"reasoning.text\",\"text\":\"a\",\"index\":0}]}}]}\n\n",
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"reasoning_details\":[{\"type\":\"reasoning.text\",\"signature\":\"s1\",\"format\":\"anthropic-claude-v1\",\"index\":0}]}}]}\n\n",
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"reasoning_details\":[{\"type\":\"reasoning.text\",\"text\":\"b\",\"index\":1}]}}]}\n\n",
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"reasoning_details\":[{\"type\":\"reasoning.text\",\"signature\":\"s2\",\"format\":\"anthropic-claude-v1\",\"index\":1}]},\"finish_reason\":\"stop\"}]}\n\n",
+        "data: [DONE]\n\n",
+    );
+    let events = events(stream, usize::MAX);
+    assert_eq!(events.iter().filter(|event| event.starts_with("PartStart")).count(), 2, "{events:?}");
+    assert_eq!(events.iter().filter(|event| event.starts_with("SignatureDelta")).count(), 2);
+}
+
+#[test]
 fn an_error_inside_a_200_stream_is_an_error_event() {
     let stream = "data: {\"error\":{\"message\":\"overloaded\",\"type\":\"server_error\",\"code\":503}}\n\n";
     let mut decoder = Decoder::default();

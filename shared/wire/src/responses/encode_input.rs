@@ -245,7 +245,12 @@ impl<'r> InputWriter<'r> {
                         self.losses.drop_field("redacted_thinking");
                     }
                 }
-                Part::ToolCall { id, name, arguments, kind, .. } => self.call(w, id, name, arguments, *kind),
+                Part::ToolCall { id, name, arguments, kind, signature, .. } => {
+                    if signature.is_some() {
+                        self.losses.drop_field("thought_signature");
+                    }
+                    self.call(w, id, name, arguments, *kind);
+                }
                 Part::ServerTool { family, raw } => self.server_tool(w, *family, raw),
                 Part::Image { .. } | Part::Audio { .. } | Part::Video { .. } | Part::Document { .. } => {
                     self.losses.drop_field("assistant.media");

@@ -154,11 +154,17 @@ fn write_reasoning(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_
         // "Think, as much as you see fit" is what such a model does by itself.
         (_, None, None) => None,
     };
-    let effort = wanted.and_then(|wanted| profile.efforts.clamp(wanted)).map(effort_word);
+    let effort = wanted.and_then(|wanted| profile.effort(wanted)).map(effort_word);
+    if wanted.is_some() && effort.is_none() {
+        losses.drop_field("reasoning");
+    }
     // Other dialects show thoughts unless told not to.
     let visible =
         reasoning.visible.unwrap_or(request.format.family() != Family::OpenAi) && wanted != Some(Effort::None);
     let summary_given = own.iter().any(|(field, _)| *field == "summary");
+    if effort.is_none() && !visible && own.is_empty() {
+        return wanted != Some(Effort::None);
+    }
     w.key("reasoning").object(|w| {
         w.field_str_opt("effort", effort);
         if visible && !summary_given {

@@ -3,6 +3,15 @@
 //! The fixtures are whole exchanges that use what a dialect has; the goldens are what becomes of them. A golden is changed by
 //! running with `UPDATE_GOLDENS=1`, and then read: it is the only place where a lost field shows.
 
+#![cfg(test)]
+
+#[path = "../../fuzz/src/lib.rs"]
+mod checks;
+mod edges;
+mod fates;
 mod fixtures;
 mod golden;
+mod hostile;
 mod pretty;
+mod requests;
+mod streams;

@@ -211,3 +211,16 @@ fn a_stream_cannot_open_parts_without_end() {
     (0..20).for_each(|_| decoder.feed(&piece, &mut |event| last = format!("{event:?}")));
     assert!(last.contains("stream_too_long"), "{last}");
 }
+
+#[test]
+fn blanks_and_a_byte_order_mark_in_front_change_nothing() {
+    for stream in framed(&ELEMENTS) {
+        let plain = events(&stream, usize::MAX);
+        for front in ["  ", "\r\n \n", "\u{feff}", "\u{feff}\n  "] {
+            let stream = format!("{front}{stream}");
+            for split in [1, 2, 3, usize::MAX] {
+                assert_eq!(events(&stream, split), plain, "{front:?} in pieces of {split}");
+            }
+        }
+    }
+}

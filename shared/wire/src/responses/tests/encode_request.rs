@@ -251,7 +251,6 @@ fn effort_is_clamped_and_budgets_become_efforts() {
         (Reasoning { effort: Some(Effort::Max), ..Reasoning::default() }, Some("high"), Some("auto")),
         (Reasoning { budget: Some(10_000), ..Reasoning::default() }, Some("medium"), Some("auto")),
         (Reasoning { adaptive: true, ..Reasoning::default() }, None, Some("auto")),
-        (Reasoning { enabled: Some(false), ..Reasoning::default() }, Some("low"), None),
         (Reasoning { visible: Some(false), effort: Some(Effort::Low), ..Reasoning::default() }, Some("low"), None),
     ] {
         request.reasoning = Some(reasoning);
