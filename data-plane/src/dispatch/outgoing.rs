@@ -42,6 +42,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) stream: bool,
     pub(crate) at: UnixMillis,
     pub(crate) pepper: &'a Pepper,
+    /// The stored answer that the body went on from.
+    pub(crate) previous: Option<&'a str>,
 }
 
 /// How an answer is read.
@@ -126,6 +128,7 @@ impl Asked<'_> {
             sealer: Arc::new(FleetSealer::new(self.pepper)),
             media: &gateway.media,
             means: Means { client: &gateway.upstream, memory: &gateway.memory, policy },
+            previous: self.previous,
         })
         .await?;
         Ok(Outgoing {

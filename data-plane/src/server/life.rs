@@ -29,6 +29,7 @@ use crate::{
     dispatch::{Asked, Call, dispatch, outgoing::is_true},
     resolve::resolve,
     respond::{self, Reply, head::X_OMNIROUTE_PROGRESS, meter::Arrival, refusal::Refusal},
+    state::responses,
 };
 
 /// Answers one request.
@@ -76,6 +77,15 @@ async fn steps(
         silence: gateway.limits.client_timeout,
     };
     let body = body::read(incoming, limits, &gateway.memory).await.map_err(GatewayError::from)?;
+    let stored = match route.dialect {
+        Dialect::Responses => {
+            scanned(&route.dialect, &body)?;
+            // A large future that other dialects do not pay for.
+            Some(Box::pin(responses::begin(&gateway, &caller, settings, &body, limits.max_bytes)).await?)
+        }
+        _ => None,
+    };
+    let body = stored.as_ref().and_then(|stored| stored.body.clone()).unwrap_or(body);
     let original = body.clone();
     let scan = scanned(&route.dialect, &original)?;
     let requested = route.model(named_model(&route.dialect, &scan)?)?;
@@ -96,12 +106,17 @@ async fn steps(
             stream,
             at: arrival.at,
             pepper: &settings.pepper,
+            previous: stored.as_ref().and_then(|stored| stored.previous.as_deref()),
         },
         max_attempts: settings.max_attempts,
         times: gateway.limits.times.overridden(&settings.timeouts),
     };
     let dispatched = dispatch(arrival, &plan, call).await?;
-    Ok(respond::begin(dispatched, plan.model(), progress).await)
+    let response = respond::begin(dispatched, plan.model(), progress).await;
+    Ok(match stored.and_then(|stored| stored.keeper) {
+        Some(keeper) => keeper.watch(response),
+        None => response,
+    })
 }
 
 pub(super) fn scanned<'b>(dialect: &Dialect, body: &'b Bytes) -> Result<RequestScan<'b>, GatewayError> {

@@ -17,7 +17,7 @@ use omniroute_core::{
 };
 use omniroute_wire::{
     codec::{DecodeContext, Exchange, Target},
-    ir::{Format, Losses, Profile, Request, StreamError},
+    ir::{Format, Json, Losses, Profile, Request, StreamError},
     ollama::Timing,
     translate::{Dialect, encode_request, name_table},
 };
@@ -49,6 +49,8 @@ pub(crate) struct Job<'a> {
     pub(crate) sealer: Arc<FleetSealer>,
     pub(crate) media: &'a MediaStore,
     pub(crate) means: Means<'a>,
+    /// The stored answer that the body went on from, which the client's own body named.
+    pub(crate) previous: Option<&'a str>,
 }
 
 /// A request in the upstream's format.
@@ -116,7 +118,7 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
         include_usage: request.include_usage,
         show_thinking: shows_thinking(job.dialect, &request),
         estimated_input: job.body.len() as u64 / BYTES_PER_TOKEN,
-        echo: job.dialect.echo(job.body),
+        echo: echo(job),
         sealer: Arc::clone(&job.sealer) as _,
         names,
     };
@@ -128,6 +130,15 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
         dropped: losses.header(),
     };
     Ok(Translated { body: encoded.body.into(), headers: encoded.headers, translation })
+}
+
+/// What of the client's own body the answer repeats.
+fn echo(job: &Job<'_>) -> Vec<(&'static str, Json<'static>)> {
+    let mut echo = job.dialect.echo(job.body);
+    if let Some(id) = job.previous.and_then(|id| Json::from_value(&id.into())) {
+        echo.push(("previous_response_id", id));
+    }
+    echo
 }
 
 /// Anthropic's clients expect thoughts only when they asked for some; elsewhere a field that is not asked for does no

@@ -71,7 +71,9 @@ impl Failure {
             ErrorClass::Payment => FailureClass::Quota,
             ErrorClass::RateLimited => FailureClass::RateLimited,
             ErrorClass::NotFound => FailureClass::ModelUnknown,
-            ErrorClass::BadRequest | ErrorClass::TooLarge | ErrorClass::MethodNotAllowed => FailureClass::Client,
+            ErrorClass::BadRequest | ErrorClass::TooLarge | ErrorClass::MethodNotAllowed | ErrorClass::Conflict => {
+                FailureClass::Client
+            }
             ErrorClass::RequestTimeout
             | ErrorClass::UpstreamTimeout
             | ErrorClass::Overloaded

@@ -9,6 +9,7 @@ mod fallback;
 mod lifecycle;
 mod model_lists;
 mod routes;
+mod stored;
 mod switches;
 mod upstream;
 
