@@ -25,11 +25,15 @@ use crate::{
         admit,
         body::{self, BodyLimits},
         request_id::RequestId,
+        session::{SessionId, X_OMNIROUTE_SESSION_ID},
     },
     dispatch::{Asked, Call, dispatch, outgoing::is_true},
     resolve::resolve,
     respond::{self, Reply, head::X_OMNIROUTE_PROGRESS, meter::Arrival, refusal::Refusal},
-    state::responses,
+    state::{
+        idempotency::{self, Start},
+        responses,
+    },
 };
 
 /// Answers one request.
@@ -77,6 +81,15 @@ async fn steps(
         silence: gateway.limits.client_timeout,
     };
     let body = body::read(incoming, limits, &gateway.memory).await.map_err(GatewayError::from)?;
+    let session = SessionId::of(&head.headers)?;
+    let claimed = match idempotency::name(&gateway, &head.headers)? {
+        Some(name) => match Box::pin(idempotency::begin(&gateway, name, head, &caller, settings, &body)).await? {
+            Start::First(claimed) => Some(claimed),
+            Start::Alone => None,
+            Start::Again(response) => return Ok(response),
+        },
+        None => None,
+    };
     let stored = match route.dialect {
         Dialect::Responses => {
             scanned(&route.dialect, &body)?;
@@ -108,13 +121,21 @@ async fn steps(
             pepper: &settings.pepper,
             previous: stored.as_ref().and_then(|stored| stored.previous.as_deref()),
         },
+        session: session.as_ref(),
         max_attempts: settings.max_attempts,
         times: gateway.limits.times.overridden(&settings.timeouts),
     };
     let dispatched = dispatch(arrival, &plan, call).await?;
-    let response = respond::begin(dispatched, plan.model(), progress).await;
-    Ok(match stored.and_then(|stored| stored.keeper) {
-        Some(keeper) => keeper.watch(response),
+    let mut response = respond::begin(dispatched, plan.model(), progress).await;
+    if let Some(session) = session {
+        response.headers_mut().insert(X_OMNIROUTE_SESSION_ID, session.header());
+    }
+    if let Some(keeper) = stored.and_then(|stored| stored.keeper) {
+        response = keeper.watch(response);
+    }
+    // Outermost: whoever gets the answer again finds it stored.
+    Ok(match claimed {
+        Some(claimed) => claimed.watch(response),
         None => response,
     })
 }

@@ -10,7 +10,10 @@ pub(crate) mod signatures;
 mod vault;
 pub(crate) mod watch;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use omniroute_coordination::{Coordination, Shelf, ShelfLimits};
 use omniroute_core::{
@@ -33,6 +36,9 @@ pub(crate) struct State {
     pub(crate) responses: Kept,
     pub(crate) signatures: Kept,
     pub(crate) answers: Kept,
+    /// Bytes of answers that are being taken down for [`Self::answers`], and how many they may be.
+    recording: Arc<AtomicU64>,
+    most_recording: u64,
 }
 
 /// A shelf, and how its values are kept.
@@ -81,6 +87,8 @@ impl State {
                     process_bytes: settings.idempotency_memory.0,
                 },
             ),
+            recording: Arc::default(),
+            most_recording: settings.idempotency_memory.0,
         }
     }
 }

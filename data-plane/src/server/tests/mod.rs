@@ -1,5 +1,6 @@
 //! The request path over real sockets: a client, this proxy, an upstream.
 
+mod again;
 mod bad_input;
 mod bad_upstream;
 mod chat;
