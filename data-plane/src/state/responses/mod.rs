@@ -56,11 +56,11 @@ pub(crate) async fn begin(
     settings: &Settings,
     body: &Bytes,
     max_bytes: u64,
-) -> Result<Begun, GatewayError> {
+) -> Result<Box<Begun>, GatewayError> {
     let asked = responses::continuation(body)?;
     let refers = asked.previous_response_id.is_some() || !asked.references.is_empty();
     if !refers && !asked.store {
-        return Ok(Begun { body: None, previous: None, keeper: None });
+        return Ok(Box::new(Begun { body: None, previous: None, keeper: None }));
     }
     let store = Store::of(gateway, caller, settings);
     let max = usize::try_from(max_bytes).unwrap_or(usize::MAX);
@@ -80,7 +80,7 @@ pub(crate) async fn begin(
         let body = expanded.as_ref().unwrap_or(body).clone();
         Keeper::new(store, body, &history, previous.clone())
     });
-    Ok(Begun { body: expanded, previous, keeper })
+    Ok(Box::new(Begun { body: expanded, previous, keeper }))
 }
 
 fn too_large(max: usize) -> GatewayError {
