@@ -89,6 +89,7 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
     let mut budget = call.max_attempts.clamp(1, MAX_ATTEMPTS);
     let mut tried = Vec::new();
     let mut repeated = false;
+    let mut unsigned = false;
     loop {
         let times = call.times.overridden(entry.upstream.timeouts());
         let request = match request::build(&entry.upstream, asked, &outgoing, plan.model()) {
@@ -111,6 +112,15 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
             // Most likely a connection that had been idle too long: the same target gets a second chance.
             repeated = true;
             continue;
+        }
+        if failure.names_signature() && !std::mem::replace(&mut unsigned, true) && Instant::now() < deadline {
+            // A large future that hardly any request needs.
+            let again =
+                Box::pin(asked.unsigned(&gateway, &entry.upstream, plan.model(), plan.requested(), &outgoing.way));
+            if let Some(again) = again.await {
+                outgoing = again;
+                continue;
+            }
         }
         note(&gateway, entry, &failure).await;
         budget -= 1;

@@ -31,6 +31,7 @@ use crate::{
     resolve::resolve,
     respond::{self, Reply, head::X_OMNIROUTE_PROGRESS, meter::Arrival, refusal::Refusal},
     state::{
+        self,
         idempotency::{self, Start},
         responses,
     },
@@ -119,6 +120,7 @@ async fn steps(
             stream,
             at: arrival.at,
             pepper: &settings.pepper,
+            scope: state::scope(&caller),
             previous: stored.as_ref().and_then(|stored| stored.previous.as_deref()),
         },
         session: session.as_ref(),

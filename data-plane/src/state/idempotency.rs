@@ -9,16 +9,12 @@
 //! that is a mistake. A request id may stand for a whole trace, many requests of which carry it: there the body is part
 //! of the name.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, request};
 use metrics::counter;
 use omniroute_coordination::{Claim, Key, Waited};
@@ -31,7 +27,7 @@ use prost::Message as _;
 use tokio::time::Instant;
 
 use super::{
-    Kept, Vault, scope,
+    Kept, Vault, in_background, scope,
     watch::{Observer, Pause},
 };
 use crate::{
@@ -244,16 +240,7 @@ impl Claimed {
 
     fn settle(&self, value: Option<Bytes>) {
         let (kept, key, mark) = (self.kept.clone(), self.key, self.mark.clone());
-        let mut settling =
-            Box::pin(
-                async move { kept.shelf.settle(&key, &mark, value, kept.ttl.max(Duration::from_millis(1))).await },
-            );
-        // Without Redis it is done at once; with it, no client waits for that.
-        if (&mut settling).now_or_never().is_none()
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            runtime.spawn(settling);
-        }
+        in_background(Box::pin(async move { kept.shelf.settle(&key, &mark, value, kept.ttl).await }));
     }
 }
 

@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use omniroute_coordination::{Coordination, Shelf, ShelfLimits};
 use omniroute_core::{
     error::{ErrorClass, GatewayError},
@@ -90,6 +91,15 @@ impl State {
             recording: Arc::default(),
             most_recording: settings.idempotency_memory.0,
         }
+    }
+}
+
+/// Does what no client waits for: at once where that takes no waiting, as it does without Redis.
+pub(crate) fn in_background(mut work: watch::Pause) {
+    if (&mut work).now_or_never().is_none()
+        && let Ok(runtime) = tokio::runtime::Handle::try_current()
+    {
+        runtime.spawn(work);
     }
 }
 

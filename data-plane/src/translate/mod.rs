@@ -24,6 +24,8 @@ use omniroute_wire::{
 
 use crate::media::{self, Means, MediaStore};
 
+use crate::state::signatures::{self, Keeper, Signatures};
+
 pub(crate) use self::{
     sealer::{FleetSealer, NoSealer},
     streaming::Streaming,
@@ -51,6 +53,17 @@ pub(crate) struct Job<'a> {
     pub(crate) means: Means<'a>,
     /// The stored answer that the body went on from, which the client's own body named.
     pub(crate) previous: Option<&'a str>,
+    pub(crate) signatures: Signatures,
+    pub(crate) old: OldSignatures,
+}
+
+/// What becomes of signatures of earlier turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OldSignatures {
+    /// Those that the client dropped are put back.
+    PutBack,
+    /// All that the upstream would look at are left out. `or_nothing`: where there is none, nothing is translated.
+    LeaveOut { or_nothing: bool },
 }
 
 /// A request in the upstream's format.
@@ -71,6 +84,8 @@ pub(crate) struct Translation {
     pub(crate) exchange: Exchange,
     /// Names of what did not cross.
     pub(crate) dropped: Option<String>,
+    /// Keeps what the answer is signed with.
+    pub(crate) keeper: Arc<Keeper>,
 }
 
 // === impl Translation ===
@@ -96,6 +111,14 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
     let mut request = job.dialect.decode_request(job.body, &context)?;
     let media = job.media.fetch(job.means, &request, job.upstream, job.profile).await?;
     media::put_in(&mut request, fetched.get_or_init(|| media));
+    match job.old {
+        OldSignatures::PutBack => job.signatures.restore(&mut request, job.upstream, job.model).await,
+        OldSignatures::LeaveOut { or_nothing } => {
+            if !signatures::strip(&mut request, job.upstream.family()) && or_nothing {
+                return Err(GatewayError::bad_request("no_signatures", "the request has no signature to leave out"));
+            }
+        }
+    }
     request.stream = job.stream;
     let names = name_table(job.upstream, &request);
     let target = Target { model: job.model, profile: job.profile, names: &names, stream: job.stream };
@@ -122,12 +145,14 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
         sealer: Arc::clone(&job.sealer) as _,
         names,
     };
+    let keeper = Keeper::new(job.signatures.clone(), job.dialect.format(), job.model, &exchange.names);
     let translation = Translation {
         dialect: job.dialect.clone(),
         upstream: job.upstream,
         stream: job.stream,
         exchange,
         dropped: losses.header(),
+        keeper: Arc::new(keeper),
     };
     Ok(Translated { body: encoded.body.into(), headers: encoded.headers, translation })
 }

@@ -91,6 +91,13 @@ impl Failure {
         !matches!(self.class, FailureClass::Client | FailureClass::ContextTooLong)
     }
 
+    /// Whether the upstream did not take a signature of earlier thinking: made by another account or model, or missing.
+    pub fn names_signature(&self) -> bool {
+        let words = self.message.to_ascii_lowercase();
+        let named = ["signature", "encrypted content", "encrypted_content", "redacted_thinking"];
+        self.class == FailureClass::Client && named.iter().any(|word| words.contains(word))
+    }
+
     /// How long the connection should be left alone, and why. Transient faults of a server are no reason: the next request
     /// may find it well.
     pub fn cooldown(&self) -> Option<(Duration, &'static str)> {
