@@ -106,7 +106,8 @@ impl Asked<'_> {
             Way::Pass { .. } => return None,
             Way::Translate(translation) => translation.upstream,
         };
-        let old = OldSignatures::LeaveOut { or_nothing: matches!(before, Way::Translate(_)) };
+        let or_nothing = matches!(before, Way::Translate(translation) if !translation.signed_again);
+        let old = OldSignatures::LeaveOut { or_nothing };
         // What cannot be written this way stays as it was refused.
         self.translated(gateway, upstream, format, model, requested, old).await.ok()
     }

@@ -101,10 +101,10 @@ impl Signatures {
         Self { kept: kept.clone(), vault, scope: scope.into() }
     }
 
-    /// Puts signatures of `format`'s family and `model` back where they are missing.
-    pub(crate) async fn restore(&self, request: &mut Request<'_>, format: Format, model: &str) {
+    /// Puts signatures of `format`'s family and `model` back where they are missing; says whether it did.
+    pub(crate) async fn restore(&self, request: &mut Request<'_>, format: Format, model: &str) -> bool {
         if !matches!(format, Format::Gemini | Format::Anthropic | Format::Bedrock | Format::OpenAiResponses) {
-            return;
+            return false;
         }
         let (family, dialect) = (format.family(), request.format);
         let loop_begins = request.turns.iter().rposition(begins_loop).map_or(0, |at| at + 1);
@@ -112,15 +112,18 @@ impl Signatures {
             (loop_begins..request.turns.len()).filter(|at| is_unsigned(&request.turns[*at], family)).collect();
         let latest = unsigned.split_off(unsigned.len().saturating_sub(MOST_LOOKED_UP));
         if latest.is_empty() {
-            return;
+            return false;
         }
         let looked_up = latest.iter().map(|at| self.load(&request.turns[*at], dialect));
         let found = join_all(looked_up).await;
+        let mut any = false;
         for (at, entry) in latest.into_iter().zip(found) {
             if let Some(entry) = entry.filter(|entry| entry.model == model && entry.family == family.as_str()) {
                 put_back(&mut request.turns[at], entry, family);
+                any = true;
             }
         }
+        any
     }
 
     async fn load(&self, turn: &Turn<'_>, dialect: Format) -> Option<Entry> {

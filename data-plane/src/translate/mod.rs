@@ -84,6 +84,8 @@ pub(crate) struct Translation {
     pub(crate) exchange: Exchange,
     /// Names of what did not cross.
     pub(crate) dropped: Option<String>,
+    /// Signatures that the client dropped were put back.
+    pub(crate) signed_again: bool,
     /// Keeps what the answer is signed with.
     pub(crate) keeper: Arc<Keeper>,
 }
@@ -111,14 +113,15 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
     let mut request = job.dialect.decode_request(job.body, &context)?;
     let media = job.media.fetch(job.means, &request, job.upstream, job.profile).await?;
     media::put_in(&mut request, fetched.get_or_init(|| media));
-    match job.old {
+    let signed_again = match job.old {
         OldSignatures::PutBack => job.signatures.restore(&mut request, job.upstream, job.model).await,
         OldSignatures::LeaveOut { or_nothing } => {
             if !signatures::strip(&mut request, job.upstream.family()) && or_nothing {
                 return Err(GatewayError::bad_request("no_signatures", "the request has no signature to leave out"));
             }
+            false
         }
-    }
+    };
     request.stream = job.stream;
     let names = name_table(job.upstream, &request);
     let target = Target { model: job.model, profile: job.profile, names: &names, stream: job.stream };
@@ -152,6 +155,7 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
         stream: job.stream,
         exchange,
         dropped: losses.header(),
+        signed_again,
         keeper: Arc::new(keeper),
     };
     Ok(Translated { body: encoded.body.into(), headers: encoded.headers, translation })

@@ -10,6 +10,7 @@ mod fallback;
 mod lifecycle;
 mod model_lists;
 mod routes;
+mod signed;
 mod stored;
 mod switches;
 mod upstream;
