@@ -23,5 +23,6 @@ mod resolve;
 pub mod respond;
 pub mod server;
 pub mod snapshot;
+mod state;
 mod translate;
 pub mod upstream_client;

@@ -23,11 +23,11 @@ pub(crate) use self::{attempt::Answer, outgoing::Asked, request::Segmented, time
 use self::{
     attempt::{Failed, attempt},
     outgoing::Way,
-    pick::{PATIENCE, Pick, none_usable, pick},
+    pick::{Order, PATIENCE, Pick, none_usable, pick},
     slot::Slot,
 };
 use crate::{
-    admit::Caller,
+    admit::{Caller, session::SessionId},
     resolve::Plan,
     respond::{
         meter::{Arrival, Meter},
@@ -46,6 +46,8 @@ const MAX_ATTEMPTS: u32 = 10;
 pub(crate) struct Call<'a> {
     pub(crate) caller: &'a Caller,
     pub(crate) asked: Asked<'a>,
+    /// What the request belongs to; it prefers the connection that the session went to before.
+    pub(crate) session: Option<&'a SessionId>,
     pub(crate) max_attempts: u32,
     /// The fleet's limits over this process's.
     pub(crate) times: Times,
@@ -69,10 +71,11 @@ pub(crate) struct Dispatched {
 pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> Result<Dispatched, Box<Refusal>> {
     let gateway = Arc::clone(&arrival.gateway);
     let asked = &call.asked;
-    let (mut index, mut entry, slot) = match pick(plan, &[], &*gateway.coordination, &gateway.freed) {
+    let order = Order::of(plan, call.session);
+    let (mut index, mut entry, slot) = match pick(&order, &[], &*gateway.coordination, &gateway.freed) {
         Pick::Chosen(index, entry, slot) => (index, entry, slot),
         // Rare, and a large future: kept out of this one.
-        _ => Box::pin(wait_for_one(&gateway, plan)).await?,
+        _ => Box::pin(wait_for_one(&gateway, &order)).await?,
     };
     let first_times = call.times.overridden(entry.upstream.timeouts());
     let deadline = arrival.started + first_times.total.min(first_times.first_byte * FIRST_BYTES);
@@ -86,6 +89,7 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
     let mut budget = call.max_attempts.clamp(1, MAX_ATTEMPTS);
     let mut tried = Vec::new();
     let mut repeated = false;
+    let mut unsigned = false;
     loop {
         let times = call.times.overridden(entry.upstream.timeouts());
         let request = match request::build(&entry.upstream, asked, &outgoing, plan.model()) {
@@ -109,11 +113,20 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
             repeated = true;
             continue;
         }
+        if failure.names_signature() && !std::mem::replace(&mut unsigned, true) && Instant::now() < deadline {
+            // A large future that hardly any request needs.
+            let again =
+                Box::pin(asked.unsigned(&gateway, &entry.upstream, plan.model(), plan.requested(), &outgoing.way));
+            if let Some(again) = again.await {
+                outgoing = again;
+                continue;
+            }
+        }
         note(&gateway, entry, &failure).await;
         budget -= 1;
         tried.push(index);
         let next = if failure.retryable() && budget > 0 && Instant::now() < deadline {
-            pick(plan, &tried, &*gateway.coordination, &gateway.freed)
+            pick(&order, &tried, &*gateway.coordination, &gateway.freed)
         } else {
             Pick::Exhausted
         };
@@ -166,14 +179,14 @@ fn give_up(meter: &mut Meter, failure: &Failure) -> Box<Refusal> {
 /// Waits, though not for long, until one of the connections can be used.
 async fn wait_for_one<'p>(
     gateway: &Gateway,
-    plan: &'p Plan,
+    order: &Order<'p>,
 ) -> Result<(usize, &'p Arc<ConnectionEntry>, Slot), GatewayError> {
     let give_up = Instant::now() + PATIENCE;
     loop {
         // Listens before it looks, so that no place can become free unnoticed in between.
         let mut freed = pin!(gateway.freed.notified());
         freed.as_mut().enable();
-        let found = pick(plan, &[], &*gateway.coordination, &gateway.freed);
+        let found = pick(order, &[], &*gateway.coordination, &gateway.freed);
         let now = gateway.clock.now();
         let in_time = match &found {
             Pick::Chosen(..) => true,

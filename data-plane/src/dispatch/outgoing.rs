@@ -26,7 +26,8 @@ use crate::{
     media::Means,
     respond::lane::Kind,
     server::Gateway,
-    translate::{FleetSealer, Job, Translation, translate},
+    state::{Vault, signatures::Signatures},
+    translate::{FleetSealer, Job, OldSignatures, Translation, translate},
 };
 
 /// Asks for a refusal instead of an answer to a request that had to be cut down for its upstream.
@@ -42,6 +43,10 @@ pub(crate) struct Asked<'a> {
     pub(crate) stream: bool,
     pub(crate) at: UnixMillis,
     pub(crate) pepper: &'a Pepper,
+    /// Whose request it is, for what is kept from one to the next.
+    pub(crate) scope: &'a str,
+    /// The stored answer that the body went on from.
+    pub(crate) previous: Option<&'a str>,
 }
 
 /// How an answer is read.
@@ -79,8 +84,32 @@ impl Asked<'_> {
         match self.as_it_is(upstream, model)? {
             Ok(outgoing) => Ok(outgoing),
             // A large future that the other way does not pay for.
-            Err(format) => Box::pin(self.translated(gateway, upstream, format, model, requested)).await,
+            Err(format) => {
+                let old = OldSignatures::PutBack;
+                Box::pin(self.translated(gateway, upstream, format, model, requested, old)).await
+            }
         }
+    }
+
+    /// The same again for an upstream that did not take a signature: without any that it would look at. `None`: that
+    /// makes no difference.
+    pub(crate) async fn unsigned(
+        &self,
+        gateway: &Gateway,
+        upstream: &Upstream,
+        model: &str,
+        requested: &str,
+        before: &Way,
+    ) -> Option<Outgoing> {
+        let format = match before {
+            Way::Pass { kind: Kind::Chat(format), .. } => *format,
+            Way::Pass { .. } => return None,
+            Way::Translate(translation) => translation.upstream,
+        };
+        let or_nothing = matches!(before, Way::Translate(translation) if !translation.signed_again);
+        let old = OldSignatures::LeaveOut { or_nothing };
+        // What cannot be written this way stays as it was refused.
+        self.translated(gateway, upstream, format, model, requested, old).await.ok()
     }
 
     /// The client's own bytes, or the format that they have to be translated into.
@@ -110,6 +139,7 @@ impl Asked<'_> {
         format: Format,
         model: &str,
         requested: &str,
+        old: OldSignatures,
     ) -> Result<Outgoing, GatewayError> {
         let profile = omniroute_providers::profile(upstream.provider().as_str(), format, model);
         let policy = gateway.snapshot.load().settings().address_policy;
@@ -126,6 +156,9 @@ impl Asked<'_> {
             sealer: Arc::new(FleetSealer::new(self.pepper)),
             media: &gateway.media,
             means: Means { client: &gateway.upstream, memory: &gateway.memory, policy },
+            previous: self.previous,
+            signatures: Signatures::new(&gateway.state.signatures, Vault::new(self.pepper), self.scope),
+            old,
         })
         .await?;
         Ok(Outgoing {

@@ -12,10 +12,17 @@ use super::{
     health::UNSTABLE_REASON,
     slot::{Freed, Slot},
 };
-use crate::{resolve::Plan, snapshot::ConnectionEntry};
+use crate::{admit::session::SessionId, resolve::Plan, snapshot::ConnectionEntry};
 
 /// A request never waits longer than this for a connection to become usable.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The order in which connections are tried.
+pub(super) enum Order<'p> {
+    Plan(&'p Plan),
+    /// Among those of one provider and priority, the one that the session is drawn to most goes first.
+    Sticky(Vec<&'p Arc<ConnectionEntry>>),
+}
 
 /// The outcome of one look at the candidates.
 pub(super) enum Pick<'p> {
@@ -33,18 +40,30 @@ pub(super) enum Pick<'p> {
 
 /// Takes a place at the first connection, in order, that was not tried, is not cooling and has one free. Where all
 /// others are out, one that is merely unstable will do.
-pub(super) fn pick<'p>(plan: &'p Plan, tried: &[usize], coordination: &dyn Coordination, freed: &Freed) -> Pick<'p> {
+pub(super) fn pick<'p>(order: &Order<'p>, tried: &[usize], coordination: &dyn Coordination, freed: &Freed) -> Pick<'p> {
+    match order {
+        Order::Plan(plan) => pick_among(plan.candidates(), tried, coordination, freed),
+        Order::Sticky(entries) => pick_among(entries.iter().copied(), tried, coordination, freed),
+    }
+}
+
+fn pick_among<'p>(
+    candidates: impl Iterator<Item = &'p Arc<ConnectionEntry>>,
+    tried: &[usize],
+    coordination: &dyn Coordination,
+    freed: &Freed,
+) -> Pick<'p> {
     let mut busy = false;
-    let mut unstable: Option<(UnixMillis, usize)> = None;
+    let mut unstable: Option<(UnixMillis, usize, &'p Arc<ConnectionEntry>)> = None;
     let mut cooling: Option<(UnixMillis, Arc<str>)> = None;
-    for (index, entry) in plan.candidates().enumerate() {
+    for (index, entry) in candidates.enumerate() {
         if tried.contains(&index) {
             continue;
         }
         if let Some(cooldown) = coordination.cooling(entry.id.as_str()) {
             if &*cooldown.reason == UNSTABLE_REASON {
-                if unstable.is_none_or(|(until, _)| cooldown.until < until) {
-                    unstable = Some((cooldown.until, index));
+                if unstable.is_none_or(|(until, ..)| cooldown.until < until) {
+                    unstable = Some((cooldown.until, index, entry));
                 }
             } else if cooling.as_ref().is_none_or(|(until, _)| cooldown.until < *until) {
                 cooling = Some((cooldown.until, cooldown.reason));
@@ -56,7 +75,7 @@ pub(super) fn pick<'p>(plan: &'p Plan, tried: &[usize], coordination: &dyn Coord
             None => busy = true,
         }
     }
-    if let Some((index, entry)) = unstable.and_then(|(_, index)| plan.candidates().enumerate().nth(index)) {
+    if let Some((_, index, entry)) = unstable {
         match take(entry, freed) {
             Some(slot) => return Pick::Chosen(index, entry, slot),
             None => busy = true,
@@ -66,6 +85,21 @@ pub(super) fn pick<'p>(plan: &'p Plan, tried: &[usize], coordination: &dyn Coord
         _ if busy => Pick::Busy,
         Some((until, reason)) => Pick::Cooling { until, reason },
         None => Pick::Exhausted,
+    }
+}
+
+// === impl Order ===
+
+impl<'p> Order<'p> {
+    pub(super) fn of(plan: &'p Plan, session: Option<&SessionId>) -> Self {
+        let Some(session) = session else { return Self::Plan(plan) };
+        let mut entries: Vec<_> = plan.candidates().collect();
+        for equals in
+            entries.chunk_by_mut(|one, other| one.provider == other.provider && one.priority == other.priority)
+        {
+            equals.sort_by_cached_key(|entry| std::cmp::Reverse(session.draw(entry.id.as_str())));
+        }
+        Self::Sticky(entries)
     }
 }
 

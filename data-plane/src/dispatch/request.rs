@@ -161,6 +161,8 @@ mod tests {
             stream,
             at: UnixMillis(0),
             pepper: &Pepper::new("p"),
+            scope: "",
+            previous: None,
         };
         let Ok(outgoing) = asked.as_it_is(upstream, "m").expect("possible") else { panic!("the formats are the same") };
         build(upstream, &asked, &outgoing, "m").expect("built")

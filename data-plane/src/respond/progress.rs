@@ -49,6 +49,10 @@ impl<R: Tallied> Progress<R> {
         Self { answer, timer, started, is_chat, between: true, ended: false, queued: Vec::new() }
     }
 
+    pub(super) const fn answer(&self) -> &Pin<Box<R>> {
+        &self.answer
+    }
+
     fn event(&self, done: bool) -> Bytes {
         let tally = self.answer.tally();
         let counted = tally.usage.map_or(0, |usage| usage.total_output());

@@ -121,6 +121,11 @@ where
         relay
     }
 
+    /// Whether the answer has come to its own end, without an error.
+    pub(crate) fn ended_well(&self) -> bool {
+        self.over && self.cut.is_none() && (self.lane.is_done() || self.lane.has_finished()) && !self.lane.saw_error()
+    }
+
     /// See [`Meter::release`].
     pub(crate) fn release(&mut self) -> Option<Unwritten> {
         self.meter.release()

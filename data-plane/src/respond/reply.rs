@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::{progress::Progress, relay::Relay};
+use crate::state::watch::{Observer, Watched};
 
 /// What a client gets.
 pub struct Reply(Kind);
@@ -25,6 +26,8 @@ enum Kind {
     Progress(Box<Progress<Relay<Incoming>>>),
     /// An answer of the router.
     Routed(axum::body::Body),
+    /// Any of these, with somebody who looks at it.
+    Watched(Box<Watched>),
 }
 
 /// The answer cannot be finished; the connection is cut so that the client does not take it for whole.
@@ -51,6 +54,21 @@ impl Reply {
         Self(Kind::Progress(Box::new(Progress::new(Box::pin(relay), started, is_chat))))
     }
 
+    /// The same, seen by `observer` as it goes out.
+    pub(crate) fn watched(self, observer: Box<dyn Observer>) -> Self {
+        Self(Kind::Watched(Box::new(Watched::new(self, observer))))
+    }
+
+    /// Whether it is a whole answer and no error, once it has ended.
+    pub(crate) fn ended_well(&self) -> bool {
+        match &self.0 {
+            Kind::Relay(relay) => relay.ended_well(),
+            Kind::Progress(progress) => progress.answer().ended_well(),
+            Kind::Watched(watched) => watched.ended_well(),
+            Kind::Whole(_) | Kind::Routed(_) => true,
+        }
+    }
+
     pub(crate) fn routed(body: axum::body::Body) -> Self {
         Self(Kind::Routed(body))
     }
@@ -66,6 +84,7 @@ impl Body for Reply {
             Kind::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Kind::Relay(relay) => relay.as_mut().poll_frame(cx),
             Kind::Progress(progress) => Pin::new(&mut **progress).poll_frame(cx),
+            Kind::Watched(watched) => watched.poll_frame(cx),
             Kind::Routed(body) => {
                 Pin::new(body).poll_frame(cx).map_err(|_| CutShort("the answer broke off on its way through"))
             }
@@ -77,6 +96,7 @@ impl Body for Reply {
             Kind::Whole(bytes) => bytes.is_empty(),
             Kind::Relay(relay) => relay.is_end_stream(),
             Kind::Progress(progress) => progress.is_end_stream(),
+            Kind::Watched(watched) => watched.is_end_stream(),
             Kind::Routed(body) => body.is_end_stream(),
         }
     }
@@ -86,6 +106,7 @@ impl Body for Reply {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Relay(relay) => relay.size_hint(),
             Kind::Progress(_) => SizeHint::default(),
+            Kind::Watched(watched) => watched.size_hint(),
             Kind::Routed(body) => body.size_hint(),
         }
     }

@@ -16,6 +16,7 @@ use crate::{
     metrics::Metrics,
     record::Recorder,
     snapshot::Snapshot,
+    state::State,
     upstream_client::{ClientOptions, TlsError, UpstreamClient},
 };
 
@@ -56,6 +57,7 @@ pub struct Gateway {
     pub(crate) counter: Counter,
     pub(crate) freed: Freed,
     pub(crate) streaks: Streaks,
+    pub(crate) state: State,
     pub(crate) access: Access,
     pub(crate) limits: Limits,
 }
@@ -88,6 +90,7 @@ impl Gateway {
             policy,
         })?;
         Ok(Arc::new(Self {
+            state: State::open(&*coordination, settings),
             snapshot,
             recorder,
             coordination,

@@ -25,10 +25,16 @@ use crate::{
         admit,
         body::{self, BodyLimits},
         request_id::RequestId,
+        session::{SessionId, X_OMNIROUTE_SESSION_ID},
     },
     dispatch::{Asked, Call, dispatch, outgoing::is_true},
     resolve::resolve,
     respond::{self, Reply, head::X_OMNIROUTE_PROGRESS, meter::Arrival, refusal::Refusal},
+    state::{
+        self,
+        idempotency::{self, Start},
+        responses,
+    },
 };
 
 /// Answers one request.
@@ -76,6 +82,24 @@ async fn steps(
         silence: gateway.limits.client_timeout,
     };
     let body = body::read(incoming, limits, &gateway.memory).await.map_err(GatewayError::from)?;
+    let session = SessionId::of(&head.headers)?;
+    let claimed = match idempotency::name(&gateway, &head.headers)? {
+        Some(name) => match Box::pin(idempotency::begin(&gateway, name, head, &caller, settings, &body)).await? {
+            Start::First(claimed) => Some(claimed),
+            Start::Alone => None,
+            Start::Again(response) => return Ok(response),
+        },
+        None => None,
+    };
+    let stored = match route.dialect {
+        Dialect::Responses => {
+            scanned(&route.dialect, &body)?;
+            // A large future that other dialects do not pay for.
+            Some(Box::pin(responses::begin(&gateway, &caller, settings, &body, limits.max_bytes)).await?)
+        }
+        _ => None,
+    };
+    let body = stored.as_ref().and_then(|stored| stored.body.clone()).unwrap_or(body);
     let original = body.clone();
     let scan = scanned(&route.dialect, &original)?;
     let requested = route.model(named_model(&route.dialect, &scan)?)?;
@@ -96,12 +120,26 @@ async fn steps(
             stream,
             at: arrival.at,
             pepper: &settings.pepper,
+            scope: state::scope(&caller),
+            previous: stored.as_ref().and_then(|stored| stored.previous.as_deref()),
         },
+        session: session.as_ref(),
         max_attempts: settings.max_attempts,
         times: gateway.limits.times.overridden(&settings.timeouts),
     };
     let dispatched = dispatch(arrival, &plan, call).await?;
-    Ok(respond::begin(dispatched, plan.model(), progress).await)
+    let mut response = respond::begin(dispatched, plan.model(), progress).await;
+    if let Some(session) = session {
+        response.headers_mut().insert(X_OMNIROUTE_SESSION_ID, session.header());
+    }
+    if let Some(keeper) = stored.and_then(|stored| stored.keeper) {
+        response = keeper.watch(response);
+    }
+    // Outermost: whoever gets the answer again finds it stored.
+    Ok(match claimed {
+        Some(claimed) => claimed.watch(response),
+        None => response,
+    })
 }
 
 pub(super) fn scanned<'b>(dialect: &Dialect, body: &'b Bytes) -> Result<RequestScan<'b>, GatewayError> {

@@ -15,6 +15,7 @@ mod lists;
 mod ollama_side;
 mod preload;
 mod refuse;
+mod responses;
 mod route;
 mod router;
 mod service;

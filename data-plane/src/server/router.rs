@@ -15,7 +15,7 @@ use omniroute_telemetry::MetricsReport;
 use omniroute_wire::translate::Dialect;
 use serde_json::json;
 
-use super::{Gateway, Phase, counts, lists, ollama_side, route::dialect_of_path};
+use super::{Gateway, Phase, counts, lists, ollama_side, responses, route::dialect_of_path};
 use crate::{
     admit::request_id::RequestId,
     metrics::{self, Levels},
@@ -40,6 +40,8 @@ pub(super) fn router(gateway: &Arc<Gateway>) -> Router {
         .route("/v1/completions", any(post_only))
         .route("/v1/messages", any(post_only))
         .route("/v1/responses", any(post_only))
+        .route("/v1/responses/{id}", get(responses::show).delete(responses::delete).fallback(get_or_delete))
+        .route("/v1/responses/{id}/input_items", get(responses::input_items))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(prometheus))
@@ -137,6 +139,10 @@ async fn post_only(request: Request) -> Response {
     method_not_allowed(&request, HeaderValue::from_static("POST"))
 }
 
+async fn get_or_delete(request: Request) -> Response {
+    method_not_allowed(&request, HeaderValue::from_static("DELETE, GET, HEAD"))
+}
+
 async fn get_or_post(request: Request) -> Response {
     method_not_allowed(&request, HeaderValue::from_static("GET, HEAD, POST"))
 }
@@ -166,7 +172,7 @@ fn method_not_allowed(request: &Request, allowed: HeaderValue) -> Response {
 }
 
 /// Logs an error once and renders it, in the words of who calls such a path.
-fn refuse(error: GatewayError, path: &str, headers: &HeaderMap) -> Response {
+pub(super) fn refuse(error: GatewayError, path: &str, headers: &HeaderMap) -> Response {
     refuse_in(error, &dialect_of_path(path), headers)
 }
 

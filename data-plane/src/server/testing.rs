@@ -45,11 +45,16 @@ impl Resources {
 
     /// A node whose prefix is its id.
     pub(crate) fn node(&mut self, id: &str, base_url: &str) {
+        self.node_of(id, base_url, "openai-compatible", "chat");
+    }
+
+    /// A node that speaks something else.
+    pub(crate) fn node_of(&mut self, id: &str, base_url: &str, kind: &str, api: &str) {
         let node = v1::ProviderNode {
             name: id.to_owned(),
             prefix: id.to_owned(),
-            r#type: "openai-compatible".to_owned(),
-            api_type: "chat".to_owned(),
+            r#type: kind.to_owned(),
+            api_type: api.to_owned(),
             base_url: base_url.to_owned(),
             ..v1::ProviderNode::default()
         };

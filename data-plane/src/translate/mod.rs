@@ -17,12 +17,14 @@ use omniroute_core::{
 };
 use omniroute_wire::{
     codec::{DecodeContext, Exchange, Target},
-    ir::{Format, Losses, Profile, Request, StreamError},
+    ir::{Format, Json, Losses, Profile, Request, StreamError},
     ollama::Timing,
     translate::{Dialect, encode_request, name_table},
 };
 
 use crate::media::{self, Means, MediaStore};
+
+use crate::state::signatures::{self, Keeper, Signatures};
 
 pub(crate) use self::{
     sealer::{FleetSealer, NoSealer},
@@ -49,6 +51,19 @@ pub(crate) struct Job<'a> {
     pub(crate) sealer: Arc<FleetSealer>,
     pub(crate) media: &'a MediaStore,
     pub(crate) means: Means<'a>,
+    /// The stored answer that the body went on from, which the client's own body named.
+    pub(crate) previous: Option<&'a str>,
+    pub(crate) signatures: Signatures,
+    pub(crate) old: OldSignatures,
+}
+
+/// What becomes of signatures of earlier turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OldSignatures {
+    /// Those that the client dropped are put back.
+    PutBack,
+    /// All that the upstream would look at are left out. `or_nothing`: where there is none, nothing is translated.
+    LeaveOut { or_nothing: bool },
 }
 
 /// A request in the upstream's format.
@@ -69,6 +84,10 @@ pub(crate) struct Translation {
     pub(crate) exchange: Exchange,
     /// Names of what did not cross.
     pub(crate) dropped: Option<String>,
+    /// Signatures that the client dropped were put back.
+    pub(crate) signed_again: bool,
+    /// Keeps what the answer is signed with.
+    pub(crate) keeper: Arc<Keeper>,
 }
 
 // === impl Translation ===
@@ -94,6 +113,15 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
     let mut request = job.dialect.decode_request(job.body, &context)?;
     let media = job.media.fetch(job.means, &request, job.upstream, job.profile).await?;
     media::put_in(&mut request, fetched.get_or_init(|| media));
+    let signed_again = match job.old {
+        OldSignatures::PutBack => job.signatures.restore(&mut request, job.upstream, job.model).await,
+        OldSignatures::LeaveOut { or_nothing } => {
+            if !signatures::strip(&mut request, job.upstream.family()) && or_nothing {
+                return Err(GatewayError::bad_request("no_signatures", "the request has no signature to leave out"));
+            }
+            false
+        }
+    };
     request.stream = job.stream;
     let names = name_table(job.upstream, &request);
     let target = Target { model: job.model, profile: job.profile, names: &names, stream: job.stream };
@@ -116,18 +144,30 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
         include_usage: request.include_usage,
         show_thinking: shows_thinking(job.dialect, &request),
         estimated_input: job.body.len() as u64 / BYTES_PER_TOKEN,
-        echo: job.dialect.echo(job.body),
+        echo: echo(job),
         sealer: Arc::clone(&job.sealer) as _,
         names,
     };
+    let keeper = Keeper::new(job.signatures.clone(), job.dialect.format(), job.model, &exchange.names);
     let translation = Translation {
         dialect: job.dialect.clone(),
         upstream: job.upstream,
         stream: job.stream,
         exchange,
         dropped: losses.header(),
+        signed_again,
+        keeper: Arc::new(keeper),
     };
     Ok(Translated { body: encoded.body.into(), headers: encoded.headers, translation })
+}
+
+/// What of the client's own body the answer repeats.
+fn echo(job: &Job<'_>) -> Vec<(&'static str, Json<'static>)> {
+    let mut echo = job.dialect.echo(job.body);
+    if let Some(id) = job.previous.and_then(|id| Json::from_value(&id.into())) {
+        echo.push(("previous_response_id", id));
+    }
+    echo
 }
 
 /// Anthropic's clients expect thoughts only when they asked for some; elsewhere a field that is not asked for does no

@@ -1,6 +1,6 @@
 //! A streamed answer on its way from the upstream's format to the client's.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use omniroute_wire::{
@@ -12,7 +12,10 @@ use omniroute_wire::{
 };
 
 use super::{BYTES_PER_TOKEN, Translation};
-use crate::respond::lane::Tally;
+use crate::{
+    respond::lane::Tally,
+    state::signatures::{Gatherer, Keeper},
+};
 
 /// Room for the client's bytes of one upstream frame.
 const FRAME: usize = 1024;
@@ -28,7 +31,6 @@ pub(crate) struct Streaming {
 }
 
 /// What has gone by.
-#[derive(Debug, Default)]
 struct Seen {
     usage: Option<Usage>,
     finish: Option<FinishReason>,
@@ -36,6 +38,8 @@ struct Seen {
     /// Something that a client would show: from here on no other connection can take over.
     substance: bool,
     error: Option<StreamError>,
+    signed: Gatherer,
+    keeper: Arc<Keeper>,
 }
 
 // === impl Streaming ===
@@ -45,7 +49,7 @@ impl Streaming {
         Self {
             decoder: decoder(translation.upstream),
             encoder: translation.dialect.encoder(translation.exchange.clone()),
-            seen: Seen::default(),
+            seen: Seen::new(Arc::clone(&translation.keeper)),
             out: Vec::new(),
             timing: translation.timing(),
         }
@@ -122,10 +126,23 @@ impl Streaming {
 // === impl Seen ===
 
 impl Seen {
+    fn new(keeper: Arc<Keeper>) -> Self {
+        Self {
+            usage: None,
+            finish: None,
+            output_bytes: 0,
+            substance: false,
+            error: None,
+            signed: Gatherer::default(),
+            keeper,
+        }
+    }
+
     fn pass(&mut self, event: &Event<'_>, encoder: &mut dyn StreamEncoder, out: &mut Vec<u8>) {
         if self.error.is_some() {
             return;
         }
+        self.signed.see(event);
         match event {
             Event::TextDelta { text, .. } | Event::ThinkingDelta { text, .. } | Event::ArgsDelta { text, .. } => {
                 self.output_bytes += text.len() as u64;
@@ -133,6 +150,8 @@ impl Seen {
             Event::PartStart { .. } => self.substance = true,
             Event::Usage(usage) => self.usage = Some(*usage),
             Event::Finish { reason, .. } => {
+                // Before the client knows that it is its turn.
+                self.keeper.keep(std::mem::take(&mut self.signed));
                 self.substance = true;
                 self.finish = Some(*reason);
             }

@@ -10,7 +10,7 @@ use omniroute_wire::{
 };
 
 use super::{BYTES_PER_TOKEN, Translation, broken, streaming::finish_word};
-use crate::respond::lane::Tally;
+use crate::{respond::lane::Tally, state::signatures::Gatherer};
 
 /// Why an answer could not be translated.
 #[derive(Debug)]
@@ -52,6 +52,9 @@ fn write(response: &Response<'_>, translation: &Translation) -> Result<(Bytes, T
     if let Some(timing) = translation.timing() {
         timing.finished(Instant::now());
     }
+    let mut signed = Gatherer::default();
+    replay(response, &mut |event| signed.see(&event));
+    translation.keeper.keep(signed);
     let mut out = Vec::with_capacity(1024);
     if translation.stream {
         let mut encoder = translation.dialect.encoder(translation.exchange.clone());

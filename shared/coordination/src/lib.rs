@@ -1,4 +1,4 @@
-//! State that proxies share: who cools down, and how often something happened.
+//! State that proxies share: who cools down, how often something happened, and values that one keeps for the others.
 //!
 //! [`Coordination`] is the trait that both planes use. [`LocalCoordination`] keeps everything in this process, right
 //! for a single proxy; [`RedisCoordination`] shares it with the fleet. [`connect`] picks one.
@@ -13,6 +13,7 @@ mod cooldowns;
 mod local;
 mod redis;
 mod sharded;
+mod shelf;
 mod windows;
 
 use std::{sync::Arc, time::Duration};
@@ -23,6 +24,7 @@ use omniroute_core::time::{SystemClock, UnixMillis};
 pub use self::{
     local::LocalCoordination,
     redis::{RedisCoordination, RedisUrlError},
+    shelf::{Claim, Found, Key, Shelf, ShelfLimits, Waited},
 };
 
 /// Something that is left alone until a moment.
@@ -90,6 +92,10 @@ pub trait Coordination: Send + Sync + 'static {
     ///
     /// The limit holds in every window of that length; a hit is forgotten at most a sixteenth of the window late.
     async fn hit(&self, scope: &str, limit: u64, window: Duration) -> Verdict;
+
+    /// A shelf for values of one kind. Open it once and keep it: another one of the same name shares with it only what
+    /// is in Redis. Must be called within a tokio runtime.
+    fn shelf(&self, limits: ShelfLimits) -> Arc<dyn Shelf>;
 
     fn health(&self) -> Health;
 }

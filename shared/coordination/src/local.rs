@@ -12,8 +12,9 @@ use async_trait::async_trait;
 use omniroute_core::time::{Clock, UnixMillis};
 
 use crate::{
-    Cooldown, Coordination, Health, Place, RedisUrlError, Verdict,
+    Cooldown, Coordination, Health, Place, RedisUrlError, Shelf, ShelfLimits, Verdict,
     cooldowns::{CooldownView, cooldown},
+    shelf::LocalShelf,
     windows::Windows,
 };
 
@@ -87,6 +88,10 @@ impl Coordination for LocalCoordination {
         let now = self.clock.now();
         self.sweep_now_and_then(now);
         self.windows.hit(scope, limit, window, now, false)
+    }
+
+    fn shelf(&self, limits: ShelfLimits) -> Arc<dyn Shelf> {
+        Arc::new(LocalShelf::new(limits, Arc::clone(&self.clock)))
     }
 
     fn health(&self) -> Health {

@@ -13,6 +13,8 @@ pub enum ErrorClass {
     Forbidden,
     NotFound,
     MethodNotAllowed,
+    /// It contradicts what the client sent before.
+    Conflict,
     TooLarge,
     RateLimited,
     /// Nothing can take the request now; trying later helps.
@@ -52,6 +54,7 @@ impl ErrorClass {
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::RequestTimeout => 408,
+            Self::Conflict => 409,
             Self::TooLarge => 413,
             Self::Payment | Self::RateLimited => 429,
             Self::Internal => 500,

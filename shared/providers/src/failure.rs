@@ -71,7 +71,9 @@ impl Failure {
             ErrorClass::Payment => FailureClass::Quota,
             ErrorClass::RateLimited => FailureClass::RateLimited,
             ErrorClass::NotFound => FailureClass::ModelUnknown,
-            ErrorClass::BadRequest | ErrorClass::TooLarge | ErrorClass::MethodNotAllowed => FailureClass::Client,
+            ErrorClass::BadRequest | ErrorClass::TooLarge | ErrorClass::MethodNotAllowed | ErrorClass::Conflict => {
+                FailureClass::Client
+            }
             ErrorClass::RequestTimeout
             | ErrorClass::UpstreamTimeout
             | ErrorClass::Overloaded
@@ -87,6 +89,13 @@ impl Failure {
     /// Whether another connection may do better.
     pub const fn retryable(&self) -> bool {
         !matches!(self.class, FailureClass::Client | FailureClass::ContextTooLong)
+    }
+
+    /// Whether the upstream did not take a signature of earlier thinking: made by another account or model, or missing.
+    pub fn names_signature(&self) -> bool {
+        let words = self.message.to_ascii_lowercase();
+        let named = ["signature", "encrypted content", "encrypted_content", "redacted_thinking"];
+        self.class == FailureClass::Client && named.iter().any(|word| words.contains(word))
     }
 
     /// How long the connection should be left alone, and why. Transient faults of a server are no reason: the next request

@@ -56,6 +56,8 @@ metric_names! {
     REQUEST_DURATION = "omniroute_request_duration_seconds", Histogram, Seconds;
     /// Time from the head of a request to the first byte of its answer; labels: operation, stream.
     FIRST_BYTE = "omniroute_first_byte_seconds", Histogram, Seconds;
+    /// Requests that got the answer of an earlier one with the same idempotency key or request id.
+    IDEMPOTENT_ANSWERS = "omniroute_idempotent_answers_total", Counter, Count;
     /// Requests that run now.
     REQUESTS_IN_FLIGHT = "omniroute_requests_in_flight", Gauge, Count;
     /// Streamed answers that run now.

@@ -1,5 +1,6 @@
 //! The request path over real sockets: a client, this proxy, an upstream.
 
+mod again;
 mod bad_input;
 mod bad_upstream;
 mod chat;
@@ -9,6 +10,8 @@ mod fallback;
 mod lifecycle;
 mod model_lists;
 mod routes;
+mod signed;
+mod stored;
 mod switches;
 mod upstream;
 

@@ -146,7 +146,7 @@ fn counter_key(scope: &str, width: u64) -> String {
     format!("omniroute:{{hit:{scope}}}:v1:{width}")
 }
 
-fn millis(span: Duration) -> u64 {
+pub(super) fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 

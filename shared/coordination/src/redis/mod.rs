@@ -11,6 +11,7 @@
 mod backoff;
 mod commands;
 mod outbox;
+mod shelf;
 mod worker;
 
 use std::{
@@ -25,9 +26,9 @@ use omniroute_telemetry::names;
 use parking_lot::RwLock;
 use tokio::{sync::Notify, task::AbortHandle, time::timeout};
 
-use self::{commands::Commands, outbox::Outbox, worker::Worker};
+use self::{commands::Commands, outbox::Outbox, shelf::RedisShelf, worker::Worker};
 use crate::{
-    Cooldown, Coordination, Health, Place, Verdict,
+    Cooldown, Coordination, Health, Place, Shelf, ShelfLimits, Verdict,
     cooldowns::{CooldownView, cooldown},
     windows::Windows,
 };
@@ -151,6 +152,10 @@ impl Coordination for RedisCoordination {
             self.shared.windows.note(scope, window, now);
         }
         verdict
+    }
+
+    fn shelf(&self, limits: ShelfLimits) -> Arc<dyn Shelf> {
+        RedisShelf::open(limits, Arc::clone(&self.shared))
     }
 
     fn health(&self) -> Health {

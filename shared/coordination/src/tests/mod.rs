@@ -3,6 +3,7 @@
 mod fleet;
 mod outage;
 mod server;
+mod shelves;
 mod suite;
 
 use std::{

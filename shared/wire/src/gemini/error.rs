@@ -155,6 +155,7 @@ const fn status_word(class: ErrorClass) -> &'static str {
         ErrorClass::Payment | ErrorClass::RateLimited => "RESOURCE_EXHAUSTED",
         ErrorClass::Forbidden => "PERMISSION_DENIED",
         ErrorClass::NotFound => "NOT_FOUND",
+        ErrorClass::Conflict => "ABORTED",
         ErrorClass::Overloaded => "UNAVAILABLE",
         ErrorClass::UpstreamTimeout | ErrorClass::RequestTimeout => "DEADLINE_EXCEEDED",
         ErrorClass::Upstream | ErrorClass::Internal => "INTERNAL",

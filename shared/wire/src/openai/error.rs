@@ -90,9 +90,11 @@ fn class_of(status: u16, code: Option<&str>, kind: Option<&str>, message: &str) 
 /// that does not exist is no missing model.
 pub(crate) const fn words(class: ErrorClass) -> (&'static str, Option<&'static str>) {
     match class {
-        ErrorClass::BadRequest | ErrorClass::MethodNotAllowed | ErrorClass::TooLarge | ErrorClass::RequestTimeout => {
-            ("invalid_request_error", None)
-        }
+        ErrorClass::BadRequest
+        | ErrorClass::MethodNotAllowed
+        | ErrorClass::Conflict
+        | ErrorClass::TooLarge
+        | ErrorClass::RequestTimeout => ("invalid_request_error", None),
         ErrorClass::ContextTooLong => ("invalid_request_error", Some("context_length_exceeded")),
         ErrorClass::Unauthenticated => ("invalid_request_error", Some("invalid_api_key")),
         ErrorClass::Payment => ("insufficient_quota", Some("insufficient_quota")),

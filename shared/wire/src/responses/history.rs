@@ -22,6 +22,7 @@ wire_object! {
         previous_response_id: Str<'a> = "previous_response_id",
         store: bool = "store",
         background: bool = "background",
+        conversation: &'a RawValue = "conversation",
     }
 }
 
@@ -58,11 +59,17 @@ pub(super) fn no_background() -> WireError {
 /// Reads what the gateway has to know before a request of either lane goes on.
 ///
 /// # Errors
-/// When the body cannot be read, or asks for a background run.
+/// When the body cannot be read, or asks for a background run or a stored conversation.
 pub fn continuation(body: &[u8]) -> Result<Continuation<'_>, WireError> {
     let body: Body<'_> = read(body)?;
     if body.background == Some(true) {
         return Err(no_background());
+    }
+    if body.conversation.is_some_and(|raw| raw.get() != "null") {
+        return Err(WireError::unsupported(
+            "conversation",
+            "`conversation` is not supported; go on from an answer with `previous_response_id`, or send the items in `input`",
+        ));
     }
     let mut references = Vec::new();
     // Almost no body has one: a look for the word spares the walk through the items.

@@ -198,7 +198,7 @@ fn lines(event: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// The event's data. It is one line in practice; several are joined.
-fn data_of(event: &[u8]) -> Option<std::borrow::Cow<'_, [u8]>> {
+pub(super) fn data_of(event: &[u8]) -> Option<std::borrow::Cow<'_, [u8]>> {
     let mut data = lines(event).filter_map(|line| line.strip_prefix(b"data:"));
     let first = data.next()?;
     let more: Vec<&[u8]> = data.collect();

@@ -8,6 +8,7 @@ mod encode_request;
 mod encode_stream;
 mod history;
 mod passthrough;
+mod stored;
 
 use std::sync::Arc;
 

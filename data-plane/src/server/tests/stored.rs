@@ -1,0 +1,271 @@
+//! Answers of `/v1/responses` that a later request goes on from.
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::{
+    upstream::{chat_answer, events, json as answer_json},
+    *,
+};
+
+const RESPONSES: &str = "/v1/responses";
+
+/// A proxy before an upstream that speaks Chat.
+async fn before_chat() -> (Upstream, Proxy) {
+    let upstream = Upstream::answering(|asked| {
+        if memchr::memmem::find(&asked.body, b"\"stream\":true").is_some() {
+            return events(
+                &[
+                    "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"Hel\"},\"finish_reason\":null}]}\n\n",
+                    "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"lo!\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n",
+                ],
+                std::time::Duration::from_millis(5),
+            );
+        }
+        chat_answer()
+    })
+    .await;
+    let proxy = Proxy::with(&[], &upstream, |resources| {
+        resources.key("k2", "sk-of-another", |_| {});
+    })
+    .await;
+    (upstream, proxy)
+}
+
+/// A proxy before an upstream that speaks Responses, and answers with the next of these.
+async fn before_responses(answers: &'static [&'static str]) -> (Upstream, Proxy) {
+    let turn = std::sync::atomic::AtomicUsize::new(0);
+    let upstream = Upstream::answering(move |_| {
+        let turn = turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let answer = answers[turn.min(answers.len() - 1)];
+        if answer.starts_with('{') {
+            answer_json(200, answer)
+        } else {
+            upstream::typed(200, "text/event-stream", answer)
+        }
+    })
+    .await;
+    let index = index_with(|resources| {
+        resources.node_of("vendor", &upstream.base_url(), "openai-compatible", "responses");
+        resources.connection("c1", "vendor", |_| {});
+    });
+    (upstream, Proxy::start(&[], index).await)
+}
+
+async fn ask(proxy: &Proxy, body: &Value) -> Answer {
+    proxy.post(RESPONSES, body.to_string()).await
+}
+
+async fn with_key(proxy: &Proxy, method: &str, path: &str, key: &str, body: &str) -> Answer {
+    let request = proxy.request(method, path).header("authorization", format!("Bearer {key}"));
+    send(request.body(body.to_owned().into()).expect("a request")).await
+}
+
+fn id_of(answer: &Answer) -> String {
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    answer.json()["id"].as_str().expect("an id").to_owned()
+}
+
+/// The response in the last event of a stream.
+fn completed(answer: &Answer) -> Value {
+    let events: Vec<Value> = answer
+        .text()
+        .lines()
+        .filter_map(|line| line.strip_prefix("data: "))
+        .map(|data| serde_json::from_str(data).expect("JSON"))
+        .collect();
+    let last = events.last().expect("an event");
+    assert_eq!(last["type"], "response.completed", "{}", answer.text());
+    last["response"].clone()
+}
+
+fn roles(upstream: &Upstream) -> Vec<(String, String)> {
+    let body: Value = serde_json::from_slice(&upstream.last().body).expect("JSON");
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let messages = body["messages"].as_array().expect("messages");
+    messages.iter().map(|message| (text(&message["role"]), text(&message["content"]))).collect()
+}
+
+fn turn(role: &str, text: &str) -> (String, String) {
+    (role.to_owned(), text.to_owned())
+}
+
+#[tokio::test]
+async fn a_conversation_goes_on_from_a_stored_answer_streamed_or_not() {
+    let (upstream, proxy) = before_chat().await;
+    let first = ask(&proxy, &json!({"model": "mock/m", "input": "one", "instructions": "be brief"})).await;
+    let first_id = id_of(&first);
+    let second =
+        ask(&proxy, &json!({"model": "mock/m", "input": "two", "previous_response_id": first_id, "stream": true}))
+            .await;
+    let whole = completed(&second);
+    assert_eq!(whole["previous_response_id"], first_id.as_str());
+    assert_eq!(
+        roles(&upstream),
+        [turn("user", "one"), turn("assistant", "Hello!"), turn("user", "two")],
+        "instructions do not carry over"
+    );
+    let third = json!({
+        "model": "mock/m", "previous_response_id": whole["id"],
+        "input": [{"role": "user", "content": "three"}],
+    });
+    let third = ask(&proxy, &third).await;
+    assert_eq!(third.status, StatusCode::OK);
+    assert_eq!(
+        roles(&upstream),
+        [
+            turn("user", "one"),
+            turn("assistant", "Hello!"),
+            turn("user", "two"),
+            turn("assistant", "Hello!"),
+            turn("user", "three"),
+        ]
+    );
+    // Two may go on from the same answer.
+    let other = ask(&proxy, &json!({"model": "mock/m", "input": "2b", "previous_response_id": first_id})).await;
+    assert_eq!(other.status, StatusCode::OK);
+    assert_eq!(roles(&upstream), [turn("user", "one"), turn("assistant", "Hello!"), turn("user", "2b")]);
+}
+
+#[tokio::test]
+async fn a_stored_answer_can_be_fetched_listed_and_deleted_by_its_own_key_only() {
+    let (_upstream, proxy) = before_chat().await;
+    let first = ask(&proxy, &json!({"model": "mock/m", "input": "one"})).await;
+    let second = ask(&proxy, &json!({"model": "mock/m", "input": "two", "previous_response_id": id_of(&first)})).await;
+    let path = format!("{RESPONSES}/{}", id_of(&second));
+    assert_eq!(proxy.get(&path).await.json(), second.json());
+
+    let items = proxy.get(&format!("{path}/input_items?order=asc")).await.json();
+    let texts: Vec<_> =
+        items["data"].as_array().expect("items").iter().map(|item| &item["content"][0]["text"]).collect();
+    assert_eq!(texts, ["one", "Hello!", "two"]);
+    assert!(items["data"].as_array().expect("items").iter().all(|item| item["id"].is_string()), "{items}");
+    let page = proxy.get(&format!("{path}/input_items?limit=1")).await.json();
+    assert_eq!((&page["has_more"], &page["data"][0]["content"][0]["text"]), (&json!(true), &json!("two")));
+    let after = page["last_id"].as_str().expect("an id");
+    let page = proxy.get(&format!("{path}/input_items?limit=5&after={after}")).await.json();
+    assert_eq!((&page["has_more"], page["data"].as_array().map(Vec::len)), (&json!(false), Some(2)));
+    assert_eq!(proxy.get(&format!("{path}/input_items?limit=0")).await.error().0, 400);
+
+    for (method, path) in [("GET", path.clone()), ("DELETE", path.clone()), ("GET", format!("{path}/input_items"))] {
+        let answer = with_key(&proxy, method, &path, "sk-of-another", "").await;
+        assert_eq!(answer.error().0, 404, "{method} {path}");
+    }
+    let body = json!({"model": "mock/m", "input": "x", "previous_response_id": id_of(&second)}).to_string();
+    let refused = with_key(&proxy, "POST", RESPONSES, "sk-of-another", &body).await;
+    assert_eq!(refused.error().1, "previous_response_not_found");
+
+    let deleted = with_key(&proxy, "DELETE", &path, KEY, "").await;
+    assert_eq!(deleted.json(), json!({"id": id_of(&second), "object": "response", "deleted": true}));
+    assert_eq!(proxy.get(&path).await.error(), (404, "response_not_found".to_owned(), "response_not_found".to_owned()));
+    assert_eq!(with_key(&proxy, "DELETE", &path, KEY, "").await.error().0, 404);
+    let refused = ask(&proxy, &json!({"model": "mock/m", "input": "x", "previous_response_id": id_of(&second)})).await;
+    let error = refused.json();
+    assert_eq!(refused.error().0, 404);
+    assert_eq!(error["error"]["param"], "previous_response_id");
+    assert_eq!(
+        error["error"]["message"],
+        format!("Previous response with id '{}' not found.", id_of(&second)).as_str()
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_stored_cannot_be_gone_on_from_and_what_is_not_offered_is_refused() {
+    let (_upstream, proxy) = before_chat().await;
+    let first = ask(&proxy, &json!({"model": "mock/m", "input": "one", "store": false})).await;
+    let path = format!("{RESPONSES}/{}", id_of(&first));
+    assert_eq!(proxy.get(&path).await.error().0, 404);
+    for (field, value) in [("background", json!(true)), ("conversation", json!("conv_1"))] {
+        let mut body = json!({"model": "mock/m", "input": "x"});
+        body[field] = value;
+        let refused = ask(&proxy, &body).await;
+        assert_eq!((refused.error().0, refused.error().2.as_str()), (400, "unsupported_feature"), "{field}");
+        assert_eq!(refused.json()["error"]["param"], field);
+    }
+    assert_eq!(proxy.get(&format!("{path}?stream=true")).await.error().0, 400);
+    let wrong = send(proxy.request("PUT", &path).body(Full::default()).expect("a request")).await;
+    assert_eq!(wrong.error().0, 405);
+}
+
+#[tokio::test]
+async fn an_upstreams_own_store_is_not_relied_on() {
+    let (upstream, proxy) = before_responses(&[
+        r#"{"id":"resp_up1","object":"response","status":"completed","model":"m","output":[{"id":"rs_1","type":"reasoning","summary":[]},{"id":"rs_2","type":"reasoning","summary":[],"encrypted_content":"abc"},{"id":"fc_1","type":"function_call","status":"completed","call_id":"call_1","name":"f","arguments":"{ }"}],"usage":{"input_tokens":1,"output_tokens":1,"total_tokens":2}}"#,
+        "event: response.created\ndata: {\"type\":\"response.created\",\"sequence_number\":0,\"response\":{\"id\":\"resp_up2\",\"status\":\"in_progress\",\"output\":[]}}\n\nevent: response.completed\ndata: {\"type\":\"response.completed\",\"sequence_number\":1,\"response\":{\"id\":\"resp_up2\",\"status\":\"completed\",\"output\":[{\"id\":\"msg_2\",\"type\":\"message\",\"role\":\"assistant\",\"content\":[{\"type\":\"output_text\",\"text\":\"done\"}]}],\"usage\":{\"input_tokens\":1,\"output_tokens\":1,\"total_tokens\":2}}}\n\n",
+    ])
+    .await;
+    let first = ask(&proxy, &json!({"model": "vendor/m", "input": "one", "tools": []})).await;
+    assert_eq!(id_of(&first), "resp_up1");
+    let result = json!({"type": "function_call_output", "call_id": "call_1", "output": "42"});
+    let body = json!({"model": "vendor/m", "previous_response_id": "resp_up1", "input": [result], "stream": true});
+    let second = ask(&proxy, &body).await;
+    assert_eq!(second.status, StatusCode::OK, "{}", second.text());
+    let sent: Value = serde_json::from_slice(&upstream.last().body).expect("JSON");
+    assert_eq!(sent.get("previous_response_id"), None);
+    assert_eq!(
+        sent["input"],
+        json!([
+            {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "one"}]},
+            {"type": "reasoning", "summary": [], "encrypted_content": "abc"},
+            {"type": "function_call", "status": "completed", "call_id": "call_1", "name": "f", "arguments": "{ }"},
+            result,
+        ])
+    );
+    // The stream's last event was stored before the client had it.
+    let stored = proxy.get(&format!("{RESPONSES}/resp_up2")).await.json();
+    assert_eq!((&stored["status"], &stored["previous_response_id"]), (&json!("completed"), &json!("resp_up1")));
+    let third = json!({
+        "model": "vendor/m", "store": false,
+        "input": [{"type": "item_reference", "id": "msg_up2_i0"}, {"type": "item_reference", "id": "unknown"},
+                  {"role": "user", "content": "go on"}],
+    });
+    ask(&proxy, &third).await;
+    let sent: Value = serde_json::from_slice(&upstream.last().body).expect("JSON");
+    assert_eq!(sent["input"][0], json!({"type": "item_reference", "id": "msg_up2_i0"}), "no such item");
+    let by_id = json!({"model": "vendor/m", "store": false, "input": [{"type": "item_reference", "id": "fco_up2_i0"}]});
+    ask(&proxy, &by_id).await;
+    let sent: Value = serde_json::from_slice(&upstream.last().body).expect("JSON");
+    assert_eq!(sent["input"], json!([result]));
+    let in_chain = json!({"model": "vendor/m", "previous_response_id": "resp_up2", "input": [{"type": "item_reference", "id": "msg_2"}]});
+    ask(&proxy, &in_chain).await;
+    let sent: Value = serde_json::from_slice(&upstream.last().body).expect("JSON");
+    assert_eq!(sent["input"].as_array().map(Vec::len), Some(6));
+    assert_eq!(sent["input"][5]["content"][0]["text"], "done");
+}
+
+#[tokio::test]
+async fn an_answer_that_fails_or_is_too_large_is_not_stored() {
+    let (_upstream, proxy) = before_responses(&[
+        "event: response.created\ndata: {\"type\":\"response.created\",\"sequence_number\":0,\"response\":{\"id\":\"resp_f\",\"status\":\"in_progress\",\"output\":[]}}\n\nevent: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"x\"}\n\nevent: response.failed\ndata: {\"type\":\"response.failed\",\"response\":{\"id\":\"resp_f\",\"status\":\"failed\",\"output\":[],\"error\":{\"code\":\"server_error\",\"message\":\"x\"}}}\n\n",
+    ])
+    .await;
+    ask(&proxy, &json!({"model": "vendor/m", "input": "one", "stream": true})).await;
+    assert_eq!(proxy.get(&format!("{RESPONSES}/resp_f")).await.error().0, 404);
+
+    let upstream = Upstream::answering(|_| chat_answer()).await;
+    let small = Proxy::with(&[("STORED_RESPONSE_MAX", "4KiB")], &upstream, |_| {}).await;
+    let kept = ask(&small, &json!({"model": "mock/m", "input": "one"})).await;
+    assert_eq!(small.get(&format!("{RESPONSES}/{}", id_of(&kept))).await.status, StatusCode::OK);
+    let large = ask(&small, &json!({"model": "mock/m", "input": "x".repeat(8 * 1024)})).await;
+    assert_eq!(small.get(&format!("{RESPONSES}/{}", id_of(&large))).await.error().0, 404);
+}
+
+#[tokio::test]
+async fn a_conversation_stays_within_the_limit_on_bodies() {
+    let upstream = Upstream::answering(|_| chat_answer()).await;
+    let proxy = Proxy::with(&[], &upstream, |resources| {
+        resources.settings(|settings| settings.max_body_bytes = 16 * 1024);
+    })
+    .await;
+    let text = "x".repeat(6 * 1024);
+    let mut previous = Value::Null;
+    for turn in 0..3 {
+        let body = json!({"model": "mock/m", "input": text, "previous_response_id": previous});
+        let answer = ask(&proxy, &body).await;
+        if turn == 2 {
+            assert_eq!((answer.error().0, answer.error().2.as_str()), (413, "conversation_too_large"));
+        } else {
+            previous = id_of(&answer).into();
+        }
+    }
+}

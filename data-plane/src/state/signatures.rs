@@ -1,0 +1,474 @@
+//! Signatures that clients drop.
+//!
+//! A model that thinks signs its thoughts and its tool calls, and its provider wants the signatures back with the calls'
+//! results. Many clients do not send them: their dialect has no field, or they do not know it. So what an answer with
+//! tool calls was signed with is kept under the id of its first call, and put back when that call returns without. Only
+//! an open tool loop is looked at (providers ask for no more), and only what the same model signed is put back. A miss
+//! is normal: the wire formats know what to send instead.
+
+use std::borrow::Cow;
+
+use futures_util::future::join_all;
+use omniroute_coordination::{Found, Key};
+use omniroute_wire::{
+    codec::NameTable,
+    ir::{Event, Family, Format, Part, PartKind, Request, Role, Signature, Turn},
+};
+use prost::Message as _;
+
+use super::{Kept, Vault, in_background};
+
+/// Of an answer so much is remembered at most.
+const LARGEST: usize = 64 * 1024;
+/// Calls that one request looks up at most, the latest ones.
+const MOST_LOOKED_UP: usize = 64;
+
+/// The signatures that one API key's answers came with.
+#[derive(Clone)]
+pub(crate) struct Signatures {
+    kept: Kept,
+    vault: Vault,
+    scope: Box<str>,
+}
+
+/// Keeps what one answer is signed with.
+pub(crate) struct Keeper {
+    signatures: Signatures,
+    /// The client's.
+    dialect: Format,
+    /// The upstream's own id.
+    model: String,
+    names: NameTable,
+}
+
+/// What an answer with tool calls was signed with.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Entry {
+    #[prost(string, tag = "1")]
+    model: String,
+    #[prost(string, tag = "2")]
+    family: String,
+    /// In front of the calls, in order.
+    #[prost(message, repeated, tag = "3")]
+    thoughts: Vec<Thought>,
+    /// Of the calls, by their number within the answer.
+    #[prost(map = "uint32, string", tag = "4")]
+    calls: std::collections::HashMap<u32, String>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Thought {
+    #[prost(string, tag = "1")]
+    text: String,
+    #[prost(string, tag = "2")]
+    signature: String,
+    /// Only its maker can read it; there is no text.
+    #[prost(bool, tag = "3")]
+    redacted: bool,
+}
+
+/// Reads the signatures off an answer.
+#[derive(Debug, Default)]
+pub(crate) struct Gatherer {
+    /// The part that is open, by its number; several may be.
+    open: Vec<(u32, Piece)>,
+    /// Finished parts, in order of their starts.
+    done: Vec<(u32, Piece)>,
+    family: Option<Family>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+enum Piece {
+    Thought { text: String, signature: Option<String>, redacted: bool },
+    Call { id: String, name: String, arguments: String, signature: Option<String> },
+}
+
+/// By what a call is known when it returns.
+enum Call<'c> {
+    Id(&'c str),
+    /// In dialects without ids.
+    Itself {
+        name: &'c str,
+        arguments: &'c str,
+    },
+}
+
+// === impl Signatures ===
+
+impl Signatures {
+    pub(crate) fn new(kept: &Kept, vault: Vault, scope: &str) -> Self {
+        Self { kept: kept.clone(), vault, scope: scope.into() }
+    }
+
+    /// Puts signatures of `format`'s family and `model` back where they are missing; says whether it did.
+    pub(crate) async fn restore(&self, request: &mut Request<'_>, format: Format, model: &str) -> bool {
+        if !matches!(format, Format::Gemini | Format::Anthropic | Format::Bedrock | Format::OpenAiResponses) {
+            return false;
+        }
+        let (family, dialect) = (format.family(), request.format);
+        let loop_begins = request.turns.iter().rposition(begins_loop).map_or(0, |at| at + 1);
+        let mut unsigned: Vec<_> =
+            (loop_begins..request.turns.len()).filter(|at| is_unsigned(&request.turns[*at], family)).collect();
+        let latest = unsigned.split_off(unsigned.len().saturating_sub(MOST_LOOKED_UP));
+        if latest.is_empty() {
+            return false;
+        }
+        let looked_up = latest.iter().map(|at| self.load(&request.turns[*at], dialect));
+        let found = join_all(looked_up).await;
+        let mut any = false;
+        for (at, entry) in latest.into_iter().zip(found) {
+            if let Some(entry) = entry.filter(|entry| entry.model == model && entry.family == family.as_str()) {
+                put_back(&mut request.turns[at], entry, family);
+                any = true;
+            }
+        }
+        any
+    }
+
+    async fn load(&self, turn: &Turn<'_>, dialect: Format) -> Option<Entry> {
+        let Part::ToolCall { id, name, arguments, .. } = turn.parts.iter().find(|part| is_call(part))? else {
+            return None;
+        };
+        let call = Call::of(dialect, id, name, arguments);
+        let Found::Value(sealed) = self.kept.shelf.load(&self.key(&call)).await else { return None };
+        Entry::decode(self.vault.open(&self.name(&call), &sealed)?).ok()
+    }
+
+    fn key(&self, call: &Call<'_>) -> Key {
+        Key::new(&self.scope, &[&call.bytes()])
+    }
+
+    fn name(&self, call: &Call<'_>) -> Vec<u8> {
+        [self.scope.as_bytes(), b"\0signatures\0", &call.bytes()].concat()
+    }
+}
+
+// === impl Keeper ===
+
+impl Keeper {
+    pub(crate) fn new(signatures: Signatures, dialect: Format, model: &str, names: &NameTable) -> Self {
+        // Only a call without an id is known by its name.
+        let names = (dialect == Format::Ollama).then(|| names.clone());
+        Self { signatures, dialect, model: model.to_owned(), names: names.unwrap_or_default() }
+    }
+
+    /// Keeps what an answer was signed with, if it was and there are calls.
+    pub(crate) fn keep(&self, gathered: Gatherer) {
+        let Some((Piece::Call { id, name, arguments, .. }, entry)) = gathered.finish(&self.model) else { return };
+        let Self { signatures, dialect, names, .. } = self;
+        let call = Call::of(*dialect, &id, names.client_name(&name), &arguments);
+        let key = signatures.key(&call);
+        let Some(sealed) = signatures.vault.seal(&signatures.name(&call), &entry.encode_to_vec()) else { return };
+        let kept = signatures.kept.clone();
+        in_background(Box::pin(async move {
+            kept.shelf.keep(&key, sealed, kept.ttl).await;
+        }));
+    }
+}
+
+/// Removes every signature that `family` would look at; says whether there was one.
+pub(crate) fn strip(request: &mut Request<'_>, family: Family) -> bool {
+    let mut any = false;
+    for turn in &mut request.turns {
+        turn.parts.retain_mut(|part| match part {
+            Part::Thinking { signature: Some(signature), .. } if signature.family == family => {
+                any = true;
+                false
+            }
+            Part::RedactedThinking { data } if data.family == family => {
+                any = true;
+                false
+            }
+            Part::ToolCall { signature, .. } => {
+                any |= signature.take_if(|signature| signature.family == family).is_some();
+                true
+            }
+            _ => true,
+        });
+    }
+    request.turns.retain(|turn| !turn.parts.is_empty());
+    any
+}
+
+/// Whether a user says something new: what was thought before is over.
+fn begins_loop(turn: &Turn<'_>) -> bool {
+    turn.role == Role::User && turn.parts.iter().any(|part| !matches!(part, Part::ToolResult { .. }))
+}
+
+fn is_call(part: &Part<'_>) -> bool {
+    matches!(part, Part::ToolCall { .. })
+}
+
+/// Whether an assistant's turn has calls, and nothing that `family` signed.
+fn is_unsigned(turn: &Turn<'_>, family: Family) -> bool {
+    let own = |signature: &Signature<'_>| signature.family == family;
+    let is_signed = |part: &Part<'_>| match part {
+        Part::Thinking { signature, .. } | Part::ToolCall { signature, .. } => signature.as_ref().is_some_and(own),
+        Part::RedactedThinking { data } => own(data),
+        _ => false,
+    };
+    turn.role == Role::Assistant && turn.parts.iter().any(is_call) && !turn.parts.iter().any(is_signed)
+}
+
+fn put_back(turn: &mut Turn<'_>, entry: Entry, family: Family) {
+    let signed = |payload: String| Signature { family, payload: payload.into() };
+    if !entry.thoughts.is_empty() {
+        // The same thoughts, as far as the client has kept them.
+        turn.parts.retain(|part| !matches!(part, Part::Thinking { .. } | Part::RedactedThinking { .. }));
+        let thoughts = entry.thoughts.into_iter().map(|thought| {
+            if thought.redacted {
+                Part::RedactedThinking { data: signed(thought.signature) }
+            } else {
+                let signature = (!thought.signature.is_empty()).then(|| signed(thought.signature));
+                Part::Thinking { text: Cow::Owned(thought.text), signature }
+            }
+        });
+        turn.parts.splice(0..0, thoughts);
+    }
+    let mut calls = entry.calls;
+    let mut number = 0;
+    for part in &mut turn.parts {
+        if let Part::ToolCall { signature, .. } = part {
+            if let Some(payload) = calls.remove(&number) {
+                *signature = Some(signed(payload));
+            }
+            number += 1;
+        }
+    }
+}
+
+// === impl Call ===
+
+impl<'c> Call<'c> {
+    fn of(dialect: Format, id: &'c str, name: &'c str, arguments: &'c str) -> Self {
+        if dialect == Format::Ollama { Self::Itself { name, arguments } } else { Self::Id(id) }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Id(id) => [b"id\0", id.as_bytes()].concat(),
+            Self::Itself { name, arguments } => {
+                // Clients print arguments anew.
+                let value = serde_json::from_str::<serde_json::Value>(arguments).unwrap_or_default();
+                [b"call\0", name.as_bytes(), b"\0", value.to_string().as_bytes()].concat()
+            }
+        }
+    }
+}
+
+// === impl Gatherer ===
+
+impl Gatherer {
+    /// Takes the next event of an answer.
+    pub(crate) fn see(&mut self, event: &Event<'_>) {
+        if self.bytes > LARGEST {
+            return;
+        }
+        match event {
+            Event::PartStart { choice: 0, part, kind } => self.begin(*part, kind),
+            Event::ThinkingDelta { choice: 0, part, text } => {
+                if let Some(Piece::Thought { text: all, .. }) = self.open_piece(*part) {
+                    all.push_str(text);
+                    self.bytes += text.len();
+                }
+            }
+            Event::ArgsDelta { choice: 0, part, text } => {
+                if let Some(Piece::Call { arguments, .. }) = self.open_piece(*part) {
+                    arguments.push_str(text);
+                    self.bytes += text.len();
+                }
+            }
+            Event::SignatureDelta { choice: 0, part, signature } => {
+                if let Some(Piece::Thought { signature: own, .. } | Piece::Call { signature: own, .. }) =
+                    self.open_piece(*part)
+                {
+                    *own = Some(signature.payload.as_ref().to_owned());
+                    self.bytes += signature.payload.len();
+                    self.family = Some(signature.family);
+                }
+            }
+            Event::PartStop { choice: 0, part } => {
+                if let Some(at) = self.open.iter().position(|(own, _)| own == part) {
+                    self.done.push(self.open.remove(at));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn begin(&mut self, part: u32, kind: &PartKind<'_>) {
+        let piece = match kind {
+            PartKind::Thinking => Piece::Thought { text: String::new(), signature: None, redacted: false },
+            PartKind::RedactedThinking { data } => {
+                self.family = Some(data.family);
+                self.bytes += data.payload.len();
+                let signature = Some(data.payload.as_ref().to_owned());
+                Piece::Thought { text: String::new(), signature, redacted: true }
+            }
+            PartKind::ToolCall { id, name, .. } => Piece::Call {
+                id: id.as_ref().to_owned(),
+                name: name.as_ref().to_owned(),
+                arguments: String::new(),
+                signature: None,
+            },
+            _ => return,
+        };
+        self.open.push((part, piece));
+    }
+
+    fn open_piece(&mut self, part: u32) -> Option<&mut Piece> {
+        self.open.iter_mut().find(|(own, _)| *own == part).map(|(_, piece)| piece)
+    }
+
+    /// The first call, and what the answer was signed with.
+    fn finish(mut self, model: &str) -> Option<(Piece, Entry)> {
+        let family = self.family.filter(|_| self.bytes <= LARGEST)?;
+        self.done.sort_by_key(|(part, _)| *part);
+        let mut entry = Entry { model: model.to_owned(), family: family.as_str().to_owned(), ..Entry::default() };
+        let mut first = None;
+        let mut number = 0;
+        for (_, piece) in self.done {
+            match piece {
+                Piece::Thought { text, signature, redacted } => {
+                    let signature = signature.unwrap_or_default();
+                    entry.thoughts.push(Thought { text, signature, redacted });
+                }
+                Piece::Call { ref signature, .. } => {
+                    if let Some(signature) = signature {
+                        entry.calls.insert(number, signature.clone());
+                    }
+                    number += 1;
+                    first.get_or_insert(piece);
+                }
+            }
+        }
+        let unsigned = |thought: &Thought| thought.signature.is_empty();
+        if entry.thoughts.iter().all(unsigned) {
+            // Thoughts that nobody signed are the client's to send or not.
+            entry.thoughts.clear();
+        }
+        let anything = !entry.thoughts.is_empty() || !entry.calls.is_empty();
+        first.filter(|_| anything).map(|first| (first, entry))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use omniroute_wire::ir::CallKind;
+
+    use super::*;
+
+    fn signature(payload: &str) -> Signature<'_> {
+        Signature { family: Family::Anthropic, payload: payload.into() }
+    }
+
+    fn answer() -> Gatherer {
+        let mut gatherer = Gatherer::default();
+        let call = |id: &'static str| PartKind::ToolCall { id: id.into(), name: "f".into(), kind: CallKind::Function };
+        for event in [
+            Event::PartStart { choice: 0, part: 0, kind: PartKind::Thinking },
+            Event::ThinkingDelta { choice: 0, part: 0, text: "hm".into() },
+            Event::ThinkingDelta { choice: 0, part: 0, text: "m".into() },
+            Event::SignatureDelta { choice: 0, part: 0, signature: signature("s1") },
+            Event::PartStop { choice: 0, part: 0 },
+            Event::PartStart { choice: 0, part: 1, kind: call("a") },
+            Event::PartStart { choice: 0, part: 2, kind: call("b") },
+            Event::SignatureDelta { choice: 0, part: 2, signature: signature("s2") },
+            Event::PartStop { choice: 0, part: 2 },
+            Event::PartStop { choice: 0, part: 1 },
+        ] {
+            gatherer.see(&event);
+        }
+        gatherer
+    }
+
+    fn call(id: &'static str, signature: Option<Signature<'static>>) -> Part<'static> {
+        Part::ToolCall {
+            id: id.into(),
+            name: "f".into(),
+            arguments: "{}".into(),
+            kind: CallKind::Function,
+            signature,
+            cache: None,
+        }
+    }
+
+    fn turn(role: Role, parts: Vec<Part<'static>>) -> Turn<'static> {
+        Turn { role, parts, name: None }
+    }
+
+    #[test]
+    fn an_answer_is_remembered_under_its_first_call_and_put_back_into_its_turn() {
+        let (first, entry) = answer().finish("m").expect("signed");
+        assert!(matches!(first, Piece::Call { ref id, .. } if id == "a"));
+        let mut back = turn(
+            Role::Assistant,
+            vec![
+                Part::Thinking { text: "hmm".into(), signature: None },
+                Part::text("calling"),
+                call("a", None),
+                call("b", None),
+            ],
+        );
+        assert!(is_unsigned(&back, Family::Anthropic));
+        put_back(&mut back, entry, Family::Anthropic);
+        assert_eq!(
+            back.parts,
+            [
+                Part::Thinking { text: "hmm".into(), signature: Some(signature("s1")) },
+                Part::text("calling"),
+                call("a", None),
+                call("b", Some(signature("s2"))),
+            ]
+        );
+        assert!(!is_unsigned(&back, Family::Anthropic) && is_unsigned(&back, Family::Gemini));
+    }
+
+    #[test]
+    fn what_is_unsigned_too_long_or_calls_nothing_is_not_remembered() {
+        let mut unsigned = Gatherer::default();
+        let call = PartKind::ToolCall { id: "a".into(), name: "f".into(), kind: CallKind::Function };
+        unsigned.see(&Event::PartStart { choice: 0, part: 0, kind: call });
+        unsigned.see(&Event::PartStop { choice: 0, part: 0 });
+        assert!(unsigned.finish("m").is_none());
+
+        let mut long = answer();
+        long.see(&Event::PartStart { choice: 0, part: 3, kind: PartKind::Thinking });
+        long.see(&Event::ThinkingDelta { choice: 0, part: 3, text: "x".repeat(LARGEST).into() });
+        assert!(long.finish("m").is_none());
+
+        let mut only_thoughts = answer();
+        only_thoughts.done.truncate(1);
+        assert!(only_thoughts.finish("m").is_none());
+    }
+
+    #[test]
+    fn stripping_removes_what_the_family_would_look_at() {
+        let mut request = Request::new(Format::OpenAiChat, "m");
+        request.turns = vec![
+            turn(Role::User, vec![Part::text("go")]),
+            turn(
+                Role::Assistant,
+                vec![
+                    Part::Thinking { text: "t".into(), signature: Some(signature("s")) },
+                    call("a", Some(signature("s"))),
+                ],
+            ),
+            turn(Role::Assistant, vec![Part::RedactedThinking { data: signature("s") }]),
+        ];
+        assert!(!strip(&mut request, Family::Gemini));
+        assert!(strip(&mut request, Family::Anthropic));
+        assert_eq!(request.turns[1].parts, [call("a", None)]);
+        assert_eq!(request.turns.len(), 2);
+        assert!(!strip(&mut request, Family::Anthropic));
+    }
+
+    #[test]
+    fn calls_without_ids_are_known_by_what_they_are() {
+        let one = Call::of(Format::Ollama, "x", "f", r#"{"a":1, "b":[2]}"#);
+        let other = Call::of(Format::Ollama, "y", "f", r#"{ "b": [2],"a":1}"#);
+        assert_eq!(one.bytes(), other.bytes());
+        assert_ne!(one.bytes(), Call::of(Format::OpenAiChat, "x", "f", "{}").bytes());
+    }
+}
