@@ -11,6 +11,7 @@ mod model_lists;
 mod routes;
 mod switches;
 mod upstream;
+mod websocket;
 
 use std::{net::SocketAddr, sync::Arc};
 
