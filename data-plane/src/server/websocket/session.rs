@@ -17,6 +17,7 @@ use tokio::{
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval},
 };
+use tokio_tungstenite::tungstenite;
 
 use super::{
     call,
@@ -42,6 +43,7 @@ const LINGER: Duration = Duration::from_secs(2);
 
 const GOING_AWAY: u16 = 1001;
 const UNSUPPORTED: u16 = 1003;
+const TOO_LONG: u16 = 1009;
 /// As 401 is HTTP's.
 const UNAUTHENTICATED: u16 = 4401;
 
@@ -136,6 +138,9 @@ impl Session {
                             return Some(Closing { code: UNSUPPORTED, reason: "text_only" });
                         }
                         Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                        Some(Err(error)) if is_too_long(error) => {
+                            return Some(Closing { code: TOO_LONG, reason: "message_too_long" });
+                        }
                         Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
                     }
                 }
@@ -227,6 +232,13 @@ impl Session {
         });
         None
     }
+}
+
+fn is_too_long(error: axum::Error) -> bool {
+    error
+        .into_inner()
+        .downcast_ref::<tungstenite::Error>()
+        .is_some_and(|error| matches!(error, tungstenite::Error::Capacity(_)))
 }
 
 fn unknown(id: String) -> Fault {
