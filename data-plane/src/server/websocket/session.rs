@@ -1,6 +1,6 @@
 //! A socket from its opening to its close.
 
-use std::{collections::HashMap, future::pending, sync::Arc, time::Duration};
+use std::{collections::HashMap, error::Error as _, future::pending, sync::Arc, time::Duration};
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use futures_util::{
@@ -138,7 +138,7 @@ impl Session {
                             return Some(Closing { code: UNSUPPORTED, reason: "text_only" });
                         }
                         Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                        Some(Err(error)) if is_too_long(error) => {
+                        Some(Err(error)) if is_too_long(&error) => {
                             return Some(Closing { code: TOO_LONG, reason: "message_too_long" });
                         }
                         Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
@@ -234,11 +234,9 @@ impl Session {
     }
 }
 
-fn is_too_long(error: axum::Error) -> bool {
-    error
-        .into_inner()
-        .downcast_ref::<tungstenite::Error>()
-        .is_some_and(|error| matches!(error, tungstenite::Error::Capacity(_)))
+fn is_too_long(error: &axum::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<tungstenite::Error>());
+    cause.is_some_and(|cause| matches!(cause, tungstenite::Error::Capacity(_)))
 }
 
 fn unknown(id: String) -> Fault {
