@@ -87,6 +87,11 @@ async fn anthropic_google_and_ollama_over_every_upstream() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn lists_counts_and_sockets() {
+    everywhere(pytest("test_lists_and_counts.py")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn openai_for_node_over_every_upstream() {
     let mut node = Command::new("node");
     node.args(["--test", "node/everywhere.test.mjs"]);

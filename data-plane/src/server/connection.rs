@@ -65,7 +65,7 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
         let shared = Arc::clone(&shared);
         async move { service::answer(shared, peer, request).await }
     });
-    let connection = protocol.serve_connection(TokioIo::new(stream), service);
+    let connection = protocol.serve_connection_with_upgrades(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let draining = async { drop(phase.wait_for(|phase| *phase != Phase::Serving).await) };
     let served = tokio::select! {

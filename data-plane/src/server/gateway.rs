@@ -5,6 +5,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use omniroute_coordination::Coordination;
 use omniroute_core::{id::ConnectionId, settings::DataPlaneSettings, time::Clock};
 use omniroute_telemetry::MetricsReport;
+use tokio::sync::Semaphore;
 
 use super::Lifecycle;
 use crate::{
@@ -19,6 +20,9 @@ use crate::{
     state::State,
     upstream_client::{ClientOptions, TlsError, UpstreamClient},
 };
+
+/// WebSockets at once, and never more than connections.
+const MAX_SOCKETS: usize = 2048;
 
 /// What a gateway is made of.
 pub struct GatewayParts<'a> {
@@ -55,6 +59,8 @@ pub struct Gateway {
     pub(crate) memory: BodyMemory,
     pub(crate) media: MediaStore,
     pub(crate) counter: Counter,
+    /// Places for WebSockets, which leave the connections' own count once they are open.
+    pub(crate) sockets: Arc<Semaphore>,
     pub(crate) freed: Freed,
     pub(crate) streaks: Streaks,
     pub(crate) state: State,
@@ -103,6 +109,7 @@ impl Gateway {
             memory: BodyMemory::new(settings.body_memory.0),
             media: MediaStore::new(),
             counter: Counter::new(),
+            sockets: Arc::new(Semaphore::new((settings.max_connections as usize).min(MAX_SOCKETS))),
             freed: Freed::default(),
             streaks: Streaks::default(),
             access: access(settings),

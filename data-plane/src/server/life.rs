@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arc_swap::Guard;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, header, request};
-use hyper::body::Incoming;
+use http_body::Body;
 use omniroute_core::error::GatewayError;
 use omniroute_providers::Operation;
 use omniroute_telemetry::{RequestSpan, genai, request_span};
@@ -37,8 +37,11 @@ use crate::{
     },
 };
 
-/// Answers one request.
-pub(super) async fn serve(gateway: &Arc<Gateway>, route: Route, request: Request<Incoming>) -> Response<Reply> {
+/// Answers one request, however its body comes.
+pub(super) async fn serve<B>(gateway: &Arc<Gateway>, route: Route, request: Request<B>) -> Response<Reply>
+where
+    B: Body<Data = Bytes> + Unpin + Send + 'static,
+{
     let (head, mut body) = request.into_parts();
     let operation = route.operation;
     let request_id = RequestId::of(&head.headers);
@@ -66,12 +69,15 @@ pub(super) async fn serve(gateway: &Arc<Gateway>, route: Route, request: Request
     }
 }
 
-async fn steps(
+async fn steps<B>(
     arrival: Arrival,
     route: &Route,
     head: &request::Parts,
-    incoming: &mut Incoming,
-) -> Result<Response<Reply>, Box<Refusal>> {
+    incoming: &mut B,
+) -> Result<Response<Reply>, Box<Refusal>>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
     let gateway = Arc::clone(&arrival.gateway);
     accepting(&gateway)?;
     let index = Guard::into_inner(gateway.snapshot.load());

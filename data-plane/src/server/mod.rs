@@ -21,6 +21,7 @@ mod router;
 mod service;
 mod silence;
 mod socket;
+mod websocket;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 

@@ -2,9 +2,10 @@
 
 use std::{sync::LazyLock, time::Duration};
 
+use bytes::Bytes;
 use http::{HeaderValue, Response, header};
+use http_body::Body;
 use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
 use omniroute_wire::translate::Dialect;
 use tokio::sync::Semaphore;
 
@@ -25,12 +26,15 @@ static LINGERING: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(256));
 
 /// Logs the refusal once and renders it. `body` is what the client is still sending; `None` when it waits for a word
 /// before it sends.
-pub(super) fn refuse(
+pub(super) fn refuse<B>(
     refusal: &Refusal,
     dialect: &Dialect,
     request_id: &RequestId,
-    body: Option<Incoming>,
-) -> Response<Reply> {
+    body: Option<B>,
+) -> Response<Reply>
+where
+    B: Body<Data = Bytes> + Unpin + Send + 'static,
+{
     refusal.log(request_id);
     let mut response = error_response(&refusal.error, dialect, request_id);
     let unread = body.filter(|body| !body.is_end_stream());
@@ -44,7 +48,10 @@ pub(super) fn refuse(
 }
 
 /// Reads on for a while and throws away what comes.
-fn discard(mut body: Incoming) {
+fn discard<B>(mut body: B)
+where
+    B: Body<Data = Bytes> + Unpin + Send + 'static,
+{
     let Ok(place) = LINGERING.try_acquire() else {
         return;
     };

@@ -15,7 +15,7 @@ use omniroute_telemetry::MetricsReport;
 use omniroute_wire::translate::Dialect;
 use serde_json::json;
 
-use super::{Gateway, Phase, counts, lists, ollama_side, responses, route::dialect_of_path};
+use super::{Gateway, Phase, counts, lists, ollama_side, responses, route::dialect_of_path, websocket};
 use crate::{
     admit::request_id::RequestId,
     metrics::{self, Levels},
@@ -42,6 +42,7 @@ pub(super) fn router(gateway: &Arc<Gateway>) -> Router {
         .route("/v1/responses", any(post_only))
         .route("/v1/responses/{id}", get(responses::show).delete(responses::delete).fallback(get_or_delete))
         .route("/v1/responses/{id}/input_items", get(responses::input_items))
+        .route("/v1/ws", get(websocket::open))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(prometheus))

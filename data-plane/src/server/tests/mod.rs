@@ -14,6 +14,7 @@ mod signed;
 mod stored;
 mod switches;
 mod upstream;
+mod websocket;
 
 use std::{net::SocketAddr, sync::Arc};
 

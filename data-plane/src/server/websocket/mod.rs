@@ -1,0 +1,146 @@
+//! `GET /v1/ws`: many requests over one socket.
+//!
+//! [`open`] answers what comes as HTTP: a description of the protocol (`?handshake=1`), or the upgrade. A [`session`] reads
+//! the client's messages ([`message`]), runs each request through the very steps of an HTTP request ([`call`]), and writes what
+//! comes out as frames that carry the request's id.
+
+mod call;
+mod message;
+mod session;
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{State, WebSocketUpgrade, ws::rejection::WebSocketUpgradeRejection},
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use omniroute_core::error::{ErrorClass, GatewayError};
+use omniroute_wire::translate::Dialect;
+use serde_json::{Value, json};
+use url::form_urlencoded;
+
+use self::session::Session;
+use super::{
+    Gateway,
+    router::{Shared, refuse_in},
+    service::accepting,
+};
+use crate::admit::{Caller, admit};
+
+/// Longest message, where the key's limit on bodies allows as much.
+const LARGEST: u64 = 16 * 1024 * 1024;
+/// What an envelope adds to its payload.
+const ENVELOPE: u64 = 16 * 1024;
+/// A socket that is idle holds no more than this.
+const READ_BUFFER: usize = 8 * 1024;
+
+/// Browsers cannot set headers on a WebSocket, so the key may stand in the query under one of these names.
+const QUERY_KEYS: [&str; 4] = ["key", "api_key", "token", "access_token"];
+
+/// `GET /v1/ws`.
+pub(super) async fn open(
+    State(gateway): Shared,
+    uri: Uri,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
+    let credentials = credentials(&uri, &headers);
+    let refuse = |error| refuse_in(error, &Dialect::Chat, &headers);
+    let (caller, largest) = match admitted(&gateway, &credentials) {
+        Ok(admitted) => admitted,
+        Err(error) => return refuse(error),
+    };
+    if form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
+        .any(|(name, value)| name == "handshake" && value == "1")
+    {
+        return no_store(axum::Json(described(&caller, largest)).into_response());
+    }
+    let Ok(upgrade) = upgrade else {
+        return upgrade_required(&headers);
+    };
+    let Ok(place) = Arc::clone(&gateway.sockets).try_acquire_owned() else {
+        let error = GatewayError::new(
+            ErrorClass::Overloaded,
+            "too_many_sockets",
+            "this proxy has all the WebSockets it may have",
+        )
+        .with_retry_after(std::time::Duration::from_secs(5));
+        return refuse(error);
+    };
+    let bytes = usize::try_from(largest).unwrap_or(usize::MAX);
+    upgrade
+        .read_buffer_size(READ_BUFFER)
+        // Every frame is sent at once.
+        .write_buffer_size(0)
+        .max_message_size(bytes)
+        .max_frame_size(bytes)
+        .on_upgrade(move |socket| async move {
+            let _place = place;
+            Session::new(gateway, credentials).run(socket).await;
+        })
+}
+
+/// Who asks, and how long a message of theirs may be.
+fn admitted(gateway: &Gateway, credentials: &HeaderMap) -> Result<(Caller, u64), GatewayError> {
+    accepting(gateway)?;
+    let index = gateway.snapshot.load();
+    let caller = admit(&index, gateway.access, credentials, None, gateway.clock.now())?;
+    let largest = caller.max_body_bytes(index.settings().max_body_bytes).min(LARGEST) + ENVELOPE;
+    Ok((caller, largest))
+}
+
+/// What of the head every request of the socket inherits: the key, and the page that it comes from.
+fn credentials(uri: &Uri, headers: &HeaderMap) -> HeaderMap {
+    let names = [
+        header::AUTHORIZATION,
+        header::ORIGIN,
+        HeaderName::from_static("x-api-key"),
+        HeaderName::from_static("x-goog-api-key"),
+        HeaderName::from_static("traceparent"),
+    ];
+    let mut kept: HeaderMap =
+        names.into_iter().filter_map(|name| headers.get(&name).cloned().map(|value| (name, value))).collect();
+    let presents_key = kept.keys().any(|name| *name != header::ORIGIN && name.as_str() != "traceparent");
+    if !presents_key {
+        let query = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+        let key = query.into_iter().find(|(name, _)| QUERY_KEYS.contains(&name.as_ref()));
+        if let Some(value) = key.and_then(|(_, key)| HeaderValue::try_from(format!("Bearer {key}")).ok()) {
+            kept.insert(header::AUTHORIZATION, value);
+        }
+    }
+    kept
+}
+
+fn described(caller: &Caller, largest: u64) -> Value {
+    let authenticated = matches!(caller, Caller::Key(_));
+    json!({
+        "ok": true,
+        "path": "/v1/ws",
+        "wsAuth": true,
+        "authenticated": authenticated,
+        "authType": if authenticated { "api-key" } else { "none" },
+        "protocol": message::protocol(),
+        "limits": {
+            "maxMessageBytes": largest,
+            "maxRequestsInFlight": session::MAX_RUNNING,
+            "pingSeconds": session::PING_EVERY.as_secs(),
+            "idleSeconds": session::IDLE.as_secs(),
+        },
+    })
+}
+
+/// A plain GET: says what this place is for.
+fn upgrade_required(headers: &HeaderMap) -> Response {
+    let error = GatewayError::new(ErrorClass::MethodNotAllowed, "upgrade_required", "this path speaks WebSocket")
+        .with_hint("`?handshake=1` describes the messages");
+    let mut refused = refuse_in(error, &Dialect::Chat, headers);
+    *refused.status_mut() = StatusCode::UPGRADE_REQUIRED;
+    refused.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    no_store(refused)
+}
+
+fn no_store(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
