@@ -70,7 +70,7 @@ impl Vendor for Cohere {
         json!({"models": models::COHERE.iter().map(model).collect::<Vec<_>>()})
     }
 
-    fn ask(&self, body: &Value, _: &str, _: &HeaderMap) -> Checked<Ask> {
+    fn ask(&self, body: &Value, model: &str, _: &HeaderMap) -> Checked<Ask> {
         let fields = object(body, "", &REQUEST)?;
         range(fields, "", "temperature", 0.0..=1.0)?;
         range(fields, "", "p", 0.01..=0.99)?;
@@ -104,6 +104,9 @@ impl Vendor for Cohere {
             None => false,
             Some(thinking) => {
                 let own = [must("type", Is::Word(&["enabled", "disabled"])), may("token_budget", Is::Whole)];
+                if !model.contains("reasoning") {
+                    return Err(Fault::said("", format!("invalid request: thinking is not supported by {model}")));
+                }
                 object(thinking, "thinking", &own)?["type"] == "enabled"
             }
         };
