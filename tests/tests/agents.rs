@@ -93,7 +93,7 @@ async fn agents_on_ollama() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn agents_on_cohere() {
-    all("cohere/command-a-mock").await;
+    all("cohere/command-a-reasoning-mock").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

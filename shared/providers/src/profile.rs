@@ -14,7 +14,8 @@ pub fn profile(provider: &str, format: Format, model: &str) -> Profile {
         Format::OpenAiChat | Format::OpenAiResponses => openai(name, &mut profile),
         Format::Anthropic | Format::Bedrock => claude(name, &mut profile),
         Format::Gemini => gemini(name, &mut profile),
-        Format::Ollama | Format::Cohere => {}
+        Format::Cohere => cohere(name, &mut profile),
+        Format::Ollama => {}
     }
     if matches!(format, Format::Ollama | Format::Bedrock) {
         profile.media_urls = false;
@@ -83,6 +84,15 @@ fn gemini(name: &str, profile: &mut Profile) {
     }
 }
 
+/// Only models named for it think; a budget has no stated bounds but the answer's own.
+fn cohere(name: &str, profile: &mut Profile) {
+    profile.thinking = if name.contains("reasoning") {
+        ThinkingStyle::Budget { min: 1, max: 31_000, can_disable: true }
+    } else {
+        ThinkingStyle::None
+    };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +110,9 @@ mod tests {
         assert_eq!(claude("claude-3-5-haiku-20241022").max_output_tokens, Some(8_192));
         let flash = profile("gemini", Format::Gemini, "gemini-2.5-flash");
         assert!(matches!(flash.thinking, ThinkingStyle::Budget { can_disable: true, .. }));
+        let cohere = |name| profile("cohere", Format::Cohere, name).thinking;
+        assert!(matches!(cohere("command-a-reasoning-08-2025"), ThinkingStyle::Budget { .. }));
+        assert_eq!(cohere("command-a-03-2025"), ThinkingStyle::None);
         assert!(!profile("ollama", Format::Ollama, "llama3").media_urls);
     }
 }

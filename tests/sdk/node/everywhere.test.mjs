@@ -13,7 +13,7 @@ const MODELS = {
   anthropic: "anthropic/claude-sonnet-4-5-mock",
   gemini: "gemini/gemini-2.5-flash-mock",
   ollama: "ollama/qwen3-mock:8b",
-  cohere: "cohere/command-a-mock",
+  cohere: "cohere/command-a-reasoning-mock",
   bedrock: "bedrock/anthropic.claude-sonnet-4-5-mock-v1:0",
 };
 const client = new OpenAI({

@@ -13,17 +13,17 @@ UPSTREAMS = {
     "anthropic": "anthropic/claude-sonnet-4-5-mock",
     "gemini": "gemini/gemini-2.5-flash-mock",
     "ollama": "ollama/qwen3-mock:8b",
-    "cohere": "cohere/command-a-mock",
+    "cohere": "cohere/command-a-reasoning-mock",
     "bedrock": "bedrock/anthropic.claude-sonnet-4-5-mock-v1:0",
 }
 PATHS = {
     "openai": "/v1/chat/completions",
     "responses": "/v1/responses",
     "anthropic": "/anthropic/v1/messages",
-    "gemini": "/gemini/v1beta/models/gemini-2.5-flash-mock:",
+    "gemini": "/gemini/v1beta/models/gemini-2.5-flash-mock",
     "ollama": "/ollama/api/chat",
     "cohere": "/cohere/v2/chat",
-    "bedrock": "/bedrock/model/anthropic.claude-sonnet-4-5-mock-v1%3A0/converse",
+    "bedrock": "/bedrock/model/anthropic.claude-sonnet-4-5-mock-v1:0",
 }
 # One red pixel.
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGP4z8DwHwAFAAH/iZk9HQAAAABJRU5ErkJggg=="

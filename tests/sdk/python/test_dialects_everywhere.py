@@ -182,7 +182,6 @@ def test_generate_thinking(gemini, model):
     assert answer.text == SAID.format("think")
 
 
-@pytest.mark.not_on("bedrock")
 def test_generate_json(gemini, model):
     config = types.GenerateContentConfig(response_mime_type="application/json", response_schema=Person)
     answer = gemini.models.generate_content(model=model, contents="who?", config=config)
@@ -193,7 +192,9 @@ def test_generate_image(gemini, model, received):
     image = types.Part.from_bytes(data=base64.b64decode(PIXEL), mime_type="image/png")
     answer = gemini.models.generate_content(model=model, contents=["what is this?", image])
     assert "what is this?" in answer.text
-    assert PIXEL in received(model)
+    # The SDK writes base64 in the alphabet of URLs, which no other vendor reads.
+    sent = received(model)
+    assert PIXEL in (sent.replace("-", "+").replace("_", "/") if model.upstream == "gemini" else sent)
 
 
 def test_generate_errors(gemini, model):
@@ -263,7 +264,6 @@ def test_ollama_thinking(llama, model):
     assert message.content == SAID.format("think")
 
 
-@pytest.mark.not_on("bedrock")
 def test_ollama_json(llama, model):
     answer = llama.chat(
         model=model, messages=[{"role": "user", "content": "who?"}], format=Person.model_json_schema()

@@ -97,7 +97,6 @@ def test_a_named_tool(client, model):
     assert answer.choices[0].message.tool_calls[0].function.name == "weather"
 
 
-@pytest.mark.not_on("bedrock")
 def test_parse(client, model):
     answer = client.chat.completions.parse(model=model, messages=[user("who?")], response_format=Person)
     assert answer.choices[0].message.parsed.addresses[0].number == 7
@@ -178,7 +177,6 @@ def test_responses_tool_loop(client, model, received, streamed):
     assert "round 0 call 0: sunny" in received(model)
 
 
-@pytest.mark.not_on("bedrock")
 def test_responses_parse(client, model):
     answer = client.responses.parse(model=model, input="who?", text_format=Person, store=False)
     assert answer.output_parsed.addresses[0].number == 7

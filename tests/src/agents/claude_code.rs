@@ -96,6 +96,7 @@ impl Agent for ClaudeCode {
                         "unsigned: {block}"
                     );
                 }
+                Some("redacted_thinking") => assert!(block["data"].is_string(), "{block}"),
                 Some("tool_use") => {
                     let name = block["name"].as_str().expect("a name");
                     let said = result(name, &block["input"].to_string());

@@ -157,7 +157,7 @@ impl Usage {
 fn text(ask: &Ask, script: &Script) -> Vec<String> {
     match (script.words, &ask.schema) {
         (Some(words), _) => (0..words).map(|word| format!("word{word} ")).collect(),
-        (None, Some(schema)) => tokens::split(&fitting(schema).to_string()).map(str::to_owned).collect(),
+        (None, Some(schema)) => tokens::split(&fitting(schema, schema).to_string()).map(str::to_owned).collect(),
         (None, None) => tokens::split(&format!("You said: {} — grüße, 世界 🦀", ask.text)).map(str::to_owned).collect(),
     }
 }
@@ -192,27 +192,30 @@ fn calls(ask: &Ask, script: &Script, number: u64) -> Vec<Call> {
     chosen.iter().cycle().take(count).enumerate().map(call).collect()
 }
 
-/// A value that fits a schema.
-fn fitting(schema: &Value) -> Value {
+/// A value that fits a schema; `root` has the definitions.
+fn fitting(schema: &Value, root: &Value) -> Value {
+    if let Some(to) = schema["$ref"].as_str() {
+        return root.pointer(to.trim_start_matches('#')).map_or(Value::Null, |schema| fitting(schema, root));
+    }
     let first = &schema["enum"][0];
     if !first.is_null() {
         return first.clone();
     }
     if let Some(one) = schema["anyOf"].as_array().and_then(|any| any.first()) {
-        return fitting(one);
+        return fitting(one, root);
     }
     let kind = schema["type"].as_str().or_else(|| schema["type"][0].as_str());
     match kind.unwrap_or("object").to_ascii_lowercase().as_str() {
         "integer" | "number" => json!(7),
         "boolean" => json!(true),
-        "array" => json!([fitting(&schema["items"])]),
+        "array" => json!([fitting(&schema["items"], root)]),
         "string" => json!("text in Zürich"),
         _ => {
             let empty = serde_json::Map::new();
             let properties = schema["properties"].as_object().unwrap_or(&empty);
             properties
                 .iter()
-                .map(|(name, schema)| (name.clone(), fitting(schema)))
+                .map(|(name, schema)| (name.clone(), fitting(schema, root)))
                 .collect::<serde_json::Map<_, _>>()
                 .into()
         }

@@ -238,10 +238,15 @@ impl Encoder {
 
     fn signature(&self, choice: u32, part: u32, signature: &crate::ir::Signature<'_>, out: &mut Vec<u8>) {
         match self.open(choice, part) {
-            Some(OpenKind::Call { index } | OpenKind::Custom { index, .. }) => self.delta(choice, out, |w| {
+            Some(kind @ (OpenKind::Call { index } | OpenKind::Custom { index, .. })) => self.delta(choice, out, |w| {
                 w.key("tool_calls").array(|w| {
                     w.object(|w| {
                         w.field("index", index);
+                        // OpenAI's SDK takes no piece of a call without its input.
+                        match kind {
+                            OpenKind::Custom { .. } => w.key("custom").object(|w| w.field_str("input", "")),
+                            _ => w.key("function").object(|w| w.field_str("arguments", "")),
+                        }
                         w.key("extra_content").object(|w| {
                             w.key("google").object(|w| {
                                 let payload = signature_for(signature, Family::Gemini, &self.exchange);

@@ -3,7 +3,10 @@ use std::sync::Arc;
 use super::*;
 use crate::{
     codec::{DecodeContext, Exchange, NameTable, Sealer, StreamDecoder, StreamEncoder, Target},
-    ir::{Collector, Event, FinishReason, Losses, Part, Profile, Role, Signature, ToolChoice, Validator},
+    ir::{
+        CallKind, Collector, Event, Family, FinishReason, Losses, Part, PartKind, Profile, Role, Signature, ToolChoice,
+        Validator,
+    },
 };
 
 struct NoSealer;
@@ -157,6 +160,24 @@ fn a_stream_written_and_read_again_says_the_same() {
     let (original, again) = (original.finish().expect("one"), again.finish().expect("two"));
     assert_eq!(original.choices, again.choices);
     assert_eq!(original.usage.input, again.usage.input);
+}
+
+#[test]
+fn a_signature_comes_with_an_empty_piece_of_its_call() {
+    let mut encoder = Encoder::new(exchange());
+    let mut out = Vec::new();
+    let kind = PartKind::ToolCall { id: "a".into(), name: "f".into(), kind: CallKind::Function };
+    let signature = Signature { family: Family::Gemini, payload: "c2ln".into() };
+    for event in [
+        Event::Start { id: "1".into(), model: "m".into(), created: None },
+        Event::PartStart { choice: 0, part: 0, kind },
+        Event::SignatureDelta { choice: 0, part: 0, signature },
+    ] {
+        encoder.event(&event, &mut out);
+    }
+    let text = String::from_utf8(out).expect("UTF-8");
+    let signed = text.lines().find(|line| line.contains("thought_signature")).expect("a signed piece");
+    assert!(signed.contains(r#""function":{"arguments":""}"#), "{signed}");
 }
 
 #[test]

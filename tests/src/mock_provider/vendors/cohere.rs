@@ -70,7 +70,7 @@ impl Vendor for Cohere {
         json!({"models": models::COHERE.iter().map(model).collect::<Vec<_>>()})
     }
 
-    fn ask(&self, body: &Value, _: &str, _: &HeaderMap) -> Checked<Ask> {
+    fn ask(&self, body: &Value, model: &str, _: &HeaderMap) -> Checked<Ask> {
         let fields = object(body, "", &REQUEST)?;
         range(fields, "", "temperature", 0.0..=1.0)?;
         range(fields, "", "p", 0.01..=0.99)?;
@@ -104,6 +104,9 @@ impl Vendor for Cohere {
             None => false,
             Some(thinking) => {
                 let own = [must("type", Is::Word(&["enabled", "disabled"])), may("token_budget", Is::Whole)];
+                if !model.contains("reasoning") {
+                    return Err(Fault::said("", format!("invalid request: thinking is not supported by {model}")));
+                }
                 object(thinking, "thinking", &own)?["type"] == "enabled"
             }
         };
@@ -131,20 +134,21 @@ impl Vendor for Cohere {
 
     fn answer(&self, answer: &Answer, _: &Ask) -> Value {
         let mut message = json!({"role": "assistant"});
+        let mut content = Vec::new();
+        if !answer.thought.is_empty() {
+            content.push(json!({"type": "thinking", "thinking": answer.thoughts()}));
+        }
         if answer.calls.is_empty() {
-            let mut content = Vec::new();
-            if !answer.thought.is_empty() {
-                content.push(json!({"type": "thinking", "thinking": answer.thoughts()}));
-            }
             content.push(json!({"type": "text", "text": answer.text()}));
-            message["content"] = content.into();
         } else {
-            message["tool_plan"] = answer.thoughts().into();
             let call = |call: &Call| {
                 json!({"id": call.id, "type": "function",
                        "function": {"name": call.name, "arguments": call.arguments.concat()}})
             };
             message["tool_calls"] = answer.calls.iter().map(call).collect();
+        }
+        if !content.is_empty() {
+            message["content"] = content.into();
         }
         json!({"id": id(answer), "finish_reason": reason(answer), "message": message, "usage": usage(answer)})
     }
@@ -157,26 +161,16 @@ impl Vendor for Cohere {
         };
         let start = json!({"role": "assistant", "content": [], "tool_plan": "", "tool_calls": [], "citations": []});
         send("message-start", json!({"id": id(answer), "delta": {"message": start}}), 0);
-        if answer.calls.is_empty() {
-            let mut index = 0;
-            for (kind, pieces, price) in [("thinking", &answer.thought, 0), ("text", &answer.pieces, 1)] {
-                if pieces.is_empty() {
-                    continue;
-                }
-                let start = json!({"type": kind, kind: ""});
-                send("content-start", json!({"index": index, "delta": {"message": {"content": start}}}), 0);
-                for piece in pieces {
-                    let delta = json!({"message": {"content": {kind: piece}}});
-                    send("content-delta", json!({"index": index, "delta": delta}), price);
-                }
-                send("content-end", json!({"index": index}), 0);
-                index += 1;
+        let pieces = [("thinking", &answer.thought, 0), ("text", &answer.pieces, 1)];
+        for (index, (kind, pieces, price)) in pieces.into_iter().filter(|(_, pieces, _)| !pieces.is_empty()).enumerate()
+        {
+            let start = json!({"type": kind, kind: ""});
+            send("content-start", json!({"index": index, "delta": {"message": {"content": start}}}), 0);
+            for piece in pieces {
+                let delta = json!({"message": {"content": {kind: piece}}});
+                send("content-delta", json!({"index": index, "delta": delta}), price);
             }
-        }
-        if !answer.calls.is_empty() {
-            for piece in &answer.thought {
-                send("tool-plan-delta", json!({"delta": {"message": {"tool_plan": piece}}}), 0);
-            }
+            send("content-end", json!({"index": index}), 0);
         }
         for (index, call) in answer.calls.iter().enumerate() {
             let start = json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": ""}});

@@ -20,7 +20,10 @@ pub(super) fn check(fields: &Fields, model: &str) -> Checked<bool> {
             }
         }
     }
-    if thinks && let Some((index, first)) = open_loop(all) {
+    // A model that decides itself whether to think takes turns without thoughts.
+    if fields.get("thinking").is_some_and(|thinking| thinking["type"] == "enabled")
+        && let Some((index, first)) = open_loop(all)
+    {
         let kind = first["type"].as_str().unwrap_or("text");
         if !matches!(kind, "thinking" | "redacted_thinking") {
             let words = format!(

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::super::pairing::{self, Broken, Message};
 use crate::mock_provider::{
     ask::{self, Ask, Choice, Kind, Thinking, Tool, sign},
-    shape::{Checked, Fault, Field, Fields, Is, is_name, list, may, must, object},
+    shape::{Checked, Fault, Field, Fields, Is, closed_schema, is_name, list, may, must, object},
 };
 
 const REQUEST: [Field; 12] = [
@@ -86,7 +86,7 @@ pub(super) fn request(body: &Value) -> Checked<Ask> {
         rounds: ask::rounds(all.iter().map(kind)),
         limit,
         n: 1,
-        schema: None,
+        schema: schema(fields)?,
         thinking: if thinks { Thinking::On } else { Thinking::Off },
         prompt: ask::cost(fields, &["system", "messages", "toolConfig"]),
         stream: false,
@@ -246,6 +246,23 @@ fn block(name: &str, inner: &Value, at: &str) -> Checked {
         _ => {}
     }
     Ok(())
+}
+
+/// The schema that the answer has to follow; it comes as text.
+fn schema(fields: &Fields) -> Checked<Option<Value>> {
+    let Some(config) = fields.get("outputConfig") else { return Ok(None) };
+    let efforts = Is::Word(&["low", "medium", "high", "xhigh", "max"]);
+    let config = object(config, "outputConfig", &[may("textFormat", Is::Object), may("effort", efforts)])?;
+    let Some(format) = config.get("textFormat") else { return Ok(None) };
+    let at = "outputConfig.textFormat";
+    let format = object(format, at, &[must("type", Is::Word(&["json_schema"])), must("structure", Is::Object)])?;
+    let (_, inner) = one_of(&format["structure"], at, &["jsonSchema"])?;
+    let own = [must("schema", Is::Text), may("name", Is::Text), may("description", Is::Text)];
+    let text = object(inner, at, &own)?["schema"].as_str().unwrap_or_default();
+    let schema: Value =
+        serde_json::from_str(text).map_err(|why| Fault::said("", format!("{at}: invalid JSON: {why}")))?;
+    closed_schema(&schema, false).map_err(|why| Fault::said("", format!("{at}: {why}")))?;
+    Ok(Some(schema))
 }
 
 fn tools(fields: &Fields) -> Checked<(Vec<Tool>, Choice)> {

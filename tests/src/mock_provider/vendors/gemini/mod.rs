@@ -3,6 +3,7 @@
 mod answer;
 mod check;
 mod config;
+mod names;
 mod tools;
 
 use http::{HeaderMap, Method, StatusCode};
@@ -63,17 +64,15 @@ impl Vendor for Gemini {
     }
 
     fn ask(&self, body: &Value, model: &str, _: &HeaderMap) -> Checked<Ask> {
+        let mut body = names::in_camel_case(body);
         // A count may wrap the whole request.
-        match body.get("generateContentRequest") {
-            Some(inner) => {
-                let mut inner = inner.clone();
-                if let Some(fields) = inner.as_object_mut() {
-                    fields.remove("model");
-                }
-                check::request(&inner, model)
+        if let Some(inner) = body.get_mut("generateContentRequest") {
+            body = inner.take();
+            if let Some(fields) = body.as_object_mut() {
+                fields.remove("model");
             }
-            None => check::request(body, model),
         }
+        check::request(&body, model)
     }
 
     fn answer(&self, answer: &Answer, _: &Ask) -> Value {
@@ -127,6 +126,7 @@ impl Vendor for Gemini {
     }
 
     fn embed(&self, body: &Value, model: &str, many: bool) -> Checked<(Value, u64)> {
+        let body = &names::in_camel_case(body);
         let one = |request: &Value, at: &str| {
             let own = [
                 may("model", Is::Text),
