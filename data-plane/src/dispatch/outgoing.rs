@@ -8,11 +8,13 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use omniroute_core::{
     error::{ErrorClass, GatewayError},
     hash::Pepper,
-    time::UnixMillis,
+    time::{Clock, UnixMillis},
 };
-use omniroute_providers::{Operation, Upstream};
+use omniroute_providers::{Format as Spoken, Operation, Upstream};
 use omniroute_wire::{
-    anthropic, gemini,
+    anthropic,
+    embeddings::EmbedDialect,
+    gemini,
     ir::Format,
     openai::{renamed_body, upstream_body},
     responses,
@@ -21,7 +23,7 @@ use omniroute_wire::{
     translate::Dialect,
 };
 
-use super::request::Segmented;
+use super::{embeddings::Embedding, request::Segmented};
 use crate::{
     media::Means,
     respond::lane::Kind,
@@ -39,8 +41,11 @@ pub(crate) struct Asked<'a> {
     pub(crate) headers: &'a HeaderMap,
     pub(crate) body: Bytes,
     pub(crate) scan: &'a RequestScan<'a>,
+    /// How embeddings are asked for.
+    pub(crate) embed: EmbedDialect,
     pub(crate) stream: bool,
     pub(crate) at: UnixMillis,
+    pub(crate) clock: &'a dyn Clock,
     pub(crate) pepper: &'a Pepper,
 }
 
@@ -52,6 +57,7 @@ pub(crate) enum Way {
         hide_usage: bool,
     },
     Translate(Box<Translation>),
+    Embed(Box<Embedding>),
 }
 
 /// What is sent.
@@ -76,6 +82,11 @@ impl Asked<'_> {
         model: &str,
         requested: &str,
     ) -> Result<Outgoing, GatewayError> {
+        match self.operation {
+            Operation::Embeddings => return self.embeddings(upstream, model, requested),
+            Operation::Images => return self.images(upstream, model),
+            _ => {}
+        }
         match self.as_it_is(upstream, model)? {
             Ok(outgoing) => Ok(outgoing),
             // A large future that the other way does not pay for.
@@ -88,18 +99,7 @@ impl Asked<'_> {
     /// # Errors
     /// When the upstream cannot do what is asked at all.
     pub(super) fn as_it_is(&self, upstream: &Upstream, model: &str) -> Result<Result<Outgoing, Format>, GatewayError> {
-        if self.operation == Operation::Embeddings {
-            let segments = renamed_body(self.body.clone(), self.scan, model);
-            return Ok(Ok(Outgoing::passed(segments, Kind::Embeddings, false)));
-        }
-        let format = upstream.chat_format().ok_or_else(|| {
-            GatewayError::new(
-                ErrorClass::BadRequest,
-                "unsupported_operation",
-                "the provider of this model does not chat",
-            )
-            .with_param("model")
-        })?;
+        let format = upstream.chat_format().ok_or_else(|| unsupported("the provider of this model does not chat"))?;
         Ok(self.passed(format, model).ok_or(format))
     }
 
@@ -133,6 +133,21 @@ impl Asked<'_> {
             headers: translated.headers,
             way: Way::Translate(Box::new(translated.translation)),
         })
+    }
+
+    /// Images are made in OpenAI's form only. The answer may be large and passes as it comes.
+    fn images(&self, upstream: &Upstream, model: &str) -> Result<Outgoing, GatewayError> {
+        if upstream.adapter().format(Operation::Images) != Some(Spoken::OpenAiImages) {
+            return Err(unsupported("the gateway makes no images with the provider of this model"));
+        }
+        if self.scan.stream.as_ref().is_some_and(|stream| stream.value) {
+            return Err(GatewayError::bad_request(
+                "unsupported_feature",
+                "images are not streamed here; leave out `stream`",
+            )
+            .with_param("stream"));
+        }
+        Ok(Outgoing::passed(renamed_body(self.body.clone(), self.scan, model), Kind::Images, false))
     }
 
     /// The client's own bytes, where the upstream speaks the client's format.
@@ -183,7 +198,7 @@ impl Way {
 // === impl Outgoing ===
 
 impl Outgoing {
-    fn passed(segments: Segments, kind: Kind, hide_usage: bool) -> Self {
+    pub(super) fn passed(segments: Segments, kind: Kind, hide_usage: bool) -> Self {
         Self { body: Segmented::new(segments), headers: Vec::new(), way: Way::Pass { kind, hide_usage } }
     }
 }
@@ -191,4 +206,9 @@ impl Outgoing {
 /// How our own switches are written in a head.
 pub(crate) fn is_true(value: &HeaderValue) -> bool {
     value.as_bytes().eq_ignore_ascii_case(b"true") || value.as_bytes() == b"1"
+}
+
+/// The provider has no such call, or the gateway none to it.
+pub(super) fn unsupported(message: &'static str) -> GatewayError {
+    GatewayError::new(ErrorClass::BadRequest, "unsupported_operation", message).with_param("model")
 }

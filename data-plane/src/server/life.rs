@@ -78,7 +78,7 @@ async fn steps(
     let body = body::read(incoming, limits, &gateway.memory).await.map_err(GatewayError::from)?;
     let original = body.clone();
     let scan = scanned(&route.dialect, &original)?;
-    let requested = route.model(named_model(&route.dialect, &scan)?)?;
+    let requested = route.model(named_model(&route.dialect, &scan)?, &index)?;
     let plan = resolve(&index, &caller, &requested)?;
     if let Some(answer) = preload::answer(&route.dialect, &original, &requested, &arrival.request_id, arrival.at) {
         return Ok(answer);
@@ -94,7 +94,9 @@ async fn steps(
             body,
             scan: &scan,
             stream,
+            embed: route.embed.clone(),
             at: arrival.at,
+            clock: &*gateway.clock,
             pepper: &settings.pepper,
         },
         max_attempts: settings.max_attempts,
