@@ -45,11 +45,16 @@ impl Resources {
 
     /// A node whose prefix is its id.
     pub(crate) fn node(&mut self, id: &str, base_url: &str) {
+        self.node_of("openai-compatible", "chat", id, base_url);
+    }
+
+    /// A node of that kind whose prefix is its id.
+    pub(crate) fn node_of(&mut self, kind: &str, api_type: &str, id: &str, base_url: &str) {
         let node = v1::ProviderNode {
             name: id.to_owned(),
             prefix: id.to_owned(),
-            r#type: "openai-compatible".to_owned(),
-            api_type: "chat".to_owned(),
+            r#type: kind.to_owned(),
+            api_type: api_type.to_owned(),
             base_url: base_url.to_owned(),
             ..v1::ProviderNode::default()
         };

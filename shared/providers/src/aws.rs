@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn the_signature_covers_path_time_and_body() {
         let signer = Signer::new(Credentials::new(ID, KEY, Some("token".into()), None, "test"), "us-east-1".into());
-        let signed = |body: &[u8], seconds| {
+        let signed = |body: &[u8], seconds: u64| {
             let mut request =
                 Request::post("https://bedrock-runtime.us-east-1.amazonaws.com/model/a.b-v1%3A0/converse")
                     .header("content-type", "application/json")

@@ -8,6 +8,7 @@ mod counts;
 mod fallback;
 mod lifecycle;
 mod model_lists;
+mod providers;
 mod routes;
 mod switches;
 mod upstream;
