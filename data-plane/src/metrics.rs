@@ -17,6 +17,7 @@ const OK: &str = "ok";
 pub(crate) struct Metrics {
     chat: OperationMetrics,
     embeddings: OperationMetrics,
+    images: OperationMetrics,
     providers: ArcSwap<HashMap<ProviderId, Arc<ProviderMetrics>>>,
 }
 
@@ -60,12 +61,17 @@ impl Metrics {
         Self {
             chat: OperationMetrics::new(Operation::Chat.as_str()),
             embeddings: OperationMetrics::new(Operation::Embeddings.as_str()),
+            images: OperationMetrics::new(Operation::Images.as_str()),
             providers: ArcSwap::default(),
         }
     }
 
     pub(crate) fn operation(&self, operation: Operation) -> &OperationMetrics {
-        if operation == Operation::Embeddings { &self.embeddings } else { &self.chat }
+        match operation {
+            Operation::Embeddings => &self.embeddings,
+            Operation::Images => &self.images,
+            _ => &self.chat,
+        }
     }
 
     pub(crate) fn provider(&self, provider: &ProviderId) -> Arc<ProviderMetrics> {

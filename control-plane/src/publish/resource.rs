@@ -1,6 +1,6 @@
 //! Rows of the database as resources of the protocol.
 
-use omniroute_core::{sealed::KeyRing, settings::Secret};
+use omniroute_core::sealed::KeyRing;
 use omniroute_proto::{
     Kind,
     v1::{self, resource::Body},
@@ -29,7 +29,7 @@ pub(super) fn select(kind: Kind, above: i64, up_to: i64) -> Query {
         }
         Kind::Connection => {
             "SELECT id, revision, provider, name, auth_type, priority, is_active, secret, base_url, headers, \
-             connect_ms, first_byte_ms, idle_ms, total_ms, max_concurrent FROM connections \
+             provider_data, connect_ms, first_byte_ms, idle_ms, total_ms, max_concurrent FROM connections \
              WHERE revision > $1 AND revision <= $2"
         }
         Kind::Model => {
@@ -128,7 +128,7 @@ fn connection(row: &AnyRow, id: &str, ring: &KeyRing) -> Result<v1::Connection, 
         metrics::counter!(names::CONFIG_UNREADABLE).increment(1);
     }
     let is_readable = opened.is_ok();
-    let (secret, headers) = opened.unwrap_or_else(|_| (Secret::default(), Default::default()));
+    let (secret, headers, specific) = opened.unwrap_or_else(|_| Default::default());
     Ok(v1::Connection {
         provider: row.text("provider")?,
         name: row.text("name")?,
@@ -144,6 +144,7 @@ fn connection(row: &AnyRow, id: &str, ring: &KeyRing) -> Result<v1::Connection, 
             idle_ms: row.u64("idle_ms")?,
             total_ms: row.u64("total_ms")?,
         }),
+        region: specific.get("region").and_then(Value::as_str).unwrap_or_default().to_owned(),
         max_concurrent: row.opt_u64("max_concurrent")?.map_or(0, |limit| u32::try_from(limit).unwrap_or(u32::MAX)),
     })
 }

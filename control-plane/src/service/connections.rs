@@ -24,6 +24,9 @@ pub const MASK: &str = "****";
 /// What `providerSpecificData` of a node's connection repeats from the node; never stored with the connection.
 const FROM_NODE: [&str; 5] = ["prefix", "apiType", "nodeName", "chatPath", "modelsPath"];
 
+/// Longest name of a region.
+const LONGEST_REGION: usize = 64;
+
 /// An edit that merges may meet another one; it is then made again on what that one left.
 const MERGE_ATTEMPTS: u32 = 3;
 
@@ -294,8 +297,13 @@ impl Services {
         let base_url = fields.nullable_text("baseUrl", 0..=2000).set();
         let base_url = base_url.map(|url| url.trim().trim_end_matches('/').to_owned()).filter(|url| !url.is_empty());
         let custom = fields.nullable_value("customHeaders", Value::is_object).set();
+        let region = fields.nullable_text("region", 0..=LONGEST_REGION).set();
+        let region = region.map(|region| region.trim().to_ascii_lowercase()).filter(|region| !region.is_empty());
         let headers = custom.map(|custom| read_headers(&mut fields, custom, held)).unwrap_or_default();
-        let data = fields.rest();
+        let mut data = fields.rest();
+        if let Some(region) = region {
+            data.insert("region".into(), json!(region));
+        }
         let base_url = fields.finish(base_url).map_err(|error| error.inside("providerSpecificData"))?;
         // Clients send back what they were shown; a URL that is the provider's own overrides nothing.
         let base_url = base_url.filter(|url| Some(url.as_str()) != provider.base_url());
@@ -337,6 +345,8 @@ impl Provider {
     fn base_url(&self) -> Option<&str> {
         match self {
             Self::Node(node) => Some(node.base_url.trim_end_matches('/')),
+            // Where every region has a host of its own, none of them is the provider's.
+            Self::Catalog(provider) if provider.has_regions() => None,
             Self::Catalog(provider) => Some(provider.base_url.trim_end_matches('/')),
         }
     }

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use omniroute_core::id::ConnectionId;
-use omniroute_providers::OfferedModel;
+use omniroute_providers::{ModelPage, OfferedModel, Operation, Upstream};
 use serde_json::json;
 
-use super::{App, Services, connections::Provider};
+use super::{App, Services, connections::Provider, probe::compile};
 use crate::{
     api::{ApiError, Code},
     store::records::{Actor, ConnectionRecord, ModelDraft, ModelRecord, Object},
@@ -17,6 +17,9 @@ pub(super) const FROM_API: &str = "api";
 
 /// Models kept of one provider; the longest lists in use have a few hundred.
 const MOST_MODELS: usize = 5_000;
+
+/// Pages of a list that are asked for; a provider that has more never ends.
+const MOST_PAGES: usize = 50;
 
 /// Discoveries that may wait for their turn; more are skipped, for the next listing makes up for them.
 const MOST_WAITING: usize = 1_000;
@@ -69,6 +72,44 @@ impl Services {
             return Err(ApiError::new(Code::UpstreamUnreachable, format!("The models cannot be listed: {why}")));
         }
         Ok(Listing { provider: name, models, source, warning: Some(why) })
+    }
+
+    /// The list of models as the provider gives it now, from all its pages.
+    async fn ask_models(&self, record: &ConnectionRecord, provider: &Provider) -> Result<Vec<OfferedModel>, String> {
+        let secret = self.store.connections().secret(record.id.as_str()).await.map_err(|error| error.to_string())?;
+        let upstream = compile(record, &secret, provider, self).map_err(|error| error.to_string())?;
+        let mut uri = upstream.uri(Operation::Models).clone();
+        let mut models = Vec::new();
+        let mut is_optional = false;
+        for _ in 0..MOST_PAGES {
+            let page = match self.page(&upstream, &uri).await {
+                Ok(page) => page,
+                // The list is whole without it.
+                Err(why) if is_optional => {
+                    tracing::debug!(connection = %record.id, why, "a further list of models is not to be had");
+                    break;
+                }
+                Err(why) => return Err(why),
+            };
+            models.extend(page.models);
+            let Some(next) = page.next.filter(|_| models.len() < MOST_MODELS) else { break };
+            is_optional = next.is_optional;
+            let following = upstream.next_page(&uri, &next).map_err(|error| error.to_string())?;
+            if following == uri {
+                break;
+            }
+            uri = following;
+        }
+        Ok(models)
+    }
+
+    async fn page(&self, upstream: &Upstream, uri: &http::Uri) -> Result<ModelPage, String> {
+        let answer = self.list_page(upstream, uri).await.map_err(|error| error.to_string())?;
+        if !answer.status.is_success() {
+            let failure = upstream.adapter().classify(answer.status, &answer.headers, &answer.body);
+            return Err(failure.to_gateway_error(upstream.secret()).message);
+        }
+        upstream.adapter().parse_models(&answer.body).map_err(|error| error.to_string())
     }
 
     /// Asks for a new connection's models while its creator goes on.

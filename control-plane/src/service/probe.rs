@@ -3,15 +3,17 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::{Request, StatusCode};
 use omniroute_core::{address::AddressError, settings::Secret, time::UnixMillis};
 use omniroute_providers::{
-    CompileError, ConnectionSpec, Failure, FailureClass, NodeSpec, OfferedModel, Operation, Timeouts, Upstream,
-    sanitise,
+    CompileError, ConnectionSpec, Failure, FailureClass, NodeSpec, Timeouts, Upstream, ping, sanitise,
 };
-use serde_json::json;
 
-use super::{Services, connections::Provider, upstream::UpstreamError};
+use super::{
+    Services,
+    connections::Provider,
+    upstream::{Answer, UpstreamError},
+};
 use crate::{
     api::ApiError,
     store::records::{ConnectionRecord, NodeRecord, TestRecord},
@@ -24,6 +26,8 @@ pub struct Candidate {
     pub provider: String,
     pub secret: Secret,
     pub base_url: Option<String>,
+    /// Of providers that have regions.
+    pub region: Option<String>,
     /// Ask this model something instead of asking for the list of models.
     pub model: Option<String>,
 }
@@ -133,6 +137,7 @@ impl Services {
         }
         let spec = ConnectionSpec {
             base_url,
+            region: candidate.region.as_deref().unwrap_or_default(),
             secret: candidate.secret.expose(),
             provider: provider.id(),
             node: provider.node().map(node_spec),
@@ -175,30 +180,15 @@ impl Services {
     ) -> Result<(), ApiError> {
         let (field, error) = match compile(record, secret, provider, self) {
             Ok(_) | Err(CompileError::UnknownFormat(_)) => return Ok(()),
-            Err(error @ (CompileError::Secret | CompileError::MissingSecret)) => ("apiKey", error),
+            Err(error @ (CompileError::Secret | CompileError::MissingSecret | CompileError::IncompleteKeys(_))) => {
+                ("apiKey", error)
+            }
+            Err(error @ CompileError::Region(_)) => ("providerSpecificData.region", error),
             Err(error @ CompileError::UnknownProvider(_)) => ("provider", error),
             Err(error @ CompileError::Header(_)) => ("providerSpecificData.customHeaders", error),
             Err(error @ (CompileError::Address(_) | CompileError::Path(_))) => ("providerSpecificData.baseUrl", error),
         };
         Err(ApiError::invalid_field(field, error.to_string()))
-    }
-
-    /// The list of models as the provider gives it now.
-    pub(super) async fn ask_models(
-        &self,
-        record: &ConnectionRecord,
-        provider: &Provider,
-    ) -> Result<Vec<OfferedModel>, String> {
-        let secret = self.store.connections().secret(record.id.as_str()).await.map_err(|error| error.to_string())?;
-        let upstream = compile(record, &secret, provider, self).map_err(|error| error.to_string())?;
-        let uri = upstream.uri(Operation::Models);
-        let answer = self.upstream.call(Method::GET, uri, upstream.headers(), None).await;
-        let answer = answer.map_err(|error| error.to_string())?;
-        if !answer.status.is_success() {
-            let failure = upstream.adapter().classify(answer.status, &answer.headers, &answer.body);
-            return Err(failure.to_gateway_error(upstream.secret()).message);
-        }
-        upstream.adapter().parse_models(&answer.body).map_err(|error| error.to_string())
     }
 
     /// A model that the connection can be asked for when it has no list of models.
@@ -218,8 +208,7 @@ impl Services {
         if let Some(model) = model {
             return self.probe_chat(upstream, model, begun).await;
         }
-        let uri = upstream.uri(upstream.adapter().probe());
-        let answer = match self.upstream.call(Method::GET, uri, upstream.headers(), None).await {
+        let answer = match self.list_page(upstream, upstream.uri(upstream.adapter().probe())).await {
             Ok(answer) => answer,
             Err(error) => return self.written(Finding::no_answer(&error), Some("models"), None, begun),
         };
@@ -245,15 +234,14 @@ impl Services {
     }
 
     async fn probe_chat(&self, upstream: &Upstream, model: &str, begun: Instant) -> Probe {
-        let body = json!({
-            "model": model,
-            "messages": [{ "role": "user", "content": "ping" }],
-            "max_tokens": 1,
-            "stream": false,
-        });
-        let uri = upstream.uri(Operation::Chat);
-        let body = Bytes::from(body.to_string());
-        let answer = match self.upstream.call(Method::POST, uri, upstream.headers(), Some(body)).await {
+        let question = match ping(upstream, model) {
+            Ok(question) => question.map(Bytes::from),
+            Err(error) => {
+                let finding = Finding::bad("unsupported", "local", error.to_string(), "unsupported");
+                return self.written(finding, Some("chat"), None, begun);
+            }
+        };
+        let answer = match self.ask(upstream, question).await {
             Ok(answer) => answer,
             Err(error) => return self.written(Finding::no_answer(&error), Some("chat"), None, begun),
         };
@@ -270,6 +258,24 @@ impl Services {
             Finding::of_failure(upstream, answer.status, &answer.headers, &answer.body)
         };
         self.written(finding, Some("chat"), Some(answer.status.as_u16()), begun)
+    }
+
+    /// A page of a connection's list.
+    pub(super) async fn list_page(&self, upstream: &Upstream, uri: &http::Uri) -> Result<Answer, UpstreamError> {
+        let mut request = Request::new(Bytes::new());
+        *request.uri_mut() = uri.clone();
+        *request.headers_mut() = upstream.headers().clone();
+        self.ask(upstream, request).await
+    }
+
+    /// Sends a request, signed where the connection signs.
+    async fn ask(&self, upstream: &Upstream, mut request: Request<Bytes>) -> Result<Answer, UpstreamError> {
+        if let Some(signer) = upstream.signer() {
+            let body = request.body().clone();
+            signer.sign(&mut request, std::iter::once(&body[..]), self.clock.now()).map_err(|_| UpstreamError::Sign)?;
+        }
+        let (head, body) = request.into_parts();
+        self.upstream.call(head.method, &head.uri, &head.headers, Some(body).filter(|body| !body.is_empty())).await
     }
 
     fn refused(&self, error: &CompileError) -> Probe {
@@ -320,6 +326,7 @@ impl Finding {
         let (kind, code) = match error {
             UpstreamError::Address(_) => ("blocked", "blocked"),
             UpstreamError::TooLarge | UpstreamError::Broken => ("upstream_error", "malformed_answer"),
+            UpstreamError::Sign => ("configuration", "signing_failed"),
             UpstreamError::Timeout => ("network_error", "timeout"),
             UpstreamError::Resolve | UpstreamError::Connect | UpstreamError::Tls => ("network_error", "network_error"),
         };
@@ -373,7 +380,7 @@ impl Provider {
     }
 }
 
-fn compile(
+pub(super) fn compile(
     record: &ConnectionRecord,
     secret: &Secret,
     provider: &Provider,
@@ -387,6 +394,7 @@ fn compile(
         auth_type: &record.auth_type,
         secret: secret.expose(),
         base_url: record.base_url.as_deref().unwrap_or_default(),
+        region: record.provider_data.get("region").and_then(|region| region.as_str()).unwrap_or_default(),
         headers: &headers,
         node: provider.node().map(node_spec),
         ..blank()
@@ -407,6 +415,7 @@ fn blank<'a>() -> ConnectionSpec<'a> {
         auth_type: "apikey",
         secret: "",
         base_url: "",
+        region: "",
         headers: &[],
         timeouts: Timeouts::default(),
         max_concurrent: 0,

@@ -53,6 +53,8 @@ pub enum UpstreamError {
     TooLarge,
     #[error("the answer broke off or is no HTTP")]
     Broken,
+    #[error("the request cannot be signed with this credential")]
+    Sign,
 }
 
 /// Resolves names and drops every address that the policy forbids, so that a name cannot lead where an address could
@@ -100,7 +102,10 @@ impl UpstreamClient {
         let url = self.policy.check_url(&uri.to_string()).map_err(UpstreamError::Address)?;
         let mut request = self.http.request(method, url).headers(headers.clone());
         if let Some(body) = body {
-            request = request.header(http::header::CONTENT_TYPE, "application/json").body(body);
+            if !headers.contains_key(http::header::CONTENT_TYPE) {
+                request = request.header(http::header::CONTENT_TYPE, "application/json");
+            }
+            request = request.body(body);
         }
         let mut response = request.send().await.map_err(|error| classify(&error))?;
         if response.content_length().is_some_and(|length| length > MAX_BODY as u64) {

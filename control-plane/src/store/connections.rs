@@ -14,7 +14,7 @@ use sqlx::any::AnyRow;
 
 use super::{
     Columns as _, Store, StoreError, Write, limits, number,
-    records::{ConnectionDraft, ConnectionPatch, ConnectionRecord, TestRecord, TimeoutsRecord},
+    records::{ConnectionDraft, ConnectionPatch, ConnectionRecord, Object, TestRecord, TimeoutsRecord},
     sealing, sql,
 };
 
@@ -267,13 +267,13 @@ impl Write {
     }
 }
 
-/// The sealed values of a row: secret and headers, for the publisher, which needs no more.
+/// The sealed values of a row: secret, headers and `providerSpecificData`, for the publisher.
 pub(crate) fn connection_secrets(
     row: &AnyRow,
     id: &str,
     ring: &KeyRing,
-) -> Result<(Secret, BTreeMap<String, String>), StoreError> {
-    Ok((open_secret(row, id, ring)?, open_json(row, "headers", id, ring)?))
+) -> Result<(Secret, BTreeMap<String, String>, Object), StoreError> {
+    Ok((open_secret(row, id, ring)?, open_json(row, "headers", id, ring)?, open_json(row, "provider_data", id, ring)?))
 }
 
 /// A value that does not open is left out and flagged: one damaged row must not hide the others.

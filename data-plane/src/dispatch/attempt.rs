@@ -14,7 +14,7 @@ use omniroute_providers::{Failure, FailureClass, Upstream};
 use omniroute_wire::{codec::UpstreamError, ir::StreamError};
 use tokio::time::Instant;
 
-use super::{outgoing::Way, request::Segmented, times::Times};
+use super::{embeddings::embedded, outgoing::Way, request::Segmented, times::Times};
 use crate::{
     respond::lane::{Fault, Kind, Lane, Shape, is_error_object},
     translate::{Streaming, Translation, WholeError, from_document, from_stream},
@@ -26,7 +26,7 @@ const ERROR_BODY: usize = 64 * 1024;
 const ERROR_BODY_WAIT: Duration = Duration::from_secs(5);
 /// Fewer bytes do not tell what a document is.
 const TELLING: usize = 32;
-const EMPTY: &str = "the answer is empty";
+pub(super) const EMPTY: &str = "the answer is empty";
 const HTML: &str = "the answer is an HTML page";
 /// Largest answer that is translated in one piece.
 const LARGEST_DOCUMENT: usize = 64 * 1024 * 1024;
@@ -85,6 +85,7 @@ async fn exchange(
         Way::Pass { kind, hide_usage } => pass(upstream, head, body, *kind, *hide_usage).await,
         // A large future that the other way does not pay for.
         Way::Translate(translation) => Box::pin(translated(upstream, head, body, translation)).await,
+        Way::Embed(embedding) => Box::pin(embedded(upstream, head, body, embedding)).await,
     }
 }
 
@@ -198,7 +199,7 @@ fn is_stream_type(content_type: &[u8]) -> bool {
 }
 
 /// All of a body that must not be too long.
-async fn rest(body: &mut Incoming, first: Bytes) -> Result<Bytes, Failed> {
+pub(super) async fn rest(body: &mut Incoming, first: Bytes) -> Result<Bytes, Failed> {
     let mut whole = BytesMut::from(first);
     while let Some(more) = next(body).await? {
         if whole.len() + more.len() > LARGEST_DOCUMENT {
@@ -210,7 +211,7 @@ async fn rest(body: &mut Incoming, first: Bytes) -> Result<Bytes, Failed> {
 }
 
 /// The next bytes; `None` at the end.
-async fn next(body: &mut Incoming) -> Result<Option<Bytes>, Failed> {
+pub(super) async fn next(body: &mut Incoming) -> Result<Option<Bytes>, Failed> {
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else {
             return Err(Failed::of_call(Stage::Broken));
@@ -266,12 +267,12 @@ impl Failed {
         Self { failure: Failure::without_answer(class, message), broke: false }
     }
 
-    fn malformed(message: &'static str) -> Self {
+    pub(super) fn malformed(message: &'static str) -> Self {
         Self { failure: Failure::malformed_answer(message), broke: false }
     }
 
     /// The status says 200 and the body says otherwise: judged as the error that it is.
-    fn in_disguise(upstream: &Upstream, head: &response::Parts, body: &[u8]) -> Self {
+    pub(super) fn in_disguise(upstream: &Upstream, head: &response::Parts, body: &[u8]) -> Self {
         let failure = upstream.adapter().classify(StatusCode::BAD_GATEWAY, &head.headers, error_text(body));
         Self { failure, broke: false }
     }

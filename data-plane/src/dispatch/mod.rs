@@ -1,11 +1,12 @@
 //! From a plan to an answer: picks a connection, sends, judges the outcome, and falls back to the next.
 //!
-//! [`mod@pick`] chooses among the plan's connections, [`outgoing`] and [`request`] build what the upstream gets, [`mod@attempt`] sends it and
+//! [`mod@pick`] chooses among the plan's connections, [`outgoing`], [`embeddings`] and [`request`] build what the upstream gets, [`mod@attempt`] sends it and
 //! waits for the beginning of an answer, [`health`] decides how long a connection that failed is left alone, and
 //! [`slot`] keeps the limit on requests in flight. All of it ends with the first byte: once an answer has begun, there
 //! is no other connection to fall back to.
 
 mod attempt;
+mod embeddings;
 pub(crate) mod health;
 pub(crate) mod outgoing;
 mod pick;

@@ -8,11 +8,13 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use omniroute_core::{
     error::{ErrorClass, GatewayError},
     hash::Pepper,
-    time::UnixMillis,
+    time::{Clock, UnixMillis},
 };
-use omniroute_providers::{Operation, Upstream};
+use omniroute_providers::{Format as Spoken, Operation, Upstream};
 use omniroute_wire::{
-    anthropic, gemini,
+    anthropic,
+    embeddings::EmbedDialect,
+    gemini,
     ir::Format,
     openai::{renamed_body, upstream_body},
     responses,
@@ -21,7 +23,7 @@ use omniroute_wire::{
     translate::Dialect,
 };
 
-use super::request::Segmented;
+use super::{embeddings::Embedding, request::Segmented};
 use crate::{
     media::Means,
     respond::lane::Kind,
@@ -40,8 +42,11 @@ pub(crate) struct Asked<'a> {
     pub(crate) headers: &'a HeaderMap,
     pub(crate) body: Bytes,
     pub(crate) scan: &'a RequestScan<'a>,
+    /// How embeddings are asked for.
+    pub(crate) embed: EmbedDialect,
     pub(crate) stream: bool,
     pub(crate) at: UnixMillis,
+    pub(crate) clock: &'a dyn Clock,
     pub(crate) pepper: &'a Pepper,
     /// Whose request it is, for what is kept from one to the next.
     pub(crate) scope: &'a str,
@@ -57,6 +62,7 @@ pub(crate) enum Way {
         hide_usage: bool,
     },
     Translate(Box<Translation>),
+    Embed(Box<Embedding>),
 }
 
 /// What is sent.
@@ -81,6 +87,11 @@ impl Asked<'_> {
         model: &str,
         requested: &str,
     ) -> Result<Outgoing, GatewayError> {
+        match self.operation {
+            Operation::Embeddings => return self.embeddings(upstream, model, requested),
+            Operation::Images => return self.images(upstream, model),
+            _ => {}
+        }
         match self.as_it_is(upstream, model)? {
             Ok(outgoing) => Ok(outgoing),
             // A large future that the other way does not pay for.
@@ -103,7 +114,7 @@ impl Asked<'_> {
     ) -> Option<Outgoing> {
         let format = match before {
             Way::Pass { kind: Kind::Chat(format), .. } => *format,
-            Way::Pass { .. } => return None,
+            Way::Pass { .. } | Way::Embed(_) => return None,
             Way::Translate(translation) => translation.upstream,
         };
         let or_nothing = matches!(before, Way::Translate(translation) if !translation.signed_again);
@@ -117,18 +128,7 @@ impl Asked<'_> {
     /// # Errors
     /// When the upstream cannot do what is asked at all.
     pub(super) fn as_it_is(&self, upstream: &Upstream, model: &str) -> Result<Result<Outgoing, Format>, GatewayError> {
-        if self.operation == Operation::Embeddings {
-            let segments = renamed_body(self.body.clone(), self.scan, model);
-            return Ok(Ok(Outgoing::passed(segments, Kind::Embeddings, false)));
-        }
-        let format = upstream.chat_format().ok_or_else(|| {
-            GatewayError::new(
-                ErrorClass::BadRequest,
-                "unsupported_operation",
-                "the provider of this model does not chat",
-            )
-            .with_param("model")
-        })?;
+        let format = upstream.chat_format().ok_or_else(|| unsupported("the provider of this model does not chat"))?;
         Ok(self.passed(format, model).ok_or(format))
     }
 
@@ -168,6 +168,21 @@ impl Asked<'_> {
         })
     }
 
+    /// Images are made in OpenAI's form only. The answer may be large and passes as it comes.
+    fn images(&self, upstream: &Upstream, model: &str) -> Result<Outgoing, GatewayError> {
+        if upstream.adapter().format(Operation::Images) != Some(Spoken::OpenAiImages) {
+            return Err(unsupported("the gateway makes no images with the provider of this model"));
+        }
+        if self.scan.stream.as_ref().is_some_and(|stream| stream.value) {
+            return Err(GatewayError::bad_request(
+                "unsupported_feature",
+                "images are not streamed here; leave out `stream`",
+            )
+            .with_param("stream"));
+        }
+        Ok(Outgoing::passed(renamed_body(self.body.clone(), self.scan, model), Kind::Images, false))
+    }
+
     /// The client's own bytes, where the upstream speaks the client's format.
     fn passed(&self, format: Format, model: &str) -> Option<Outgoing> {
         let (segments, hide_usage) = match (self.dialect, format) {
@@ -201,6 +216,7 @@ impl Way {
         match self {
             Self::Pass { .. } => true,
             Self::Translate(translation) => translation.dialect.stream_type() == "text/event-stream",
+            Self::Embed(_) => false,
         }
     }
 
@@ -209,6 +225,7 @@ impl Way {
         match self {
             Self::Pass { kind, .. } => *kind == Kind::Chat(Format::OpenAiChat),
             Self::Translate(translation) => matches!(translation.dialect, Dialect::Chat | Dialect::Completions),
+            Self::Embed(_) => false,
         }
     }
 }
@@ -216,7 +233,7 @@ impl Way {
 // === impl Outgoing ===
 
 impl Outgoing {
-    fn passed(segments: Segments, kind: Kind, hide_usage: bool) -> Self {
+    pub(super) fn passed(segments: Segments, kind: Kind, hide_usage: bool) -> Self {
         Self { body: Segmented::new(segments), headers: Vec::new(), way: Way::Pass { kind, hide_usage } }
     }
 }
@@ -224,4 +241,9 @@ impl Outgoing {
 /// How our own switches are written in a head.
 pub(crate) fn is_true(value: &HeaderValue) -> bool {
     value.as_bytes().eq_ignore_ascii_case(b"true") || value.as_bytes() == b"1"
+}
+
+/// The provider has no such call, or the gateway none to it.
+pub(super) fn unsupported(message: &'static str) -> GatewayError {
+    GatewayError::new(ErrorClass::BadRequest, "unsupported_operation", message).with_param("model")
 }

@@ -10,8 +10,11 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use http_body::{Body, Frame, SizeHint};
-use omniroute_core::error::GatewayError;
-use omniroute_providers::Upstream;
+use omniroute_core::{
+    error::{ErrorClass, GatewayError},
+    time::UnixMillis,
+};
+use omniroute_providers::{Signer, Upstream};
 use omniroute_wire::splice::{self, Segments};
 
 use super::outgoing::{Asked, Outgoing, Way};
@@ -103,7 +106,19 @@ pub(super) fn build(
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;
+    if let Some(signer) = upstream.signer() {
+        sign(signer, &mut request, asked.clock.now())?;
+    }
     Ok(request)
+}
+
+/// Signs what is ready to be sent. A signature is good for minutes, so every attempt gets its own.
+fn sign(signer: &Signer, request: &mut Request<Segmented>, now: UnixMillis) -> Result<(), GatewayError> {
+    let segments = Arc::clone(&request.body().segments);
+    signer.sign(request, segments.iter().map(|segment| &segment[..]), now).map_err(|error| {
+        tracing::error!(%error, "a request could not be signed");
+        GatewayError::new(ErrorClass::Internal, "signing_failed", "the request to the provider could not be signed")
+    })
 }
 
 fn is_vendors(name: &HeaderName) -> bool {
@@ -127,9 +142,13 @@ fn may_pass(name: &HeaderName) -> bool {
 #[cfg(test)]
 mod tests {
     use http_body_util::BodyExt;
-    use omniroute_core::{address::AddressPolicy, hash::Pepper, time::UnixMillis};
+    use omniroute_core::{
+        address::AddressPolicy,
+        hash::Pepper,
+        time::{SystemClock, UnixMillis},
+    };
     use omniroute_providers::{ConnectionSpec, Operation, Timeouts};
-    use omniroute_wire::{scan::scan, translate::Dialect};
+    use omniroute_wire::{embeddings::EmbedDialect, scan::scan, translate::Dialect};
 
     use super::*;
 
@@ -141,6 +160,7 @@ mod tests {
             auth_type: "apikey",
             secret: "sk-vendor",
             base_url: "",
+            region: "",
             headers,
             timeouts: Timeouts::default(),
             max_concurrent: 0,
@@ -159,7 +179,9 @@ mod tests {
             body,
             scan: &scan(&read).expect("scanned"),
             stream,
+            embed: EmbedDialect::OpenAi,
             at: UnixMillis(0),
+            clock: &SystemClock,
             pepper: &Pepper::new("p"),
             scope: "",
             previous: None,

@@ -65,4 +65,8 @@ impl Listed {
     pub(crate) fn is_embedding(&self) -> bool {
         self.model.kind == "embedding"
     }
+
+    pub(crate) fn makes_images(&self) -> bool {
+        self.model.kind == "image"
+    }
 }

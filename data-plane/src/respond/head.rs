@@ -45,13 +45,18 @@ fn may_pass(name: &HeaderName) -> bool {
 /// The head of an answer in another format: its media type is the client's, the upstream's own words about itself mean
 /// nothing to the client, and what could not cross is listed.
 pub(super) fn translate(headers: &mut HeaderMap, translation: &Translation) {
+    let media_type = if translation.stream { translation.dialect.stream_type() } else { "application/json" };
+    rewrite(headers, media_type, translation.dropped.as_deref());
+}
+
+/// See [`translate`].
+pub(super) fn rewrite(headers: &mut HeaderMap, media_type: &'static str, dropped: Option<&str>) {
     let foreign: Vec<_> = headers.keys().filter(|name| name.as_str().starts_with("openai-")).cloned().collect();
     for name in foreign {
         headers.remove(name);
     }
-    let media_type = if translation.stream { translation.dialect.stream_type() } else { "application/json" };
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-    if let Some(dropped) = translation.dropped.as_deref().and_then(|names| HeaderValue::from_str(names).ok()) {
+    if let Some(dropped) = dropped.and_then(|names| HeaderValue::from_str(names).ok()) {
         headers.insert(X_OMNIROUTE_DROPPED, dropped);
     }
 }

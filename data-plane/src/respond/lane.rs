@@ -36,6 +36,7 @@ pub(crate) struct Tally {
 pub(crate) enum Kind {
     Chat(Format),
     Embeddings,
+    Images,
 }
 
 /// Follows one answer.
@@ -112,7 +113,7 @@ impl Kind {
     fn has_substance(self, document: &[u8]) -> bool {
         let has = |field: &Finder<'_>| field.find(document).is_some();
         match self {
-            Self::Embeddings => has(&DATA),
+            Self::Embeddings | Self::Images => has(&DATA),
             Self::Chat(Format::OpenAiChat) => has(&CHOICES),
             Self::Chat(Format::OpenAiResponses) => has(&OUTPUT),
             Self::Chat(Format::Anthropic) => has(&CONTENT),

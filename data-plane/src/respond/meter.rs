@@ -267,6 +267,10 @@ impl Meter {
             // An upstream that answered with an error, or not at all, charges nothing.
             return (usage, false);
         }
+        if self.arrival.operation == Operation::Images {
+            // Most image models are not billed by the token; those that are say how many.
+            return (usage, false);
+        }
         let mut estimated = false;
         if usage.total_input() == 0 && usage.input.is_none() {
             usage.input = Some(self.prompt_bytes / BYTES_PER_TOKEN);

@@ -33,8 +33,10 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(crate) async fn begin(dispatched: Dispatched, model: &str, progress: bool) -> Response<Reply> {
     let Dispatched { answer, mut meter, times, way } = dispatched;
     let mut headers = head::pass(answer.head.headers);
-    if let Way::Translate(translation) = &way {
-        head::translate(&mut headers, translation);
+    match &way {
+        Way::Pass { .. } => {}
+        Way::Translate(translation) => head::translate(&mut headers, translation),
+        Way::Embed(embedding) => head::rewrite(&mut headers, "application/json", embedding.dropped()),
     }
     headers.insert(X_REQUEST_ID, meter.request_id().header());
     headers.insert(X_OMNIROUTE_PROVIDER, meter.provider().header());

@@ -119,7 +119,8 @@ impl Document {
 
     pub(super) fn tally(&self) -> Tally {
         let AnswerFacts { usage, finish_reason } = match self.kind {
-            Kind::Chat(Format::OpenAiResponses) => responses::answer_facts(&self.tail),
+            // Images are counted in the words of the newer API.
+            Kind::Chat(Format::OpenAiResponses) | Kind::Images => responses::answer_facts(&self.tail),
             Kind::Chat(Format::Anthropic) => anthropic::answer_facts(&self.tail),
             Kind::Chat(Format::Gemini) => self.tail.facts_by(gemini::answer_facts),
             _ => self.tail.facts(),

@@ -108,7 +108,7 @@ where
     let body = stored.as_ref().and_then(|stored| stored.body.clone()).unwrap_or(body);
     let original = body.clone();
     let scan = scanned(&route.dialect, &original)?;
-    let requested = route.model(named_model(&route.dialect, &scan)?)?;
+    let requested = route.model(named_model(&route.dialect, &scan)?, &index)?;
     let plan = resolve(&index, &caller, &requested)?;
     if let Some(answer) = preload::answer(&route.dialect, &original, &requested, &arrival.request_id, arrival.at) {
         return Ok(answer);
@@ -124,7 +124,9 @@ where
             body,
             scan: &scan,
             stream,
+            embed: route.embed.clone(),
             at: arrival.at,
+            clock: &*gateway.clock,
             pepper: &settings.pepper,
             scope: state::scope(&caller),
             previous: stored.as_ref().and_then(|stored| stored.previous.as_deref()),

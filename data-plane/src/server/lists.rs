@@ -81,6 +81,14 @@ pub(super) async fn embeddings(State(gateway): Shared, uri: Uri, headers: Header
     })
 }
 
+/// `GET /v1/images/generations`.
+pub(super) async fn images(State(gateway): Shared, uri: Uri, headers: HeaderMap) -> Response {
+    answer(&gateway, &Dialect::Chat, &uri, &headers, |index, caller| {
+        let listed = models::usable(index, caller);
+        Ok(json(&models::openai::list(listed.iter().filter(|listed| listed.makes_images()))))
+    })
+}
+
 /// `GET /v1beta/models`.
 pub(super) async fn gemini(State(gateway): Shared, uri: Uri, headers: HeaderMap) -> Response {
     answer(&gateway, &gemini_dialect(), &uri, &headers, |index, caller| {

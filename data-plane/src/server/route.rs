@@ -6,17 +6,22 @@ use http::{Method, Request};
 use omniroute_core::error::GatewayError;
 use omniroute_providers::Operation;
 use omniroute_wire::{
+    embeddings::EmbedDialect,
     gemini::{Action, Framing, parse_path},
     ollama::{Shape, Timing},
     translate::Dialect,
 };
 use percent_encoding::percent_decode_str;
 
+use crate::snapshot::Index;
+
 /// A model call.
 #[derive(Debug)]
 pub(super) struct Route {
     pub(super) operation: Operation,
     pub(super) dialect: Dialect,
+    /// How embeddings are asked for.
+    pub(super) embed: EmbedDialect,
     /// Of `/v1/providers/{provider}/…`: the only provider that may answer.
     provider: Option<String>,
 }
@@ -30,32 +35,53 @@ impl Route {
             return None;
         }
         let path = request.uri().path();
-        let route = |operation, dialect| Some(Self { operation, dialect, provider: None });
+        let route = |operation, dialect| Some(Self::new(operation, dialect));
         match path {
             "/v1/chat/completions" => route(Operation::Chat, Dialect::Chat),
             "/v1/embeddings" => route(Operation::Embeddings, Dialect::Chat),
+            "/v1/images/generations" => route(Operation::Images, Dialect::Chat),
             "/v1/messages" => route(Operation::Chat, Dialect::Messages),
             "/v1/responses" => route(Operation::Chat, Dialect::Responses),
             "/v1/completions" => route(Operation::Chat, Dialect::Completions),
             "/api/chat" | "/v1/api/chat" => route(Operation::Chat, ollama(Shape::Chat)),
             "/api/generate" | "/v1/api/generate" => route(Operation::Chat, ollama(Shape::Generate)),
+            "/api/embed" | "/v1/api/embed" => Some(ollama_embed(false)),
+            "/api/embeddings" | "/v1/api/embeddings" => Some(ollama_embed(true)),
             _ if path.starts_with("/v1beta/") || path.starts_with("/v1/models/") => gemini(request),
             _ => of_provider(path.strip_prefix("/v1/providers/")?),
         }
+    }
+
+    fn new(operation: Operation, dialect: Dialect) -> Self {
+        Self { operation, dialect, embed: EmbedDialect::OpenAi, provider: None }
     }
 
     /// The model, under the prefix of the path's provider where there is one.
     ///
     /// # Errors
     /// When the model names another provider.
-    pub(super) fn model<'m>(&self, named: &'m str) -> Result<Cow<'m, str>, GatewayError> {
+    pub(super) fn model<'m>(&self, named: &'m str, index: &Index) -> Result<Cow<'m, str>, GatewayError> {
         let Some(provider) = &self.provider else {
             return Ok(Cow::Borrowed(named));
         };
-        match named.split_once('/') {
-            Some((prefix, _)) if prefix == provider => Ok(Cow::Borrowed(named)),
-            _ => Ok(Cow::Owned(format!("{provider}/{named}"))),
+        let whole = || Ok(Cow::Owned(format!("{provider}/{named}")));
+        let Some((prefix, _)) = named.split_once('/') else { return whole() };
+        if prefix == provider {
+            return Ok(Cow::Borrowed(named));
         }
+        let (Some(wanted), Some(other)) = (index.resolve_prefix(provider), index.resolve_prefix(prefix)) else {
+            return whole();
+        };
+        if wanted.id == other.id {
+            return Ok(Cow::Borrowed(named));
+        }
+        // The models of some providers have the names of others in front.
+        if index.has_slashes(wanted.id.as_str()) {
+            return whole();
+        }
+        Err(GatewayError::bad_request("model_mismatch", "the model is another provider's than the path")
+            .with_param("model")
+            .with_hint("leave out the prefix, or call the path of its own provider"))
     }
 }
 
@@ -65,18 +91,30 @@ fn ollama(shape: Shape) -> Dialect {
     Dialect::Ollama { shape, timing }
 }
 
+fn ollama_embed(one: bool) -> Route {
+    let timing = Timing::default();
+    timing.received(Instant::now());
+    let dialect = Dialect::Ollama { shape: Shape::Chat, timing: timing.clone() };
+    Route { embed: EmbedDialect::Ollama { one, timing }, ..Route::new(Operation::Embeddings, dialect) }
+}
+
 fn gemini<B>(request: &Request<B>) -> Option<Route> {
     let path = percent_decode_str(request.uri().path()).decode_utf8().ok()?;
     let (model, action) = parse_path(path.strip_prefix("/v1beta/").or_else(|| path.strip_prefix("/v1/"))?)?;
-    let stream = match action {
-        Action::GenerateContent => false,
-        Action::StreamGenerateContent => true,
-        _ => return None,
+    let (operation, stream) = match action {
+        Action::GenerateContent => (Operation::Chat, false),
+        Action::StreamGenerateContent => (Operation::Chat, true),
+        Action::EmbedContent | Action::BatchEmbedContents => (Operation::Embeddings, false),
+        Action::CountTokens => return None,
     };
     let asks_events = |query: &str| query.split('&').any(|pair| pair.eq_ignore_ascii_case("alt=sse"));
     let framing = if request.uri().query().is_some_and(asks_events) { Framing::Sse } else { Framing::JsonArray };
     let dialect = Dialect::Gemini { model: model.to_owned(), stream, framing };
-    Some(Route { operation: Operation::Chat, dialect, provider: None })
+    let embed = match operation {
+        Operation::Embeddings => EmbedDialect::Gemini { batch: action == Action::BatchEmbedContents },
+        _ => EmbedDialect::OpenAi,
+    };
+    Some(Route { embed, ..Route::new(operation, dialect) })
 }
 
 fn of_provider(rest: &str) -> Option<Route> {
@@ -84,10 +122,11 @@ fn of_provider(rest: &str) -> Option<Route> {
     let operation = match call {
         "chat/completions" => Operation::Chat,
         "embeddings" => Operation::Embeddings,
+        "images/generations" => Operation::Images,
         _ => return None,
     };
     let provider = percent_decode_str(provider).decode_utf8().ok().filter(|provider| !provider.is_empty())?;
-    Some(Route { operation, dialect: Dialect::Chat, provider: Some(provider.into_owned()) })
+    Some(Route { provider: Some(provider.into_owned()), ..Route::new(operation, Dialect::Chat) })
 }
 
 /// The dialect in which somebody who calls this path is told of an error.
@@ -96,8 +135,17 @@ pub(super) fn dialect_of_path(path: &str) -> Dialect {
         Dialect::Messages
     } else if path.starts_with("/v1beta") || (path.starts_with("/v1/models/") && path.contains(':')) {
         Dialect::Gemini { model: String::new(), stream: false, framing: Framing::Sse }
-    } else if matches!(path, "/api/chat" | "/api/generate" | "/api/tags" | "/api/show" | "/api/version" | "/api/ps")
-        || path.starts_with("/v1/api/")
+    } else if matches!(
+        path,
+        "/api/chat"
+            | "/api/generate"
+            | "/api/tags"
+            | "/api/show"
+            | "/api/version"
+            | "/api/ps"
+            | "/api/embed"
+            | "/api/embeddings"
+    ) || path.starts_with("/v1/api/")
     {
         Dialect::Ollama { shape: Shape::Chat, timing: Timing::default() }
     } else {
@@ -108,6 +156,7 @@ pub(super) fn dialect_of_path(path: &str) -> Dialect {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::testing::index_with;
 
     fn route(path: &str) -> Option<Route> {
         Route::of(&Request::post(path).body(()).expect("a request"))
@@ -145,10 +194,47 @@ mod tests {
     }
 
     #[test]
-    fn a_providers_path_adds_its_prefix_once() {
-        let route = route("/v1/providers/mock/chat/completions").expect("a route");
-        assert_eq!(route.model("gpt-mock").expect("a model"), "mock/gpt-mock");
-        assert_eq!(route.model("mock/gpt-mock").expect("a model"), "mock/gpt-mock");
-        assert_eq!(route.model("vendor/gpt-mock").expect("a model"), "mock/vendor/gpt-mock");
+    fn embeddings_and_images_have_paths_of_their_own() {
+        for (path, operation) in [
+            ("/v1/embeddings", Operation::Embeddings),
+            ("/v1/providers/mock/embeddings", Operation::Embeddings),
+            ("/v1beta/models/e:embedContent", Operation::Embeddings),
+            ("/v1beta/models/mock/e:batchEmbedContents", Operation::Embeddings),
+            ("/api/embed", Operation::Embeddings),
+            ("/v1/api/embeddings", Operation::Embeddings),
+            ("/v1/images/generations", Operation::Images),
+            ("/v1/providers/mock/images/generations", Operation::Images),
+        ] {
+            assert_eq!(route(path).expect(path).operation, operation, "{path}");
+        }
+        let batch = route("/v1beta/models/e:batchEmbedContents").expect("a route").embed;
+        assert!(matches!(batch, EmbedDialect::Gemini { batch: true }));
+    }
+
+    #[test]
+    fn a_providers_path_adds_its_prefix_once_and_refuses_another_ones() {
+        let index = index_with(|resources| {
+            resources.node("mock", "http://127.0.0.1:9/v1");
+            resources.node("other", "http://127.0.0.1:9/v1");
+            resources.node("many", "http://127.0.0.1:9/v1");
+            resources.model("many", "openai/gpt-4o", "chat");
+        });
+        let model = |path: &str, named: &str| {
+            let route = route(path).expect("a route");
+            route.model(named, &index).map(Cow::into_owned).map_err(|error| error.code)
+        };
+        for (provider, named, expected) in [
+            ("mock", "gpt-mock", Ok("mock/gpt-mock")),
+            ("mock", "mock/gpt-mock", Ok("mock/gpt-mock")),
+            ("mock", "vendor/gpt-mock", Ok("mock/vendor/gpt-mock")),
+            ("mock", "other/gpt-mock", Err("model_mismatch")),
+            ("mock", "openai/gpt-4o", Err("model_mismatch")),
+            ("many", "openai/gpt-5", Ok("many/openai/gpt-5")),
+            ("google", "gemini/gemini-2.5-pro", Ok("gemini/gemini-2.5-pro")),
+            ("nobody", "openai/gpt-4o", Ok("nobody/openai/gpt-4o")),
+        ] {
+            let path = format!("/v1/providers/{provider}/chat/completions");
+            assert_eq!(model(&path, named), expected.map(str::to_owned), "{path} {named}");
+        }
     }
 }

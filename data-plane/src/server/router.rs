@@ -36,6 +36,7 @@ pub(super) fn router(gateway: &Arc<Gateway>) -> Router {
         .route("/v1/messages/count_tokens", post(counts::messages).fallback(post_only))
         // The POST of these is answered before the router is asked.
         .route("/v1/embeddings", get(lists::embeddings).fallback(get_or_post))
+        .route("/v1/images/generations", get(lists::images).fallback(get_or_post))
         .route("/v1/chat/completions", any(post_only))
         .route("/v1/completions", any(post_only))
         .route("/v1/messages", any(post_only))

@@ -65,6 +65,7 @@ impl ConnectionSource {
             auth_type: &self.spec.auth_type,
             secret: &self.secret,
             base_url: &self.spec.base_url,
+            region: &self.spec.region,
             headers: &headers,
             timeouts: timeouts(self.spec.timeouts.as_ref()),
             max_concurrent: self.spec.max_concurrent,

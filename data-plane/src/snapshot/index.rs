@@ -203,6 +203,16 @@ impl Index {
         found
     }
 
+    /// Whether ids of this provider's models have slashes: others may have them too, listed or not.
+    pub fn has_slashes(&self, provider: &str) -> bool {
+        match self.models.get(provider) {
+            Some(models) => models.keys().any(|model| model.contains('/')),
+            None => Catalog::builtin()
+                .get(provider)
+                .is_some_and(|known| known.models.iter().any(|facts| facts.id.contains('/'))),
+        }
+    }
+
     /// Every model that can be called now, with its provider, in a stable order.
     pub fn models(&self) -> Vec<(Arc<ProviderEntry>, Arc<ModelEntry>)> {
         let mut providers: Vec<&ProviderId> = self.by_provider.keys().collect();

@@ -21,6 +21,8 @@ SOURCE_NAMES = {
     "fireworks_ai": "fireworks",
     "fireworks_ai-embedding-models": "fireworks",
     "nvidia_nim": "nvidia",
+    "bedrock_converse": "bedrock",
+    "cohere_chat": "cohere",
     "text-completion-openai": None,
     "volcengine": None,
 }
@@ -67,6 +69,9 @@ def main():
         if provider not in known or facts.get("mode") not in MODES or facts.get("input_cost_per_token") is None:
             continue
         row = price_row(provider, key, facts)
+        if provider == "bedrock" and "/" in row["model"]:
+            # Prices of single regions and of reserved capacity; the ledger knows the model's name only.
+            continue
         rows.setdefault((row["provider"], row["model"]), row)
     ordered = [rows[key] for key in sorted(rows)]
     version = hashlib.sha256(json.dumps(ordered).encode()).hexdigest()[:16]

@@ -14,11 +14,17 @@ pub trait Adapter: Send + Sync + std::fmt::Debug {
     /// The wire format that it speaks for an operation; `None` when it cannot do it.
     fn format(&self, operation: Operation) -> Option<Format>;
 
-    /// Path below the base URL. Most do not depend on the model.
+    /// Path below the base URL; empty for what [`Self::format`] declines. Most do not depend on the model.
     fn path(&self, operation: Operation, model: &str, stream: bool) -> Cow<'static, str>;
 
     /// Whether [`Self::path`] depends on model or stream, so that it cannot be prepared once.
     fn path_varies(&self, operation: Operation) -> bool;
+
+    /// The path of a base URL, as its calls need it: people write it with and without the version, as their other programs
+    /// want it.
+    fn base_path<'p>(&self, path: &'p str) -> Cow<'p, str> {
+        Cow::Borrowed(path)
+    }
 
     /// Where the credential goes when the catalog does not say.
     fn auth(&self) -> Auth;
@@ -31,11 +37,11 @@ pub trait Adapter: Send + Sync + std::fmt::Debug {
     /// What a failed answer means. `body` is its beginning.
     fn classify(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failure;
 
-    /// Reads the answer to [`Operation::Models`].
+    /// Reads an answer to [`Operation::Models`]: the list, or a page of it.
     ///
     /// # Errors
     /// When it is no list of models.
-    fn parse_models(&self, body: &[u8]) -> Result<Vec<OfferedModel>, ParseModelsError>;
+    fn parse_models(&self, body: &[u8]) -> Result<ModelPage, ParseModelsError>;
 
     /// Path below the base URL at which it counts the tokens of a request; `None` when it has none.
     fn count_path(&self, _model: &str) -> Option<Cow<'static, str>> {
@@ -44,6 +50,24 @@ pub trait Adapter: Send + Sync + std::fmt::Debug {
 
     /// The call that tests a credential without cost.
     fn probe(&self) -> Operation;
+}
+
+/// A page of a provider's list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ModelPage {
+    pub models: Vec<OfferedModel>,
+    pub next: Option<NextPage>,
+}
+
+/// Where a list goes on: the URL of the page before, with these changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NextPage {
+    /// Takes the place of the path's last segment.
+    pub sibling: Option<&'static str>,
+    /// Take the place of parameters of the same names; an empty value removes one.
+    pub query: Vec<(&'static str, String)>,
+    /// What it lists may be missing: it takes rights that calls do not need.
+    pub is_optional: bool,
 }
 
 /// A model as the provider lists it.
@@ -77,13 +101,23 @@ pub fn adapter_of(format: &str) -> Option<&'static dyn Adapter> {
     }
 }
 
-/// A model's name as one segment of a path: whatever it is called, it stays inside.
+/// A model's name as one segment of a path: whatever it is called, it stays inside. A name of dots, which would climb,
+/// never comes here.
 pub(crate) fn segment(model: &str) -> String {
     const KEPT: &percent_encoding::AsciiSet =
-        &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b':');
-    match model {
-        // A path of dots would climb.
-        "." | ".." => model.replace('.', "%2E"),
-        model => percent_encoding::utf8_percent_encode(model, KEPT).to_string(),
-    }
+        &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+    percent_encoding::utf8_percent_encode(model, KEPT).to_string()
+}
+
+/// Whether a path ends with a version: `v1`, `v1beta`.
+pub(crate) fn has_version(path: &str) -> bool {
+    let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let digits = last.strip_prefix('v').unwrap_or_default();
+    digits.starts_with(|c: char| c.is_ascii_digit()) && digits.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// A path without one of these at its end.
+pub(crate) fn without_end<'p>(path: &'p str, ends: &[&str]) -> Cow<'p, str> {
+    let path = path.trim_end_matches('/');
+    Cow::Borrowed(ends.iter().find_map(|end| path.strip_suffix(end)).unwrap_or(path))
 }

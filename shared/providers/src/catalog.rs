@@ -1,8 +1,10 @@
 //! Facts about providers, from `data/catalog.json`.
 
-use std::{collections::HashMap, sync::OnceLock};
+use std::{borrow::Cow, collections::HashMap, sync::OnceLock};
 
 use serde::Deserialize;
+
+use crate::aws::{DEFAULT_REGION, domain_of};
 
 static CATALOG: OnceLock<Catalog> = OnceLock::new();
 
@@ -24,6 +26,7 @@ pub struct Provider {
     pub website: String,
     /// Which adapter speaks to it.
     pub format: String,
+    /// May hold `{region}` and `{domain}`, where every region has a host of its own.
     pub base_url: String,
     /// Where its models are listed, when not below the base URL.
     pub models_url: Option<String>,
@@ -43,6 +46,8 @@ pub enum Auth {
     XApiKey,
     /// `x-goog-api-key: …`.
     XGoogApiKey,
+    /// An API key as a bearer, or a pair of keys that signs every request.
+    Aws,
     /// A local server: a secret is sent as a bearer when there is one.
     None,
 }
@@ -56,6 +61,32 @@ pub struct ModelFacts {
     pub context_window: Option<u64>,
     pub max_output_tokens: Option<u64>,
     pub dimensions: Option<u64>,
+}
+
+// === impl Provider ===
+
+impl Provider {
+    /// Its base URL in a region; empty means the region that is its usual one.
+    pub fn base_url_in(&self, region: &str) -> Cow<'_, str> {
+        in_region(&self.base_url, region)
+    }
+
+    /// Where its models are listed in a region, when not below the base URL.
+    pub fn models_url_in(&self, region: &str) -> Option<Cow<'_, str>> {
+        self.models_url.as_deref().map(|url| in_region(url, region))
+    }
+
+    pub fn has_regions(&self) -> bool {
+        self.base_url.contains("{region}")
+    }
+}
+
+fn in_region<'u>(url: &'u str, region: &str) -> Cow<'u, str> {
+    if !url.contains('{') {
+        return Cow::Borrowed(url);
+    }
+    let region = if region.is_empty() { DEFAULT_REGION } else { region };
+    Cow::Owned(url.replace("{region}", region).replace("{domain}", domain_of(region)))
 }
 
 #[derive(Deserialize)]
@@ -118,7 +149,7 @@ mod tests {
         assert!(catalog.len() >= 25);
         for provider in catalog.providers() {
             let policy = AddressPolicy::from_allow_private(provider.auth == Auth::None);
-            assert!(policy.check_url(&provider.base_url).is_ok(), "{}", provider.id);
+            assert!(policy.check_url(&provider.base_url_in("")).is_ok(), "{}", provider.id);
             assert!(crate::adapter_of(&provider.format).is_some(), "{}", provider.id);
             assert!(!provider.base_url.ends_with('/'), "{}", provider.id);
         }

@@ -3,9 +3,12 @@
 use std::borrow::Cow;
 
 use http::{HeaderMap, StatusCode};
-use omniroute_wire::{cohere, ir};
+use omniroute_wire::{cohere, embeddings::EmbedFormat, ir};
 
-use crate::{Adapter, Auth, Failure, Format, OfferedModel, Operation, ParseModelsError};
+use crate::{
+    Adapter, Auth, Failure, Format, ModelPage, NextPage, OfferedModel, Operation, ParseModelsError,
+    adapter::without_end,
+};
 
 #[derive(Clone, Copy, Debug)]
 pub struct Cohere;
@@ -18,7 +21,8 @@ impl Adapter for Cohere {
     fn format(&self, operation: Operation) -> Option<Format> {
         match operation {
             Operation::Chat => Some(Format::Chat(ir::Format::Cohere)),
-            Operation::Embeddings | Operation::Models => None,
+            Operation::Embeddings => Some(Format::Embeddings(EmbedFormat::Cohere)),
+            Operation::Images | Operation::Models => None,
         }
     }
 
@@ -27,11 +31,17 @@ impl Adapter for Cohere {
             Operation::Chat => "/v2/chat",
             Operation::Embeddings => "/v2/embed",
             Operation::Models => "/v1/models?page_size=1000",
+            Operation::Images => "",
         })
     }
 
     fn path_varies(&self, _: Operation) -> bool {
         false
+    }
+
+    /// The calls have different versions, so the base URL has none.
+    fn base_path<'p>(&self, path: &'p str) -> Cow<'p, str> {
+        without_end(path, &["/compatibility/v1", "/v1", "/v2"])
     }
 
     fn auth(&self) -> Auth {
@@ -42,7 +52,7 @@ impl Adapter for Cohere {
         Failure::of_answer(status, headers, body, cohere::decode_error(status.as_u16(), body))
     }
 
-    fn parse_models(&self, body: &[u8]) -> Result<Vec<OfferedModel>, ParseModelsError> {
+    fn parse_models(&self, body: &[u8]) -> Result<ModelPage, ParseModelsError> {
         let page = cohere::decode_models(body).map_err(|_| ParseModelsError)?;
         let offered = page.models.into_iter().map(|model| {
             let kind = ["chat", "embed", "rerank"].into_iter().find(|endpoint| model.serves(endpoint));
@@ -55,7 +65,9 @@ impl Adapter for Cohere {
                 id: model.name,
             }
         });
-        Ok(offered.collect())
+        let next =
+            page.next_page_token.map(|token| NextPage { query: vec![("page_token", token)], ..NextPage::default() });
+        Ok(ModelPage { models: offered.collect(), next })
     }
 
     fn probe(&self) -> Operation {

@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 
 use http::{HeaderMap, StatusCode};
-use omniroute_wire::{gemini, ir};
+use omniroute_wire::{embeddings::EmbedFormat, gemini, ir};
 
 use crate::{
-    Adapter, Auth, Failure, Format, OfferedModel, Operation, ParseModelsError, adapter::segment,
+    Adapter, Auth, Failure, Format, ModelPage, NextPage, OfferedModel, Operation, ParseModelsError,
+    adapter::{has_version, segment},
     openai_compatible::kind_of,
 };
 
@@ -21,19 +22,20 @@ impl Adapter for Gemini {
     fn format(&self, operation: Operation) -> Option<Format> {
         match operation {
             Operation::Chat => Some(Format::Chat(ir::Format::Gemini)),
-            Operation::Embeddings | Operation::Models => None,
+            Operation::Embeddings => Some(Format::Embeddings(EmbedFormat::Gemini)),
+            Operation::Images | Operation::Models => None,
         }
     }
 
     fn path(&self, operation: Operation, model: &str, stream: bool) -> Cow<'static, str> {
-        match operation {
-            Operation::Models => Cow::Borrowed("/models?pageSize=1000"),
-            Operation::Chat | Operation::Embeddings => {
-                let model = segment(model.strip_prefix("models/").unwrap_or(model));
-                let action = if stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
-                Cow::Owned(format!("/models/{model}:{action}"))
-            }
-        }
+        let action = match operation {
+            Operation::Models => return Cow::Borrowed("/models?pageSize=1000"),
+            Operation::Images => return Cow::Borrowed(""),
+            Operation::Embeddings => "batchEmbedContents",
+            Operation::Chat if stream => "streamGenerateContent?alt=sse",
+            Operation::Chat => "generateContent",
+        };
+        Cow::Owned(format!("{}:{action}", model_path(model)))
     }
 
     fn path_varies(&self, operation: Operation) -> bool {
@@ -41,8 +43,15 @@ impl Adapter for Gemini {
     }
 
     fn count_path(&self, model: &str) -> Option<Cow<'static, str>> {
-        let model = segment(model.strip_prefix("models/").unwrap_or(model));
-        Some(Cow::Owned(format!("/models/{model}:countTokens")))
+        Some(Cow::Owned(format!("{}:countTokens", model_path(model))))
+    }
+
+    fn base_path<'p>(&self, path: &'p str) -> Cow<'p, str> {
+        if has_version(path) {
+            Cow::Borrowed(path)
+        } else {
+            Cow::Owned(format!("{}/v1beta", path.trim_end_matches('/')))
+        }
     }
 
     fn auth(&self) -> Auth {
@@ -53,14 +62,23 @@ impl Adapter for Gemini {
         Failure::of_answer(status, headers, body, gemini::decode_error(status.as_u16(), body))
     }
 
-    fn parse_models(&self, body: &[u8]) -> Result<Vec<OfferedModel>, ParseModelsError> {
-        let (models, _) = gemini::decode_models(body).map_err(|_| ParseModelsError)?;
-        Ok(models.into_iter().map(offered).collect())
+    fn parse_models(&self, body: &[u8]) -> Result<ModelPage, ParseModelsError> {
+        let (models, next) = gemini::decode_models(body).map_err(|_| ParseModelsError)?;
+        let next = next.map(|token| NextPage { query: vec![("pageToken", token)], ..NextPage::default() });
+        Ok(ModelPage { models: models.into_iter().map(offered).collect(), next })
     }
 
     fn probe(&self) -> Operation {
         Operation::Models
     }
+}
+
+fn model_path(model: &str) -> String {
+    let (collection, name) = match model.split_once('/') {
+        Some((collection @ ("models" | "tunedModels"), name)) => (collection, name),
+        _ => ("models", model),
+    };
+    format!("/{collection}/{}", segment(name))
 }
 
 fn offered(model: gemini::Model) -> OfferedModel {

@@ -6,21 +6,25 @@
 
 mod adapter;
 mod anthropic;
+mod aws;
 mod bedrock;
 pub mod catalog;
 mod cohere;
+mod endpoint;
 mod failure;
 mod gemini;
 mod ollama;
 mod openai_compatible;
 mod operation;
+mod ping;
 pub mod prices;
 mod profile;
 mod sanitise;
 mod upstream;
 
-pub use adapter::{Adapter, OfferedModel, ParseModelsError, adapter_of};
+pub use adapter::{Adapter, ModelPage, NextPage, OfferedModel, ParseModelsError, adapter_of};
 pub use anthropic::Anthropic;
+pub use aws::{IncompleteKeys, SignError, Signer};
 pub use bedrock::Bedrock;
 pub use catalog::{Auth, Catalog, ModelFacts, Provider};
 pub use cohere::Cohere;
@@ -29,6 +33,7 @@ pub use gemini::Gemini;
 pub use ollama::Ollama;
 pub use openai_compatible::OpenAiCompatible;
 pub use operation::{Format, Operation};
+pub use ping::{PingError, ping};
 pub use prices::{PriceBook, PriceFacts};
 pub use profile::profile;
 pub use sanitise::sanitise;

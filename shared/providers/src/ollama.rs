@@ -3,9 +3,12 @@
 use std::borrow::Cow;
 
 use http::{HeaderMap, StatusCode};
-use omniroute_wire::{ir, ollama};
+use omniroute_wire::{embeddings::EmbedFormat, ir, ollama};
 
-use crate::{Adapter, Auth, Failure, Format, OfferedModel, Operation, ParseModelsError, openai_compatible::kind_of};
+use crate::{
+    Adapter, Auth, Failure, Format, ModelPage, OfferedModel, Operation, ParseModelsError, adapter::without_end,
+    openai_compatible::kind_of,
+};
 
 #[derive(Clone, Copy, Debug)]
 pub struct Ollama;
@@ -18,7 +21,8 @@ impl Adapter for Ollama {
     fn format(&self, operation: Operation) -> Option<Format> {
         match operation {
             Operation::Chat => Some(Format::Chat(ir::Format::Ollama)),
-            Operation::Embeddings | Operation::Models => None,
+            Operation::Embeddings => Some(Format::Embeddings(EmbedFormat::Ollama)),
+            Operation::Images | Operation::Models => None,
         }
     }
 
@@ -27,11 +31,17 @@ impl Adapter for Ollama {
             Operation::Chat => "/api/chat",
             Operation::Embeddings => "/api/embed",
             Operation::Models => "/api/tags",
+            Operation::Images => "",
         })
     }
 
     fn path_varies(&self, _: Operation) -> bool {
         false
+    }
+
+    /// The server's root, also where the URL is that of its OpenAI-compatible side.
+    fn base_path<'p>(&self, path: &'p str) -> Cow<'p, str> {
+        without_end(path, &["/v1", "/api"])
     }
 
     fn auth(&self) -> Auth {
@@ -42,7 +52,7 @@ impl Adapter for Ollama {
         Failure::of_answer(status, headers, body, ollama::decode_error(status.as_u16(), body))
     }
 
-    fn parse_models(&self, body: &[u8]) -> Result<Vec<OfferedModel>, ParseModelsError> {
+    fn parse_models(&self, body: &[u8]) -> Result<ModelPage, ParseModelsError> {
         let models = ollama::decode_tags(body).map_err(|_| ParseModelsError)?;
         let offered = models.into_iter().map(|model| OfferedModel {
             kind: kind_of(None, &model.name).to_owned(),
@@ -52,7 +62,7 @@ impl Adapter for Ollama {
             created: None,
             owned_by: None,
         });
-        Ok(offered.collect())
+        Ok(ModelPage { models: offered.collect(), next: None })
     }
 
     fn probe(&self) -> Operation {

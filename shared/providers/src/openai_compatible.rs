@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 use http::{HeaderMap, StatusCode};
-use omniroute_wire::ir;
+use omniroute_wire::{embeddings::EmbedFormat, ir};
 use serde::Deserialize;
 
-use crate::{Adapter, Auth, Failure, Format, OfferedModel, Operation, ParseModelsError};
+use crate::{Adapter, Auth, Failure, Format, ModelPage, OfferedModel, Operation, ParseModelsError};
 
 /// Which of OpenAI's two chat APIs the host is asked in.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +26,8 @@ impl Adapter for OpenAiCompatible {
                 Self::Chat => ir::Format::OpenAiChat,
                 Self::Responses => ir::Format::OpenAiResponses,
             })),
-            Operation::Embeddings => Some(Format::OpenAiEmbeddings),
+            Operation::Embeddings => Some(Format::Embeddings(EmbedFormat::OpenAi)),
+            Operation::Images => Some(Format::OpenAiImages),
             Operation::Models => None,
         }
     }
@@ -38,6 +39,7 @@ impl Adapter for OpenAiCompatible {
                 Self::Responses => "/responses",
             },
             Operation::Embeddings => "/embeddings",
+            Operation::Images => "/images/generations",
             Operation::Models => "/models",
         })
     }
@@ -54,7 +56,7 @@ impl Adapter for OpenAiCompatible {
         Failure::of_answer(status, headers, body, omniroute_wire::openai::decode_error(status.as_u16(), body))
     }
 
-    fn parse_models(&self, body: &[u8]) -> Result<Vec<OfferedModel>, ParseModelsError> {
+    fn parse_models(&self, body: &[u8]) -> Result<ModelPage, ParseModelsError> {
         let list: List = serde_json::from_slice(body).map_err(|_| ParseModelsError)?;
         let rows = match list {
             List::Wrapped { data: Some(rows), .. } | List::Wrapped { models: Some(rows), .. } | List::Bare(rows) => {
@@ -62,7 +64,7 @@ impl Adapter for OpenAiCompatible {
             }
             List::Wrapped { .. } => return Err(ParseModelsError),
         };
-        Ok(rows.into_iter().filter_map(Row::offered).collect())
+        Ok(ModelPage { models: rows.into_iter().filter_map(Row::offered).collect(), next: None })
     }
 
     fn probe(&self) -> Operation {
@@ -84,10 +86,15 @@ struct Row {
     name: Option<String>,
     created: Option<serde_json::Value>,
     owned_by: Option<String>,
-    #[serde(alias = "context_window", alias = "max_context_length", alias = "max_model_len")]
+    // Hosts name the limits differently, some by several names at once.
     context_length: Option<serde_json::Value>,
-    #[serde(alias = "max_output_tokens")]
+    context_window: Option<serde_json::Value>,
+    max_context_length: Option<serde_json::Value>,
+    max_model_len: Option<serde_json::Value>,
+    max_input_tokens: Option<serde_json::Value>,
     max_completion_tokens: Option<serde_json::Value>,
+    max_output_tokens: Option<serde_json::Value>,
+    max_tokens: Option<serde_json::Value>,
     #[serde(rename = "type")]
     kind: Option<String>,
 }
@@ -96,12 +103,21 @@ impl Row {
     fn offered(self) -> Option<OfferedModel> {
         let id = self.id.or(self.name).filter(|id| !id.is_empty() && id.len() <= 256)?;
         let number = |value: Option<serde_json::Value>| value.and_then(|value| value.as_u64());
+        let first = |values: Vec<Option<serde_json::Value>>| values.into_iter().find_map(number);
+        let context = vec![
+            self.context_length,
+            self.context_window,
+            self.max_context_length,
+            self.max_model_len,
+            self.max_input_tokens,
+        ];
+        let output = vec![self.max_completion_tokens, self.max_output_tokens, self.max_tokens];
         let kind = kind_of(self.kind.as_deref(), &id).to_owned();
         Some(OfferedModel {
             kind,
             id,
-            context_window: number(self.context_length),
-            max_output_tokens: number(self.max_completion_tokens),
+            context_window: first(context),
+            max_output_tokens: first(output),
             created: number(self.created),
             owned_by: self.owned_by,
         })
@@ -120,7 +136,7 @@ pub(crate) fn kind_of(word: Option<&str>, id: &str) -> &'static str {
         Some("moderation") => "moderation",
         _ if named(&["embed", "bge-", "gte-", "e5-"]) => "embedding",
         _ if named(&["rerank"]) => "rerank",
-        _ if named(&["dall-e", "gpt-image", "flux", "stable-diffusion", "sdxl"]) => "image",
+        _ if named(&["dall-e", "gpt-image", "imagen", "imagine-image", "flux", "stable-diffusion", "sdxl"]) => "image",
         _ if named(&["whisper", "transcribe"]) => "transcription",
         _ if named(&["tts"]) => "speech",
         _ if named(&["moderation"]) => "moderation",
@@ -139,7 +155,7 @@ mod tests {
             r#"{"models":[{"name":"gpt-4o","created":1700000000,"owned_by":"x"},{"name":"text-embedding-3-small"}]}"#,
             r#"[{"id":"gpt-4o","created":1700000000,"owned_by":"x"},{"id":"text-embedding-3-small"}]"#,
         ] {
-            let models = OpenAiCompatible::Chat.parse_models(body.as_bytes()).expect(body);
+            let models = OpenAiCompatible::Chat.parse_models(body.as_bytes()).expect(body).models;
             assert_eq!(models.iter().map(|model| model.kind.as_str()).collect::<Vec<_>>(), ["chat", "embedding"]);
             assert_eq!(models[0].created, Some(1_700_000_000));
         }

@@ -2,6 +2,8 @@
 
 /// Longest text that is shown.
 const MAX_CHARS: usize = 500;
+/// Shorter pieces of a secret are names and punctuation.
+const SHORTEST_PART: usize = 16;
 
 /// Removes what a client must not see: credentials, URLs, host names with ports, IP addresses, control characters. HTML is
 /// not quoted at all. `secret` is the credential that was used.
@@ -10,7 +12,11 @@ pub fn sanitise(text: &str, secret: &str) -> String {
     if trimmed.starts_with('<') {
         return "the upstream answered with a page instead of an error".to_owned();
     }
-    let text = if secret.len() >= 4 { text.replace(secret, "[redacted]") } else { text.to_owned() };
+    let mut text = if secret.len() >= 4 { text.replace(secret, "[redacted]") } else { text.to_owned() };
+    // A secret may be made of several: a pair of keys, a JSON object.
+    for part in secret.split([':', '"', '\n', '=', ',', ' ']).filter(|part| part.len() >= SHORTEST_PART) {
+        text = text.replace(part, "[redacted]");
+    }
     let mut clean = String::with_capacity(text.len().min(MAX_CHARS * 4));
     for (count, word) in text.split_inclusive(char::is_whitespace).enumerate() {
         if count > MAX_CHARS || clean.len() > MAX_CHARS * 4 {
@@ -84,6 +90,16 @@ mod tests {
         ] {
             assert_eq!(sanitise(text, "hunter2hunter2"), shown);
         }
+    }
+
+    #[test]
+    fn each_part_of_a_secret_disappears() {
+        let pair = "AKIAIOSFODNN7EXAMPLE:wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY:token/of+a/session";
+        let text = "key AKIAIOSFODNN7EXAMPLE with token/of+a/session and wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+        assert_eq!(sanitise(text, pair), "key [redacted] with [redacted] and [redacted]");
+        let object =
+            r#"{"accessKeyId":"AKIAIOSFODNN7EXAMPLE","secretAccessKey":"wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"}"#;
+        assert!(!sanitise(text, object).contains("EXAMPLE"));
     }
 
     #[test]

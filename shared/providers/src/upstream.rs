@@ -2,15 +2,21 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use aws_credential_types::Credentials;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use omniroute_core::{
     address::{AddressError, AddressPolicy},
     id::{ConnectionId, ProviderId},
 };
+use omniroute_wire::embeddings::EmbedFormat;
 use url::Url;
 use zeroize::Zeroizing;
 
-use crate::{Adapter, Auth, Catalog, Format, Operation, adapter_of};
+use crate::{
+    Adapter, Auth, Catalog, Format, NextPage, Operation, Signer, adapter_of,
+    aws::{AwsSecret, IncompleteKeys, read_secret},
+    endpoint::{self, Endpoint},
+};
 
 /// Headers that an operator may not set on a connection: they belong to the transport or to the credential.
 const RESERVED: [&str; 14] = [
@@ -41,6 +47,8 @@ pub struct ConnectionSpec<'a> {
     pub secret: &'a str,
     /// Empty means the provider's own.
     pub base_url: &'a str,
+    /// Empty means what credential or base URL tell, else the provider's usual one. Counts where a provider has regions.
+    pub region: &'a str,
     pub headers: &'a [(String, String)],
     pub timeouts: Timeouts,
     pub max_concurrent: u32,
@@ -85,6 +93,10 @@ pub enum CompileError {
     Secret,
     #[error("a credential is needed")]
     MissingSecret,
+    #[error("`{0}` is no region")]
+    Region(String),
+    #[error(transparent)]
+    IncompleteKeys(#[from] IncompleteKeys),
 }
 
 /// A connection compiled: URLs parsed, headers built. Cheap to clone.
@@ -97,13 +109,10 @@ struct Inner {
     id: ConnectionId,
     provider: ProviderId,
     adapter: &'static dyn Adapter,
-    base: Url,
-    chat: Uri,
-    embeddings: Uri,
-    models: Uri,
+    endpoint: Endpoint,
     headers: HeaderMap,
-    /// The operator named the path of chat; the adapter's own does not count.
-    chat_path: bool,
+    /// Of connections whose credential signs instead of being sent.
+    signer: Option<Signer>,
     secret: Zeroizing<String>,
     timeouts: Timeouts,
     max_concurrent: u32,
@@ -118,43 +127,25 @@ impl Upstream {
     /// With the reason, in words for the operator.
     pub fn compile(spec: &ConnectionSpec<'_>, policy: AddressPolicy) -> Result<Self, CompileError> {
         let catalog = Catalog::builtin().get(spec.provider);
-        let (format, own_base, auth) = match (&spec.node, catalog) {
-            (Some(node), _) if node.api_type == "responses" => ("openai-responses", node.base_url, None),
-            (Some(node), _) => (node.kind, node.base_url, None),
-            (None, Some(provider)) => (provider.format.as_str(), provider.base_url.as_str(), Some(provider.auth)),
+        let (format, auth) = match (&spec.node, catalog) {
+            (Some(node), _) if node.api_type == "responses" => ("openai-responses", None),
+            (Some(node), _) => (node.kind, None),
+            (None, Some(provider)) => (provider.format.as_str(), Some(provider.auth)),
             (None, None) => return Err(CompileError::UnknownProvider(spec.provider.to_owned())),
         };
         let adapter = adapter_of(format).ok_or_else(|| CompileError::UnknownFormat(format.to_owned()))?;
-        let moved = !spec.base_url.is_empty();
-        let base = policy.check_url(if moved { spec.base_url } else { own_base })?;
-        let node_path = |path: fn(&NodeSpec<'_>) -> String, operation| {
-            spec.node
-                .as_ref()
-                .map(path)
-                .filter(|path| !path.is_empty())
-                .unwrap_or_else(|| adapter.path(operation, "", false).into_owned())
-        };
-        let chat = join(&base, &node_path(|node| node.chat_path.to_owned(), Operation::Chat))?;
-        let models = match catalog.and_then(|provider| provider.models_url.as_deref()) {
-            // A connection that points elsewhere lists its models there.
-            Some(url) if !moved && spec.node.is_none() => {
-                url.parse().map_err(|_| CompileError::Path(url.to_owned()))?
-            }
-            _ => join(&base, &node_path(|node| node.models_path.to_owned(), Operation::Models))?,
-        };
-        let embeddings = join(&base, &adapter.path(Operation::Embeddings, "", false))?;
-        let auth = auth.unwrap_or_else(|| adapter.auth());
+        let credential = Credential::new(spec, auth.unwrap_or_else(|| adapter.auth()))?;
+        let endpoint = Endpoint::new(spec, adapter, credential.region(), policy)?;
+        let headers = headers(spec, &credential, adapter.headers())?;
+        let signer = credential.into_signer(&endpoint.region);
         Ok(Self {
             inner: Arc::new(Inner {
                 id: spec.id.into(),
                 provider: spec.provider.into(),
                 adapter,
-                chat,
-                embeddings,
-                models,
-                headers: headers(spec, auth, adapter.headers())?,
-                chat_path: spec.node.as_ref().is_some_and(|node| !node.chat_path.is_empty()),
-                base,
+                endpoint,
+                headers,
+                signer,
                 secret: Zeroizing::new(spec.secret.to_owned()),
                 timeouts: spec.timeouts,
                 max_concurrent: spec.max_concurrent,
@@ -176,11 +167,7 @@ impl Upstream {
 
     /// Where an operation's requests go.
     pub fn uri(&self, operation: Operation) -> &Uri {
-        match operation {
-            Operation::Chat => &self.inner.chat,
-            Operation::Embeddings => &self.inner.embeddings,
-            Operation::Models => &self.inner.models,
-        }
+        self.inner.endpoint.uri(operation)
     }
 
     /// Where one request goes, in formats whose paths hold the model too.
@@ -188,20 +175,21 @@ impl Upstream {
     /// # Errors
     /// When the model's name makes no path.
     pub fn uri_for(&self, operation: Operation, model: &str, stream: bool) -> Result<Uri, CompileError> {
-        let adapter = self.inner.adapter;
-        if !adapter.path_varies(operation) || (operation == Operation::Chat && self.inner.chat_path) {
-            return Ok(self.uri(operation).clone());
-        }
-        join(&self.inner.base, &adapter.path(operation, model, stream))
+        self.inner.endpoint.uri_for(self.inner.adapter, operation, model, stream)
+    }
+
+    /// The URL of a list's next page.
+    ///
+    /// # Errors
+    /// When it makes no URL.
+    pub fn next_page(&self, page: &Uri, next: &NextPage) -> Result<Uri, CompileError> {
+        endpoint::next_page(page, next)
     }
 
     /// Where the tokens of a request to `model` are counted; `None` when the upstream does not count, or answers at paths of the
     /// operator's own.
     pub fn count_uri(&self, model: &str) -> Option<Uri> {
-        if self.inner.chat_path {
-            return None;
-        }
-        join(&self.inner.base, &self.inner.adapter.count_path(model)?).ok()
+        self.inner.endpoint.count_uri(self.inner.adapter, model)
     }
 
     /// The format of its chat; `None` when it does not chat.
@@ -212,14 +200,27 @@ impl Upstream {
         }
     }
 
-    /// The base URL; for formats whose paths vary by model.
+    /// The format of its embeddings; `None` when it makes none.
+    pub fn embed_format(&self) -> Option<EmbedFormat> {
+        match self.inner.adapter.format(Operation::Embeddings) {
+            Some(Format::Embeddings(format)) => Some(format),
+            _ => None,
+        }
+    }
+
+    /// The base URL of its calls.
     pub fn base(&self) -> &Url {
-        &self.inner.base
+        &self.inner.endpoint.base
     }
 
     /// Headers of every request: credential, vendor's, operator's. The credential is marked sensitive.
     pub fn headers(&self) -> &HeaderMap {
         &self.inner.headers
+    }
+
+    /// Signs a request that is otherwise ready to be sent; `None` where the credential is among [`Self::headers`].
+    pub fn signer(&self) -> Option<&Signer> {
+        self.inner.signer.as_ref()
     }
 
     /// The credential, to be removed from texts of the upstream.
@@ -243,30 +244,54 @@ impl fmt::Debug for Upstream {
             .field("id", &self.inner.id)
             .field("provider", &self.inner.provider)
             .field("adapter", &self.inner.adapter.id())
-            .field("base", &self.inner.base.as_str())
+            .field("base", &self.inner.endpoint.base.as_str())
             .finish_non_exhaustive()
     }
 }
 
-/// The base URL with a path appended; the base's query stays.
-fn join(base: &Url, path: &str) -> Result<Uri, CompileError> {
-    let fail = || CompileError::Path(path.to_owned());
-    let mut url = base.clone();
-    let (path_only, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
-    let joined = format!("{}/{}", base.path().trim_end_matches('/'), path_only.trim_start_matches('/'));
-    url.set_path(&joined);
-    match (base.query(), query) {
-        (Some(own), Some(more)) => url.set_query(Some(&format!("{own}&{more}"))),
-        (None, Some(more)) => url.set_query(Some(more)),
-        _ => {}
+/// How a connection proves who it is, once its secret has been read.
+enum Credential {
+    Nothing,
+    Header(Auth),
+    Keys(Credentials, Option<String>),
+}
+
+// === impl Credential ===
+
+impl Credential {
+    fn new(spec: &ConnectionSpec<'_>, auth: Auth) -> Result<Self, CompileError> {
+        if spec.secret.is_empty() {
+            let optional = auth == Auth::None || spec.auth_type == "none" || spec.node.is_some();
+            return if optional { Ok(Self::Nothing) } else { Err(CompileError::MissingSecret) };
+        }
+        if auth != Auth::Aws {
+            return Ok(Self::Header(auth));
+        }
+        Ok(match read_secret(spec.secret)? {
+            AwsSecret::ApiKey => Self::Header(Auth::Bearer),
+            AwsSecret::Keys(keys, region) => Self::Keys(keys, region),
+        })
     }
-    url.set_fragment(None);
-    url.as_str().parse().map_err(|_| fail())
+
+    /// The region that is written into the secret.
+    fn region(&self) -> Option<&str> {
+        match self {
+            Self::Keys(_, region) => region.as_deref(),
+            Self::Nothing | Self::Header(_) => None,
+        }
+    }
+
+    fn into_signer(self, region: &str) -> Option<Signer> {
+        match self {
+            Self::Keys(keys, _) => Some(Signer::new(keys, region.to_owned())),
+            Self::Nothing | Self::Header(_) => None,
+        }
+    }
 }
 
 fn headers(
     spec: &ConnectionSpec<'_>,
-    auth: Auth,
+    credential: &Credential,
     vendors: &[(&'static str, &'static str)],
 ) -> Result<HeaderMap, CompileError> {
     let mut headers = HeaderMap::with_capacity(spec.headers.len() + 3);
@@ -284,12 +309,13 @@ fn headers(
         value.set_sensitive(true);
         headers.insert(parsed, value);
     }
-    if spec.secret.is_empty() {
-        let optional = auth == Auth::None || spec.auth_type == "none" || spec.node.is_some();
-        return if optional { Ok(headers) } else { Err(CompileError::MissingSecret) };
-    }
+    let Credential::Header(auth) = credential else {
+        return Ok(headers);
+    };
     let (name, value) = match auth {
-        Auth::Bearer | Auth::None => (header::AUTHORIZATION, Zeroizing::new(format!("Bearer {}", spec.secret))),
+        Auth::Bearer | Auth::Aws | Auth::None => {
+            (header::AUTHORIZATION, Zeroizing::new(format!("Bearer {}", spec.secret)))
+        }
         Auth::ApiKey => (HeaderName::from_static("api-key"), Zeroizing::new(spec.secret.to_owned())),
         Auth::XApiKey => (HeaderName::from_static("x-api-key"), Zeroizing::new(spec.secret.to_owned())),
         Auth::XGoogApiKey => (HeaderName::from_static("x-goog-api-key"), Zeroizing::new(spec.secret.to_owned())),
@@ -301,10 +327,10 @@ fn headers(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn spec<'a>() -> ConnectionSpec<'a> {
+    pub(crate) fn spec<'a>() -> ConnectionSpec<'a> {
         ConnectionSpec {
             id: "c1",
             provider: "openai",
@@ -312,6 +338,7 @@ mod tests {
             auth_type: "apikey",
             secret: "sk-vendor",
             base_url: "",
+            region: "",
             headers: &[],
             timeouts: Timeouts::default(),
             max_concurrent: 0,

@@ -10,6 +10,7 @@ pub mod codec;
 pub mod cohere;
 pub mod completions;
 mod custom_input;
+pub mod embeddings;
 pub mod event_stream;
 mod fill_in;
 pub mod gemini;

@@ -90,7 +90,7 @@ pub(in crate::api) struct Model {
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(in crate::api) struct TestOptions {
-    /// Ask this model for one token instead of asking for the list of models.
+    /// Ask this model for a few tokens instead of asking for the list of models.
     validation_model_id: Option<String>,
 }
 
@@ -104,7 +104,9 @@ pub(in crate::api) struct ValidateProvider {
     api_key: Option<Secret>,
     /// Instead of the provider's own.
     base_url: Option<String>,
-    /// Ask this model for one token instead of asking for the list of models.
+    /// Of providers that have regions: Amazon Bedrock.
+    region: Option<String>,
+    /// Ask this model for a few tokens instead of asking for the list of models.
     validation_model_id: Option<String>,
 }
 
@@ -121,7 +123,7 @@ pub(in crate::api) struct ValidateNode {
     api_type: Option<String>,
     chat_path: Option<String>,
     models_path: Option<String>,
-    /// Ask this model for one token instead of asking for the list of models.
+    /// Ask this model for a few tokens instead of asking for the list of models.
     model_id: Option<String>,
 }
 
@@ -141,6 +143,7 @@ impl Body for ValidateProvider {
             provider: fields.required_text("provider", 1..=200).trim().to_owned(),
             api_key: api_key(fields),
             base_url: fields.text("baseUrl", 1..=LONGEST_URL),
+            region: fields.text("region", 0..=64).map(|region| region.trim().to_owned()),
             validation_model_id: fields.text("validationModelId", 0..=500).filter(|model| !model.trim().is_empty()),
         }
     }
@@ -194,7 +197,7 @@ impl From<Probe> for Validation {
 
 /// Test a connection.
 ///
-/// Asks the provider for its list of models, or a model for one token. The result is kept with the connection.
+/// Asks the provider for its list of models, or a model for a few tokens. The result is kept with the connection.
 #[utoipa::path(
     post,
     path = "/api/providers/{id}/test",
@@ -279,6 +282,7 @@ pub(in crate::api) async fn validate(
         provider: body.provider,
         secret: body.api_key.unwrap_or_default(),
         base_url: body.base_url,
+        region: body.region,
         model: body.validation_model_id,
     };
     Ok(Json(app.validate(&candidate).await?.into()))

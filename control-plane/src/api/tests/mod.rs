@@ -8,6 +8,7 @@ mod document;
 mod envelope;
 mod gateway;
 mod keys;
+mod kinds;
 mod monitoring;
 mod nodes;
 mod pages;

@@ -5,16 +5,15 @@
 
 use std::borrow::Cow;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::value::RawValue;
 
 use super::{
     message::{Content, OneOrMany, Whole},
     path::{Action, plain_model},
-    schema::list,
 };
 use crate::{
     codec::{Encoded, WireError},
+    embeddings::{packed, plain},
     ir::Losses,
     object::{read, wire_object},
     text::{Str, TextOr},
@@ -32,6 +31,18 @@ wire_object! {
         content: Content<'a> = "content",
         dimensions: Whole = "outputDimensionality" | "output_dimensionality",
         // The path says it.
+        model: &'a RawValue = "model",
+    }
+}
+
+wire_object! {
+    struct OwnBatch<'a> {
+        requests: OneOrMany<OwnRequest<'a>> = "requests",
+    }
+}
+
+wire_object! {
+    struct OwnRequest<'a> {
         model: &'a RawValue = "model",
     }
 }
@@ -169,7 +180,7 @@ pub fn encode_embed_response(openai: &[u8], batch: bool, out: &mut Vec<u8>) -> R
     let mut vectors = Vec::with_capacity(data.len());
     for vector in &data {
         let raw = vector.embedding.ok_or_else(|| WireError::field("data.embedding", "a vector is missing"))?;
-        vectors.push(plain_vector(raw)?);
+        vectors.push(plain(raw)?);
     }
     let (true, Some(first)) = (batch || vectors.len() == 1, vectors.first()) else {
         return Err(WireError::field("data", "the upstream's answer does not have as many vectors as were asked for"));
@@ -190,20 +201,29 @@ pub fn encode_embed_response(openai: &[u8], batch: bool, out: &mut Vec<u8>) -> R
     Ok(())
 }
 
-/// A vector as a list of numbers.
-fn plain_vector(raw: &RawValue) -> Result<Cow<'_, str>, WireError> {
-    if raw.get().starts_with('[') {
-        return Ok(raw.get().into());
-    }
-    let broken = || WireError::field("data.embedding", "a vector is neither a list of numbers nor base64");
-    let text: Str<'_> = serde_json::from_str(raw.get()).map_err(|_| broken())?;
-    let bytes = STANDARD.decode(text.as_bytes()).map_err(|_| broken())?;
-    let (floats, rest) = bytes.as_chunks::<4>();
-    if !rest.is_empty() {
-        return Err(broken());
-    }
-    let floats: Vec<f32> = floats.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-    serde_json::to_string(&floats).map(Into::into).map_err(|_| broken())
+/// A client's body for an upstream of the same format: a batch, in which only the model's name is another.
+///
+/// # Errors
+/// When it is no request.
+pub(crate) fn own_embed_body(body: &[u8], batch: bool, model: &str) -> Result<Vec<u8>, WireError> {
+    let requests = if batch {
+        read::<OwnBatch<'_>>(body)?.requests.unwrap_or_default().0
+    } else {
+        vec![read::<OwnRequest<'_>>(body)?]
+    };
+    let model = format!("models/{}", plain_model(model));
+    let mut out = Vec::with_capacity(body.len() + 64);
+    Writer::new(&mut out).object(|w| {
+        w.key("requests").array(|w| {
+            for request in &requests {
+                w.object(|w| {
+                    w.field_str("model", &model);
+                    request.rest.iter().for_each(|(name, raw)| w.field_raw(name, raw.get()));
+                });
+            }
+        });
+    });
+    Ok(out)
 }
 
 /// A body of `/v1/embeddings` as a `batchEmbedContents` body, and whether the client wants its vectors in base64.
@@ -249,7 +269,7 @@ fn input_text(raw: &RawValue) -> Result<Cow<'_, str>, WireError> {
 }
 
 /// An answer of an upstream as an answer of `/v1/embeddings`. `estimate` stands in for a count that the upstream does not
-/// give. Returns the tokens of the prompt.
+/// give. Returns the upstream's own count of the prompt's tokens.
 ///
 /// # Errors
 /// When it is no answer.
@@ -259,7 +279,7 @@ pub fn decode_embed_response(
     base64: bool,
     estimate: u64,
     out: &mut Vec<u8>,
-) -> Result<u64, WireError> {
+) -> Result<Option<u64>, WireError> {
     let answer: GeminiAnswer<'_> = read(body)?;
     if let Some(raw) = answer.error {
         return Err(WireError::new("upstream_error", super::error::message_of(raw)));
@@ -274,7 +294,8 @@ pub fn decode_embed_response(
         return Err(WireError::field("embeddings", "the upstream's answer has no vectors"));
     }
     let counted = answer.usage.map(|usage| usage.disjoint()).filter(|usage| !usage.is_unknown());
-    let tokens = counted.map_or(estimate, |usage| usage.total_input());
+    let counted = counted.map(|usage| usage.total_input());
+    let tokens = counted.unwrap_or(estimate);
     Writer::new(out).object(|w| {
         w.field_str("object", "list");
         w.key("data").array(|w| {
@@ -292,18 +313,5 @@ pub fn decode_embed_response(
             w.field("total_tokens", &tokens);
         });
     });
-    Ok(tokens)
-}
-
-/// A vector as a JSON string of base64.
-fn packed(raw: &RawValue) -> Result<String, WireError> {
-    let numbers = list(raw);
-    let mut bytes = Vec::with_capacity(numbers.len() * 4);
-    for number in numbers {
-        let Ok(number) = number.get().parse::<f32>() else {
-            return Err(WireError::field("embeddings.values", "a vector has something that is no number"));
-        };
-        bytes.extend_from_slice(&number.to_le_bytes());
-    }
-    Ok(format!("\"{}\"", STANDARD.encode(bytes)))
+    Ok(counted)
 }

@@ -42,6 +42,7 @@ pub use count_tokens::{decode_count_request, decode_count_response, encode_count
 pub use decode_request::decode_request;
 pub use decode_response::decode_response;
 pub use decode_stream::Decoder;
+pub(crate) use embeddings::own_embed_body;
 pub use embeddings::{
     EmbedRequest, decode_embed_request, decode_embed_response, encode_embed_request, encode_embed_response,
 };

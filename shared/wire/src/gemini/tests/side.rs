@@ -116,7 +116,7 @@ fn an_openai_clients_embeddings_come_from_a_gemini_upstream() {
     }
     let answer = br#"{"embeddings":[{"values":[0.5, -1]},{"values":[1e-3]}]}"#;
     let mut out = Vec::new();
-    assert_eq!(decode_embed_response(answer, "p/e", false, 9, &mut out).expect("read"), 9);
+    assert_eq!(decode_embed_response(answer, "p/e", false, 9, &mut out).expect("read"), None);
     let text = String::from_utf8(out).expect("text");
     assert!(
         text.contains(r#""embedding":[0.5, -1]"#) && text.contains(r#""usage":{"prompt_tokens":9,"total_tokens":9}"#),
@@ -124,7 +124,7 @@ fn an_openai_clients_embeddings_come_from_a_gemini_upstream() {
     );
     let mut out = Vec::new();
     let single = br#"{"embedding":{"values":[0.5, -1]},"usageMetadata":{"promptTokenCount":4}}"#;
-    assert_eq!(decode_embed_response(single, "p/e", true, 9, &mut out).expect("read"), 4);
+    assert_eq!(decode_embed_response(single, "p/e", true, 9, &mut out).expect("read"), Some(4));
     let packed = STANDARD.encode([0.5_f32, -1.0].map(f32::to_le_bytes).concat());
     assert_eq!(parsed(&out)["data"][0]["embedding"], packed.as_str());
     for broken in

@@ -1,0 +1,355 @@
+//! Every kind of upstream: where its calls go, how they prove who they are from, and what comes back.
+
+use omniroute_core::{address::AddressPolicy, time::UnixMillis};
+use omniroute_proto::v1::Outcome;
+use omniroute_providers::{ConnectionSpec, Timeouts, Upstream as Connection};
+use omniroute_wire::bedrock::frames::{write_event, write_exception};
+use serde_json::json as value;
+
+use super::{
+    upstream::{Asked, Given, json, typed},
+    *,
+};
+
+const PAIR: &str = "AKIAIOSFODNN7EXAMPLE:wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+const CONVERSED: &str = r#"{"output":{"message":{"role":"assistant","content":[{"text":"Hello!"}]}},"stopReason":"end_turn","usage":{"inputTokens":11,"outputTokens":7,"totalTokens":18}}"#;
+
+/// What an upstream of that kind answers to any chat.
+fn answer_of(path: &str) -> Given {
+    let body = match path.split('?').next().unwrap_or_default() {
+        "/v1/messages" => {
+            r#"{"id":"msg_1","type":"message","role":"assistant","model":"m","content":[{"type":"text","text":"Hello!"}],"stop_reason":"end_turn","usage":{"input_tokens":11,"output_tokens":7}}"#
+        }
+        "/api/chat" => {
+            r#"{"model":"m","message":{"role":"assistant","content":"Hello!"},"done":true,"done_reason":"stop","prompt_eval_count":11,"eval_count":7}"#
+        }
+        "/v2/chat" => {
+            r#"{"id":"1","finish_reason":"COMPLETE","message":{"role":"assistant","content":[{"type":"text","text":"Hello!"}]},"usage":{"billed_units":{"input_tokens":11,"output_tokens":7},"tokens":{"input_tokens":11,"output_tokens":7}}}"#
+        }
+        "/v1/responses" => {
+            r#"{"id":"resp_1","object":"response","created_at":1,"status":"completed","model":"m","output":[{"type":"message","id":"msg_1","role":"assistant","status":"completed","content":[{"type":"output_text","text":"Hello!","annotations":[]}]}],"usage":{"input_tokens":11,"output_tokens":7,"total_tokens":18}}"#
+        }
+        path if path.ends_with(":generateContent") => {
+            r#"{"candidates":[{"content":{"role":"model","parts":[{"text":"Hello!"}]},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":11,"candidatesTokenCount":7,"totalTokenCount":18}}"#
+        }
+        path if path.ends_with("/converse") => CONVERSED,
+        _ => r#"{"error":{"message":"no such path"}}"#,
+    };
+    json(200, body)
+}
+
+/// A proxy with a connection `c1` of `provider` to `upstream`.
+async fn over(provider: &str, upstream: &Upstream, change: impl FnOnce(&mut v1::Connection)) -> Proxy {
+    let index = index_with(|resources| {
+        resources.connection("c1", provider, |connection| {
+            connection.base_url = format!("http://{}", upstream.address);
+            change(connection);
+        });
+    });
+    Proxy::start(&[], index).await
+}
+
+#[tokio::test]
+async fn a_provider_of_the_catalog_can_stand_anywhere() {
+    for (provider, path, header, credential) in [
+        ("anthropic", "/v1/messages", "x-api-key", "sk-secret-of-c1"),
+        ("gemini", "/v1beta/models/m:generateContent", "x-goog-api-key", "sk-secret-of-c1"),
+        ("ollama", "/api/chat", "authorization", "Bearer sk-secret-of-c1"),
+        ("cohere", "/v2/chat", "authorization", "Bearer sk-secret-of-c1"),
+        ("bedrock", "/model/m/converse", "authorization", "Bearer sk-secret-of-c1"),
+    ] {
+        let upstream = Upstream::answering(|asked| answer_of(&asked.path)).await;
+        let proxy = over(provider, &upstream, |_| {}).await;
+        let body =
+            format!(r#"{{"model":"{provider}/m","max_tokens":50,"messages":[{{"role":"user","content":"hi"}}]}}"#);
+        let answer = proxy.chat(body).await;
+        assert_eq!(answer.status, 200, "{provider}: {}", answer.text());
+        assert_eq!(answer.json()["choices"][0]["message"]["content"], "Hello!", "{provider}");
+        let asked = upstream.last();
+        assert_eq!((asked.path.as_str(), asked.headers[header].to_str().expect("text")), (path, credential));
+        assert!(!asked.headers.contains_key("anthropic-version") || provider == "anthropic");
+        let event = proxy.event().await;
+        let usage = event.usage.expect("usage");
+        assert_eq!((event.provider.as_str(), usage.input, usage.output), (provider, Some(11), Some(7)), "{provider}");
+        assert!(!event.estimated, "{provider}");
+    }
+}
+
+#[tokio::test]
+async fn an_ollama_connection_needs_no_key_and_nodes_speak_their_api() {
+    let upstream = Upstream::answering(|asked| answer_of(&asked.path)).await;
+    let proxy = over("ollama", &upstream, |connection| {
+        connection.secret.clear();
+        connection.auth_type = "none".to_owned();
+    })
+    .await;
+    let answer = proxy.chat(r#"{"model":"ollama/qwen3:8b","messages":[{"role":"user","content":"hi"}]}"#).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(!upstream.last().headers.contains_key("authorization"));
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&upstream.last().body).expect("JSON")["model"], "qwen3:8b");
+
+    for (kind, api_type, base, path) in [
+        ("openai-compatible", "responses", "/v1", "/v1/responses"),
+        ("anthropic-compatible", "", "/v1", "/v1/messages"),
+        ("anthropic-compatible", "", "", "/v1/messages"),
+    ] {
+        let index = index_with(|resources| {
+            resources.node_of("n", &format!("http://{}{base}", upstream.address), kind, api_type);
+            resources.connection("c1", "n", |_| {});
+        });
+        let proxy = Proxy::start(&[], index).await;
+        let answer = proxy.chat(r#"{"model":"n/m","messages":[{"role":"user","content":"hi"}]}"#).await;
+        assert_eq!(answer.json()["choices"][0]["message"]["content"], "Hello!", "{kind} {base}");
+        assert_eq!(upstream.last().path, path);
+    }
+}
+
+// === Bedrock ===
+
+/// What the signature of a request must be, calculated from what arrived.
+fn expected_signature(upstream: &Upstream, asked: &Asked) -> String {
+    let spec = ConnectionSpec {
+        id: "c1",
+        provider: "bedrock",
+        name: "c1",
+        auth_type: "apikey",
+        secret: PAIR,
+        base_url: "",
+        region: "eu-west-1",
+        headers: &[],
+        timeouts: Timeouts::default(),
+        max_concurrent: 0,
+        node: None,
+    };
+    let connection = Connection::compile(&spec, AddressPolicy::PublicOnly).expect("compiled");
+    let date = asked.headers["x-amz-date"].to_str().expect("text");
+    let (day, time) = date.trim_end_matches('Z').split_once('T').expect("a date");
+    let stamp = format!("{}-{}-{}T{}:{}:{}Z", &day[..4], &day[4..6], &day[6..], &time[..2], &time[2..4], &time[4..]);
+    let mut request = Request::builder()
+        .method(&asked.method)
+        .uri(format!("http://{}{}", upstream.address, asked.path))
+        .header("content-type", &asked.headers["content-type"])
+        .body(())
+        .expect("a request");
+    let now = UnixMillis::parse(&stamp).expect("a time");
+    connection.signer().expect("keys").sign(&mut request, std::iter::once(&asked.body[..]), now).expect("signed");
+    request.headers()["authorization"].to_str().expect("text").to_owned()
+}
+
+#[tokio::test]
+async fn a_pair_of_keys_signs_what_is_sent() {
+    let upstream = Upstream::answering(|asked| answer_of(&asked.path)).await;
+    let proxy = over("bedrock", &upstream, |connection| {
+        connection.secret = PAIR.to_owned();
+        connection.region = "eu-west-1".to_owned();
+    })
+    .await;
+    let body = r#"{"model":"bedrock/us.amazon.nova-pro-v1:0","messages":[{"role":"user","content":"hi"}]}"#;
+    let answer = proxy.chat(body).await;
+    assert_eq!(answer.json()["choices"][0]["message"]["content"], "Hello!", "{}", answer.text());
+    let asked = upstream.last();
+    assert_eq!(asked.path, "/model/us.amazon.nova-pro-v1%3A0/converse");
+    let signature = asked.headers["authorization"].to_str().expect("text");
+    assert!(signature.contains("/eu-west-1/bedrock/aws4_request"), "{signature}");
+    assert_eq!(signature, expected_signature(&upstream, &asked));
+    for (name, value) in &asked.headers {
+        assert!(!value.to_str().expect("text").contains("wJalrXUtnFEMI"), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_bedrock_stream_and_what_goes_wrong_in_it() {
+    let mut whole = Vec::new();
+    write_event("messageStart", br#"{"role":"assistant"}"#, &mut whole);
+    write_event("contentBlockDelta", br#"{"contentBlockIndex":0,"delta":{"text":"Hello"}}"#, &mut whole);
+    write_event("contentBlockStop", br#"{"contentBlockIndex":0}"#, &mut whole);
+    write_event("messageStop", br#"{"stopReason":"end_turn"}"#, &mut whole);
+    write_event("metadata", br#"{"usage":{"inputTokens":3,"outputTokens":1,"totalTokens":4}}"#, &mut whole);
+    let mut broken = Vec::new();
+    write_event("messageStart", br#"{"role":"assistant"}"#, &mut broken);
+    write_exception("throttlingException", br#"{"message":"Too many requests"}"#, &mut broken);
+    let upstream = Upstream::answering(move |asked| {
+        assert!(asked.path.ends_with("/converse-stream"), "{}", asked.path);
+        let body = if asked.path.contains("throttled") { broken.clone() } else { whole.clone() };
+        typed(200, "application/vnd.amazon.eventstream", body)
+    })
+    .await;
+    let ask = |model: &str| {
+        format!(r#"{{"model":"bedrock/{model}","stream":true,"messages":[{{"role":"user","content":"hi"}}]}}"#)
+    };
+    let proxy = over("bedrock", &upstream, |_| {}).await;
+    let answer = proxy.chat(ask("amazon.nova-lite-v1:0")).await;
+    assert!(answer.text().contains("Hello") && answer.text().ends_with("data: [DONE]\n\n"), "{}", answer.text());
+    let usage = proxy.event().await.usage.expect("usage");
+    assert_eq!((usage.input, usage.output), (Some(3), Some(1)));
+    // An exception before anything was shown is an answer of its own.
+    let refused = proxy.chat(ask("throttled")).await;
+    assert_eq!((refused.status.as_u16(), refused.error().2.as_str()), (429, "upstream_rate_limited"));
+}
+
+#[tokio::test]
+async fn bedrocks_errors_are_told_apart_by_their_names() {
+    for (status, kind, shown, code) in [
+        (429, "ThrottlingException:http://internal.amazon.com/coral/", 429, "upstream_rate_limited"),
+        (403, "AccessDeniedException", 502, "upstream_auth"),
+        (403, "InvalidSignatureException", 502, "upstream_auth"),
+        (404, "ResourceNotFoundException", 404, "upstream_model_unknown"),
+        (400, "ValidationException", 400, "upstream_rejected"),
+        (503, "ServiceUnavailableException", 503, "upstream_error"),
+    ] {
+        let upstream = Upstream::answering(move |_| {
+            let mut given = json(status, r#"{"message":"it went wrong"}"#);
+            given.headers_mut().insert("x-amzn-errortype", kind.parse().expect("a value"));
+            given
+        })
+        .await;
+        let proxy = over("bedrock", &upstream, |_| {}).await;
+        let answer = proxy.chat(r#"{"model":"bedrock/m","messages":[{"role":"user","content":"hi"}]}"#).await;
+        assert_eq!((answer.error().0, answer.error().2.as_str()), (shown, code), "{kind}");
+        assert_discreet(&upstream, &answer);
+    }
+    let upstream = Upstream::answering(|asked| answer_of(&asked.path)).await;
+    let proxy = over("bedrock", &upstream, |_| {}).await;
+    let answer = proxy.chat(r#"{"model":"bedrock/..","messages":[{"role":"user","content":"hi"}]}"#).await;
+    assert_eq!((answer.error().0, answer.error().2.as_str()), (400, "invalid_model"));
+    assert!(upstream.asked().is_empty(), "nothing leaves its path");
+}
+
+// === embeddings ===
+
+fn vectors_of(path: &str) -> Given {
+    let body = match path {
+        "/v1/embeddings" => {
+            r#"{"object":"list","data":[{"object":"embedding","index":0,"embedding":[0.5,-1]}],"model":"m","usage":{"prompt_tokens":4,"total_tokens":4}}"#
+        }
+        "/api/embed" => r#"{"model":"m","embeddings":[[0.5,-1]],"prompt_eval_count":4}"#,
+        "/v2/embed" => r#"{"embeddings":{"float":[[0.5,-1]]},"meta":{"billed_units":{"input_tokens":4}}}"#,
+        path if path.ends_with(":batchEmbedContents") => r#"{"embeddings":[{"values":[0.5,-1]}]}"#,
+        path if path.ends_with("/invoke") => r#"{"embedding":[0.5,-1],"inputTextTokenCount":4}"#,
+        _ => r#"{"error":{"message":"no such path"}}"#,
+    };
+    json(200, body)
+}
+
+#[tokio::test]
+async fn embeddings_cross_between_every_client_and_every_upstream() {
+    for (provider, model, path) in [
+        ("openai", "m", "/embeddings"),
+        ("gemini", "m", "/v1beta/models/m:batchEmbedContents"),
+        ("ollama", "m", "/api/embed"),
+        ("cohere", "m", "/v2/embed"),
+        ("bedrock", "amazon.titan-embed-text-v2:0", "/model/amazon.titan-embed-text-v2%3A0/invoke"),
+    ] {
+        let upstream = Upstream::answering(|asked| {
+            vectors_of(if asked.path == "/embeddings" { "/v1/embeddings" } else { &asked.path })
+        })
+        .await;
+        let proxy = over(provider, &upstream, |_| {}).await;
+        let name = format!("{provider}/{model}");
+        for (client, body) in [
+            ("/v1/embeddings".to_owned(), value!({"model": name, "input": "hi"})),
+            (format!("/v1beta/models/{name}:embedContent"), value!({"content": {"parts": [{"text": "hi"}]}})),
+            (
+                format!("/v1beta/models/{name}:batchEmbedContents"),
+                value!({"requests": [{"model": "models/x", "content": {"parts": [{"text": "hi"}]}}]}),
+            ),
+            ("/api/embed".to_owned(), value!({"model": name, "input": ["hi"]})),
+            ("/v1/api/embeddings".to_owned(), value!({"model": name, "prompt": "hi"})),
+        ] {
+            let answer = proxy.post(&client, body.to_string()).await;
+            assert_eq!(answer.status, 200, "{provider} {client}: {}", answer.text());
+            assert_eq!(answer.header("content-type"), "application/json");
+            let shown = answer.json();
+            let vector =
+                ["/data/0/embedding", "/embedding/values", "/embeddings/0/values", "/embeddings/0", "/embedding"]
+                    .iter()
+                    .find_map(|at| shown.pointer(at).filter(|found| found.is_array()));
+            assert_eq!(vector, Some(&value!([0.5, -1.0])), "{provider} {client}: {shown}")
+        }
+        assert_eq!(upstream.last().path, path);
+        let events = proxy.inner.closed_events(5).await;
+        for event in events {
+            assert_eq!((event.operation.as_str(), event.outcome()), ("embeddings", Outcome::Ok));
+            let counted = (event.usage.expect("usage").input, event.estimated);
+            assert!(
+                if provider == "gemini" { counted.1 } else { counted == (Some(4), false) },
+                "{provider}: {counted:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_embedded_is_refused_in_the_clients_words() {
+    let upstream = Upstream::answering(|asked| vectors_of(&asked.path)).await;
+    let proxy = over("cohere", &upstream, |_| {}).await;
+    let answer = proxy.post("/v1/embeddings", r#"{"model":"cohere/m","input":[1,2,3]}"#).await;
+    assert_eq!((answer.error().0, answer.error().2.as_str()), (400, "unsupported_feature"));
+    assert_eq!(answer.json()["error"]["param"], "input");
+    let answer = proxy.post("/v1beta/models/cohere/m:embedContent", "{}").await;
+    assert_eq!((answer.status.as_u16(), answer.json()["error"]["status"].as_str()), (400, Some("INVALID_ARGUMENT")));
+    let answer = proxy.post("/api/embed", r#"{"model":"cohere/m"}"#).await;
+    assert!(answer.status == 400 && answer.json()["error"].is_string(), "{}", answer.text());
+    assert!(upstream.asked().is_empty());
+    // An answer that is none falls back like any other.
+    let broken = Upstream::answering(|_| json(200, r#"{"embeddings":{"float":[]}}"#)).await;
+    let proxy = over("cohere", &broken, |_| {}).await;
+    let answer = proxy.post("/v1/embeddings", r#"{"model":"cohere/m","input":"a"}"#).await;
+    assert_eq!((answer.error().0, answer.error().2.as_str()), (502, "upstream_error"));
+    let claude = over("anthropic", &upstream, |_| {}).await;
+    let answer = claude.post("/v1/embeddings", r#"{"model":"anthropic/m","input":"a"}"#).await;
+    assert_eq!((answer.error().0, answer.error().2.as_str()), (400, "unsupported_operation"));
+}
+
+// === images ===
+
+#[tokio::test]
+async fn images_pass_as_they_come_however_large() {
+    let picture = "A".repeat(3 * 1024 * 1024);
+    let given = format!(
+        r#"{{"created":1,"data":[{{"b64_json":"{picture}"}}],"usage":{{"input_tokens":12,"output_tokens":4160,"total_tokens":4172}}}}"#
+    );
+    let expected = given.clone();
+    let upstream = Upstream::answering(move |_| json(200, given.clone())).await;
+    let proxy = Proxy::with(&[], &upstream, |resources| {
+        resources.model("mock", "gpt-image-2", "image");
+        resources.model("mock", "gpt-4o", "chat");
+        resources.node("other", &upstream.base_url());
+        resources.connection("c2", "other", |_| {});
+    })
+    .await;
+    let body = r#"{"model":"mock/gpt-image-2", "prompt":"a cat","future":1.0}"#;
+    let answer = proxy.post("/v1/images/generations", body).await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.body == expected, "every byte");
+    let asked = upstream.last();
+    assert_eq!(asked.path, "/v1/images/generations");
+    assert_eq!(asked.body, body.replace("mock/", ""));
+    let event = proxy.event().await;
+    let usage = event.usage.expect("usage");
+    assert_eq!((event.operation.as_str(), usage.input, usage.output), ("images", Some(12), Some(4160)));
+
+    let path = "/v1/providers/mock/images/generations";
+    assert_eq!(proxy.post(path, r#"{"model":"gpt-image-2","prompt":"a"}"#).await.status, 200);
+    let mismatch = proxy.post(path, r#"{"model":"other/gpt-image-2","prompt":"a"}"#).await;
+    assert_eq!((mismatch.error().0, mismatch.error().2.as_str()), (400, "model_mismatch"));
+    let stream = proxy.post(path, r#"{"model":"gpt-image-2","prompt":"a","stream":true}"#).await;
+    assert_eq!((stream.error().0, stream.error().2.as_str()), (400, "unsupported_feature"));
+    let list = proxy.get("/v1/images/generations").await.json();
+    let ids: Vec<_> = list["data"].as_array().expect("a list").iter().map(|model| &model["id"]).collect();
+    assert_eq!(ids, [&value!("mock/gpt-image-2")]);
+}
+
+#[tokio::test]
+async fn images_without_a_count_are_not_guessed_at_and_need_a_provider_that_makes_them() {
+    let upstream =
+        Upstream::answering(|_| json(200, r#"{"created":1,"data":[{"url":"https://x.example/1.png"}]}"#)).await;
+    let proxy = Proxy::before(&upstream).await;
+    let answer = proxy.post("/v1/images/generations", r#"{"model":"mock/dall-e-3","prompt":"a"}"#).await;
+    assert_eq!(answer.json()["data"][0]["url"], "https://x.example/1.png");
+    let event = proxy.event().await;
+    assert_eq!((event.usage.unwrap_or_default().input, event.estimated), (None, false));
+    let claude = over("anthropic", &upstream, |_| {}).await;
+    let answer = claude.post("/v1/images/generations", r#"{"model":"anthropic/m","prompt":"a"}"#).await;
+    assert_eq!((answer.error().0, answer.error().2.as_str()), (400, "unsupported_operation"));
+}

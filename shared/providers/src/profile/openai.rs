@@ -1,0 +1,239 @@
+//! Models behind OpenAI's APIs: OpenAI's own, and the families that other hosts serve.
+//!
+//! Sources: developers.openai.com on reasoning effort, per model, and on what reasoning models refuse; the API references
+//! of DeepSeek, Moonshot, Z.AI, MiniMax, Mistral, xAI, Groq and OpenRouter.
+
+use omniroute_wire::ir::{Effort, Profile, ThinkingStyle};
+
+use super::{scale, version};
+
+const WIDE: [Effort; 5] = [Effort::None, Effort::Low, Effort::Medium, Effort::High, Effort::Max];
+
+/// Families that do not think, by the beginning of the name.
+const SILENT: [&str; 19] = [
+    "gpt-3",
+    "gpt-4",
+    "llama",
+    "meta-llama",
+    "codellama",
+    "mixtral",
+    "ministral",
+    "codestral",
+    "pixtral",
+    "open-mi",
+    "qwen2",
+    "qwen-2",
+    "phi-3",
+    "gemma-2",
+    "gemma-3",
+    "command-r",
+    "jamba",
+    "moonshot-v1",
+    "sonar",
+];
+
+pub(super) fn apply(provider: &str, name: &str, profile: &mut Profile) {
+    // It brings every effort and every parameter to what the model takes.
+    if provider == "openrouter" {
+        profile.efforts = scale(&Effort::ALL);
+        return;
+    }
+    if let Some(rest) = name.strip_prefix("gpt-")
+        && let Some(version) = version(rest).filter(|version| *version >= (5, 0))
+    {
+        return gpt(version, rest, profile);
+    }
+    let is_o_series = name.starts_with('o') && name[1..].starts_with(|digit: char| digit.is_ascii_digit());
+    if is_o_series {
+        return o_series(name, profile);
+    }
+    if SILENT.iter().any(|family| name.starts_with(family)) {
+        profile.thinking = ThinkingStyle::None;
+        profile.tools = !name.starts_with("sonar");
+        return;
+    }
+    families(provider, name, profile);
+}
+
+/// GPT-5 and later.
+fn gpt(version: (u32, u32), rest: &str, profile: &mut Profile) {
+    use Effort::{High, Low, Max, Medium, Minimal, None};
+    profile.max_completion_tokens = true;
+    profile.developer_role = true;
+    let is = |part: &str| rest.contains(part);
+    if is("chat") || is("search-api") {
+        // The models of ChatGPT: the first of them does not think, the later ones do as they like.
+        profile.fixed_sampling = version > (5, 0) || is("search-api");
+        profile.thinking = if version > (5, 0) { ThinkingStyle::Effort } else { ThinkingStyle::None };
+        profile.efforts = scale(&[Medium]);
+        return;
+    }
+    profile.fixed_sampling = true;
+    profile.efforts = scale(match version {
+        (5, 0) if is("pro") => &[High],
+        (5, 0) if is("codex") => &[Low, Medium, High],
+        (5, 0) => &[Minimal, Low, Medium, High],
+        (5, 1) if is("codex-max") => &[Low, Medium, High, Max],
+        (5, 1) if is("codex") => &[Low, Medium, High],
+        (5, 1) => &[None, Low, Medium, High],
+        (5, _) if is("pro") => &[Medium, High, Max],
+        (5, _) if is("codex") => &[Low, Medium, High, Max],
+        (5, _) => &WIDE,
+        // Of the sixth only the smaller ones can be told not to think.
+        _ if is("luna") || is("terra") || (version == (6, 0) && is("sol")) => &WIDE,
+        _ => &[Low, Medium, High, Max],
+    });
+}
+
+fn o_series(name: &str, profile: &mut Profile) {
+    profile.fixed_sampling = true;
+    profile.max_completion_tokens = true;
+    // The first two came before developer messages, tools and schemas.
+    let is_first = name.starts_with("o1-mini") || name.starts_with("o1-preview");
+    profile.developer_role = !is_first;
+    profile.tools = !is_first;
+    profile.json_schema = !is_first;
+    if is_first {
+        profile.thinking = ThinkingStyle::None;
+    }
+    profile.efforts = scale(&[Effort::Low, Effort::Medium, Effort::High]);
+}
+
+/// Other vendors' models.
+fn families(provider: &str, name: &str, profile: &mut Profile) {
+    use Effort::{High, Low, Max, None};
+    let is = |part: &str| name.contains(part);
+    if is("deepseek") {
+        // Since 3.2 its own thoughts have to come back in a round of calls; the first one refused them.
+        profile.reasoning_content_back = !is("r1") && !is("coder");
+        profile.efforts = scale(&[Low, Effort::Medium, High, Max]);
+    } else if is("kimi-k2") {
+        profile.thinking = ThinkingStyle::None;
+        profile.reasoning_content_back = is("thinking") || !name.ends_with("instruct");
+        // Since 2.5 any other temperature than the model's own is an error.
+        profile.fixed_sampling = provider == "moonshot" && !is("kimi-k2-");
+    } else if is("kimi-k") {
+        profile.efforts = scale(&[Low, High, Max]);
+        profile.reasoning_content_back = true;
+        profile.fixed_sampling = provider == "moonshot";
+    } else if is("glm-") {
+        profile.reasoning_content_back = is("glm-4.7") || is("glm-5");
+        if is("glm-4") {
+            profile.thinking = ThinkingStyle::None;
+        }
+    } else if is("minimax-m") {
+        profile.thinking = ThinkingStyle::None;
+        profile.reasoning_content_back = true;
+    } else if is("mistral") || is("devstral") || is("magistral") {
+        // Some of Mistral's own can be told to think or not to; Magistral always does.
+        let can_be_told = ["mistral-small", "mistral-medium", "mistral-large-4", "devstral"].iter().any(|own| is(own));
+        if can_be_told {
+            profile.efforts = scale(&[None, High]);
+        } else {
+            profile.thinking = ThinkingStyle::None;
+        }
+    } else if is("grok-3-mini") {
+        profile.efforts = scale(&[Low, High]);
+    } else if let Some(rest) = name.strip_prefix("grok-") {
+        // Those before 4.3 refuse to be told.
+        let can_be_told = version(rest).is_some_and(|version| version >= (4, 3) && version.1 != 20);
+        if !can_be_told {
+            profile.thinking = ThinkingStyle::None;
+        }
+    } else if is("qwen") && matches!(provider, "groq" | "cerebras") {
+        // Here the parameter has words of its own.
+        profile.thinking = ThinkingStyle::None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use Effort::{High, Low, Max, Medium, Minimal, None as Off};
+    use omniroute_wire::ir::Format;
+
+    use super::*;
+    use crate::profile;
+
+    #[test]
+    fn openais_reasoning_models_have_the_efforts_of_their_pages() {
+        for (name, efforts) in [
+            ("o1", &[Low, Medium, High][..]),
+            ("o3-mini", &[Low, Medium, High]),
+            ("o4-mini-2025-04-16", &[Low, Medium, High]),
+            ("gpt-5", &[Minimal, Low, Medium, High]),
+            ("gpt-5-mini-2025-08-07", &[Minimal, Low, Medium, High]),
+            ("gpt-5-codex", &[Low, Medium, High]),
+            ("gpt-5-pro", &[High]),
+            ("gpt-5.1", &[Off, Low, Medium, High]),
+            ("gpt-5.1-2025-11-13", &[Off, Low, Medium, High]),
+            ("gpt-5.1-codex-max", &[Low, Medium, High, Max]),
+            ("gpt-5.2", &[Off, Low, Medium, High, Max]),
+            ("gpt-5.2-pro", &[Medium, High, Max]),
+            ("gpt-5.3-codex", &[Low, Medium, High, Max]),
+            ("gpt-5.4-mini", &[Off, Low, Medium, High, Max]),
+            ("gpt-5.6-sol", &[Off, Low, Medium, High, Max]),
+            ("gpt-6-astra", &[Low, Medium, High, Max]),
+            ("gpt-6-luna", &[Off, Low, Medium, High, Max]),
+        ] {
+            let own = profile("openai", Format::OpenAiResponses, name);
+            assert_eq!(own.efforts.0, efforts, "{name}");
+            assert_eq!(own.thinking, ThinkingStyle::Effort, "{name}");
+            assert!(own.fixed_sampling && own.max_completion_tokens && own.developer_role, "{name}");
+        }
+        let clamped = |name, wanted| profile("openai", Format::OpenAiChat, name).efforts.clamp(wanted);
+        assert_eq!(clamped("gpt-5", Off), Some(Minimal));
+        assert_eq!(clamped("gpt-5.1", Minimal), Some(Off), "of two equally near the lower");
+        assert_eq!(clamped("gpt-5-pro", Low), Some(High));
+        assert_eq!(clamped("o3", Max), Some(High));
+    }
+
+    #[test]
+    fn models_that_do_not_think_keep_their_sampling() {
+        for name in ["gpt-4o", "gpt-4.1-mini", "gpt-3.5-turbo", "llama-3.3-70b-versatile", "gpt-5-chat-latest"] {
+            let own = profile("openai", Format::OpenAiChat, name);
+            assert_eq!(own.thinking, ThinkingStyle::None, "{name}");
+            assert!(!own.fixed_sampling, "{name}");
+        }
+        let first = profile("openai", Format::OpenAiChat, "o1-mini");
+        assert!(first.fixed_sampling && !first.developer_role && !first.tools && !first.json_schema);
+        for name in ["omni-moderation", "oss-model", "gpt-oss-120b"] {
+            let own = profile("groq", Format::OpenAiChat, name);
+            assert_eq!((own.thinking, own.fixed_sampling), (ThinkingStyle::Effort, false), "{name}");
+        }
+        assert!(profile("node-1", Format::OpenAiChat, "azure/gpt-5.4").fixed_sampling, "also elsewhere");
+    }
+
+    #[test]
+    fn other_vendors_have_their_own_ways() {
+        // provider, name, thinking, thoughts back, fixed sampling
+        let effort = ThinkingStyle::Effort;
+        let nothing = ThinkingStyle::None;
+        for (provider, name, thinking, back, fixed) in [
+            ("deepseek", "deepseek-reasoner", effort, true, false),
+            ("deepseek", "deepseek-v4-pro", effort, true, false),
+            ("deepinfra", "deepseek-ai/DeepSeek-R1", effort, false, false),
+            ("moonshot", "kimi-k2.5", nothing, true, true),
+            ("moonshot", "kimi-k2-thinking", nothing, true, false),
+            ("together", "moonshotai/Kimi-K2-Instruct", nothing, false, false),
+            ("moonshot", "kimi-k3", effort, true, true),
+            ("baseten", "zai-org/GLM-4.7", nothing, true, false),
+            ("fireworks", "minimax-m2p5", nothing, true, false),
+            ("mistral", "mistral-large-latest", nothing, false, false),
+            ("mistral", "mistral-medium-3-5", effort, false, false),
+            ("mistral", "magistral-small-latest", nothing, false, false),
+            ("mistral", "codestral-latest", nothing, false, false),
+            ("xai", "grok-4.5", effort, false, false),
+            ("xai", "grok-4.20-reasoning", nothing, false, false),
+            ("xai", "grok-code-fast-1", nothing, false, false),
+            ("groq", "qwen/qwen3-32b", nothing, false, false),
+            ("perplexity", "sonar-pro", nothing, false, false),
+            ("openrouter", "openai/gpt-5", effort, false, false),
+        ] {
+            let own = profile(provider, Format::OpenAiChat, name);
+            let found = (own.thinking, own.reasoning_content_back, own.fixed_sampling);
+            assert_eq!(found, (thinking, back, fixed), "{provider} {name}");
+        }
+        assert_eq!(profile("mistral", Format::OpenAiChat, "mistral-small-latest").efforts.clamp(Low), Some(Off));
+        assert_eq!(profile("mistral", Format::OpenAiChat, "mistral-small-latest").efforts.clamp(Medium), Some(High));
+    }
+}

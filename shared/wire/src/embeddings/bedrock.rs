@@ -1,0 +1,129 @@
+//! Embeddings of Bedrock's `InvokeModel`, which takes each vendor's own body: Amazon's Titan and Cohere's.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use super::{Middle, vector};
+use crate::{
+    codec::WireError,
+    cohere::MAX_TEXTS,
+    ir::Losses,
+    object::{read, wire_object},
+    text::{Str, TextOr},
+    write::Writer,
+};
+
+wire_object! {
+    struct OpenAiRequest<'a> {
+        input: TextOr<'a, &'a RawValue> = "input",
+        dimensions: u64 = "dimensions",
+        input_type: &'a RawValue = "input_type",
+        // Said elsewhere.
+        encoding_format: &'a RawValue = "encoding_format",
+        model: &'a RawValue = "model",
+    }
+}
+
+wire_object! {
+    struct Answer<'a> {
+        // Titan's.
+        embedding: &'a RawValue = "embedding",
+        tokens: u64 = "inputTextTokenCount",
+        // Cohere's.
+        embeddings: ByType<'a> = "embeddings",
+    }
+}
+
+wire_object! {
+    struct ByType<'a> {
+        float: Vec<&'a RawValue> = "float",
+    }
+}
+
+/// The texts of OpenAI's `input`.
+///
+/// # Errors
+/// When there are none, or token ids.
+pub(super) fn texts<'a>(input: Option<TextOr<'a, &'a RawValue>>) -> Result<Vec<Cow<'a, str>>, WireError> {
+    let text = |raw: &'a RawValue| {
+        serde_json::from_str::<Str<'a>>(raw.get())
+            .map(Into::into)
+            .map_err(|_| WireError::unsupported("input", "this upstream embeds texts only, no token ids"))
+    };
+    match input {
+        Some(TextOr::Text(text)) => Ok(vec![text]),
+        Some(TextOr::List(all)) => all.into_iter().map(text).collect(),
+        None => Err(WireError::field("input", "`input` is required")),
+    }
+}
+
+/// OpenAI's body for the vendor of `model`.
+pub(super) fn encode(openai: &[u8], model: &str, losses: &mut Losses) -> Result<Vec<u8>, WireError> {
+    let own: OpenAiRequest<'_> = read(openai)?;
+    let texts = texts(own.input)?;
+    for (name, _) in own.rest {
+        losses.drop_field(name.into_owned());
+    }
+    if model.contains("titan-embed") {
+        return titan(&texts, own.dimensions, model);
+    }
+    if model.contains("cohere.embed") {
+        return cohere(&texts, own.dimensions, own.input_type, model);
+    }
+    Err(WireError::unsupported("model", "of Bedrock's models the gateway embeds with Amazon Titan's and Cohere's"))
+}
+
+fn titan(texts: &[Cow<'_, str>], dimensions: Option<u64>, model: &str) -> Result<Vec<u8>, WireError> {
+    let [text] = texts else {
+        let message = format!("this model takes one text a request, not {}", texts.len());
+        return Err(WireError::unsupported("input", message));
+    };
+    let is_image = model.contains("embed-image");
+    if dimensions.is_some() && !is_image && !model.contains("text-v2") {
+        return Err(WireError::unsupported("dimensions", "this model's vectors have one length only"));
+    }
+    let mut out = Vec::with_capacity(text.len() + 64);
+    Writer::new(&mut out).object(|w| {
+        w.field_str("inputText", text);
+        match dimensions {
+            Some(length) if is_image => w.key("embeddingConfig").object(|w| w.field("outputEmbeddingLength", &length)),
+            length => w.field_opt("dimensions", length.as_ref()),
+        }
+    });
+    Ok(out)
+}
+
+fn cohere(
+    texts: &[Cow<'_, str>],
+    dimensions: Option<u64>,
+    input_type: Option<&RawValue>,
+    model: &str,
+) -> Result<Vec<u8>, WireError> {
+    if texts.len() > MAX_TEXTS {
+        let message = format!("this model takes {MAX_TEXTS} texts a request at most, not {}", texts.len());
+        return Err(WireError::field("input", message));
+    }
+    if dimensions.is_some() && model.contains("-v3") {
+        return Err(WireError::unsupported("dimensions", "this model's vectors have one length only"));
+    }
+    let mut out = Vec::with_capacity(256);
+    Writer::new(&mut out).object(|w| {
+        w.field("texts", texts);
+        w.field_raw("input_type", input_type.map_or("\"search_document\"", RawValue::get));
+        w.field("embedding_types", &["float"]);
+        w.field_opt("output_dimension", dimensions.as_ref());
+    });
+    Ok(out)
+}
+
+/// A vendor's answer in OpenAI's form.
+pub(super) fn decode(body: &[u8], model: &str, base64: bool, estimate: u64) -> Result<Middle, WireError> {
+    let answer: Answer<'_> = read(body)?;
+    let vectors = match (answer.embedding, answer.embeddings.and_then(|by_type| by_type.float)) {
+        (Some(vector), _) => vec![vector],
+        (None, Some(vectors)) => vectors,
+        (None, None) => return Err(WireError::field("embedding", "the upstream's answer has no vectors")),
+    };
+    vector::write(&vectors, model, base64, answer.tokens, estimate)
+}
