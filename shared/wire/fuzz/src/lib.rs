@@ -170,7 +170,7 @@ pub fn stream(format: Format, bytes: &[u8]) {
 }
 
 /// `event {json}` a line, framed: a fuzzer would never guess the checksums.
-pub fn bedrock_frames(bytes: &[u8]) -> Option<Vec<u8>> {
+fn bedrock_frames(bytes: &[u8]) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(bytes).ok()?;
     if !text.starts_with(|c: char| c.is_ascii_lowercase()) {
         return None;

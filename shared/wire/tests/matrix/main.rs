@@ -6,6 +6,7 @@
 #![cfg(test)]
 
 #[path = "../../fuzz/src/lib.rs"]
+#[expect(unreachable_pub, reason = "a library of its own for the fuzz targets")]
 mod checks;
 mod edges;
 mod fates;
