@@ -11,7 +11,7 @@ pass=-Cllvm-args=-sanitizer-coverage
 
 # For the host's own triple, so that build scripts are built without the pass.
 RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module $pass-level=4 $pass-inline-8bit-counters $pass-pc-table $pass-trace-compares" \
-    cargo build --locked --release --bins --target "$triple" --manifest-path "$here/Cargo.toml"
+    cargo build --release --bins --target "$triple" --manifest-path "$here/Cargo.toml"
 
 all=$(cd "$here/fuzz_targets" && printf '%s\n' *.rs | sed 's/\.rs$//')
 for target in ${TARGETS:-$all}; do
