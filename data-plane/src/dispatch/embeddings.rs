@@ -17,7 +17,10 @@ use super::{
     outgoing::{Asked, Outgoing, Way, unsupported},
     request::Segmented,
 };
-use crate::respond::lane::{Kind, Lane, Tally, is_error_object};
+use crate::{
+    respond::lane::{Kind, Lane, Tally, is_error_object},
+    translate::nothing_lost,
+};
 
 /// Where some models' counts stand instead of in the body.
 const TOKEN_COUNT: &str = "x-amzn-bedrock-input-token-count";
@@ -56,6 +59,9 @@ impl Asked<'_> {
         }
         let mut losses = Losses::default();
         let (body, way) = encode_request(self.embed.clone(), format, &self.body, model, requested, &mut losses)?;
+        if self.is_strict() {
+            nothing_lost(&losses)?;
+        }
         let embedding = Embedding { way, dropped: losses.header() };
         Ok(Outgoing {
             body: Segmented::new(vec![Bytes::from(body)]),

@@ -151,7 +151,7 @@ impl Asked<'_> {
             requested,
             profile: &profile,
             stream: self.stream,
-            strict: self.headers.get(X_OMNIROUTE_STRICT).is_some_and(is_true),
+            strict: self.is_strict(),
             at: self.at,
             sealer: Arc::new(FleetSealer::new(self.pepper)),
             media: &gateway.media,
@@ -166,6 +166,10 @@ impl Asked<'_> {
             headers: translated.headers,
             way: Way::Translate(Box::new(translated.translation)),
         })
+    }
+
+    pub(super) fn is_strict(&self) -> bool {
+        self.headers.get(X_OMNIROUTE_STRICT).is_some_and(is_true)
     }
 
     /// Images are made in OpenAI's form only. The answer may be large and passes as it comes.

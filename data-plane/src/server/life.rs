@@ -110,7 +110,9 @@ where
     let scan = scanned(&route.dialect, &original)?;
     let requested = route.model(named_model(&route.dialect, &scan)?, &index)?;
     let plan = resolve(&index, &caller, &requested)?;
-    if let Some(answer) = preload::answer(&route.dialect, &original, &requested, &arrival.request_id, arrival.at) {
+    if arrival.operation == Operation::Chat
+        && let Some(answer) = preload::answer(&route.dialect, &original, &requested, &arrival.request_id, arrival.at)
+    {
         return Ok(answer);
     }
     let stream = wants_stream(route, &scan);

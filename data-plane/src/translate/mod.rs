@@ -127,14 +127,8 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
     let target = Target { model: job.model, profile: job.profile, names: &names, stream: job.stream };
     let mut losses = Losses::default();
     let encoded = encode_request(job.upstream, &request, &target, &mut losses)?;
-    if job.strict
-        && let Some(lost) = losses.header()
-    {
-        return Err(GatewayError::bad_request(
-            "unsupported_feature",
-            format!("the provider of this model has nothing that corresponds to: {lost}"),
-        )
-        .with_hint("without `X-OmniRoute-Strict` these are left out"));
+    if job.strict {
+        nothing_lost(&losses)?;
     }
     let id: [u8; 12] = rand::random();
     let exchange = Exchange {
@@ -168,6 +162,19 @@ fn echo(job: &Job<'_>) -> Vec<(&'static str, Json<'static>)> {
         echo.push(("previous_response_id", id));
     }
     echo
+}
+
+/// For clients that would rather be refused than lose something.
+///
+/// # Errors
+/// With the names of what would be lost.
+pub(crate) fn nothing_lost(losses: &Losses) -> Result<(), GatewayError> {
+    let Some(lost) = losses.header() else { return Ok(()) };
+    Err(GatewayError::bad_request(
+        "unsupported_feature",
+        format!("the provider of this model has nothing that corresponds to: {lost}"),
+    )
+    .with_hint("without `X-OmniRoute-Strict` these are left out"))
 }
 
 /// Anthropic's clients expect thoughts only when they asked for some; elsewhere a field that is not asked for does no

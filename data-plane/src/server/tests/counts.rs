@@ -25,15 +25,15 @@ async fn proxy(upstream: &Upstream) -> Proxy {
 
 async fn counting_upstream() -> Upstream {
     Upstream::answering(|asked| match asked.path.as_str() {
-        "/anthropic/messages/count_tokens" if asked.body.windows(6).any(|six| six == b"refuse") => json_answer(
+        "/anthropic/v1/messages/count_tokens" if asked.body.windows(6).any(|six| six == b"refuse") => json_answer(
             400,
             r#"{"type":"error","error":{"type":"invalid_request_error","message":"messages: at least one message is required"}}"#,
         ),
-        "/anthropic/messages/count_tokens" if asked.body.windows(4).any(|four| four == b"busy") => {
+        "/anthropic/v1/messages/count_tokens" if asked.body.windows(4).any(|four| four == b"busy") => {
             json_answer(529, r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#)
         }
-        "/anthropic/messages/count_tokens" => json_answer(200, r#"{"input_tokens":14}"#),
-        "/gemini/models/gemini-2.5-pro:countTokens" => json_answer(200, r#"{"totalTokens":31}"#),
+        "/anthropic/v1/messages/count_tokens" => json_answer(200, r#"{"input_tokens":14}"#),
+        "/gemini/v1beta/models/gemini-2.5-pro:countTokens" => json_answer(200, r#"{"totalTokens":31}"#),
         _ => chat_answer(),
     })
     .await
