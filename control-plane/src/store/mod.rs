@@ -193,19 +193,36 @@ impl Store {
 
     /// A transaction for reading in which every statement sees the same state.
     pub(crate) async fn read(&self) -> Result<Transaction<'static, Any>, StoreError> {
-        Ok(match self.0.engine {
-            Engine::Sqlite => self.0.reader.begin().await?,
-            Engine::Postgres => self.0.reader.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?,
-        })
+        let pool = self.0.reader.clone();
+        match self.0.engine {
+            Engine::Sqlite => begun(async move { pool.begin().await }).await,
+            Engine::Postgres => {
+                begun(async move { pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await }).await
+            }
+        }
     }
 
     /// A transaction for writing what is no configuration.
     pub(crate) async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
-        Ok(match self.0.engine {
+        let pool = self.0.writer.clone();
+        match self.0.engine {
             // Taking the lock at once avoids the upgrade of a read lock, which can fail half-way.
-            Engine::Sqlite => self.0.writer.begin_with("BEGIN IMMEDIATE").await?,
-            Engine::Postgres => self.0.writer.begin().await?,
-        })
+            Engine::Sqlite => begun(async move { pool.begin_with("BEGIN IMMEDIATE").await }).await,
+            Engine::Postgres => begun(async move { pool.begin().await }).await,
+        }
+    }
+}
+
+/// Lets a transaction begin in a task of its own, which goes on when the caller is cancelled: a client that hangs up
+/// between `BEGIN` and its answer would leave an open transaction on a connection that goes back to the pool, because
+/// the driver counts a transaction, and so rolls it back, only once it has the answer. The transaction that the task
+/// then holds is dropped whole, which rolls it back.
+async fn begun(
+    begin: impl Future<Output = Result<Transaction<'static, Any>, sqlx::Error>> + Send + 'static,
+) -> Result<Transaction<'static, Any>, StoreError> {
+    match tokio::spawn(begin).await {
+        Ok(transaction) => Ok(transaction?),
+        Err(error) => Err(StoreError::Database(sqlx::Error::Io(std::io::Error::other(error)))),
     }
 }
 
