@@ -5,7 +5,6 @@
 
 #![cfg(test)]
 
-#[expect(unreachable_pub, reason = "a library of its own, for the fuzz targets")]
 #[path = "../../fuzz/src/lib.rs"]
 #[expect(unreachable_pub, reason = "a library of its own for the fuzz targets")]
 mod checks;
