@@ -32,17 +32,17 @@ type Answering = dyn Fn(&Asked) -> Option<Value> + Send + Sync;
 struct Vendor {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<Asked>>>,
+    answering: Arc<Answering>,
 }
 
 impl Vendor {
     async fn start(answering: impl Fn(&Asked) -> Option<Value> + Send + Sync + 'static) -> Self {
-        let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
-        let answering: Arc<Answering> = Arc::new(answering);
-        let router = Router::new().fallback(answer).with_state((Arc::clone(&asked), answering));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
+        let vendor = Self { address, asked: Arc::default(), answering: Arc::new(answering) };
+        let router = Router::new().fallback(answer).with_state(vendor.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { address, asked }
+        vendor
     }
 
     fn url(&self, path: &str) -> String {
@@ -62,16 +62,10 @@ impl Vendor {
     }
 }
 
-async fn answer(
-    State((asked, answering)): State<(Arc<Mutex<Vec<Asked>>>, Arc<Answering>)>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+async fn answer(State(vendor): State<Vendor>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     let one = Asked { method, path: uri.to_string(), headers, body: serde_json::from_slice(&body).unwrap_or_default() };
-    let given = answering(&one);
-    asked.lock().push(one);
+    let given = (vendor.answering)(&one);
+    vendor.asked.lock().push(one);
     match given {
         Some(body) => axum::Json(body).into_response(),
         None => (StatusCode::NOT_FOUND, axum::Json(json!({ "message": "nothing here" }))).into_response(),
