@@ -57,7 +57,9 @@ pub(super) fn router(gateway: &Arc<Gateway>) -> Router {
             .route(&path("version"), get(ollama_side::version))
             .route(&path("ps"), get(ollama_side::running))
             .route(&path("chat"), any(post_only))
-            .route(&path("generate"), any(post_only));
+            .route(&path("generate"), any(post_only))
+            .route(&path("embed"), any(post_only))
+            .route(&path("embeddings"), any(post_only));
     }
     if gateway.forwarder.is_some() {
         for tree in ["/api", "/dashboard"] {
