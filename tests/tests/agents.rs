@@ -66,10 +66,7 @@ async fn agents_on_anthropic() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn agents_on_an_older_claude() {
-    let stack = stack().await;
-    for agent in agents::all().into_iter().skip(1) {
-        loops(&stack, agent, "anthropic/claude-sonnet-4-5-mock").await;
-    }
+    all("anthropic/claude-sonnet-4-5-mock").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

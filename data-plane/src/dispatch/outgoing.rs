@@ -224,6 +224,11 @@ impl Way {
         }
     }
 
+    /// Whether an answer in this format passes as it came.
+    pub(crate) fn passes(&self, format: Format) -> bool {
+        matches!(self, Self::Pass { kind: Kind::Chat(passed), .. } if *passed == format)
+    }
+
     /// Whether the client speaks OpenAI's Chat dialect.
     pub(crate) fn is_chat(&self) -> bool {
         match self {

@@ -8,6 +8,7 @@ mod events;
 pub(crate) mod head;
 pub(crate) mod lane;
 pub(crate) mod meter;
+mod named;
 mod progress;
 pub(crate) mod refusal;
 mod relay;
@@ -15,6 +16,7 @@ mod reply;
 mod scanner;
 
 use http::{HeaderValue, Response, header};
+use omniroute_wire::ir::Format;
 
 pub use self::reply::{CutShort, Reply};
 use self::{
@@ -29,9 +31,12 @@ use crate::{
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// Starts to pass an answer on. `progress`: a client of an event stream wants to be told how far it is.
-pub(crate) async fn begin(dispatched: Dispatched, model: &str, progress: bool) -> Response<Reply> {
-    let Dispatched { answer, mut meter, times, way } = dispatched;
+/// Starts to pass an answer on. The client named the model `requested`, the upstream knows it as `model`. `progress`: a client of an event stream wants to be told how far it is.
+pub(crate) async fn begin(dispatched: Dispatched, requested: &str, model: &str, progress: bool) -> Response<Reply> {
+    let Dispatched { mut answer, mut meter, times, way } = dispatched;
+    if way.passes(Format::Anthropic) && answer.lane.is_stream() {
+        named::rename(&mut answer.ready, requested);
+    }
     let mut headers = head::pass(answer.head.headers);
     match &way {
         Way::Pass { .. } => {}

@@ -138,7 +138,7 @@ where
         times: gateway.limits.times.overridden(&settings.timeouts),
     };
     let dispatched = dispatch(arrival, &plan, call).await?;
-    let mut response = respond::begin(dispatched, plan.model(), progress).await;
+    let mut response = respond::begin(dispatched, plan.requested(), plan.model(), progress).await;
     if let Some(session) = session {
         response.headers_mut().insert(X_OMNIROUTE_SESSION_ID, session.header());
     }

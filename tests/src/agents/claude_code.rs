@@ -59,7 +59,10 @@ impl Agent for ClaudeCode {
             block["cache_control"] = json!({"type": "ephemeral"});
         }
         let mark = json!({"type": "ephemeral"});
-        json!({
+        let is_older = model.contains("sonnet-4-5");
+        let thinking =
+            if is_older { json!({"type": "enabled", "budget_tokens": 31_999}) } else { json!({"type": "adaptive"}) };
+        let mut body = json!({
             "model": model,
             "messages": messages,
             "system": [
@@ -75,15 +78,19 @@ impl Agent for ClaudeCode {
             ],
             "metadata": {"user_id": "{\"device_id\":\"d\",\"account_uuid\":\"\",\"session_id\":\"s\"}"},
             "max_tokens": 32_000,
-            "thinking": {"type": "adaptive"},
+            "thinking": thinking,
             "context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]},
-            "output_config": {"effort": "high"},
             "stream": true,
-        })
+        });
+        if !is_older {
+            body["output_config"] = json!({"effort": "high"});
+        }
+        body
     }
 
-    fn take(&mut self, stream: &str) -> Turn {
-        let (content, stop) = collect(&events(stream));
+    fn take(&mut self, model: &str, stream: &str) -> Turn {
+        let events = events(stream);
+        let (mut content, stop) = collect(&events);
         let mut turn = Turn::default();
         let mut results = Vec::new();
         for block in &content {
@@ -109,6 +116,10 @@ impl Agent for ClaudeCode {
             }
         }
         assert_eq!(stop == "tool_use", !results.is_empty(), "{stop}");
+        // Thoughts go back to the model that had them, and the answer says who that is.
+        if events[0]["message"]["model"] != model {
+            content.retain(|block| !matches!(block["type"].as_str(), Some("thinking" | "redacted_thinking")));
+        }
         self.messages.push(json!({"role": "assistant", "content": content}));
         if !results.is_empty() {
             self.messages.push(json!({"role": "user", "content": results}));

@@ -69,7 +69,7 @@ impl Agent for Codex {
         })
     }
 
-    fn take(&mut self, stream: &str) -> Turn {
+    fn take(&mut self, _: &str, stream: &str) -> Turn {
         let events = events(stream);
         check_order(&events);
         let mut turn = Turn::default();

@@ -52,7 +52,7 @@ impl Agent for GeminiCli {
         })
     }
 
-    fn take(&mut self, stream: &str) -> Turn {
+    fn take(&mut self, _: &str, stream: &str) -> Turn {
         let mut turn = Turn::default();
         let (mut parts, mut results, mut finish) = (Vec::new(), Vec::new(), None);
         let events = events(stream);

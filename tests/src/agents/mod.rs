@@ -24,11 +24,11 @@ pub trait Agent {
 
     fn body(&self, model: &str) -> Value;
 
-    /// Reads an answer, runs its calls, and adds both to the conversation.
+    /// Reads an answer of `model`, runs its calls, and adds both to the conversation.
     ///
     /// # Panics
     /// When the answer is such that the real program could not go on.
-    fn take(&mut self, stream: &str) -> Turn;
+    fn take(&mut self, model: &str, stream: &str) -> Turn;
 }
 
 /// What an answer was.
@@ -67,7 +67,7 @@ pub async fn run(agent: &mut dyn Agent, client: &Client, model: &str) -> Vec<Tur
             turns.len(),
             answer.body
         );
-        let turn = agent.take(&answer.body);
+        let turn = agent.take(model, &answer.body);
         let over = turn.calls.is_empty();
         turns.push(turn);
         if over {

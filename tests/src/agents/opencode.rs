@@ -53,7 +53,7 @@ impl Agent for Opencode {
         })
     }
 
-    fn take(&mut self, stream: &str) -> Turn {
+    fn take(&mut self, _: &str, stream: &str) -> Turn {
         assert!(stream.trim_end().ends_with("data: [DONE]"), "{stream}");
         let mut turn = Turn::default();
         let mut calls: BTreeMap<u64, (String, String, String)> = BTreeMap::new();

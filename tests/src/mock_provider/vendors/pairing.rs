@@ -27,15 +27,17 @@ pub(super) fn check<'a>(messages: &[Message<'a>]) -> Result<(), Broken<'a>> {
     let none = Message::default();
     for (index, message) in messages.iter().enumerate() {
         let before = index.checked_sub(1).map_or(&none, |before| &messages[before]);
+        if let Some(id) = message.results.iter().find(|id| !before.calls.contains(id)) {
+            return Err(Broken::Unasked(index, id));
+        }
+    }
+    for (index, message) in messages.iter().enumerate() {
         let after = messages.get(index + 1).unwrap_or(&none);
         for ids in [&message.calls, &message.results] {
             let mut seen = BTreeSet::new();
             if let Some(id) = ids.iter().find(|id| !seen.insert(**id)) {
                 return Err(Broken::Twice(index, id));
             }
-        }
-        if let Some(id) = message.results.iter().find(|id| !before.calls.contains(id)) {
-            return Err(Broken::Unasked(index, id));
         }
         let open: Vec<&str> = message.calls.iter().copied().filter(|id| !after.results.contains(id)).collect();
         if !open.is_empty() {
