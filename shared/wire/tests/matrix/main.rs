@@ -8,7 +8,6 @@
 // Public for the crate of the fuzz targets, of which it is the library.
 #[expect(unreachable_pub, reason = "its own crate exports it")]
 #[path = "../../fuzz/src/lib.rs"]
-#[expect(unreachable_pub, reason = "a library of its own for the fuzz targets")]
 mod checks;
 mod edges;
 mod fates;
