@@ -22,15 +22,16 @@ pub(super) fn rename(ready: &mut [Bytes], requested: &str) {
 
 /// Where the value lies, quotes included. The event has no content yet, so that the first such key is the one.
 fn value_of_model(event: &[u8]) -> Option<(usize, usize)> {
-    let key = MODEL.find(event)? + b"\"model\"".len();
     let skip = |mut at: usize| {
         while event.get(at).is_some_and(u8::is_ascii_whitespace) {
             at += 1;
         }
         at
     };
-    let colon = skip(key);
-    let start = skip((event.get(colon) == Some(&b':')).then_some(colon + 1)?);
+    // A value may read like the key, but no colon follows it.
+    let colon =
+        MODEL.find_iter(event).map(|key| skip(key + MODEL.needle().len())).find(|at| event.get(*at) == Some(&b':'))?;
+    let start = skip(colon + 1);
     let inside = (event.get(start) == Some(&b'"')).then_some(start + 1)?;
     let length = event[inside..].iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
     // No vendor's model has a name that needs escapes.

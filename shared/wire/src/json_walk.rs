@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, ops::Range};
 
-use wide::u8x16;
+use crate::string_block::{BLOCK, Marks};
 
 /// Why the walk stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,9 +24,6 @@ pub(crate) struct Walk<'a> {
 
 const LOW: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
-
-/// Bytes that are looked at together, one bit of a word for each.
-const BLOCK: usize = 64;
 
 const fn is_special(byte: u8) -> bool {
     (byte == b'"') | (byte == b'\\') | (byte < 0x20)
@@ -55,19 +52,6 @@ const fn first_special(word: u64) -> u64 {
     let is_backslash = backslash.wrapping_sub(LOW) & !backslash;
     let is_control = word.wrapping_sub(LOW * 0x20) & !word;
     (is_quote | is_backslash | is_control) & HIGH
-}
-
-/// The special bytes of a block, the first in the lowest bit.
-fn specials(block: &[u8; BLOCK]) -> u64 {
-    let (quote, backslash) = (u8x16::splat(b'"'), u8x16::splat(b'\\'));
-    let last_control = u8x16::splat(0x1f);
-    let (lanes, _) = block.as_chunks::<16>();
-    lanes.iter().rev().fold(0, |marks, lane| {
-        let bytes = u8x16::new(*lane);
-        let is_control = bytes.min(last_control).simd_eq(bytes);
-        let is_special = bytes.simd_eq(quote) | bytes.simd_eq(backslash) | is_control;
-        marks << 16 | u64::from(is_special.to_bitmask())
-    })
 }
 
 // === impl Walk ===
@@ -177,32 +161,26 @@ impl<'a> Walk<'a> {
         if self.skip_short() {
             return Ok(false);
         }
-        let mut escaped = false;
+        let (mut escaped, mut carries) = (false, false);
         while let Some(block) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk::<BLOCK>) {
-            let start = self.at;
-            let mut marks = specials(block);
-            self.at += BLOCK;
-            while marks != 0 {
-                let place = marks.trailing_zeros() as usize;
-                let at = start + place;
-                match self.bytes.get(at..at + 2) {
-                    Some([b'\\', byte]) if is_simple_escape(*byte) => {
-                        escaped = true;
-                        // The escaped byte is marked for its own sake only.
-                        marks &= !(0b11 << place);
-                        self.at = self.at.max(at + 2);
-                    }
-                    _ => {
-                        self.at = at;
-                        if self.special(&mut escaped)? {
-                            return Ok(escaped);
-                        }
-                        // Behind a rare escape, which is longer than its marks, the next block begins.
-                        break;
-                    }
-                }
+            let marks = Marks::of(block, carries);
+            if marks.stops == 0 {
+                escaped |= marks.escaped != 0;
+                carries = marks.carries;
+                self.at += BLOCK;
+                continue;
             }
+            let place = marks.stops.trailing_zeros();
+            let is_escaped = marks.escaped >> place & 1 == 1;
+            escaped |= marks.escaped & ((1_u64 << place) - 1) != 0;
+            // An escape that needs a closer look begins with its backslash.
+            self.at = self.at + place as usize - usize::from(is_escaped);
+            if self.special(&mut escaped)? {
+                return Ok(escaped);
+            }
+            carries = false;
         }
+        self.at -= usize::from(carries);
         loop {
             match self.peek() {
                 Some(byte) if !is_special(byte) => self.at += 1,

@@ -26,6 +26,7 @@ pub mod responses;
 pub mod scan;
 pub mod splice;
 mod stable_id;
+mod string_block;
 mod system_text;
 mod text;
 mod tools;

@@ -41,12 +41,12 @@ def test_anthropic_lists_page_by_page(claude):
         claude.models.retrieve("mock/none")
 
 
-@pytest.mark.parametrize("model", [CLAUDE, GEMINI, GPT])
-def test_anthropic_counts(claude, model):
-    short = claude.messages.count_tokens(model=model, messages=[{"role": "user", "content": "hello"}])
+@pytest.mark.parametrize("counted", [CLAUDE, GEMINI, GPT])
+def test_anthropic_counts(claude, counted):
+    short = claude.messages.count_tokens(model=counted, messages=[{"role": "user", "content": "hello"}])
     tool = {"name": "weather", "description": "The weather of a city", "input_schema": {"type": "object"}}
     long = claude.messages.count_tokens(
-        model=model, system="Be brief.", tools=[tool], messages=[{"role": "user", "content": "hello " * 100}]
+        model=counted, system="Be brief.", tools=[tool], messages=[{"role": "user", "content": "hello " * 100}]
     )
     assert 0 < short.input_tokens < long.input_tokens
 
@@ -60,10 +60,10 @@ def test_google_lists_page_by_page(google):
     assert refused.value.code == 404
 
 
-@pytest.mark.parametrize("model", [CLAUDE, GEMINI, GPT])
-def test_google_counts(google, model):
-    short = google.models.count_tokens(model=model, contents="hello")
-    long = google.models.count_tokens(model=model, contents="hello " * 100)
+@pytest.mark.parametrize("counted", [CLAUDE, GEMINI, GPT])
+def test_google_counts(google, counted):
+    short = google.models.count_tokens(model=counted, contents="hello")
+    long = google.models.count_tokens(model=counted, contents="hello " * 100)
     assert 0 < short.total_tokens < long.total_tokens
 
 
