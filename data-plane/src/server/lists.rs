@@ -42,6 +42,9 @@ impl<'q> Fields<'q> {
 
 /// `GET /v1/models`.
 pub(super) async fn list(State(gateway): Shared, uri: Uri, headers: HeaderMap) -> Response {
+    if is_googles(&headers, &uri) {
+        return gemini(State(gateway), uri, headers).await;
+    }
     let dialect = dialect_of(&headers);
     answer(&gateway, &dialect, &uri, &headers, |index, caller| {
         let listed = models::usable(index, caller);
@@ -63,6 +66,9 @@ pub(super) async fn list(State(gateway): Shared, uri: Uri, headers: HeaderMap) -
 
 /// `GET /v1/models/{id}`.
 pub(super) async fn one(State(gateway): Shared, Path(id): Path<String>, uri: Uri, headers: HeaderMap) -> Response {
+    if is_googles(&headers, &uri) {
+        return gemini_one(State(gateway), Path(id), uri, headers).await;
+    }
     let dialect = dialect_of(&headers);
     answer(&gateway, &dialect, &uri, &headers, |index, caller| {
         let listed = models::find(index, caller, &id)?;
@@ -142,6 +148,12 @@ fn dialect_of(headers: &HeaderMap) -> Dialect {
     let is_anthropics = headers.contains_key("anthropic-version")
         || (headers.contains_key("x-api-key") && !headers.contains_key(header::AUTHORIZATION));
     if is_anthropics { Dialect::Messages } else { Dialect::Chat }
+}
+
+/// Google's clients have their own ways to send a key. Newer ones ask under `/v1`, too.
+fn is_googles(headers: &HeaderMap, uri: &Uri) -> bool {
+    headers.contains_key("x-goog-api-key")
+        || (Fields::of(uri).get("key").is_some() && !headers.contains_key(header::AUTHORIZATION))
 }
 
 fn gemini_dialect() -> Dialect {

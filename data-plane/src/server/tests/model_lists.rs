@@ -83,6 +83,8 @@ async fn geminis_clients_get_pages_and_send_their_key_in_their_own_ways() {
     assert_eq!(ids(&rest), ["models/mock/embed/small", "models/mock/gpt-4o-mini"]);
     assert_eq!(rest.json()["models"][0]["supportedGenerationMethods"], json!(["embedContent", "batchEmbedContents"]));
     assert_eq!(rest.json().get("nextPageToken"), None);
+    let newer = get(&proxy, "/v1/models?pageSize=3", &[("x-goog-api-key", KEY)]).await;
+    assert_eq!(newer.json(), first.json(), "newer clients leave out the beta");
     let one = get(&proxy, "/v1beta/models/mock/a", &[("x-goog-api-key", KEY)]).await.json();
     assert_eq!(one["name"], "models/mock/a");
     assert!(one["supportedGenerationMethods"].as_array().is_some_and(|all| all.contains(&json!("countTokens"))));
