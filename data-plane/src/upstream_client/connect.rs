@@ -13,7 +13,7 @@ use http::Uri;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 use tokio::net::TcpStream;
-use tower::Service;
+use tower::{Service, ServiceExt};
 
 use super::{ClientOptions, PolicySource, TlsError, dns::Resolver, error::ConnectFailure};
 
@@ -34,10 +34,12 @@ tokio::task_local! {
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Connects to `http` and `https` origins.
+/// Connects to `http` and `https` origins. The client clones it for each request, most of which need no connection.
 #[derive(Clone)]
-pub(super) struct Connector {
-    inner: HttpsConnector<HttpConnector<Resolver>>,
+pub(super) struct Connector(Arc<Inner>);
+
+struct Inner {
+    connector: HttpsConnector<HttpConnector<Resolver>>,
     timeout: Duration,
     policy: PolicySource,
 }
@@ -57,13 +59,13 @@ impl Connector {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
         let provider = rustls::crypto::ring::default_provider();
-        let inner = HttpsConnectorBuilder::new()
+        let connector = HttpsConnectorBuilder::new()
             .with_provider_and_webpki_roots(provider)
             .map_err(std::io::Error::other)?
             .https_or_http()
             .enable_all_versions()
             .wrap_connector(tcp);
-        Ok(Self { inner, timeout: connect_timeout, policy })
+        Ok(Self(Arc::new(Inner { connector, timeout: connect_timeout, policy })))
     }
 
     /// Literal addresses never reach the resolver, so they are judged here.
@@ -71,7 +73,7 @@ impl Connector {
         let host = uri.host().unwrap_or_default();
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         match host.parse::<IpAddr>() {
-            Ok(address) => (self.policy)().check(address).map_err(ConnectFailure::Refused),
+            Ok(address) => (self.0.policy)().check(address).map_err(ConnectFailure::Refused),
             Err(_) => Ok(()),
         }
     }
@@ -82,16 +84,16 @@ impl Service<Uri> for Connector {
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         if let Err(refused) = self.check_literal(&uri) {
             return Box::pin(std::future::ready(Err(refused.into())));
         }
-        let limit = CONNECT_TIMEOUT.try_with(|limit| *limit).unwrap_or(self.timeout);
-        let connecting = self.inner.call(uri);
+        let limit = CONNECT_TIMEOUT.try_with(|limit| *limit).unwrap_or(self.0.timeout);
+        let connecting = self.0.connector.clone().oneshot(uri);
         Box::pin(async move {
             match tokio::time::timeout(limit, connecting).await {
                 Ok(connected) => connected,

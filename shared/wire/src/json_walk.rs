@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, ops::Range};
 
-use crate::string_block::{BLOCK, Marks};
+use crate::string_block;
 
 /// Why the walk stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,15 +161,15 @@ impl<'a> Walk<'a> {
         if self.skip_short() {
             return Ok(false);
         }
-        let (mut escaped, mut carries) = (false, false);
-        while let Some(block) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk::<BLOCK>) {
-            let marks = Marks::of(block, carries);
-            if marks.stops == 0 {
-                escaped |= marks.escaped != 0;
-                carries = marks.carries;
-                self.at += BLOCK;
-                continue;
-            }
+        let mut escaped = false;
+        loop {
+            let run = string_block::run(self.bytes.get(self.at..).unwrap_or_default());
+            escaped |= run.escapes;
+            self.at += run.length;
+            let Some(marks) = run.stop else {
+                self.at -= usize::from(run.carries);
+                break;
+            };
             let place = marks.stops.trailing_zeros();
             let is_escaped = marks.escaped >> place & 1 == 1;
             escaped |= marks.escaped & ((1_u64 << place) - 1) != 0;
@@ -178,9 +178,11 @@ impl<'a> Walk<'a> {
             if self.special(&mut escaped)? {
                 return Ok(escaped);
             }
-            carries = false;
+            // Where one letter is escaped by its number, so is the next: in texts that know only ASCII.
+            while self.peek() == Some(b'\\') {
+                self.special(&mut escaped)?;
+            }
         }
-        self.at -= usize::from(carries);
         loop {
             match self.peek() {
                 Some(byte) if !is_special(byte) => self.at += 1,

@@ -70,7 +70,7 @@ pub enum ScanError {
 /// # Errors
 /// When it is not a JSON object that can be forwarded.
 pub fn scan(body: &[u8]) -> Result<RequestScan<'_>, ScanError> {
-    let text = std::str::from_utf8(body).map_err(|error| ScanError::NotUtf8 { at: error.valid_up_to() })?;
+    let text = simdutf8::compat::from_utf8(body).map_err(|error| ScanError::NotUtf8 { at: error.valid_up_to() })?;
     let mut walk = Walk::new(text, MAX_DEPTH);
     if !walk.enter_object()? {
         // Malformed bodies are told apart from well-formed ones that are no object.
