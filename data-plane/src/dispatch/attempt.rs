@@ -3,7 +3,7 @@
 //! Only what surely is the beginning of an answer counts as one. An error status, HTML, an error object behind a 200 or
 //! nothing at all is a [`Failure`], while another connection can still be tried.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, StatusCode, header, response};
@@ -14,7 +14,7 @@ use omniroute_providers::{Failure, FailureClass, Upstream};
 use omniroute_wire::{codec::UpstreamError, ir::StreamError};
 use tokio::time::Instant;
 
-use super::{embeddings::embedded, outgoing::Way, request::Segmented, times::Times};
+use super::{embeddings::embedded, outgoing::Way, patience::Patience, request::Segmented, times::Times};
 use crate::{
     respond::lane::{Fault, Kind, Lane, Shape, is_error_object},
     translate::{Streaming, Translation, WholeError, from_document, from_stream},
@@ -48,20 +48,25 @@ pub(super) struct Failed {
     pub(super) broke: bool,
 }
 
-/// Sends `request` and waits for the first bytes of an answer until `deadline`.
+/// Sends `request` and waits for the first bytes of an answer, as long as there is patience.
 pub(super) async fn attempt(
     client: &UpstreamClient<Segmented>,
     upstream: &Upstream,
     request: Request<Segmented>,
     way: &Way,
     times: &Times,
-    deadline: Instant,
+    patience: &mut Patience<'_>,
 ) -> Result<Answer, Failed> {
-    let deadline = deadline.min(Instant::now() + times.first_byte);
-    match tokio::time::timeout_at(deadline, exchange(client, upstream, request, way, times)).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(Failed::of(FailureClass::FirstByteTimeout, "no first byte in time")),
+    let begun = Instant::now();
+    let mut exchange = pin!(exchange(client, upstream, request, way, times));
+    let mut until = Some(patience.until(times));
+    while let Some(end) = until {
+        if let Ok(outcome) = tokio::time::timeout_at(end, exchange.as_mut()).await {
+            return outcome;
+        }
+        until = patience.longer(times, begun);
     }
+    Err(Failed::of(FailureClass::FirstByteTimeout, "no first byte in time"))
 }
 
 async fn exchange(

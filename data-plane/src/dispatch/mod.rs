@@ -2,19 +2,20 @@
 //!
 //! [`mod@pick`] chooses among the plan's connections, [`outgoing`], [`embeddings`] and [`request`] build what the upstream gets, [`mod@attempt`] sends it and
 //! waits for the beginning of an answer, [`health`] decides how long a connection that failed is left alone, and
-//! [`slot`] keeps the limit on requests in flight. All of it ends with the first byte: once an answer has begun, there
+//! [`slot`] keeps the limit on requests in flight, [`patience`] how long the first byte is waited for. All of it ends with the first byte: once an answer has begun, there
 //! is no other connection to fall back to.
 
 mod attempt;
 mod embeddings;
 pub(crate) mod health;
 pub(crate) mod outgoing;
+mod patience;
 mod pick;
 pub(crate) mod request;
 pub(crate) mod slot;
-mod times;
+pub(crate) mod times;
 
-use std::{pin::pin, sync::Arc};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use omniroute_core::error::GatewayError;
 use omniroute_providers::Failure;
@@ -24,6 +25,7 @@ pub(crate) use self::{attempt::Answer, outgoing::Asked, request::Segmented, time
 use self::{
     attempt::{Failed, attempt},
     outgoing::Way,
+    patience::Patience,
     pick::{Order, PATIENCE, Pick, none_usable, pick},
     slot::Slot,
 };
@@ -38,8 +40,6 @@ use crate::{
     snapshot::ConnectionEntry,
 };
 
-/// All attempts together have as long as this many first-byte timeouts.
-const FIRST_BYTES: u32 = 2;
 /// Attempts at most, whatever the settings say.
 const MAX_ATTEMPTS: u32 = 10;
 
@@ -52,6 +52,8 @@ pub(crate) struct Call<'a> {
     pub(crate) max_attempts: u32,
     /// The fleet's limits over this process's.
     pub(crate) times: Times,
+    /// What the client gives the request.
+    pub(crate) asked_time: Option<Duration>,
 }
 
 /// An answer that has begun.
@@ -78,8 +80,8 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
         // Rare, and a large future: kept out of this one.
         _ => Box::pin(wait_for_one(&gateway, &order)).await?,
     };
-    let first_times = call.times.overridden(entry.upstream.timeouts());
-    let deadline = arrival.started + first_times.total.min(first_times.first_byte * FIRST_BYTES);
+    let times_of = |entry: &ConnectionEntry| call.times.overridden(entry.upstream.timeouts()).asked(call.asked_time);
+    let mut patience = Patience::new(arrival.started, &times_of(entry), plan.model(), &asked.body);
     // A request that cannot be written for its upstream fails here, before anything is spent.
     let mut outgoing = asked.outgoing(&gateway, &entry.upstream, plan.model(), plan.requested()).await?;
     let prompt_bytes = asked.body.len() as u64;
@@ -92,14 +94,15 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
     let mut repeated = false;
     let mut unsigned = false;
     loop {
-        let times = call.times.overridden(entry.upstream.timeouts());
+        let times = times_of(entry);
         let request = match request::build(&entry.upstream, asked, &outgoing, plan.model()) {
             Ok(request) => request,
             Err(error) => return Err(refused(&mut meter, error)),
         };
         meter.attempt();
         let begun = Instant::now();
-        let failed = match attempt(&gateway.upstream, &entry.upstream, request, &outgoing.way, &times, deadline).await {
+        let trying = attempt(&gateway.upstream, &entry.upstream, request, &outgoing.way, &times, &mut patience);
+        let failed = match trying.await {
             Ok(answer) => {
                 gateway.streaks.succeeded(&entry.id);
                 meter.answered(answer.head.status.as_u16(), begun.elapsed());
@@ -109,12 +112,12 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
         };
         let Failed { failure, broke } = failed;
         meter.provider().failed(failure.class);
-        if broke && !repeated && Instant::now() < deadline {
+        if broke && !repeated && patience.is_left() {
             // Most likely a connection that had been idle too long: the same target gets a second chance.
             repeated = true;
             continue;
         }
-        if failure.names_signature() && !std::mem::replace(&mut unsigned, true) && Instant::now() < deadline {
+        if failure.names_signature() && !std::mem::replace(&mut unsigned, true) && patience.is_left() {
             // A large future that hardly any request needs.
             let again =
                 Box::pin(asked.unsigned(&gateway, &entry.upstream, plan.model(), plan.requested(), &outgoing.way));
@@ -126,7 +129,7 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
         note(&gateway, entry, &failure).await;
         budget -= 1;
         tried.push(index);
-        let next = if failure.retryable() && budget > 0 && Instant::now() < deadline {
+        let next = if failure.retryable() && budget > 0 && patience.is_left() {
             pick(&order, &tried, &*gateway.coordination, &gateway.freed)
         } else {
             Pick::Exhausted

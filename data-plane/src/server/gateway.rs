@@ -168,6 +168,7 @@ impl Limits {
             times: Times {
                 connect: settings.connect_timeout.0,
                 first_byte: settings.first_byte_timeout.0,
+                thinking: settings.thinking_first_byte_timeout.0,
                 idle: settings.idle_timeout.0,
                 total: settings.total_timeout.0,
             },

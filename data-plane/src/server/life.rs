@@ -27,7 +27,7 @@ use crate::{
         request_id::RequestId,
         session::{SessionId, X_OMNIROUTE_SESSION_ID},
     },
-    dispatch::{Asked, Call, dispatch, outgoing::is_true},
+    dispatch::{Asked, Call, dispatch, outgoing::is_true, times::asked_time},
     resolve::resolve,
     respond::{self, Reply, head::X_OMNIROUTE_PROGRESS, meter::Arrival, refusal::Refusal},
     state::{
@@ -136,6 +136,7 @@ where
         session: session.as_ref(),
         max_attempts: settings.max_attempts,
         times: gateway.limits.times.overridden(&settings.timeouts),
+        asked_time: asked_time(&head.headers)?,
     };
     let dispatched = dispatch(arrival, &plan, call).await?;
     let mut response = respond::begin(dispatched, plan.requested(), plan.model(), progress).await;

@@ -35,6 +35,6 @@ pub use openai_compatible::OpenAiCompatible;
 pub use operation::{Format, Operation};
 pub use ping::{PingError, ping};
 pub use prices::{PriceBook, PriceFacts};
-pub use profile::profile;
+pub use profile::{profile, thinks};
 pub use sanitise::sanitise;
 pub use upstream::{CompileError, ConnectionSpec, NodeSpec, Timeouts, Upstream};

@@ -46,6 +46,34 @@ async fn an_upstream_that_never_answers_is_a_504() {
 }
 
 #[tokio::test]
+async fn a_model_that_thinks_is_waited_for_and_a_client_may_wait_less() {
+    let slow = Upstream::scripted(|mut stream: TcpStream| async move {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        let answer = "{\"choices\":[{\"message\":{\"role\":\"assistant\",\"content\":\"well\"}}]}";
+        let head =
+            format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", answer.len());
+        let _ = stream.write_all(format!("{head}{answer}").as_bytes()).await;
+    })
+    .await;
+    let settings = [("UPSTREAM_FIRST_BYTE_TIMEOUT", "50ms"), ("UPSTREAM_THINKING_FIRST_BYTE_TIMEOUT", "20s")];
+    let proxy = Proxy::with(&settings, &slow, |_| {}).await;
+    let asked = async |body: &'static str, timeout: Option<&str>| {
+        let request = proxy.request("POST", "/v1/chat/completions").header("authorization", format!("Bearer {KEY}"));
+        let request = timeout.into_iter().fold(request, |request, time| request.header("x-omniroute-timeout", time));
+        send(request.body(Full::new(Bytes::from_static(body.as_bytes()))).expect("a request")).await
+    };
+    const THINKING: &str = r#"{"model":"mock/o3","messages":[{"role":"user","content":"hi"}]}"#;
+    assert_eq!(asked(THINKING, None).await.status, 200);
+    assert_eq!(asked(CHAT, Some("20")).await.status, 200, "the client waits longer than others");
+    for (body, timeout) in [(CHAT, None), (THINKING, Some("0.05"))] {
+        let (status, _, code) = asked(body, timeout).await.error();
+        assert_eq!((status, code.as_str()), (504, "upstream_timeout"), "{body} {timeout:?}");
+    }
+    let (status, _, code) = asked(CHAT, Some("soon")).await.error();
+    assert_eq!((status, code.as_str()), (400, "invalid_timeout"));
+}
+
+#[tokio::test]
 async fn a_200_without_a_byte_is_a_504() {
     for head in [
         "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n",

@@ -45,6 +45,8 @@ settings! {
         connect_timeout: Span = "5s", ["UPSTREAM_CONNECT_TIMEOUT"];
         #[doc = "Time until a provider's first byte."]
         first_byte_timeout: Span = "120s", ["UPSTREAM_FIRST_BYTE_TIMEOUT"];
+        #[doc = "Time until a provider's first byte where the model thinks, told by its name or by the request."]
+        thinking_first_byte_timeout: Span = "600s", ["UPSTREAM_THINKING_FIRST_BYTE_TIMEOUT"];
         #[doc = "Longest silence within a provider's answer."]
         idle_timeout: Span = "300s", ["UPSTREAM_IDLE_TIMEOUT"];
         #[doc = "Longest whole request."]

@@ -34,6 +34,25 @@ pub fn profile(provider: &str, format: Format, model: &str) -> Profile {
     profile
 }
 
+/// Whether a model is one that is known to think before it answers, told by its name; a request may ask others to.
+///
+/// Families: OpenAI's o series and GPT-5, DeepSeek R1 and `deepseek-reasoner`, Qwen's QwQ, Magistral, Grok 4 and 3 mini,
+/// Gemini since 2.5, gpt-oss, and whatever calls itself thinking, reasoning or research.
+pub fn thinks(model: &str) -> bool {
+    const STARTS: [&str; 7] = ["gpt-oss", "qwq", "magistral", "grok-4", "grok-3-mini", "deepseek-r", "codex"];
+    const PARTS: [&str; 5] = ["think", "reason", "research", "-r1", "r1-"];
+    let name = model.rsplit('/').next().unwrap_or(model).to_ascii_lowercase();
+    let since = |family: &str, first: (u32, u32)| {
+        name.strip_prefix(family).and_then(version).is_some_and(|version| version >= first)
+    };
+    let is_o_series = name.starts_with('o') && name[1..].starts_with(|digit: char| digit.is_ascii_digit());
+    is_o_series
+        || (since("gpt-", (5, 0)) && !name.contains("chat"))
+        || since("gemini-", (2, 5))
+        || STARTS.iter().any(|start| name.starts_with(start))
+        || PARTS.iter().any(|part| name.contains(part))
+}
+
 fn listed_limit(provider: &str, model: &str) -> Option<u64> {
     let catalogued = Catalog::builtin().get(provider).and_then(|known| {
         let facts = known.models.iter().find(|facts| facts.id == model)?;
@@ -89,6 +108,46 @@ mod tests {
         assert_eq!(limit("bedrock", Format::Bedrock, "amazon.nova-pro-v1:0"), Some(10_000));
         assert_eq!(limit("deepinfra", Format::OpenAiChat, "anthropic/claude-4-opus"), None, "that is its window");
         assert_eq!(limit("node-1", Format::OpenAiChat, "anything"), None);
+    }
+
+    #[test]
+    fn models_that_think_are_told_by_their_names() {
+        for model in [
+            "o3",
+            "o4-mini",
+            "openai/o1-pro",
+            "gpt-5",
+            "GPT-5.2-codex",
+            "gemini-2.5-pro",
+            "gemini-3-flash",
+            "grok-4-0709",
+            "deepseek-reasoner",
+            "DeepSeek-R1",
+            "deepseek-r1-distill-llama-70b",
+            "qwq-32b",
+            "kimi-k2-thinking",
+            "o3-deep-research",
+            "magistral-medium",
+            "openai/gpt-oss-120b",
+        ] {
+            assert!(thinks(model), "{model}");
+        }
+        for model in [
+            "gpt-4o",
+            "gpt-4.1",
+            "gpt-5-chat-latest",
+            "gemini-2.0-flash",
+            "claude-sonnet-4",
+            "llama-3.3-70b",
+            "grok-3",
+            "deepseek-chat",
+            "olmo-2",
+            "mistral-large",
+            "",
+            "o",
+        ] {
+            assert!(!thinks(model), "{model}");
+        }
     }
 
     #[test]
