@@ -102,7 +102,7 @@ mod tests {
         let of = |value| asked_time(&HeaderMap::from_iter([(X_OMNIROUTE_TIMEOUT, HeaderValue::from_static(value))]));
         assert_eq!(of("0.5").expect("a time"), Some(SECOND / 2));
         assert_eq!(of(" 30 ").expect("a time"), Some(SECOND * 30));
-        for wrong in ["", "0", "-1", "soon", "nan", "inf", "1e300", "\u{e9}"] {
+        for wrong in ["", "0", "-1", "soon", "nan", "inf", "1e300"] {
             assert_eq!(of(wrong).expect_err(wrong).code, "invalid_timeout");
         }
         assert_eq!(asked_time(&HeaderMap::new()).expect("no time"), None);
