@@ -20,6 +20,9 @@ pub(super) struct Memory {
     pub(super) resident: u64,
     /// Of that, what is no file.
     pub(super) anonymous: u64,
+    /// The most that was ever resident, or since it was forgotten.
+    #[serde(skip)]
+    pub(super) peak: u64,
 }
 
 // === impl CpuTime ===
@@ -64,13 +67,19 @@ impl Memory {
             line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
         };
         let bytes = |name| field(name).map(|kilobytes| kilobytes * 1024).with_context(|| format!("{path}: no {name}"));
-        Ok(Self { resident: bytes("VmRSS")?, anonymous: bytes("RssAnon")? })
+        Ok(Self { resident: bytes("VmRSS")?, anonymous: bytes("RssAnon")?, peak: bytes("VmHWM")? })
+    }
+
+    /// The peak is what is resident now. Says whether the system does that.
+    pub(super) fn forget_peak(pid: u32) -> bool {
+        fs::write(format!("/proc/{pid}/clear_refs"), "5").is_ok()
     }
 
     pub(super) fn added_since(self, before: Self) -> Self {
         Self {
             resident: self.resident.saturating_sub(before.resident),
             anonymous: self.anonymous.saturating_sub(before.anonymous),
+            peak: self.peak.saturating_sub(before.peak),
         }
     }
 
