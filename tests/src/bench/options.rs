@@ -9,7 +9,7 @@ use super::scenario::{PASSED, Scenario, TRANSLATED};
 /// Measures the gateway against a bare reverse proxy: CPU, latency, throughput, memory.
 #[derive(Parser, Debug)]
 pub struct Options {
-    /// Shorter rounds: about a minute in all.
+    /// Shorter rounds: about two minutes in all.
     #[arg(long)]
     pub quick: bool,
     /// Where the JSON goes; by default `bench-results/<time>.json`.

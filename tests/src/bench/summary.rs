@@ -210,3 +210,55 @@ fn short(one: &Measured) -> &'static str {
 fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / MEBIBYTE
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::{
+        super::{
+            Options,
+            cores::Cores,
+            large_requests::{Added, LargeRequests},
+            rounds::Side,
+        },
+        *,
+    };
+
+    fn measured(title: &'static str, target: Option<f64>, cpu_us_target: Option<f64>) -> Measured {
+        Measured {
+            name: "one",
+            title,
+            unit: "request",
+            direct: Side::default(),
+            floor: Side { cpu_us: 1_000.0, ..Side::default() },
+            gateway: Side { cpu_us: 5_000.0, ..Side::default() },
+            cpu_ratio: 5.0,
+            cpu_ratio_range: [4.9, 5.1],
+            target,
+            cpu_us_target,
+            control_plane_cpu_us: 0.0,
+        }
+    }
+
+    #[test]
+    fn each_target_is_judged_by_its_own_figure() {
+        let mut report = Report::new(&Options::parse_from(["bench"]), &Cores::split().expect("cores"));
+        report.translations.push(measured("by the floor", Some(2.0), None));
+        report.translations.push(measured("by the clock", None, Some(6_000.0)));
+        let added = |mebibytes: u64| Added { peak: mebibytes << 20, waiting: 1 << 20 };
+        report.large_requests = Some(LargeRequests {
+            requests: 2,
+            bytes: 3_000_000,
+            floor: added(10),
+            passed: added(14),
+            translated: added(61),
+        });
+        let text = render(&report);
+        let line = |what: &str| text.lines().find(|line| line.contains(what)).unwrap_or_default().to_owned();
+        assert!(line("by the floor, per request").ends_with("≤ 2x MISSED"), "{text}");
+        assert!(line("by the clock, per request").ends_with("≤ 6 ms met"), "{text}");
+        assert!(line("Messages over Chat").ends_with("< 60 MB MISSED"), "{text}");
+        assert!(text.contains("CPU time of the proxy, translation"), "{text}");
+    }
+}
