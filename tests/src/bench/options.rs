@@ -53,7 +53,7 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn of(options: &Options) -> Self {
         let wanted = |part: &str| options.only.is_empty() || options.only.iter().any(|only| only == part);
-        let (rounds, round_ms, edits) = if options.quick { (3, 500, 5) } else { (5, 1_300, 10) };
+        let (rounds, round_ms, edits) = if options.quick { (3, 500, 5) } else { (5, 1_200, 10) };
         Self {
             rounds: options.rounds.unwrap_or(rounds),
             round: Duration::from_millis(options.round_ms.unwrap_or(round_ms)),
