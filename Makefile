@@ -41,7 +41,7 @@ check: test-tools ## Format, lints, dependency policy, documentation
 audit: test-tools ## Known vulnerabilities of the dependencies (needs the network)
 	cargo deny --locked check advisories
 
-bench: toolchain ## Measure the gateway against a bare reverse proxy; ARGS=--quick takes a minute
+bench: toolchain ## Measure the gateway against a bare reverse proxy; ARGS=--quick is the short form
 	@$(LINK) cargo build --locked --release $(PROGRAMS) -p omniroute-tests --bins
 	@$(TARGET)/release/bench $(ARGS)
 

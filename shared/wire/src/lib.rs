@@ -21,6 +21,7 @@ mod media;
 mod object;
 pub mod ollama;
 pub mod openai;
+mod quote;
 pub mod render;
 pub mod responses;
 pub mod scan;

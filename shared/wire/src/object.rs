@@ -63,7 +63,9 @@ pub(crate) fn read<'a, T>(body: &'a [u8]) -> Result<T, WireError>
 where
     T: serde::Deserialize<'a>,
 {
-    serde_json::from_slice(body).map_err(|first| {
+    // Read as text, what it holds is not checked once more, piece by piece.
+    let read = simdutf8::basic::from_utf8(body).map_or_else(|_| serde_json::from_slice(body), serde_json::from_str);
+    read.map_err(|first| {
         let mut deserializer = serde_json::Deserializer::from_slice(body);
         match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
             Err(error) => {

@@ -3,10 +3,33 @@
 //! It finds usage, finish reason, `[DONE]` and errors in the stream with substring searches. A quoted word cannot be found
 //! inside a JSON string, where its quotes would be escaped; so a hit is a key or a whole value.
 
+use std::sync::LazyLock;
+
 use bytes::{Bytes, BytesMut};
-use memchr::{memchr2, memmem};
+use memchr::{memchr2, memmem::Finder};
 
 use crate::{openai, usage::Usage};
+
+/// A key with its quotes. The search for it is prepared once, which costs more than to search an event.
+pub(crate) type Key = LazyLock<Finder<'static>>;
+
+macro_rules! keys {
+    ($($name:ident = $key:literal;)*) => {
+        $( static $name: $crate::usage_scanner::Key =
+            std::sync::LazyLock::new(|| memchr::memmem::Finder::new(concat!("\"", $key, "\""))); )*
+    };
+}
+pub(crate) use keys;
+
+keys! {
+    USAGE = "usage";
+    CHOICES = "choices";
+    FINISH_REASON = "finish_reason";
+    CONTENT = "content";
+    REASONING_CONTENT = "reasoning_content";
+    ARGUMENTS = "arguments";
+    ERROR = "error";
+}
 
 /// Longest event that is followed. A longer one is passed on, but usage in it stays unknown.
 pub const MAX_EVENT_BYTES: usize = 16 * 1024 * 1024;
@@ -126,14 +149,14 @@ impl UsageScanner {
     /// Looks into one whole event. True when it is the chunk that carries only usage.
     fn event(&mut self, event: &[u8]) -> bool {
         let mut only_usage = false;
-        if let Some(value) = value_behind(event, b"\"usage\"")
+        if let Some(value) = value_behind(event, &USAGE)
             && value.starts_with(b"{")
             && let Some(usage) = openai::read_usage(value)
         {
             self.usage = usage;
-            only_usage = value_behind(event, b"\"choices\"").is_some_and(is_empty_list);
+            only_usage = value_behind(event, &CHOICES).is_some_and(is_empty_list);
         }
-        match value_behind(event, b"\"finish_reason\"") {
+        match value_behind(event, &FINISH_REASON) {
             Some([b'"', rest @ ..]) => {
                 let end = memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
                 self.finish_reason = std::str::from_utf8(&rest[..end]).ok().map(Into::into);
@@ -141,7 +164,7 @@ impl UsageScanner {
             Some(_) => {}
             None => self.without_choices(event),
         }
-        for key in [b"\"content\"".as_slice(), b"\"reasoning_content\"", b"\"arguments\""] {
+        for key in [&CONTENT, &REASONING_CONTENT, &ARGUMENTS] {
             if let Some([b'"', rest @ ..]) = value_behind(event, key) {
                 self.output_bytes += string_length(rest);
             }
@@ -154,8 +177,8 @@ impl UsageScanner {
         let trimmed = event.trim_ascii_end();
         if trimmed.ends_with(b"[DONE]") && trimmed.len() < 64 {
             self.done = true;
-        } else if memmem::find(event, b"\"choices\"").is_none()
-            && value_behind(event, b"\"error\"").is_some_and(|value| !value.starts_with(b"null"))
+        } else if CHOICES.find(event).is_none()
+            && value_behind(event, &ERROR).is_some_and(|value| !value.starts_with(b"null"))
         {
             self.error = true;
         }
@@ -229,11 +252,11 @@ pub(crate) fn event_end(bytes: &[u8]) -> Option<usize> {
 }
 
 /// What stands behind a key and its colon.
-pub(crate) fn value_behind<'e>(event: &'e [u8], key: &[u8]) -> Option<&'e [u8]> {
+pub(crate) fn value_behind<'e>(event: &'e [u8], key: &Key) -> Option<&'e [u8]> {
     let mut rest = event;
     loop {
-        let at = memmem::find(rest, key)?;
-        rest = &rest[at + key.len()..];
+        let at = key.find(rest)?;
+        rest = &rest[at + key.needle().len()..];
         let behind = rest.trim_ascii_start();
         if let [b':', value @ ..] = behind {
             return Some(value.trim_ascii_start());

@@ -3,7 +3,7 @@
 use memchr::memchr2;
 use serde::Serialize;
 
-use crate::ir::Json;
+use crate::{ir::Json, quote::quote};
 
 /// A JSON writer over a growing buffer. Commas are its business; balance is the closures'.
 pub(crate) struct Writer<'o> {
@@ -112,7 +112,7 @@ impl<'o> Writer<'o> {
     }
 
     fn put(&mut self, text: &str) {
-        self.put_value(&text);
+        quote(text, self.out);
     }
 
     fn put_value(&mut self, value: &(impl Serialize + ?Sized)) {

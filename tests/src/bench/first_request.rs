@@ -10,8 +10,9 @@ use serde::Serialize;
 
 use super::{
     cores::Cores,
+    dialect::Dialect,
     program::Program,
-    question::{Kind, Question},
+    question::{Ask, Kind, Question},
     rest::{self, Rest},
     site::Site,
 };
@@ -38,7 +39,7 @@ pub(super) async fn measure(cores: &Cores, upstream: SocketAddr) -> anyhow::Resu
     }
     let control_plane_ready = started.elapsed().as_secs_f64();
     let rest = Rest::sign_in(site.control_plane).await?;
-    rest.add_provider(upstream).await?;
+    rest.add_provider(upstream, Dialect::Chat).await?;
     let provider_added = started.elapsed().as_secs_f64();
     // The launcher makes the first key once both planes are ready.
     let file = site.root().join("data").join("api.key");
@@ -49,7 +50,7 @@ pub(super) async fn measure(cores: &Cores, upstream: SocketAddr) -> anyhow::Resu
         }
     };
     let key_known = started.elapsed().as_secs_f64();
-    let question = Question::new(Kind::Chat, 900, site.proxy, &key)?;
+    let question = Question::new(&Ask::chat(Kind::Chat, 900), site.proxy, &key)?;
     question.until_answered(site.proxy, PATIENCE).await?;
     Ok(FirstRequest { control_plane_ready, provider_added, key_known, first_answer: started.elapsed().as_secs_f64() })
 }

@@ -10,8 +10,9 @@ use rustix::thread::CpuSet;
 
 use super::{
     cores::Cores,
+    dialect::Dialect,
     program::Program,
-    question::{Kind, Question},
+    question::{Ask, Kind, Question},
     rest::{self, Rest},
     site::Site,
 };
@@ -39,18 +40,17 @@ impl Gateway {
     pub(super) async fn start(site: Site, cores: &Cores, upstream: SocketAddr) -> anyhow::Result<Self> {
         let control_plane = start_control_plane(&site, cores.load()).await?;
         let rest = Rest::sign_in(site.control_plane).await?;
-        rest.add_provider(upstream).await?;
+        for dialect in [Dialect::Chat, Dialect::Messages] {
+            rest.add_provider(upstream, dialect).await?;
+        }
         let key = rest.add_key().await?;
         let proxy = start_proxy(&site, "proxy", cores.program()).await?;
         // It shares a core with the load, which must not wait for it. It catches up when a round is over.
         control_plane.step_back()?;
         let gateway = Self { proxy, control_plane, key, site };
-        gateway.question(Kind::Chat, 900)?.until_answered(gateway.site.proxy, REACHES).await?;
+        let question = Question::new(&Ask::chat(Kind::Chat, 900), gateway.site.proxy, &gateway.key)?;
+        question.until_answered(gateway.site.proxy, REACHES).await?;
         Ok(gateway)
-    }
-
-    pub(super) fn question(&self, kind: Kind, bytes: usize) -> anyhow::Result<Question> {
-        Question::new(kind, bytes, self.site.proxy, &self.key)
     }
 
     /// Waits until the control plane has taken every usage event, which is part of what a request costs.

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 use http::StatusCode;
@@ -17,14 +17,18 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-use super::question::{Kind, Question};
+use super::{
+    answers::{CHUNKS, TOKEN},
+    question::Question,
+    rest,
+};
 
 /// No answer takes longer, or the request has failed.
 const ANSWER: Duration = Duration::from_secs(30);
 /// An answer that is shorter is not the one that the upstream gave.
 const SHORTEST: usize = 900;
-/// The end of a stream.
-const DONE: &[u8] = b"data: [DONE]\n\n";
+/// Of a stream, so many bytes at its end are looked at. The last event of some repeats all of the answer.
+const END: usize = 16 * 1024;
 /// Requests may fail this often before a client gives up.
 const FAILURES: u64 = 3;
 
@@ -152,20 +156,49 @@ impl Client {
         let status = response.status();
         let mut body = response.into_body();
         let mut length = 0;
-        let mut last = Bytes::new();
+        let mut frames = Vec::new();
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame?.into_data() else { continue };
             length += data.len();
-            // The end may come in pieces.
-            last = if data.len() < DONE.len() { [last, data].concat().into() } else { data };
+            frames.push(data);
         }
-        let end: &[u8] = if question.kind == Kind::Chat { b"}" } else { DONE };
-        if status != StatusCode::OK || length < SHORTEST || !last.ends_with(end) {
-            let shown = &last[..last.len().min(300)];
+        let last = end_of(&frames);
+        let is_whole =
+            if question.kind.is_stream() { question.dialect.is_end_of_stream(&last) } else { last.ends_with(b"}") };
+        if status != StatusCode::OK || length < SHORTEST || !is_whole {
+            let shown = &last[last.len().saturating_sub(300)..];
             bail!("{status}, {length} bytes, the last: {}", String::from_utf8_lossy(shown));
         }
         Ok(())
     }
+}
+
+/// The end of an answer that came in pieces.
+fn end_of(frames: &[Bytes]) -> Bytes {
+    let mut from = frames.len();
+    let mut length = 0;
+    while from > 0 && length < END {
+        from -= 1;
+        length += frames[from].len();
+    }
+    frames[from..].concat().into()
+}
+
+/// Asks once and reads all of the answer: is it what the upstream says?
+///
+/// # Errors
+/// When it is not, or there is none.
+pub(super) async fn prove(address: SocketAddr, question: &Question) -> anyhow::Result<()> {
+    let answer = rest::ask(address, question).await?;
+    let dialect = question.dialect;
+    let (right, whole) = if question.kind.is_stream() {
+        let text = dialect.text_of_stream(&answer.body).context("a stream")?;
+        (text == TOKEN.repeat(CHUNKS as usize), dialect.is_end_of_stream(&answer.body))
+    } else {
+        (dialect.text_of_document(&answer.body).context("an answer")?.starts_with("Lorem ipsum"), true)
+    };
+    ensure!(answer.status.is_success() && right && whole, "another answer than the upstream's: {}", answer.text());
+    Ok(())
 }
 
 // === impl Outcome ===
@@ -186,5 +219,21 @@ impl Outcome {
 
     pub(super) fn answered(&self) -> u64 {
         self.requests - self.failed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_is_put_together_of_as_much_as_it_takes() {
+        let frames =
+            vec![Bytes::from(vec![b'a'; END]), Bytes::from_static(b"data: "), Bytes::from_static(b"[DONE]\n\n")];
+        let end = end_of(&frames);
+        assert_eq!(end.len(), END + 14);
+        assert!(end.ends_with(b"data: [DONE]\n\n"));
+        assert_eq!(end_of(&[vec![frames[0].clone(); 3], frames].concat()).len(), END + 14);
+        assert!(end_of(&[]).is_empty());
     }
 }

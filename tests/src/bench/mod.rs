@@ -4,15 +4,21 @@
 //! nothing ([`floor`]), and the gateway as it is deployed ([`gateway`]: both planes, SQLite, one key). A [`program`] under
 //! test has one core for itself; the load generator ([`load`]) and the upstream share the other one, in this process.
 //! [`rounds`] runs the same load against each in turn and takes medians, because machines are noisy; [`process`] reads
-//! CPU time and memory from `/proc`. Beyond the request path, [`slow_streams`] shows what an idle stream holds,
-//! [`first_request`] how soon `omniroute up` serves, and [`scale`] what 100,000 keys (put there by [`seed`]) cost.
+//! CPU time and memory from `/proc`. Some loads pass as they are; where client and upstream speak different [`dialect`]s
+//! the gateway translates, and the floor passes what the upstream says. Beyond the request path, [`slow_streams`] shows
+//! what an idle stream holds, [`large_requests`] what two long [`conversation`]s do, [`first_request`] how soon `omniroute
+//! up` serves, and [`scale`] what 100,000 keys (put there by [`seed`]) cost.
 //!
 //! [`report`] prints all of it next to the targets. A missed target is said, and is no failure; a failed request is.
 
+mod answers;
+mod conversation;
 mod cores;
+mod dialect;
 mod first_request;
 pub mod floor;
 mod gateway;
+mod large_requests;
 mod load;
 mod options;
 mod process;
@@ -102,11 +108,19 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
             summary::step(scenario.name);
             report.scenarios.push(rounds.measure(scenario).await?);
         }
+        for scenario in &plan.translations {
+            summary::step(scenario.name);
+            report.translations.push(rounds.measure(scenario).await?);
+        }
         report.loaded = Some(Idle {
             floor: Memory::of(floor.pid())?,
             proxy: Memory::of(gateway.proxy.pid())?,
             control_plane: Memory::of(gateway.control_plane.pid())?,
         });
+    }
+    if plan.large_requests {
+        summary::step("large requests");
+        report.large_requests = Some(large_requests::measure(&cores, &upstream).await.context("large requests")?);
     }
     if plan.first_request {
         summary::step("`omniroute up` to the first answer");

@@ -10,8 +10,15 @@ use omniroute_core::time::{Clock as _, SystemClock};
 use serde::Serialize;
 
 use super::{
-    Options, cores::Cores, first_request::FirstRequest, process::Memory, rounds::Measured, scale::Scale,
-    slow_streams::SlowStreams, summary,
+    Options,
+    cores::Cores,
+    first_request::FirstRequest,
+    large_requests::LargeRequests,
+    process::Memory,
+    rounds::{Measured, Side},
+    scale::Scale,
+    slow_streams::SlowStreams,
+    summary,
 };
 
 const DIRECTORY: &str = "bench-results";
@@ -27,6 +34,8 @@ pub(super) struct Report {
     pub(super) loaded: Option<Idle>,
     pub(super) slow_streams: Option<SlowStreams>,
     pub(super) scenarios: Vec<Measured>,
+    pub(super) translations: Vec<Measured>,
+    pub(super) large_requests: Option<LargeRequests>,
     pub(super) first_request: Option<FirstRequest>,
     pub(super) scale: Option<Scale>,
 }
@@ -59,6 +68,8 @@ impl Report {
             loaded: None,
             slow_streams: None,
             scenarios: Vec::new(),
+            translations: Vec::new(),
+            large_requests: None,
             first_request: None,
             scale: None,
         }
@@ -66,8 +77,13 @@ impl Report {
 
     pub(super) fn failed_requests(&self) -> u64 {
         let of_streams = self.slow_streams.as_ref().map_or(0, |streams| streams.failed);
-        let sides = self.scenarios.iter().flat_map(|one| [&one.direct, &one.floor, &one.gateway]);
-        of_streams + sides.map(|side| side.failed).sum::<u64>()
+        of_streams + self.sides().map(|side| side.failed).sum::<u64>()
+    }
+
+    /// All that requests were sent to.
+    pub(super) fn sides(&self) -> impl Iterator<Item = &Side> {
+        let measured = self.scenarios.iter().chain(&self.translations);
+        measured.flat_map(|one| [&one.direct, &one.floor, &one.gateway])
     }
 
     /// Writes the file, by default one that is named for the moment, and says where.

@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use super::{question::Question, site::PASSWORD};
+use super::{dialect::Dialect, question::Question, site::PASSWORD};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -51,10 +51,11 @@ impl Rest {
         Ok(serde_json::from_slice(&answer.body).unwrap_or_default())
     }
 
-    /// An endpoint under our prefix and a connection to it.
-    pub(super) async fn add_provider(&self, upstream: SocketAddr) -> anyhow::Result<()> {
+    /// An endpoint under the dialect's prefix and a connection to it.
+    pub(super) async fn add_provider(&self, upstream: SocketAddr, dialect: Dialect) -> anyhow::Result<()> {
+        let kind = if dialect == Dialect::Messages { "anthropic-compatible" } else { "openai-compatible" };
         let node = json!({
-            "name": "Bench", "prefix": super::question::PREFIX, "type": "openai-compatible", "apiType": "chat",
+            "name": format!("Bench {dialect:?}"), "prefix": dialect.prefix(), "type": kind, "apiType": "chat",
             "baseUrl": format!("http://{upstream}/v1"),
         });
         let made = self.call(Method::POST, "/api/provider-nodes", Some(&node)).await?;

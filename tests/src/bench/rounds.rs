@@ -10,11 +10,11 @@ use serde::Serialize;
 
 use super::{
     gateway::Gateway,
-    load::{Clients, Outcome},
+    load::{Clients, Outcome, prove},
     process::CpuTime,
     program::Program,
     question::Question,
-    scenario::Scenario,
+    scenario::{Scenario, Target},
 };
 
 /// Opens connections everywhere on the way, without being measured.
@@ -47,7 +47,10 @@ pub(super) struct Measured {
     pub(super) cpu_ratio: f64,
     /// The smallest and the largest of the rounds.
     pub(super) cpu_ratio_range: [f64; 2],
+    /// How many times the floor's CPU time it may be.
     pub(super) target: Option<f64>,
+    /// How many microseconds of CPU time per unit it may be.
+    pub(super) cpu_us_target: Option<f64>,
     /// CPU time of the control plane per request, in microseconds: what it takes to keep the usage.
     pub(super) control_plane_cpu_us: f64,
 }
@@ -79,11 +82,18 @@ struct Sample {
 impl Rounds<'_> {
     pub(super) async fn measure(&self, scenario: &'static Scenario) -> anyhow::Result<Measured> {
         let (mut direct, mut floor, mut gateway) = (Vec::new(), Vec::new(), Vec::new());
+        let plain = scenario.ask.untranslated();
+        let to_direct = Question::new(&plain, self.upstream, &self.gateway.key)?;
+        let to_floor = Question::new(&plain, self.floor_address, &self.gateway.key)?;
+        let to_gateway = Question::new(&scenario.ask, self.gateway.site.proxy, &self.gateway.key)?;
+        prove(self.floor_address, &to_floor).await.context("floor")?;
+        prove(self.gateway.site.proxy, &to_gateway).await.context("gateway")?;
         for _ in 0..self.count {
-            direct.push(self.round(scenario, self.upstream, None).await.context("direct")?);
-            floor.push(self.round(scenario, self.floor_address, Some(self.floor)).await.context("floor")?);
-            let address = self.gateway.site.proxy;
-            gateway.push(self.round(scenario, address, Some(&self.gateway.proxy)).await.context("gateway")?);
+            direct.push(self.round(scenario, &to_direct, self.upstream, None).await.context("direct")?);
+            let program = Some(self.floor);
+            floor.push(self.round(scenario, &to_floor, self.floor_address, program).await.context("floor")?);
+            let (address, program) = (self.gateway.site.proxy, Some(&self.gateway.proxy));
+            gateway.push(self.round(scenario, &to_gateway, address, program).await.context("gateway")?);
         }
         let ratios = || floor.iter().zip(&gateway).map(|(floor, gateway)| gateway.cpu_us / floor.cpu_us);
         Ok(Measured {
@@ -92,7 +102,8 @@ impl Rounds<'_> {
             unit: scenario.unit(),
             cpu_ratio: median(ratios()),
             cpu_ratio_range: [ratios().fold(f64::INFINITY, f64::min), ratios().fold(0.0, f64::max)],
-            target: scenario.target,
+            target: scenario.target.and_then(Target::ratio),
+            cpu_us_target: scenario.target.and_then(Target::microseconds),
             control_plane_cpu_us: median(gateway.iter().map(|sample| sample.control_plane_cpu_us)),
             direct: Side::of(&direct),
             floor: Side::of(&floor),
@@ -103,11 +114,11 @@ impl Rounds<'_> {
     async fn round(
         &self,
         scenario: &Scenario,
+        question: &Question,
         address: SocketAddr,
         program: Option<&Program>,
     ) -> anyhow::Result<Sample> {
-        let question = Question::new(scenario.kind, scenario.prompt, address, &self.gateway.key)?;
-        let mut clients = Clients::connect(question, address, scenario.concurrency).await?;
+        let mut clients = Clients::connect(question.clone(), address, scenario.concurrency).await?;
         clients.run(PRIME, MOST / 20).await?;
         let Some(program) = program else {
             return Ok(Sample {

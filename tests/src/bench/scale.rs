@@ -12,10 +12,11 @@ use serde_json::json;
 
 use super::{
     cores::Cores,
+    dialect::Dialect,
     gateway::{start_control_plane, start_proxy},
     process::{CpuTime, Memory},
     program::Program,
-    question::{Kind, Question},
+    question::{Ask, Kind, Question},
     rest::{self, Rest},
     rounds::median,
     seed::{self, seed},
@@ -61,7 +62,7 @@ pub(super) async fn measure(cores: &Cores, upstream: SocketAddr, edits: usize) -
     let site = Site::new()?;
     // The first start makes the tables, the settings and the password.
     let control_plane = start_control_plane(&site, cores.all()).await?;
-    Rest::sign_in(site.control_plane).await?.add_provider(upstream).await?;
+    Rest::sign_in(site.control_plane).await?.add_provider(upstream, Dialect::Chat).await?;
     drop(control_plane);
 
     let started = Instant::now();
@@ -168,7 +169,7 @@ impl Edits<'_> {
 }
 
 fn question(site: &Site, number: usize) -> anyhow::Result<Question> {
-    Question::new(Kind::Chat, 900, site.proxy, &seed::secret(number))
+    Question::new(&Ask::chat(Kind::Chat, 900), site.proxy, &seed::secret(number))
 }
 
 async fn accepts(site: &Site, number: usize) -> anyhow::Result<()> {

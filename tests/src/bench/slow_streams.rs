@@ -9,7 +9,7 @@ use super::{
     load::Clients,
     process::Memory,
     program::Program,
-    question::{Kind, Question},
+    question::{Ask, Kind, Question},
     rounds::Rounds,
 };
 
@@ -35,7 +35,8 @@ pub(super) async fn measure(rounds: &Rounds<'_>, streams: usize) -> anyhow::Resu
 /// The most that `program` held beyond what it held before.
 async fn added(program: &Program, address: SocketAddr, key: &str, streams: usize) -> anyhow::Result<(Memory, u64)> {
     let before = Memory::of(program.pid())?;
-    let mut clients = Clients::connect(Question::new(Kind::Slow, 900, address, key)?, address, streams).await?;
+    let mut clients =
+        Clients::connect(Question::new(&Ask::chat(Kind::Slow, 900), address, key)?, address, streams).await?;
     let open = clients.run(Duration::ZERO, 0);
     let mut open = std::pin::pin!(open);
     let mut most = before;

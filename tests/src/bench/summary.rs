@@ -21,14 +21,17 @@ fn render(report: &Report) -> String {
     let mut text = String::new();
     let machine = &report.machine;
     let _ = writeln!(text, "\n{}, {} cores, Linux {}\n", machine.processor, machine.cores, machine.kernel);
-    if !report.scenarios.is_empty() {
-        cpu(&mut text, &report.scenarios);
-        latency(&mut text, &report.scenarios);
+    for (title, scenarios) in [("", &report.scenarios), (", translation", &report.translations)] {
+        if !scenarios.is_empty() {
+            cpu(&mut text, title, scenarios);
+            latency(&mut text, title, scenarios);
+        }
     }
     memory(&mut text, report);
+    large_requests(&mut text, report);
     start(&mut text, report);
     scale(&mut text, report);
-    for side in report.scenarios.iter().flat_map(|one| [&one.direct, &one.floor, &one.gateway]) {
+    for side in report.sides() {
         if let Some(failure) = &side.first_failure {
             let _ = writeln!(text, "{} requests FAILED, the first: {failure}", side.failed);
         }
@@ -36,11 +39,15 @@ fn render(report: &Report) -> String {
     text
 }
 
-fn cpu(text: &mut String, scenarios: &[Measured]) {
+fn cpu(text: &mut String, title: &str, scenarios: &[Measured]) {
     let _ = writeln!(
         text,
         "{:<42} {:>11} {:>11} {:>7} {:>13}   target",
-        "CPU time of the proxy", "floor", "gateway", "ratio", "(of rounds)"
+        format!("CPU time of the proxy{title}"),
+        "floor",
+        "gateway",
+        "ratio",
+        "(of rounds)"
     );
     for one in scenarios {
         let [least, most] = one.cpu_ratio_range;
@@ -52,7 +59,7 @@ fn cpu(text: &mut String, scenarios: &[Measured]) {
             one.gateway.cpu_us,
             one.cpu_ratio,
             format!("{least:.2}–{most:.2}"),
-            verdict(one.target.map(|target| (one.cpu_ratio, target, format!("≤ {target}x")))),
+            verdict(cpu_limit(one)),
         );
     }
     if let Some(chat) = scenarios.first() {
@@ -62,11 +69,21 @@ fn cpu(text: &mut String, scenarios: &[Measured]) {
     text.push('\n');
 }
 
-fn latency(text: &mut String, scenarios: &[Measured]) {
+/// What the CPU time may be: a multiple of the floor's, or a time.
+fn cpu_limit(one: &Measured) -> Option<(f64, f64, String)> {
+    let ratio = one.target.map(|target| (one.cpu_ratio, target, format!("≤ {target}x")));
+    let time = one.cpu_us_target.map(|target| (one.gateway.cpu_us, target, format!("≤ {} ms", target / 1e3)));
+    ratio.or(time)
+}
+
+fn latency(text: &mut String, title: &str, scenarios: &[Measured]) {
     let _ = writeln!(
         text,
         "{:<42} {:>15} {:>15} {:>15}   requests/s: direct, floor, gateway",
-        "latency p50 / p99, µs", "direct", "floor over it", "gateway over it"
+        format!("latency p50 / p99, µs{title}"),
+        "direct",
+        "floor over it",
+        "gateway over it"
     );
     for one in scenarios {
         let over = |p50: f64, p99: f64| format!("{:+.0} / {:+.0}", p50 - one.direct.p50_us, p99 - one.direct.p99_us);
@@ -114,6 +131,27 @@ fn memory(text: &mut String, report: &Report) {
     if let Some(loaded) = &report.loaded {
         line("proxy, after the load", Some(loaded.floor), loaded.proxy, None);
         line("control plane, after the load", None, loaded.control_plane, None);
+    }
+    text.push('\n');
+}
+
+fn large_requests(text: &mut String, report: &Report) {
+    let Some(large) = &report.large_requests else { return };
+    let what = format!("added by {} requests of {} MB at once", large.requests, large.bytes / 1_000_000);
+    let _ = writeln!(text, "{what:<42} {:>11} {:>15}", "peak", "all received");
+    for (name, added, target) in [
+        ("floor", large.floor, None),
+        ("gateway, Chat as it is", large.passed, None),
+        ("gateway, Messages over Chat", large.translated, Some(60.0)),
+    ] {
+        let peak = mebibytes(added.peak);
+        let _ = writeln!(
+            text,
+            "  {name:<40} {:>11} {:>15}   {}",
+            format!("{peak:.1} MB"),
+            format!("{:.1} MB", mebibytes(added.waiting)),
+            verdict(target.map(|target| (peak, target, format!("< {target} MB")))),
+        );
     }
     text.push('\n');
 }
@@ -171,4 +209,56 @@ fn short(one: &Measured) -> &'static str {
 #[expect(clippy::cast_precision_loss, reason = "memory does not come near 2^53 bytes")]
 fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / MEBIBYTE
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::{
+        super::{
+            Options,
+            cores::Cores,
+            large_requests::{Added, LargeRequests},
+            rounds::Side,
+        },
+        *,
+    };
+
+    fn measured(title: &'static str, target: Option<f64>, cpu_us_target: Option<f64>) -> Measured {
+        Measured {
+            name: "one",
+            title,
+            unit: "request",
+            direct: Side::default(),
+            floor: Side { cpu_us: 1_000.0, ..Side::default() },
+            gateway: Side { cpu_us: 5_000.0, ..Side::default() },
+            cpu_ratio: 5.0,
+            cpu_ratio_range: [4.9, 5.1],
+            target,
+            cpu_us_target,
+            control_plane_cpu_us: 0.0,
+        }
+    }
+
+    #[test]
+    fn each_target_is_judged_by_its_own_figure() {
+        let mut report = Report::new(&Options::parse_from(["bench"]), &Cores::split().expect("cores"));
+        report.translations.push(measured("by the floor", Some(2.0), None));
+        report.translations.push(measured("by the clock", None, Some(6_000.0)));
+        let added = |mebibytes: u64| Added { peak: mebibytes << 20, waiting: 1 << 20 };
+        report.large_requests = Some(LargeRequests {
+            requests: 2,
+            bytes: 3_000_000,
+            floor: added(10),
+            passed: added(14),
+            translated: added(61),
+        });
+        let text = render(&report);
+        let line = |what: &str| text.lines().find(|line| line.contains(what)).unwrap_or_default().to_owned();
+        assert!(line("by the floor, per request").ends_with("≤ 2x MISSED"), "{text}");
+        assert!(line("by the clock, per request").ends_with("≤ 6 ms met"), "{text}");
+        assert!(line("Messages over Chat").ends_with("< 60 MB MISSED"), "{text}");
+        assert!(text.contains("CPU time of the proxy, translation"), "{text}");
+    }
 }

@@ -7,7 +7,10 @@ use std::{
     convert::Infallible,
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -20,34 +23,38 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::TcpListener,
+    sync::Barrier,
     task::{JoinHandle, JoinSet},
     time::Sleep,
 };
 
-use super::question::Kind;
+use super::{
+    answers::{Answers, CHUNKS, Script},
+    dialect::Dialect,
+    question::Kind,
+};
 
-/// Pieces of text in a stream.
-pub(super) const CHUNKS: u32 = 200;
 /// A slow stream has this many, this far apart.
 pub(super) const SLOW_CHUNKS: u32 = 20;
 pub(super) const SLOW_PACE: Duration = Duration::from_millis(200);
 
-/// Bytes of an answer that is no stream, about.
-const ANSWER: usize = 1024;
+/// So many requests that are held are answered together, this long after the last of them has come whole.
+pub(super) const HELD_TOGETHER: usize = 2;
+const HOLD: Duration = Duration::from_millis(300);
 
 /// A running upstream; it stops when it is dropped.
 pub(super) struct Upstream {
     address: SocketAddr,
+    state: Arc<State>,
     task: JoinHandle<()>,
 }
 
-/// What is sent, made once.
-struct Answers {
-    document: Bytes,
-    models: Bytes,
-    chunk: Bytes,
-    /// Finish reason, usage, terminator.
-    last: [Bytes; 3],
+struct State {
+    answers: Answers,
+    /// Where requests that are held wait for each other.
+    gathering: Barrier,
+    /// Requests that have come whole and wait for their answer.
+    held: AtomicUsize,
 }
 
 /// An answer on its way.
@@ -57,9 +64,11 @@ enum Answer {
 }
 
 struct Stream {
-    answers: Arc<Answers>,
-    /// Chunks and last events that have gone out.
+    state: Arc<State>,
+    dialect: Dialect,
+    /// Events that have gone out.
     sent: u32,
+    /// Pieces of text in all.
     chunks: u32,
     pause: Pause,
 }
@@ -77,11 +86,17 @@ impl Upstream {
     pub(super) async fn start() -> anyhow::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
-        Ok(Self { address, task: tokio::spawn(serve(listener)) })
+        let state = Arc::new(State::new());
+        Ok(Self { address, task: tokio::spawn(serve(listener, Arc::clone(&state))), state })
     }
 
     pub(super) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Whether as many requests as are held together have come whole and wait.
+    pub(super) fn holds_all(&self) -> bool {
+        self.state.held.load(Ordering::Relaxed) == HELD_TOGETHER
     }
 }
 
@@ -91,14 +106,13 @@ impl Drop for Upstream {
     }
 }
 
-async fn serve(listener: TcpListener) {
-    let answers = Arc::new(Answers::new());
+async fn serve(listener: TcpListener, state: Arc<State>) {
     let mut connections = JoinSet::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
         let _ = stream.set_nodelay(true);
-        let answers = Arc::clone(&answers);
-        let service = service_fn(move |request| answer(Arc::clone(&answers), request));
+        let state = Arc::clone(&state);
+        let service = service_fn(move |request| answer(Arc::clone(&state), request));
         let mut server = http1::Builder::new();
         server.timer(TokioTimer::new());
         connections.spawn(async move {
@@ -109,10 +123,12 @@ async fn serve(listener: TcpListener) {
     }
 }
 
-async fn answer(answers: Arc<Answers>, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
+async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
     if request.method() == Method::GET {
-        return Ok(json(Answer::Whole(answers.models.clone())));
+        return Ok(json(Answer::Whole(state.answers.models.clone()), &[]));
     }
+    let dialect = Dialect::of_path(request.uri().path());
+    let script = state.answers.of(dialect);
     let mut body = request.into_body();
     let mut kind = None;
     while let Some(frame) = body.frame().await {
@@ -126,81 +142,67 @@ async fn answer(answers: Arc<Answers>, request: Request<Incoming>) -> Result<Res
         }
     }
     let (chunks, pause) = match kind {
-        None | Some(Kind::Chat) => return Ok(json(Answer::Whole(answers.document.clone()))),
+        None | Some(Kind::Chat) => return Ok(json(Answer::Whole(script.document.clone()), script.headers)),
+        Some(Kind::Held) => {
+            state.hold().await;
+            return Ok(json(Answer::Whole(script.document.clone()), script.headers));
+        }
         Some(Kind::Stream) => (CHUNKS, Pause::Yield(true)),
         Some(Kind::Slow) => (SLOW_CHUNKS, Pause::Wait(Box::pin(tokio::time::sleep(SLOW_PACE)))),
     };
-    let mut response = Response::new(Answer::Stream(Stream { answers, sent: 0, chunks, pause }));
+    let headers = script.headers;
+    let stream = Stream { state: Arc::clone(&state), dialect, sent: 0, chunks, pause };
+    let mut response = Response::new(Answer::Stream(stream));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
-    vendor_headers(&mut response);
+    vendor_headers(&mut response, headers);
     Ok(response)
 }
 
-fn json(answer: Answer) -> Response<Answer> {
+fn json(answer: Answer, headers: &[(&'static str, &'static str)]) -> Response<Answer> {
     let mut response = Response::new(answer);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    vendor_headers(&mut response);
+    vendor_headers(&mut response, headers);
     response
 }
 
-/// A few that real providers send, some of which a gateway passes on.
-fn vendor_headers(response: &mut Response<Answer>) {
-    for (name, value) in [
-        ("x-request-id", "req_0123456789abcdef0123456789abcdef"),
-        ("openai-processing-ms", "12"),
-        ("openai-version", "2020-10-01"),
-        ("x-ratelimit-remaining-requests", "9999"),
-        ("x-ratelimit-remaining-tokens", "149984"),
-    ] {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+fn vendor_headers(response: &mut Response<Answer>, headers: &[(&'static str, &'static str)]) {
+    for (name, value) in headers {
+        response.headers_mut().insert(*name, HeaderValue::from_static(value));
     }
 }
 
-// === impl Answers ===
+// === impl State ===
 
-impl Answers {
+impl State {
     fn new() -> Self {
-        const HEAD: &str = r#"{"id":"chatcmpl-0123456789abcdefghijklmnop","object":"chat.completion","created":1735689600,"model":"chat","choices":[{"index":0,"message":{"role":"assistant","content":""#;
-        const TAIL: &str = r#"","refusal":null},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":230,"completion_tokens":140,"total_tokens":370,"prompt_tokens_details":{"cached_tokens":0},"completion_tokens_details":{"reasoning_tokens":0}},"system_fingerprint":"fp_bench"}"#;
-        let text = "Lorem ipsum dolor sit amet, consectetur adipiscing elit. ".repeat(ANSWER / 50);
-        let text = &text[..ANSWER - HEAD.len() - TAIL.len()];
-        let event = |choices: &str, usage: &str| {
-            let text = format!(
-                "data: {{\"id\":\"chatcmpl-0123456789abcdefghijklmnop\",\"object\":\"chat.completion.chunk\",\
-                 \"created\":1735689600,\"model\":\"stream\",\"system_fingerprint\":\"fp_bench\",\
-                 \"choices\":{choices},\"usage\":{usage}}}\n\n"
-            );
-            Bytes::from(text)
-        };
-        let delta = |delta: &str, finish: &str| {
-            format!("[{{\"index\":0,\"delta\":{delta},\"logprobs\":null,\"finish_reason\":{finish}}}]")
-        };
-        let usage = "{\"prompt_tokens\":230,\"completion_tokens\":200,\"total_tokens\":430}";
-        Self {
-            document: format!("{HEAD}{text}{TAIL}").into(),
-            models: Bytes::from_static(
-                br#"{"object":"list","data":[{"id":"chat","object":"model"},{"id":"stream","object":"model"},{"id":"slow","object":"model"}]}"#,
-            ),
-            chunk: event(&delta("{\"content\":\" token\"}", "null"), "null"),
-            last: [
-                event(&delta("{}", "\"stop\""), "null"),
-                event("[]", usage),
-                Bytes::from_static(b"data: [DONE]\n\n"),
-            ],
-        }
+        Self { answers: Answers::new(), gathering: Barrier::new(HELD_TOGETHER), held: AtomicUsize::new(0) }
+    }
+
+    /// Waits until the others have come, and a while longer.
+    async fn hold(&self) {
+        self.held.fetch_add(1, Ordering::Relaxed);
+        self.gathering.wait().await;
+        tokio::time::sleep(HOLD).await;
+        self.held.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 // === impl Stream ===
 
 impl Stream {
+    fn script(&self) -> &Script {
+        self.state.answers.of(self.dialect)
+    }
+
     fn next(&mut self) -> Option<Bytes> {
-        let at = self.sent;
+        let event = self.script().event(self.sent, self.chunks).cloned();
         self.sent += 1;
-        if at < self.chunks {
-            return Some(self.answers.chunk.clone());
-        }
-        self.answers.last.get((at - self.chunks) as usize).cloned()
+        event
+    }
+
+    /// The end follows the last chunk at once, as from a server that knows that it is done.
+    fn is_at_its_end(&self) -> bool {
+        self.sent >= self.script().with_text(self.chunks)
     }
 }
 
@@ -237,8 +239,7 @@ impl Body for Answer {
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::Stream(stream) => {
-                // The end follows the last chunk at once, as from a server that knows that it is done.
-                if stream.sent < stream.chunks {
+                if !stream.is_at_its_end() {
                     std::task::ready!(stream.pause.poll(cx));
                 }
                 Poll::Ready(stream.next().map(|chunk| Ok(Frame::data(chunk))))
@@ -260,25 +261,32 @@ impl Body for Answer {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::answers::TOKEN, *};
 
-    #[test]
-    fn answers_have_their_sizes_and_are_json() {
-        let answers = Answers::new();
-        assert_eq!(answers.document.len(), ANSWER);
-        assert!(serde_json::from_slice::<serde_json::Value>(&answers.document).is_ok());
-        for event in [&answers.chunk, &answers.last[0], &answers.last[1]] {
-            let json = event.strip_prefix(b"data: ").expect("an event");
-            assert!(serde_json::from_slice::<serde_json::Value>(json).is_ok(), "{event:?}");
+    #[tokio::test]
+    async fn a_stream_has_all_its_chunks_and_ends() {
+        for dialect in [Dialect::Chat, Dialect::Messages] {
+            let stream =
+                Stream { state: Arc::new(State::new()), dialect, sent: 0, chunks: CHUNKS, pause: Pause::Yield(true) };
+            let whole = Answer::Stream(stream).collect().await.expect("a body").to_bytes();
+            let text = dialect.text_of_stream(&whole).expect("events");
+            assert_eq!(text, TOKEN.repeat(CHUNKS as usize));
+            assert!(dialect.is_end_of_stream(&whole));
         }
     }
 
     #[tokio::test]
-    async fn a_stream_has_all_its_chunks_and_ends() {
-        let stream = Stream { answers: Arc::new(Answers::new()), sent: 0, chunks: CHUNKS, pause: Pause::Yield(true) };
-        let whole = Answer::Stream(stream).collect().await.expect("a body").to_bytes();
-        let events = String::from_utf8_lossy(&whole).matches("data: ").count();
-        assert_eq!(events, CHUNKS as usize + 3);
-        assert!(whole.ends_with(b"data: [DONE]\n\n"));
+    async fn requests_that_are_held_wait_for_each_other() {
+        let state = Arc::new(State::new());
+        let first = tokio::spawn({
+            let state = Arc::clone(&state);
+            async move { state.hold().await }
+        });
+        tokio::time::sleep(HOLD + HOLD / 3).await;
+        assert!(!first.is_finished());
+        assert_eq!(state.held.load(Ordering::Relaxed), 1);
+        state.hold().await;
+        first.await.expect("answered");
+        assert_eq!(state.held.load(Ordering::Relaxed), 0);
     }
 }

@@ -27,8 +27,8 @@ wire_object! {
         source: &'a RawValue = "source",
         title: Str<'a> = "title",
         context: Str<'a> = "context",
-        // A string or a list, by kind.
-        content: &'a RawValue = "content",
+        // Read along with the block: results are most of a long conversation.
+        content: TextOr<'a, Block<'a>> = "content",
         id: Str<'a> = "id",
         name: Str<'a> = "name",
         input: &'a RawValue = "input",
@@ -37,6 +37,17 @@ wire_object! {
         thinking: Str<'a> = "thinking",
         signature: Str<'a> = "signature",
         data: Str<'a> = "data",
+        cache_control: &'a RawValue = "cache_control",
+    }
+}
+
+wire_object! {
+    /// A result whose blocks are kept raw.
+    pub(super) struct RawResult<'a> {
+        kind: Str<'a> = "type",
+        content: TextOr<'a, &'a RawValue> = "content",
+        tool_use_id: Str<'a> = "tool_use_id",
+        is_error: bool = "is_error",
         cache_control: &'a RawValue = "cache_control",
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use super::{
-    block::{Block, Citation, CitationsConfig, Kind, cache_mark, read_at},
+    block::{Block, Citation, CitationsConfig, Kind, RawResult, cache_mark, read_at},
     document,
 };
 use crate::{
@@ -83,20 +83,43 @@ fn block_in<'a>(
     path: &str,
     context: &DecodeContext<'_>,
 ) -> Result<Piece<'a>, WireError> {
-    let block: Block<'a> = match serde_json::from_str(raw.get()) {
-        Ok(block) => block,
-        Err(_) => {
-            let kind: Kind<'a> = read_at(raw, path)?;
-            if kind.kind.as_deref().is_some_and(|kind| !is_known(kind, within)) {
-                return Ok(opaque(raw));
-            }
-            read_at(raw, path)?
+    let block = serde_json::from_str::<Block<'a>>(raw.get()).ok().filter(|block| !holds_opaque_blocks(block));
+    if let Some(block) = block {
+        return piece(within, block, None, Some(raw), path, context);
+    }
+    let kind: Kind<'a> = read_at(raw, path)?;
+    match kind.kind.as_deref() {
+        Some(kind) if !is_known(kind, within) => Ok(opaque(raw)),
+        Some("tool_result") => {
+            let RawResult { kind, content, tool_use_id, is_error, cache_control, rest } = read_at(raw, path)?;
+            let block = Block { kind, tool_use_id, is_error, cache_control, rest, ..Block::default() };
+            piece(within, block, content, Some(raw), path, context)
         }
-    };
+        _ => piece(within, read_at(raw, path)?, None, Some(raw), path, context),
+    }
+}
+
+/// Whether there are blocks inside that must be kept as they stand.
+fn holds_opaque_blocks(block: &Block<'_>) -> bool {
+    let Some(TextOr::List(blocks)) = &block.content else { return false };
+    block.kind.as_deref() == Some("tool_result")
+        && !blocks.iter().all(|block| matches!(block.kind.as_deref(), Some("text" | "image" | "document")))
+}
+
+/// `contents`: those of a result, where they have not been read along with it. `raw`: the block as it stands; one that
+/// was read along with a result has none.
+fn piece<'a>(
+    within: Within,
+    block: Block<'a>,
+    contents: Option<TextOr<'a, &'a RawValue>>,
+    raw: Option<&'a RawValue>,
+    path: &str,
+    context: &DecodeContext<'_>,
+) -> Result<Piece<'a>, WireError> {
     let missing = |field: &str| WireError::field(format!("{path}.{field}"), format!("the block needs `{field}`"));
     let kind = block.kind.as_deref().ok_or_else(|| missing("type"))?;
     if !is_known(kind, within) {
-        return Ok(opaque(raw));
+        return raw.map(opaque).ok_or_else(|| missing("type"));
     }
     let (cache, scoped) = cache_mark(block.cache_control);
     let place = match kind {
@@ -141,11 +164,13 @@ fn block_in<'a>(
             }
         }
         "search_result" => {
-            keep(Cow::Borrowed("search_result"), raw);
+            if let Some(raw) = raw {
+                keep(Cow::Borrowed("search_result"), raw);
+            }
             let content = block.content.ok_or_else(|| missing("content"))?;
             let origin = block.source.and_then(|raw| serde_json::from_str::<Str<'a>>(raw.get()).ok());
             Part::Document {
-                source: Source::Text(document::joined_text(read_at(content, &format!("{path}.content"))?)),
+                source: Source::Text(document::joined_text(content, |block| block.text)),
                 name: block.title.map(Into::into),
                 context: origin.map(Into::into),
                 citations: cites(block.citations),
@@ -176,61 +201,69 @@ fn block_in<'a>(
         },
         "tool_result" => {
             let call_id: Cow<'a, str> = block.tool_use_id.ok_or_else(|| missing("tool_use_id"))?.into();
-            let parts = result_parts(block.content, &call_id, path, context, &mut extras)?;
+            let parts = match (block.content, contents) {
+                (Some(content), _) => result_parts(content, piece_inside, &call_id, path, context, &mut extras)?,
+                (None, Some(raw)) => result_parts(raw, raw_inside, &call_id, path, context, &mut extras)?,
+                (None, None) => Vec::new(),
+            };
             Part::ToolResult { call_id, name: None, parts, is_error: block.is_error.unwrap_or(false), cache }
         }
-        _ => return system_piece(block.content, path, cache).map(|piece| piece.unwrap_or_else(|| opaque(raw))),
+        _ => {
+            let system = system_piece(block.content, cache).or_else(|| raw.map(opaque));
+            return system.ok_or_else(|| missing("content"));
+        }
     };
     Ok(Piece::Part(part, extras))
 }
 
-fn result_parts<'a>(
-    content: Option<&'a RawValue>,
+/// A block of a result that was read along with it.
+fn piece_inside<'a>(block: Block<'a>, path: &str, context: &DecodeContext<'_>) -> Result<Piece<'a>, WireError> {
+    piece(Within::Result, block, None, None, path, context)
+}
+
+fn raw_inside<'a>(raw: &'a RawValue, path: &str, context: &DecodeContext<'_>) -> Result<Piece<'a>, WireError> {
+    block_in(Within::Result, raw, path, context)
+}
+
+fn result_parts<'a, T>(
+    content: TextOr<'a, T>,
+    read: fn(T, &str, &DecodeContext<'_>) -> Result<Piece<'a>, WireError>,
     call_id: &str,
     path: &str,
     context: &DecodeContext<'_>,
     extras: &mut Vec<Extra<'a>>,
 ) -> Result<Vec<Part<'a>>, WireError> {
-    let Some(content) = content.filter(|raw| raw.get() != "null") else { return Ok(Vec::new()) };
-    let path = format!("{path}.content");
-    let mut parts = Vec::new();
-    match read_at::<TextOr<'a, &'a RawValue>>(content, &path)? {
-        TextOr::Text(text) if text.is_empty() => {}
-        TextOr::Text(text) => parts.push(Part::text(text)),
-        TextOr::List(blocks) => {
-            for (index, raw) in blocks.into_iter().enumerate() {
-                if let Piece::Part(part, inner) = block_in(Within::Result, raw, &format!("{path}.{index}"), context)? {
-                    let place = format!("tool_result.{call_id}.content.{}", parts.len());
-                    extras.extend(inner.into_iter().map(|extra| Extra { place: Some(place.clone()), ..extra }));
-                    parts.push(part);
-                }
-            }
+    let blocks = match content {
+        TextOr::Text(text) if text.is_empty() => return Ok(Vec::new()),
+        TextOr::Text(text) => return Ok(vec![Part::text(text)]),
+        TextOr::List(blocks) => blocks,
+    };
+    let mut parts = Vec::with_capacity(blocks.len());
+    for (index, block) in blocks.into_iter().enumerate() {
+        if let Piece::Part(part, inner) = read(block, &format!("{path}.content.{index}"), context)? {
+            let place = format!("tool_result.{call_id}.content.{}", parts.len());
+            extras.extend(inner.into_iter().map(|extra| Extra { place: Some(place.clone()), ..extra }));
+            parts.push(part);
         }
     }
     Ok(parts)
 }
 
 /// The texts of a system block; `None` when it holds more than text.
-fn system_piece<'a>(
-    content: Option<&'a RawValue>,
-    path: &str,
-    outer: Option<CacheMark>,
-) -> Result<Option<Piece<'a>>, WireError> {
-    let Some(content) = content else { return Ok(None) };
-    let blocks: TextOr<'a, Block<'a>> = read_at(content, &format!("{path}.content"))?;
-    let blocks = match blocks {
-        TextOr::Text(text) => return Ok(Some(Piece::System(vec![(text, outer)]))),
+fn system_piece<'a>(content: Option<TextOr<'a, Block<'a>>>, outer: Option<CacheMark>) -> Option<Piece<'a>> {
+    let blocks = match content? {
+        TextOr::Text(text) => return Some(Piece::System(vec![(text, outer)])),
         TextOr::List(blocks) => blocks,
     };
     let mut texts = Vec::with_capacity(blocks.len());
     for block in blocks {
-        let (Some("text"), Some(text)) = (block.kind.as_deref(), block.text) else { return Ok(None) };
+        let (Some("text"), Some(text)) = (block.kind.as_deref(), block.text) else { return None };
         texts.push((text.into(), cache_mark(block.cache_control).0));
     }
     if let Some((_, cache)) = texts.last_mut() {
         *cache = cache.or(outer);
     }
-    Ok(Some(Piece::System(texts)))
+    Some(Piece::System(texts))
 }
 
 fn cites(raw: Option<&RawValue>) -> bool {

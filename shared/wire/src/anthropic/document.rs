@@ -11,7 +11,7 @@ use super::{
 use crate::{
     codec::WireError,
     ir::{Family, Source},
-    text::TextOr,
+    text::{Str, TextOr},
     write::Writer,
 };
 
@@ -33,7 +33,7 @@ pub(super) fn source<'a>(raw: &'a RawValue, path: &str) -> Result<(Source<'a>, b
         }
         Some("content") => {
             let content = source.content.ok_or_else(|| missing("content"))?;
-            (Source::Text(joined_text(content)), true)
+            (Source::Text(joined_text(content, |raw| serde_json::from_str::<Block<'a>>(raw.get()).ok()?.text)), true)
         }
         Some(other) => {
             let message = format!("`{other}` is no source; use base64, url, text, content or file");
@@ -44,14 +44,11 @@ pub(super) fn source<'a>(raw: &'a RawValue, path: &str) -> Result<(Source<'a>, b
 }
 
 /// The texts among blocks, one paragraph each.
-pub(super) fn joined_text<'a>(content: TextOr<'a, &'a RawValue>) -> Cow<'a, str> {
+pub(super) fn joined_text<'a, T>(content: TextOr<'a, T>, text: fn(T) -> Option<Str<'a>>) -> Cow<'a, str> {
     match content {
         TextOr::Text(text) => text,
         TextOr::List(blocks) => {
-            let mut texts = blocks
-                .into_iter()
-                .filter_map(|raw| serde_json::from_str::<Block<'a>>(raw.get()).ok()?.text)
-                .map(Cow::from);
+            let mut texts = blocks.into_iter().filter_map(text).map(Cow::from);
             let Some(first) = texts.next() else { return Cow::Borrowed("") };
             texts.fold(first, |mut all, next| {
                 all.to_mut().push_str("\n\n");

@@ -57,7 +57,7 @@ pub(super) fn encode(
     }
     let marks = cache_marks::place(request, target, &mut messages, extras.own());
     let parts = Parts { request, target, extras: &extras, messages: &messages, tools: &tools, thinking, marks };
-    let mut body = Vec::with_capacity(4096);
+    let mut body = Vec::with_capacity(request.size_hint());
     let mut failure = None;
     Writer::new(&mut body).object(|w| failure = parts.write(w, max_tokens, purpose, losses).err());
     if let Some(error) = failure {

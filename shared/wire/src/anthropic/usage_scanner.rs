@@ -8,7 +8,7 @@ use crate::{
     object::wire_object,
     text::Str,
     usage::Usage,
-    usage_scanner::{MAX_EVENT_BYTES, event_end, string_length, value_behind},
+    usage_scanner::{MAX_EVENT_BYTES, event_end, keys, string_length, value_behind},
 };
 
 wire_object! {
@@ -29,6 +29,13 @@ wire_object! {
     struct Delta<'a> {
         stop_reason: Str<'a> = "stop_reason",
     }
+}
+
+keys! {
+    TEXT = "text";
+    PARTIAL_JSON = "partial_json";
+    THINKING = "thinking";
+    TYPE = "type";
 }
 
 /// What a stream has shown so far. Every frame goes on as it came: there is nothing to hide.
@@ -106,7 +113,7 @@ impl UsageScanner {
     fn event(&mut self, event: &[u8]) {
         match kind_of(event) {
             b"content_block_delta" => {
-                for key in [b"\"text\"".as_slice(), b"\"partial_json\"", b"\"thinking\""] {
+                for key in [&TEXT, &PARTIAL_JSON, &THINKING] {
                     if let Some([b'"', rest @ ..]) = value_behind(event, key) {
                         self.output_bytes += string_length(rest);
                     }
@@ -173,7 +180,7 @@ fn kind_of(event: &[u8]) -> &[u8] {
     if let Some(name) = lines.find_map(|line| line.strip_prefix(b"event:")) {
         return name.trim_ascii();
     }
-    match value_behind(event, b"\"type\"") {
+    match value_behind(event, &TYPE) {
         Some([b'"', rest @ ..]) => &rest[..memchr::memchr(b'"', rest).unwrap_or(0)],
         _ => b"",
     }

@@ -50,7 +50,7 @@ pub fn encode_request(request: &Request<'_>, target: &Target<'_>, losses: &mut L
     // Behind the cache points: what is said for this request only must not change the prefix of the next.
     conversation.system.extend(tools.notes.iter().map(|note| SystemBlock { text: (*note).into(), cache: None }));
 
-    let mut body = Vec::with_capacity(4096);
+    let mut body = Vec::with_capacity(request.size_hint());
     let mut result = Ok(());
     Writer::new(&mut body).object(|w| {
         result = (|| {

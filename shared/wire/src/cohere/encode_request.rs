@@ -26,7 +26,7 @@ pub(super) enum Extension {
 /// When the request needs something that this format cannot say.
 pub fn encode_request(request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) -> Result<Encoded, WireError> {
     refuse(request)?;
-    let mut body = Vec::with_capacity(4096);
+    let mut body = Vec::with_capacity(request.size_hint());
     let mut result = Ok(());
     Writer::new(&mut body).object(|w| result = write_body(w, request, target, losses));
     result.map(|()| Encoded { body, headers: Vec::new() })

@@ -22,7 +22,7 @@ pub fn name_table(request: &Request<'_>) -> NameTable {
 /// # Errors
 /// When the request needs something that this format cannot say.
 pub fn encode_request(request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) -> Result<Encoded, WireError> {
-    let mut body = Vec::with_capacity(4096);
+    let mut body = Vec::with_capacity(request.size_hint());
     write_body(&mut Writer::new(&mut body), request, target, None, losses)?;
     Ok(Encoded { body, headers: Vec::new() })
 }

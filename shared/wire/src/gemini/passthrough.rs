@@ -16,7 +16,7 @@ use crate::{
 /// # Errors
 /// When it is not a JSON object that can be forwarded.
 pub fn scan_body(body: &[u8]) -> Result<RequestScan<'_>, ScanError> {
-    let text = std::str::from_utf8(body).map_err(|error| ScanError::NotUtf8 { at: error.valid_up_to() })?;
+    let text = simdutf8::compat::from_utf8(body).map_err(|error| ScanError::NotUtf8 { at: error.valid_up_to() })?;
     let mut walk = Walk::new(text, MAX_DEPTH);
     if !walk.enter_object()? {
         walk.skip_value()?;

@@ -184,6 +184,24 @@ impl<'a> Part<'a> {
         }
     }
 
+    /// Bytes of its long fields.
+    pub(crate) fn size_hint(&self) -> usize {
+        match self {
+            Self::Text { text, .. } | Self::Thinking { text, .. } | Self::Refusal { text } => text.len(),
+            Self::ToolCall { arguments, .. } => arguments.len() + 128,
+            Self::ToolResult { parts, .. } => parts.iter().map(Self::size_hint).sum::<usize>() + 128,
+            Self::Image { source, .. }
+            | Self::Audio { source, .. }
+            | Self::Video { source }
+            | Self::Document { source, .. } => match source {
+                Source::Url(text) | Source::Text(text) | Source::Inline { data: text, .. } => text.len(),
+                Source::File { .. } => 64,
+            },
+            Self::RedactedThinking { data } => data.payload.len(),
+            Self::ServerTool { raw, .. } => raw.as_str().len(),
+        }
+    }
+
     /// The cache mark, for the kinds that can carry one.
     pub fn cache_mut(&mut self) -> Option<&mut Option<CacheMark>> {
         match self {

@@ -179,11 +179,33 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// Bytes of it in any format, about.
+    pub(crate) fn size_hint(&self) -> usize {
+        let system: usize = self.system.iter().map(|part| part.text.len()).sum();
+        let tools: usize = self.tools.iter().map(Tool::size_hint).sum();
+        let turns: usize = self.turns.iter().flat_map(|turn| &turn.parts).map(|part| part.size_hint() + 64).sum();
+        let text = system + tools + turns;
+        // Escapes and names of fields come on top.
+        4096 + text + text / 8
+    }
+
     /// Whether the client marked anything as worth a cache.
     pub(crate) fn has_cache_marks(&self) -> bool {
         self.system.iter().any(|part| part.cache.is_some())
             || self.tools.iter().any(|tool| tool.cache.is_some())
             || self.turns.iter().flat_map(|turn| &turn.parts).any(Part::is_marked)
+    }
+}
+
+// === impl Tool ===
+
+impl Tool<'_> {
+    fn size_hint(&self) -> usize {
+        let schema = match &self.kind {
+            ToolKind::Function { schema: Some(schema), .. } => schema.as_str().len(),
+            ToolKind::Function { .. } | ToolKind::Custom { .. } => 64,
+        };
+        128 + schema + self.description.as_ref().map_or(0, |text| text.len())
     }
 }
 

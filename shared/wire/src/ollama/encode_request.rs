@@ -28,7 +28,7 @@ type CallNames<'r> = HashMap<&'r str, &'r str>;
 /// When the request needs something that this format cannot say.
 pub fn encode_request(request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) -> Result<Encoded, WireError> {
     refuse(request, target)?;
-    let mut body = Vec::with_capacity(4096);
+    let mut body = Vec::with_capacity(request.size_hint());
     Writer::new(&mut body).object(|w| {
         w.field_str("model", target.model);
         w.key("messages").array(|w| write_messages(w, request, target, losses));

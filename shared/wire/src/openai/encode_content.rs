@@ -1,5 +1,7 @@
 //! Contents of messages, for an OpenAI-compatible upstream.
 
+use std::borrow::Cow;
+
 use crate::{
     codec::WireError,
     ir::{Family, Losses, Part, Source},
@@ -12,20 +14,21 @@ use crate::{
 pub(super) const MAX_CALL_ID: usize = 40;
 
 pub(super) fn write_result(w: &mut Writer<'_>, call_id: &str, parts: &[Part<'_>], is_error: bool, losses: &mut Losses) {
-    let mut text = String::new();
+    // The usual result is one text, which may be long: it is not copied.
+    let mut text = Cow::Borrowed("");
     for part in parts {
         match part {
-            Part::Text { text: piece, .. } => text.push_str(piece),
-            Part::Image { .. } => text.push_str("[image: see the next user message]"),
+            Part::Text { text: piece, .. } => text += piece.as_ref(),
+            Part::Image { .. } => text += "[image: see the next user message]",
             Part::Document { .. } | Part::Audio { .. } | Part::Video { .. } => {
-                text.push_str("[file: see the next user message]");
+                text += "[file: see the next user message]";
             }
             _ => losses.drop_field("tool_result.content"),
         }
     }
     // A host that knows no error flag must still learn that the call failed.
     if is_error && !text.to_ascii_lowercase().contains("error") {
-        text.insert_str(0, "Error: ");
+        text.to_mut().insert_str(0, "Error: ");
     }
     w.object(|w| {
         w.field_str("role", "tool");
@@ -139,7 +142,7 @@ fn write_document(
     Ok(())
 }
 
-fn url_of<'p>(source: &'p Source<'_>, what: &str) -> Result<std::borrow::Cow<'p, str>, WireError> {
+fn url_of<'p>(source: &'p Source<'_>, what: &str) -> Result<Cow<'p, str>, WireError> {
     match source {
         Source::Url(url) => Ok(url.as_ref().into()),
         Source::Inline { media_type, data } => Ok(media::data_url(media_type, data).into()),

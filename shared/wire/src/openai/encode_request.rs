@@ -1,5 +1,7 @@
 //! [`Request`] → a Chat Completions body.
 
+use std::borrow::Cow;
+
 use super::encode_content::{MAX_CALL_ID, write_content, write_result};
 use crate::{
     codec::{Encoded, Target, WireError},
@@ -17,7 +19,7 @@ use crate::{
 /// # Errors
 /// When the request needs something that this format cannot say.
 pub fn encode_request(request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) -> Result<Encoded, WireError> {
-    let mut body = Vec::with_capacity(4096);
+    let mut body = Vec::with_capacity(request.size_hint());
     let mut failure = None;
     Writer::new(&mut body).object(|w| {
         w.field_str("model", target.model);
@@ -119,7 +121,7 @@ const fn is_media(part: &Part<'_>) -> bool {
 }
 
 fn write_assistant(w: &mut Writer<'_>, turn: &Turn<'_>, parts: &[&Part<'_>], target: &Target<'_>, losses: &mut Losses) {
-    let mut text: Option<String> = None;
+    let mut text: Option<Cow<'_, str>> = None;
     let mut thinking = String::new();
     let mut refusal: Option<&str> = None;
     let mut calls = Vec::new();
@@ -130,7 +132,7 @@ fn write_assistant(w: &mut Writer<'_>, turn: &Turn<'_>, parts: &[&Part<'_>], tar
                 if !annotations.is_empty() {
                     losses.drop_field("annotations");
                 }
-                text.get_or_insert_default().push_str(piece);
+                *text.get_or_insert_default() += piece.as_ref();
             }
             Part::Thinking { text, .. } => thinking.push_str(text),
             Part::Refusal { text } => refusal = Some(text),

@@ -3,14 +3,13 @@
 //! The event that ends the stream carries the whole response, and is the only one that is parsed.
 
 use bytes::{Bytes, BytesMut};
-use memchr::memmem;
 
 use super::usage::UsageField;
 use crate::{
     object::wire_object,
     text::Str,
     usage::Usage,
-    usage_scanner::{MAX_EVENT_BYTES, event_end, string_length, value_behind},
+    usage_scanner::{Key, MAX_EVENT_BYTES, event_end, keys, string_length, value_behind},
 };
 
 wire_object! {
@@ -35,9 +34,18 @@ wire_object! {
     }
 }
 
+keys! {
+    COMPLETED = "response.completed";
+    INCOMPLETE = "response.incomplete";
+    FAILED = "response.failed";
+    DONE = "response.done";
+    DELTA = "delta";
+    ERROR = "error";
+    TYPE = "type";
+}
+
 /// What an event that is worth parsing has in it, as a whole JSON string.
-const ENDINGS: [&[u8]; 4] =
-    [b"\"response.completed\"", b"\"response.incomplete\"", b"\"response.failed\"", b"\"response.done\""];
+static ENDINGS: [&Key; 4] = [&COMPLETED, &INCOMPLETE, &FAILED, &DONE];
 
 /// What a stream has shown so far.
 #[derive(Debug, Default)]
@@ -108,14 +116,14 @@ impl UsageScanner {
 
     /// Looks into one whole event.
     fn event(&mut self, event: &[u8]) {
-        if ENDINGS.iter().any(|word| memmem::find(event, word).is_some()) {
+        if ENDINGS.iter().any(|word| word.find(event).is_some()) {
             return self.ending(event);
         }
-        if let Some([b'"', rest @ ..]) = value_behind(event, b"\"delta\"") {
+        if let Some([b'"', rest @ ..]) = value_behind(event, &DELTA) {
             self.output_bytes += string_length(rest);
             return;
         }
-        let error = value_behind(event, b"\"error\"").is_some_and(|value| !value.starts_with(b"null"));
+        let error = value_behind(event, &ERROR).is_some_and(|value| !value.starts_with(b"null"));
         if error || is_named_error(event) {
             self.ending(event);
         }
@@ -189,7 +197,7 @@ impl UsageScanner {
 }
 
 fn is_named_error(event: &[u8]) -> bool {
-    value_behind(event, b"\"type\"").is_some_and(|value| value.starts_with(b"\"error\""))
+    value_behind(event, &TYPE).is_some_and(|value| value.starts_with(b"\"error\""))
         || lines(event).any(|line| line.strip_prefix(b"event:").is_some_and(|name| name.trim_ascii() == b"error"))
 }
 

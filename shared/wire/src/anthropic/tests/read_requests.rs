@@ -146,17 +146,19 @@ fn results_hold_text_images_documents_and_errors() {
                 {"type":"text","text":"seen"},
                 {"type":"image","source":{"type":"base64","media_type":"image/png","data":"AA=="}},
                 {"type":"tool_reference","tool_name":"h"},
-                {"type":"search_result","source":"s","title":"t","content":[{"type":"text","text":"x"}]}]},
+                {"type":"search_result","source":"s","title":"t","content":[{"type":"text","text":"x"}]},
+                {"type":"made_tomorrow","text":{"odd":[1.0]}}]},
             {"type":"tool_result","tool_use_id":"b"}]}]}"#,
     );
     let Part::ToolResult { parts, is_error: true, .. } = &request.turns[2].parts[0] else { panic!("no error") };
-    assert_eq!(parts.len(), 4);
+    assert_eq!(parts.len(), 5);
     let (body, _, losses) = encode(&request, &profile());
     assert_eq!(losses, Vec::<String>::new());
     let result = &body["messages"][2]["content"][0];
     assert_eq!(result["content"][1]["source"]["data"], "AA==");
     assert_eq!(result["content"][2], json!({"type": "tool_reference", "tool_name": "h"}));
     assert_eq!(result["content"][3]["type"], "search_result");
+    assert_eq!(result["content"][4], json!({"type": "made_tomorrow", "text": {"odd": [1.0]}}));
     assert_eq!(result["is_error"], true);
     assert_eq!(body["messages"][2]["content"][1], json!({"type": "tool_result", "tool_use_id": "b"}));
 }
