@@ -24,6 +24,7 @@ use crate::{
     admit::{
         admit,
         body::{self, BodyLimits},
+        memory::Reserved,
         request_id::RequestId,
         session::{SessionId, X_OMNIROUTE_SESSION_ID},
     },
@@ -37,8 +38,13 @@ use crate::{
     },
 };
 
-/// Answers one request, however its body comes.
-pub(super) async fn serve<B>(gateway: &Arc<Gateway>, route: Route, request: Request<B>) -> Response<Reply>
+/// Answers one request, however its body comes. `paid` is the memory that the body has already been given.
+pub(super) async fn serve<B>(
+    gateway: &Arc<Gateway>,
+    route: Route,
+    request: Request<B>,
+    paid: Option<Reserved>,
+) -> Response<Reply>
 where
     B: Body<Data = Bytes> + Unpin + Send + 'static,
 {
@@ -55,7 +61,7 @@ where
         span: span(operation, &request_id, &head.headers),
     };
     let span = arrival.span.clone();
-    match steps(arrival, &route, &head, &mut body).await {
+    match steps(arrival, &route, &head, &mut body, paid).await {
         Ok(response) => response,
         Err(refusal) => {
             span.record(genai::ERROR_TYPE, refusal.error.code);
@@ -74,6 +80,7 @@ async fn steps<B>(
     route: &Route,
     head: &request::Parts,
     incoming: &mut B,
+    paid: Option<Reserved>,
 ) -> Result<Response<Reply>, Box<Refusal>>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -87,7 +94,7 @@ where
         max_bytes: caller.max_body_bytes(settings.max_body_bytes),
         silence: gateway.limits.client_timeout,
     };
-    let body = body::read(incoming, limits, &gateway.memory).await.map_err(GatewayError::from)?;
+    let body = body::read(incoming, paid, limits, &gateway.memory).await.map_err(GatewayError::from)?;
     let session = SessionId::of(&head.headers)?;
     let claimed = match idempotency::name(&gateway, &head.headers)? {
         Some(name) => match Box::pin(idempotency::begin(&gateway, name, head, &caller, settings, &body)).await? {
