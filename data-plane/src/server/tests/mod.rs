@@ -9,6 +9,7 @@ mod counts;
 mod fallback;
 mod lifecycle;
 mod model_lists;
+mod ollama;
 mod providers;
 mod routes;
 mod signed;
