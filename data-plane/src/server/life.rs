@@ -30,7 +30,7 @@ use crate::{
     },
     dispatch::{Asked, Call, dispatch, outgoing::is_true},
     resolve::resolve,
-    respond::{self, Reply, head::X_OMNIROUTE_PROGRESS, meter::Arrival, refusal::Refusal},
+    respond::{self, Named, Reply, head::X_OMNIROUTE_PROGRESS, meter::Arrival, refusal::Refusal},
     state::{
         self,
         idempotency::{self, Start},
@@ -145,16 +145,21 @@ where
         times: gateway.limits.times.overridden(&settings.timeouts),
     };
     let dispatched = dispatch(arrival, &plan, call).await?;
-    let mut response = respond::begin(dispatched, plan.requested(), plan.model(), progress).await;
+    let previous = stored.as_ref().and_then(|stored| stored.previous.as_deref());
+    let named = Named { requested: plan.requested(), model: plan.model(), previous };
+    let (mut response, pace) = respond::begin(dispatched, named).await;
     if let Some(session) = session {
         response.headers_mut().insert(X_OMNIROUTE_SESSION_ID, session.header());
     }
     if let Some(keeper) = stored.and_then(|stored| stored.keeper) {
         response = keeper.watch(response);
     }
-    // Outermost: whoever gets the answer again finds it stored.
-    Ok(match claimed {
-        Some(claimed) => claimed.watch(response),
+    // Whoever gets the answer again finds it stored.
+    if let Some(claimed) = claimed {
+        response = claimed.watch(response);
+    }
+    Ok(match pace.filter(|_| progress) {
+        Some(pace) => pace.tell(response),
         None => response,
     })
 }
