@@ -15,7 +15,7 @@ pub(crate) mod request;
 pub(crate) mod slot;
 mod times;
 
-use std::{pin::pin, sync::Arc};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use omniroute_core::error::GatewayError;
 use omniroute_providers::Failure;
@@ -55,6 +55,8 @@ pub(crate) struct Call<'a> {
     pub(crate) max_attempts: u32,
     /// The fleet's limits over this process's.
     pub(crate) times: Times,
+    /// The first byte is waited for at least so long, whatever a connection says.
+    pub(crate) first_byte: Duration,
 }
 
 /// An answer that has begun.
@@ -86,7 +88,8 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
         let seat = seated(&gateway, asked, plan.model(), &order, &[], (index, entry, slot), &mut fetched);
         (index, entry, slot) = Box::pin(seat).await?;
     }
-    let first_times = call.times.overridden(entry.upstream.timeouts());
+    let times_of = |entry: &ConnectionEntry| call.times.overridden(entry.upstream.timeouts()).patient(call.first_byte);
+    let first_times = times_of(entry);
     let deadline = arrival.started + first_times.total.min(first_times.first_byte * FIRST_BYTES);
     // A request that cannot be written for its upstream fails here, before anything is spent.
     let mut outgoing = asked.outgoing(&gateway, &entry.upstream, plan.model(), plan.requested(), &fetched).await?;
@@ -100,7 +103,7 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
     let mut repeated = false;
     let mut unsigned = false;
     loop {
-        let times = call.times.overridden(entry.upstream.timeouts());
+        let times = times_of(entry);
         let request = match request::build(&entry.upstream, asked, &outgoing, plan.model()) {
             Ok(request) => request,
             Err(error) => return Err(refused(&mut meter, error)),

@@ -177,17 +177,10 @@ impl Asked<'_> {
         is_strict(self.headers)
     }
 
-    /// Images are made in OpenAI's form only. The answer may be large and passes as it comes.
+    /// Images are made in OpenAI's form only. The answer may be large and passes as it comes, as a document or a stream.
     fn images(&self, upstream: &Upstream, model: &str) -> Result<Outgoing, GatewayError> {
         if upstream.adapter().format(Operation::Images) != Some(Spoken::OpenAiImages) {
             return Err(unsupported("the gateway makes no images with the provider of this model"));
-        }
-        if self.scan.stream.as_ref().is_some_and(|stream| stream.value) {
-            return Err(GatewayError::bad_request(
-                "unsupported_feature",
-                "images are not streamed here; leave out `stream`",
-            )
-            .with_param("stream"));
         }
         Ok(Outgoing::passed(renamed_body(self.body.clone(), self.scan, model), Kind::Images, false))
     }

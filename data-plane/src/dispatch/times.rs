@@ -26,6 +26,12 @@ impl Times {
             total: overrides.total.unwrap_or(self.total),
         }
     }
+
+    /// With at least so long for the first byte.
+    #[must_use]
+    pub(crate) fn patient(self, first_byte: Duration) -> Self {
+        Self { first_byte: self.first_byte.max(first_byte), ..self }
+    }
 }
 
 #[cfg(test)]
@@ -42,5 +48,7 @@ mod tests {
             process.overridden(&fleet).overridden(&own),
             Times { connect: second(3), first_byte: second(600), idle: second(300), total: second(3600) }
         );
+        let first_byte = |floor| process.overridden(&fleet).patient(second(floor)).first_byte;
+        assert_eq!((first_byte(600), first_byte(0)), (second(600), second(60)));
     }
 }

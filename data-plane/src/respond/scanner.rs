@@ -24,6 +24,7 @@ pub(super) enum Scanner {
     Messages(anthropic::UsageScanner),
     Gemini(gemini::UsageScanner),
     Ollama(ollama::UsageScanner),
+    Images(openai::ImageScanner),
 }
 
 /// Follows a document.
@@ -42,6 +43,7 @@ macro_rules! each {
             Scanner::Messages($scanner) => $call,
             Scanner::Gemini($scanner) => $call,
             Scanner::Ollama($scanner) => $call,
+            Scanner::Images($scanner) => $call,
         }
     };
 }
@@ -54,6 +56,7 @@ impl Scanner {
             Kind::Chat(Format::OpenAiResponses) => Self::Responses(responses::UsageScanner::new()),
             Kind::Chat(Format::Anthropic) => Self::Messages(anthropic::UsageScanner::new()),
             Kind::Chat(Format::Gemini) => Self::Gemini(gemini::UsageScanner::new()),
+            Kind::Images => Self::Images(openai::ImageScanner::new()),
             Kind::Chat(Format::Ollama) => Self::Ollama(ollama::UsageScanner::new()),
             _ => Self::Chat(UsageScanner::new(hide_usage)),
         }
@@ -105,7 +108,7 @@ impl Scanner {
         let error = stream_error(error);
         let mut out = Vec::with_capacity(256);
         match self {
-            Self::Chat(_) => openai::encode_stream_error(&error, &mut out),
+            Self::Chat(_) | Self::Images(_) => openai::encode_stream_error(&error, &mut out),
             Self::Responses(_) => responses::encode_stream_error(&error, &mut out),
             Self::Messages(_) => anthropic::encode_stream_error(&error, &mut out),
             Self::Gemini(_) => gemini::encode_stream_error(&error, &mut out),

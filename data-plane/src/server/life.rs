@@ -3,7 +3,7 @@
 //! Each line of [`steps`] is a room of its own; what is known of the request from its first moment travels as
 //! [`Arrival`].
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use arc_swap::Guard;
 use bytes::Bytes;
@@ -143,6 +143,10 @@ where
         session: session.as_ref(),
         max_attempts: settings.max_attempts,
         times: gateway.limits.times.overridden(&settings.timeouts),
+        first_byte: match arrival.operation {
+            Operation::Images => gateway.limits.image_first_byte,
+            _ => Duration::ZERO,
+        },
     };
     let dispatched = dispatch(arrival, &plan, call).await?;
     let previous = stored.as_ref().and_then(|stored| stored.previous.as_deref());
@@ -173,7 +177,7 @@ pub(super) fn scanned<'b>(dialect: &Dialect, body: &'b Bytes) -> Result<RequestS
 }
 
 fn wants_stream(route: &Route, scan: &RequestScan<'_>) -> bool {
-    if route.operation != Operation::Chat {
+    if !matches!(route.operation, Operation::Chat | Operation::Images) {
         return false;
     }
     match &route.dialect {
