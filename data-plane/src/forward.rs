@@ -16,7 +16,7 @@ use omniroute_core::{
     error::{ErrorClass, GatewayError},
 };
 
-use crate::upstream_client::{ClientOptions, TlsError, UpstreamClient};
+use crate::upstream_client::{ClientOptions, ExtraRoots, TlsError, UpstreamClient};
 
 /// The control plane is near: a connection that takes longer will not come.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -84,6 +84,7 @@ impl Forwarder {
             idle_per_host: IDLE_CONNECTIONS,
             // The operator named this address in the process's own configuration.
             policy: Arc::new(|| AddressPolicy::AllowPrivate),
+            extra_roots: ExtraRoots::default(),
         };
         Ok(Some(Self { client: UpstreamClient::new(options)?, scheme, authority }))
     }

@@ -96,7 +96,7 @@ impl Services {
         Ok(Arc::new(Self {
             passwords: Passwords::new()?,
             tokens: Tokens::new(settings.jwt_secret.expose(), Arc::clone(&clock)),
-            upstream: UpstreamClient::new(policy)?,
+            upstream: UpstreamClient::new(policy, &settings.upstream_tls_ca)?,
             allowed_origins: AllowedOrigins::parse(&settings.cors_origins),
             background: TaskTracker::new(),
             login_blocks: admin::LoginBlocks::default(),

@@ -5,14 +5,17 @@ use std::{
     error::Error as _,
     io,
     net::{IpAddr, SocketAddr},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
 
+use anyhow::Context as _;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use omniroute_core::address::{AddressError, AddressPolicy};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For the whole answer: somebody waits in front of a page for it.
@@ -64,11 +67,16 @@ struct GuardedResolver(AddressPolicy);
 // === impl UpstreamClient ===
 
 impl UpstreamClient {
+    /// `extra_ca`: a file of CA certificates that are trusted beside the public ones; empty means none.
+    ///
     /// # Errors
-    /// When TLS cannot be set up.
-    pub fn new(policy: AddressPolicy) -> anyhow::Result<Self> {
+    /// When TLS cannot be set up, or the file holds no certificates.
+    pub fn new(policy: AddressPolicy, extra_ca: &Path) -> anyhow::Result<Self> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        if !extra_ca.as_os_str().is_empty() {
+            trust(&mut roots, extra_ca).with_context(|| format!("UPSTREAM_TLS_CA ({})", extra_ca.display()))?;
+        }
         let tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
@@ -126,6 +134,16 @@ impl std::fmt::Debug for UpstreamClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("UpstreamClient").field("policy", &self.policy).finish_non_exhaustive()
     }
+}
+
+/// Adds the certificates of a PEM file.
+fn trust(roots: &mut rustls::RootCertStore, file: &Path) -> anyhow::Result<()> {
+    let before = roots.len();
+    for certificate in CertificateDer::pem_file_iter(file)? {
+        roots.add(certificate?)?;
+    }
+    anyhow::ensure!(roots.len() > before, "there is no certificate in it");
+    Ok(())
 }
 
 /// Finds out what went wrong from the chain of causes.
@@ -211,7 +229,7 @@ mod tests {
     }
 
     async fn get_from(policy: AddressPolicy, url: &str) -> Result<Answer, UpstreamError> {
-        let client = UpstreamClient::new(policy).expect("a client");
+        let client = UpstreamClient::new(policy, Path::new("")).expect("a client");
         client.call(Method::GET, &url.parse().expect("a URL"), &HeaderMap::new(), None).await
     }
 
@@ -260,5 +278,19 @@ mod tests {
         let address = serve(Router::new()).await;
         let plain = get_from(AddressPolicy::AllowPrivate, &format!("https://{address}/")).await;
         assert!(matches!(plain, Err(UpstreamError::Tls | UpstreamError::Connect)), "{plain:?}");
+    }
+
+    #[test]
+    fn a_file_without_certificates_is_no_ca() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("ca.pem");
+        for text in ["", "no PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+            std::fs::write(&file, text).expect("written");
+            let Err(error) = UpstreamClient::new(AddressPolicy::PublicOnly, &file) else {
+                panic!("{text:?} was taken")
+            };
+            assert!(format!("{error:#}").contains("UPSTREAM_TLS_CA"), "{error:#}");
+        }
+        assert!(UpstreamClient::new(AddressPolicy::PublicOnly, &directory.path().join("none")).is_err());
     }
 }

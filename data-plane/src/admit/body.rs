@@ -16,7 +16,7 @@ use super::memory::{BodyMemory, Reserved};
 
 /// A body has to come at least this fast on average, in bytes per second, once the silence that is allowed anyway has
 /// passed. Otherwise one byte at a time would hold memory for hours.
-const SLOWEST: u64 = 4 * 1024;
+pub(crate) const SLOWEST: u64 = 4 * 1024;
 /// Memory is taken in steps of this size while a body of unknown length comes in.
 const STEP: u64 = 64 * 1024;
 
@@ -41,8 +41,13 @@ pub(crate) enum BodyError {
     NoMemory,
 }
 
-/// Reads the whole body. A body that comes in one piece is not copied.
-pub(crate) async fn read<B>(mut body: B, limits: BodyLimits, memory: &BodyMemory) -> Result<Bytes, BodyError>
+/// Reads the whole body. A body that comes in one piece is not copied. What `paid` covers is not taken again.
+pub(crate) async fn read<B>(
+    mut body: B,
+    paid: Option<Reserved>,
+    limits: BodyLimits,
+    memory: &BodyMemory,
+) -> Result<Bytes, BodyError>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -54,7 +59,10 @@ where
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
-    let mut share = reserve(memory, declared.unwrap_or_else(|| max.min(STEP))).await?;
+    let mut share = match paid {
+        Some(paid) => paid,
+        None => reserve(memory, declared.unwrap_or_else(|| max.min(STEP))).await?,
+    };
     let Some(first) = next_piece(&mut body, limits.silence).await? else {
         return Ok(Bytes::new());
     };
@@ -176,7 +184,7 @@ mod tests {
     async fn one_piece_is_passed_on_without_a_copy() {
         let memory = BodyMemory::new(1 << 20);
         let sent = Bytes::from(vec![7; 5000]);
-        let read = read(Full::new(sent.clone()), limits(5000), &memory).await.expect("a body");
+        let read = read(Full::new(sent.clone()), None, limits(5000), &memory).await.expect("a body");
         assert_eq!(read.as_ptr(), sent.as_ptr());
         assert!(memory.held() >= 5000);
         drop(read);
@@ -188,19 +196,19 @@ mod tests {
         let memory = BodyMemory::new(1 << 20);
         let pause = Duration::from_secs(1);
         let body = pieces(vec![(pause, b"ab"), (pause, b""), (pause, b"c")]);
-        assert_eq!(read(body, limits(3), &memory).await.expect("a body"), "abc");
-        assert_eq!(read(pieces(vec![]), limits(3), &memory).await.expect("a body"), "");
-        assert_eq!(read(Full::default(), limits(3), &memory).await.expect("a body"), "");
+        assert_eq!(read(body, None, limits(3), &memory).await.expect("a body"), "abc");
+        assert_eq!(read(pieces(vec![]), None, limits(3), &memory).await.expect("a body"), "");
+        assert_eq!(read(Full::default(), None, limits(3), &memory).await.expect("a body"), "");
     }
 
     #[tokio::test(start_paused = true)]
     async fn too_much_is_refused_by_its_declared_and_by_its_real_length() {
         let memory = BodyMemory::new(1 << 20);
-        let declared = read(Full::new(Bytes::from_static(b"abcd")), limits(3), &memory).await;
+        let declared = read(Full::new(Bytes::from_static(b"abcd")), None, limits(3), &memory).await;
         assert_eq!(declared, Err(BodyError::TooLarge(3)));
-        let real = read(pieces(vec![(SILENCE / 2, b"ab"), (SILENCE / 8, b"cd")]), limits(3), &memory).await;
+        let real = read(pieces(vec![(SILENCE / 2, b"ab"), (SILENCE / 8, b"cd")]), None, limits(3), &memory).await;
         assert_eq!(real, Err(BodyError::TooLarge(3)));
-        let at_once = read(pieces(vec![(Duration::ZERO, b"abcd")]), limits(3), &memory).await;
+        let at_once = read(pieces(vec![(Duration::ZERO, b"abcd")]), None, limits(3), &memory).await;
         assert_eq!(at_once, Err(BodyError::TooLarge(3)));
         assert_eq!(memory.held(), 0);
     }
@@ -208,9 +216,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn silence_and_a_trickle_are_both_too_slow() {
         let memory = BodyMemory::new(1 << 20);
-        let silent = read(pieces(vec![(SILENCE * 2, b"a")]), limits(99), &memory).await;
+        let silent = read(pieces(vec![(SILENCE * 2, b"a")]), None, limits(99), &memory).await;
         assert_eq!(silent, Err(BodyError::Slow));
-        let trickle = read(pieces(vec![(SILENCE / 2, b"a"); 10]), limits(99), &memory).await;
+        let trickle = read(pieces(vec![(SILENCE / 2, b"a"); 10]), None, limits(99), &memory).await;
         assert_eq!(trickle, Err(BodyError::Slow));
     }
 
@@ -219,7 +227,7 @@ mod tests {
         let memory = BodyMemory::new(3 * STEP);
         let piece: &'static [u8] = &[b'x'; 60 * 1024];
         let body = pieces(vec![(Duration::ZERO, piece); 4]);
-        let read = read(body, limits(1 << 20), &memory).await;
+        let read = read(body, None, limits(1 << 20), &memory).await;
         assert_eq!(read, Err(BodyError::NoMemory), "240 KiB do not fit into 192 KiB in steps that double");
         assert_eq!(memory.held(), 0);
     }

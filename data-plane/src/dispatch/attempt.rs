@@ -11,7 +11,10 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use omniroute_core::error::ErrorClass;
 use omniroute_providers::{Failure, FailureClass, Upstream};
-use omniroute_wire::{codec::UpstreamError, ir::StreamError};
+use omniroute_wire::{
+    codec::UpstreamError,
+    ir::{Format, StreamError},
+};
 use tokio::time::Instant;
 
 use super::{embeddings::embedded, outgoing::Way, patience::Patience, request::Segmented, times::Times};
@@ -108,7 +111,8 @@ async fn pass(
     };
     let mut lane = match Shape::of(content_type, &first) {
         Shape::Events => Lane::events(kind, hide_usage),
-        Shape::Json => Lane::json(kind),
+        Shape::Lines if kind == Kind::Chat(Format::Ollama) => Lane::events(kind, hide_usage),
+        Shape::Json | Shape::Lines => Lane::json(kind),
         Shape::Html => return Err(Failed::malformed(HTML)),
         Shape::Unknown => return Err(Failed::malformed("the answer is neither JSON nor an event stream")),
     };

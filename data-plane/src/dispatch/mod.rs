@@ -1,13 +1,14 @@
 //! From a plan to an answer: picks a connection, sends, judges the outcome, and falls back to the next.
 //!
 //! [`mod@pick`] chooses among the plan's connections, [`outgoing`], [`embeddings`] and [`request`] build what the upstream gets, [`mod@attempt`] sends it and
-//! waits for the beginning of an answer, [`health`] decides how long a connection that failed is left alone, and
-//! [`slot`] keeps the limit on requests in flight, [`patience`] how long the first byte is waited for. All of it ends with the first byte: once an answer has begun, there
+//! waits for the beginning of an answer, [`mod@media`] fetches what a target cannot, [`health`] decides how long a connection that failed is left alone,
+//! [`slot`] keeps the limit on requests in flight, and [`patience`] how long the first byte is waited for. All of it ends with the first byte: once an answer has begun, there
 //! is no other connection to fall back to.
 
 mod attempt;
 mod embeddings;
 pub(crate) mod health;
+mod media;
 pub(crate) mod outgoing;
 mod patience;
 mod pick;
@@ -24,6 +25,7 @@ use tokio::time::Instant;
 pub(crate) use self::{attempt::Answer, outgoing::Asked, request::Segmented, times::Times};
 use self::{
     attempt::{Failed, attempt},
+    media::seated,
     outgoing::Way,
     patience::Patience,
     pick::{Order, PATIENCE, Pick, none_usable, pick},
@@ -31,6 +33,7 @@ use self::{
 };
 use crate::{
     admit::{Caller, session::SessionId},
+    media::FetchedMedia,
     resolve::Plan,
     respond::{
         meter::{Arrival, Meter},
@@ -54,6 +57,8 @@ pub(crate) struct Call<'a> {
     pub(crate) times: Times,
     /// What the client gives the request.
     pub(crate) asked_time: Option<Duration>,
+    /// The first byte is waited for at least so long, whatever a connection says.
+    pub(crate) first_byte: Duration,
 }
 
 /// An answer that has begun.
@@ -75,15 +80,22 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
     let gateway = Arc::clone(&arrival.gateway);
     let asked = &call.asked;
     let order = Order::of(plan, call.session);
-    let (mut index, mut entry, slot) = match pick(&order, &[], &*gateway.coordination, &gateway.freed) {
+    let (mut index, mut entry, mut slot) = match pick(&order, &[], &*gateway.coordination, &gateway.freed) {
         Pick::Chosen(index, entry, slot) => (index, entry, slot),
         // Rare, and a large future: kept out of this one.
-        _ => Box::pin(wait_for_one(&gateway, &order)).await?,
+        _ => Box::pin(wait_for_one(&gateway, &order, &[])).await?,
     };
-    let times_of = |entry: &ConnectionEntry| call.times.overridden(entry.upstream.timeouts()).asked(call.asked_time);
+    let mut fetched = FetchedMedia::new();
+    if asked.may_need_media(&entry.upstream) {
+        let seat = seated(&gateway, asked, plan.model(), &order, &[], (index, entry, slot), &mut fetched);
+        (index, entry, slot) = Box::pin(seat).await?;
+    }
+    let times_of = |entry: &ConnectionEntry| {
+        call.times.overridden(entry.upstream.timeouts()).patient(call.first_byte).asked(call.asked_time)
+    };
     let mut patience = Patience::new(arrival.started, &times_of(entry), plan.model(), &asked.body);
     // A request that cannot be written for its upstream fails here, before anything is spent.
-    let mut outgoing = asked.outgoing(&gateway, &entry.upstream, plan.model(), plan.requested()).await?;
+    let mut outgoing = asked.outgoing(&gateway, &entry.upstream, plan.model(), plan.requested(), &fetched).await?;
     let prompt_bytes = asked.body.len() as u64;
     let (mut meter, unwritten) = Meter::open(arrival, plan, call.caller, entry, slot, asked.stream, prompt_bytes);
     if let Some(unwritten) = unwritten {
@@ -119,8 +131,8 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
         }
         if failure.names_signature() && !std::mem::replace(&mut unsigned, true) && patience.is_left() {
             // A large future that hardly any request needs.
-            let again =
-                Box::pin(asked.unsigned(&gateway, &entry.upstream, plan.model(), plan.requested(), &outgoing.way));
+            let (upstream, model, requested) = (&entry.upstream, plan.model(), plan.requested());
+            let again = Box::pin(asked.unsigned(&gateway, upstream, model, requested, &fetched, &outgoing.way));
             if let Some(again) = again.await {
                 outgoing = again;
                 continue;
@@ -134,9 +146,18 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
         } else {
             Pick::Exhausted
         };
-        let Pick::Chosen(next_index, next_entry, slot) = next else {
+        let Pick::Chosen(mut next_index, mut next_entry, mut slot) = next else {
             return Err(give_up(&mut meter, &failure));
         };
+        if asked.may_need_media(&next_entry.upstream) {
+            meter.leave();
+            let seat = (next_index, next_entry, slot);
+            let seat = seated(&gateway, asked, plan.model(), &order, &tried, seat, &mut fetched);
+            match Box::pin(seat).await {
+                Ok(seat) => (next_index, next_entry, slot) = seat,
+                Err(error) => return Err(refused(&mut meter, error)),
+            }
+        }
         tracing::debug!(
             request_id = %meter.request_id(),
             connection = entry.id.as_str(),
@@ -147,7 +168,8 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
         (index, entry) = (next_index, next_entry);
         meter.turn_to(entry, slot);
         if !same {
-            outgoing = match asked.outgoing(&gateway, &entry.upstream, plan.model(), plan.requested()).await {
+            let (upstream, model, requested) = (&entry.upstream, plan.model(), plan.requested());
+            outgoing = match asked.outgoing(&gateway, upstream, model, requested, &fetched).await {
                 Ok(outgoing) => outgoing,
                 Err(error) => return Err(refused(&mut meter, error)),
             };
@@ -180,17 +202,18 @@ fn give_up(meter: &mut Meter, failure: &Failure) -> Box<Refusal> {
     Box::new(Refusal { error, connection: Some(entry.id.clone()) })
 }
 
-/// Waits, though not for long, until one of the connections can be used.
+/// Waits, though not for long, until one of the connections that were not tried can be used.
 async fn wait_for_one<'p>(
     gateway: &Gateway,
     order: &Order<'p>,
+    tried: &[usize],
 ) -> Result<(usize, &'p Arc<ConnectionEntry>, Slot), GatewayError> {
     let give_up = Instant::now() + PATIENCE;
     loop {
         // Listens before it looks, so that no place can become free unnoticed in between.
         let mut freed = pin!(gateway.freed.notified());
         freed.as_mut().enable();
-        let found = pick(order, &[], &*gateway.coordination, &gateway.freed);
+        let found = pick(order, tried, &*gateway.coordination, &gateway.freed);
         let now = gateway.clock.now();
         let in_time = match &found {
             Pick::Chosen(..) => true,

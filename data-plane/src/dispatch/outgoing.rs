@@ -16,6 +16,7 @@ use omniroute_wire::{
     embeddings::EmbedDialect,
     gemini,
     ir::Format,
+    ollama,
     openai::{renamed_body, upstream_body},
     responses,
     scan::RequestScan,
@@ -25,7 +26,7 @@ use omniroute_wire::{
 
 use super::{embeddings::Embedding, request::Segmented};
 use crate::{
-    media::Means,
+    media::{FetchedMedia, Means},
     respond::lane::Kind,
     server::Gateway,
     state::{Vault, signatures::Signatures},
@@ -76,7 +77,8 @@ pub(crate) struct Outgoing {
 // === impl Asked ===
 
 impl Asked<'_> {
-    /// What `upstream` is sent, which knows the model as `model`; the client named it `requested`.
+    /// What `upstream` is sent, which knows the model as `model`; the client named it `requested`. `fetched`: media for a
+    /// target that cannot fetch them.
     ///
     /// # Errors
     /// When the upstream cannot do what is asked.
@@ -86,6 +88,7 @@ impl Asked<'_> {
         upstream: &Upstream,
         model: &str,
         requested: &str,
+        fetched: &FetchedMedia,
     ) -> Result<Outgoing, GatewayError> {
         match self.operation {
             Operation::Embeddings => return self.embeddings(upstream, model, requested),
@@ -97,7 +100,7 @@ impl Asked<'_> {
             // A large future that the other way does not pay for.
             Err(format) => {
                 let old = OldSignatures::PutBack;
-                Box::pin(self.translated(gateway, upstream, format, model, requested, old)).await
+                Box::pin(self.translated(gateway, upstream, format, (model, requested), fetched, old)).await
             }
         }
     }
@@ -110,6 +113,7 @@ impl Asked<'_> {
         upstream: &Upstream,
         model: &str,
         requested: &str,
+        fetched: &FetchedMedia,
         before: &Way,
     ) -> Option<Outgoing> {
         let format = match before {
@@ -120,7 +124,7 @@ impl Asked<'_> {
         let or_nothing = matches!(before, Way::Translate(translation) if !translation.signed_again);
         let old = OldSignatures::LeaveOut { or_nothing };
         // What cannot be written this way stays as it was refused.
-        self.translated(gateway, upstream, format, model, requested, old).await.ok()
+        self.translated(gateway, upstream, format, (model, requested), fetched, old).await.ok()
     }
 
     /// The client's own bytes, or the format that they have to be translated into.
@@ -137,8 +141,8 @@ impl Asked<'_> {
         gateway: &Gateway,
         upstream: &Upstream,
         format: Format,
-        model: &str,
-        requested: &str,
+        (model, requested): (&str, &str),
+        fetched: &FetchedMedia,
         old: OldSignatures,
     ) -> Result<Outgoing, GatewayError> {
         let profile = omniroute_providers::profile(upstream.provider().as_str(), format, model);
@@ -155,6 +159,7 @@ impl Asked<'_> {
             at: self.at,
             sealer: Arc::new(FleetSealer::new(self.pepper)),
             media: &gateway.media,
+            fetched,
             means: Means { client: &gateway.upstream, memory: &gateway.memory, policy },
             previous: self.previous,
             signatures: Signatures::new(&gateway.state.signatures, Vault::new(self.pepper), self.scope),
@@ -169,44 +174,50 @@ impl Asked<'_> {
     }
 
     pub(super) fn is_strict(&self) -> bool {
-        self.headers.get(X_OMNIROUTE_STRICT).is_some_and(is_true)
+        is_strict(self.headers)
     }
 
-    /// Images are made in OpenAI's form only. The answer may be large and passes as it comes.
+    /// Images are made in OpenAI's form only. The answer may be large and passes as it comes, as a document or a stream.
     fn images(&self, upstream: &Upstream, model: &str) -> Result<Outgoing, GatewayError> {
         if upstream.adapter().format(Operation::Images) != Some(Spoken::OpenAiImages) {
             return Err(unsupported("the gateway makes no images with the provider of this model"));
         }
-        if self.scan.stream.as_ref().is_some_and(|stream| stream.value) {
-            return Err(GatewayError::bad_request(
-                "unsupported_feature",
-                "images are not streamed here; leave out `stream`",
-            )
-            .with_param("stream"));
-        }
         Ok(Outgoing::passed(renamed_body(self.body.clone(), self.scan, model), Kind::Images, false))
     }
 
-    /// The client's own bytes, where the upstream speaks the client's format.
+    /// Whether the upstream speaks the client's format.
+    pub(super) fn passes(&self, format: Format) -> bool {
+        match (self.dialect, format) {
+            (Dialect::Chat, Format::OpenAiChat)
+            | (Dialect::Responses, Format::OpenAiResponses)
+            | (Dialect::Messages, Format::Anthropic)
+            // Its other API, `/api/generate`, has no path at an upstream here.
+            | (Dialect::Ollama { shape: ollama::Shape::Chat, .. }, Format::Ollama) => true,
+            // A stream is always asked for as events.
+            (Dialect::Gemini { stream, framing, .. }, Format::Gemini) => {
+                !*stream || *framing == gemini::Framing::Sse
+            }
+            _ => false,
+        }
+    }
+
+    /// The client's own bytes, where that is so.
     fn passed(&self, format: Format, model: &str) -> Option<Outgoing> {
-        let (segments, hide_usage) = match (self.dialect, format) {
-            (Dialect::Chat, Format::OpenAiChat) => {
+        if !self.passes(format) {
+            return None;
+        }
+        let mut hide_usage = false;
+        let segments = match format {
+            Format::OpenAiChat => {
                 let upstream = upstream_body(self.body.clone(), self.scan, model);
-                (upstream.segments, upstream.hide_usage)
+                hide_usage = upstream.hide_usage;
+                upstream.segments
             }
-            (Dialect::Responses, Format::OpenAiResponses) => {
-                (responses::upstream_body(self.body.clone(), self.scan, model), false)
-            }
-            (Dialect::Messages, Format::Anthropic) => {
-                (anthropic::upstream_body(self.body.clone(), self.scan, model), false)
-            }
-            // The model is in the path; a stream is always asked for as events.
-            (Dialect::Gemini { stream, framing, .. }, Format::Gemini)
-                if !*stream || *framing == gemini::Framing::Sse =>
-            {
-                (vec![self.body.clone()], false)
-            }
-            _ => return None,
+            Format::OpenAiResponses => responses::upstream_body(self.body.clone(), self.scan, model),
+            Format::Anthropic => anthropic::upstream_body(self.body.clone(), self.scan, model),
+            // The model is in the path.
+            Format::Gemini => vec![self.body.clone()],
+            Format::Ollama | Format::Cohere | Format::Bedrock => renamed_body(self.body.clone(), self.scan, model),
         };
         Some(Outgoing::passed(segments, Kind::Chat(format), hide_usage))
     }
@@ -218,7 +229,7 @@ impl Way {
     /// Whether a streamed answer reaches the client as server-sent events.
     pub(crate) fn is_event_stream(&self) -> bool {
         match self {
-            Self::Pass { .. } => true,
+            Self::Pass { kind, .. } => *kind != Kind::Chat(Format::Ollama),
             Self::Translate(translation) => translation.dialect.stream_type() == "text/event-stream",
             Self::Embed(_) => false,
         }
@@ -245,6 +256,11 @@ impl Outgoing {
     pub(super) fn passed(segments: Segments, kind: Kind, hide_usage: bool) -> Self {
         Self { body: Segmented::new(segments), headers: Vec::new(), way: Way::Pass { kind, hide_usage } }
     }
+}
+
+/// Whether the client would rather be refused than lose something.
+pub(crate) fn is_strict(headers: &HeaderMap) -> bool {
+    headers.get(X_OMNIROUTE_STRICT).is_some_and(is_true)
 }
 
 /// How our own switches are written in a head.

@@ -37,6 +37,12 @@ impl Times {
         }
     }
 
+    /// With at least so long for the first byte.
+    #[must_use]
+    pub(crate) fn patient(self, first_byte: Duration) -> Self {
+        Self { first_byte: self.first_byte.max(first_byte), thinking: self.thinking.max(first_byte), ..self }
+    }
+
     /// What the client asks for: it may wait less than `total` for the whole answer, and longer for its first byte.
     #[must_use]
     pub(crate) fn asked(self, asked: Option<Duration>) -> Self {
@@ -86,6 +92,8 @@ mod tests {
         let expected = Times { connect: SECOND * 3, first_byte: SECOND * 700, thinking: SECOND * 700, ..PROCESS };
         assert_eq!(times, expected);
         assert_eq!(PROCESS.overridden(&Timeouts::default()), PROCESS);
+        let first_byte = |floor| PROCESS.overridden(&fleet).patient(SECOND * floor).first_byte;
+        assert_eq!((first_byte(600), first_byte(0)), (SECOND * 600, SECOND * 60));
     }
 
     #[test]

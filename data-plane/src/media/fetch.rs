@@ -82,7 +82,8 @@ async fn get(means: Means<'_>, url: &Url) -> Result<Response<Incoming>, GatewayE
     means.client.send(request, CONNECT).await.map_err(|error| match error.stage {
         Stage::Refused => forbidden("its address is not public"),
         Stage::Dns => unreachable("its host name does not resolve"),
-        Stage::ConnectTimeout | Stage::Connect | Stage::Tls | Stage::Broken | Stage::Garbage => {
+        Stage::Tls => unreachable("the certificate of its server is not trusted, or belongs to another name"),
+        Stage::ConnectTimeout | Stage::Connect | Stage::Broken | Stage::Garbage => {
             unreachable("its server cannot be reached")
         }
     })

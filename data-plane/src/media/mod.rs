@@ -1,6 +1,6 @@
 //! Media that a target cannot fetch itself: the proxy fetches them and puts the bytes in the place of their URL.
 //!
-//! [`MediaStore`] finds out which URLs a request has, fetches each once ([`fetch`]: guarded like every call to the outside,
+//! [`missing`] finds out which URLs of a request are needed, [`MediaStore`] fetches each once ([`fetch`]: guarded like every call to the outside,
 //! bounded in size and time), judges what came ([`kind`]) and keeps it for a few minutes, so that the turns of a conversation do
 //! not fetch the same picture again and again.
 
@@ -39,7 +39,10 @@ pub(crate) struct Fetched {
 }
 
 /// A URL and what is expected behind it.
-type Wanted = (String, MediaKind);
+pub(crate) type Wanted = (String, MediaKind);
+
+/// What has been fetched for a request, by URL.
+pub(crate) type FetchedMedia = Vec<(String, Arc<Fetched>)>;
 
 /// Fetches media, and keeps them for a while. One for the whole process.
 pub(crate) struct MediaStore {
@@ -64,27 +67,13 @@ impl MediaStore {
         Self { cache, places: Semaphore::new(AT_ONCE) }
     }
 
-    /// Fetches whatever `request` names by URL and the target cannot fetch. Usually that is nothing.
+    /// Fetches all of these.
     ///
     /// # Errors
     /// When something cannot be had, with the reason as the client is told.
-    pub(crate) async fn fetch(
-        &self,
-        means: Means<'_>,
-        request: &Request<'_>,
-        target: Format,
-        profile: &Profile,
-    ) -> Result<Vec<(String, Arc<Fetched>)>, GatewayError> {
-        let wanted: Vec<Wanted> =
-            url_sources(request, target, profile).iter().map(|source| (source.url.to_owned(), source.kind)).collect();
+    pub(crate) async fn fetch(&self, means: Means<'_>, wanted: Vec<Wanted>) -> Result<FetchedMedia, GatewayError> {
         if wanted.is_empty() {
             return Ok(Vec::new());
-        }
-        if wanted.len() > MOST_URLS {
-            let message =
-                format!("the provider takes no URLs, and this gateway fetches {MOST_URLS} of a request at most");
-            return Err(GatewayError::bad_request("too_many_media_urls", message)
-                .with_hint("send the media themselves, as base64"));
         }
         try_join_all(wanted.into_iter().map(|wanted| self.one(means, wanted))).await
     }
@@ -99,6 +88,28 @@ impl MediaStore {
         let fetched = fetched.map_err(|error: Arc<GatewayError>| GatewayError::clone(&error))?;
         Ok((wanted.0, fetched))
     }
+}
+
+/// Whatever `request` names by URL, the target cannot fetch, and has not been fetched. Usually that is nothing.
+///
+/// # Errors
+/// When it is too much.
+pub(crate) fn missing(
+    request: &Request<'_>,
+    target: Format,
+    profile: &Profile,
+    fetched: &FetchedMedia,
+) -> Result<Vec<Wanted>, GatewayError> {
+    let needed = url_sources(request, target, profile);
+    if needed.len() > MOST_URLS {
+        let message = format!("the provider takes no URLs, and this gateway fetches {MOST_URLS} of a request at most");
+        return Err(
+            GatewayError::bad_request("too_many_media_urls", message).with_hint("send the media themselves, as base64")
+        );
+    }
+    let is_there = |url: &str| fetched.iter().any(|(own, _)| own == url);
+    let missing = needed.iter().filter(|source| !is_there(source.url));
+    Ok(missing.map(|source| (source.url.to_owned(), source.kind)).collect())
 }
 
 /// Puts what was fetched in its place.

@@ -1,4 +1,4 @@
-//! Keeps server-sent events whole: a piece of an event waits for its rest, so that whatever this proxy adds (a comment,
+//! Keeps server-sent events, or lines of JSON, whole: a piece of an event waits for its rest, so that whatever this proxy adds (a comment,
 //! an error) never lands inside one.
 
 use bytes::{Bytes, BytesMut};
@@ -12,6 +12,8 @@ const BLANK_LINES: [&[u8]; 3] = [b"\n\n", b"\n\r\n", b"\r\r"];
 /// Cuts a stream at the ends of its events.
 #[derive(Debug)]
 pub(super) struct Whole {
+    /// Each line counts as an event.
+    lines: bool,
     held: BytesMut,
     /// Nothing of an unfinished event has been let through.
     between: bool,
@@ -20,8 +22,12 @@ pub(super) struct Whole {
 // === impl Whole ===
 
 impl Whole {
-    pub(super) fn new() -> Self {
-        Self { held: BytesMut::new(), between: true }
+    pub(super) fn events() -> Self {
+        Self { lines: false, held: BytesMut::new(), between: true }
+    }
+
+    pub(super) fn lines() -> Self {
+        Self { lines: true, ..Self::events() }
     }
 
     /// Whether what was let through so far ends with a whole event.
@@ -32,12 +38,12 @@ impl Whole {
     /// Takes the next piece and gives what may go on. A piece that ends with its event, as nearly all do, is passed
     /// as it is.
     pub(super) fn feed(&mut self, piece: Bytes) -> Option<Bytes> {
-        if self.held.is_empty() && self.between && ends_event(&piece) {
+        if self.held.is_empty() && self.between && self.ends_event(&piece) {
             return Some(piece);
         }
         // The end of an event may be split between the two pieces, so they are looked at together.
         self.held.extend_from_slice(&piece);
-        let end = if ends_event(&self.held) { self.held.len() } else { last_end(&self.held) };
+        let end = if self.ends_event(&self.held) { self.held.len() } else { self.last_end(&self.held) };
         if end > 0 {
             self.between = true;
             return Some(self.held.split_to(end).freeze());
@@ -56,12 +62,28 @@ impl Whole {
         if let Some([piece]) = out.get(from..)
             && self.held.is_empty()
             && self.between
-            && ends_event(piece)
+            && self.ends_event(piece)
         {
             return;
         }
         for piece in out.split_off(from) {
             out.extend(self.feed(piece));
+        }
+    }
+
+    fn ends_event(&self, bytes: &[u8]) -> bool {
+        match self.lines {
+            true => bytes.ends_with(b"\n"),
+            false => BLANK_LINES.iter().any(|blank| bytes.ends_with(blank)),
+        }
+    }
+
+    /// Where the last whole event ends; 0 when there is none.
+    fn last_end(&self, bytes: &[u8]) -> usize {
+        let end_of = |blank: &[u8]| memmem::rfind(bytes, blank).map(|at| at + blank.len());
+        match self.lines {
+            true => end_of(b"\n").unwrap_or(0),
+            false => BLANK_LINES.into_iter().filter_map(end_of).max().unwrap_or(0),
         }
     }
 
@@ -72,25 +94,12 @@ impl Whole {
     }
 }
 
-fn ends_event(bytes: &[u8]) -> bool {
-    BLANK_LINES.iter().any(|blank| bytes.ends_with(blank))
-}
-
-/// Where the last whole event ends; 0 when there is none.
-fn last_end(bytes: &[u8]) -> usize {
-    BLANK_LINES
-        .into_iter()
-        .filter_map(|blank| memmem::rfind(bytes, blank).map(|at| at + blank.len()))
-        .max()
-        .unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn through(pieces: &[&[u8]]) -> (Vec<Bytes>, Vec<bool>) {
-        let mut whole = Whole::new();
+        let mut whole = Whole::events();
         let mut out = Vec::new();
         let mut between = Vec::new();
         for piece in pieces {
@@ -103,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_whole_event_is_not_copied() {
-        let mut whole = Whole::new();
+        let mut whole = Whole::events();
         let piece = Bytes::from_static(b"data: 1\n\n");
         assert_eq!(whole.feed(piece.clone()).expect("passed").as_ptr(), piece.as_ptr());
     }
@@ -115,7 +124,7 @@ mod tests {
                 for second in first..stream.len() {
                     let (out, between) = through(&[&stream[..first], &stream[first..second], &stream[second..]]);
                     assert_eq!(out.concat(), stream, "{first} {second}");
-                    assert!(out.iter().all(|piece| ends_event(piece)), "{out:?}");
+                    assert!(out.iter().all(|piece| Whole::events().ends_event(piece)), "{out:?}");
                     assert!(between.iter().all(|between| *between));
                 }
             }
@@ -129,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_huge_event_goes_on_in_pieces_and_its_end_is_noticed() {
-        let mut whole = Whole::new();
+        let mut whole = Whole::events();
         let huge = vec![b'x'; MAX_HELD + 10];
         let mut sent = whole.feed(Bytes::from(huge.clone())).expect("too large to hold").to_vec();
         assert!(!whole.is_between());
@@ -138,5 +147,21 @@ mod tests {
         sent.extend(whole.feed(Bytes::from_static(b"\n")).expect("the end"));
         assert!(whole.is_between());
         assert_eq!(sent, [&huge[..], b"yz\n\n"].concat());
+    }
+
+    #[test]
+    fn lines_are_kept_whole_too() {
+        let stream = b"{\"a\":1}\n{\"b\":2}\n{\"c\"";
+        for split in 1..stream.len() {
+            let mut whole = Whole::lines();
+            let mut out = Vec::new();
+            for piece in [&stream[..split], &stream[split..]] {
+                out.extend(whole.feed(Bytes::copy_from_slice(piece)));
+                assert!(whole.is_between());
+            }
+            assert!(out.iter().all(|piece| piece.ends_with(b"\n")), "{out:?}");
+            out.extend(whole.end());
+            assert_eq!(out.concat(), stream);
+        }
     }
 }

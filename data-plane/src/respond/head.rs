@@ -8,7 +8,8 @@ pub(crate) const X_OMNIROUTE_PROVIDER: HeaderName = HeaderName::from_static("x-o
 pub(crate) const X_OMNIROUTE_MODEL: HeaderName = HeaderName::from_static("x-omniroute-model");
 /// Asks for events of progress, and says that they are on.
 pub(crate) const X_OMNIROUTE_PROGRESS: HeaderName = HeaderName::from_static("x-omniroute-progress");
-const X_OMNIROUTE_DROPPED: HeaderName = HeaderName::from_static("x-omniroute-dropped");
+/// Names of what of a request its upstream was not told.
+pub(crate) const X_OMNIROUTE_DROPPED: HeaderName = HeaderName::from_static("x-omniroute-dropped");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Room for what is let through and what is added.

@@ -20,6 +20,7 @@ const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
 const PING: Bytes = Bytes::from_static(b"event: ping\ndata: {\"type\": \"ping\"}\n\n");
 const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
 const BLANK: Bytes = Bytes::from_static(b"\n\n");
+const LINE_END: Bytes = Bytes::from_static(b"\n");
 
 /// What has been seen of an answer.
 #[derive(Clone, Debug, Default)]
@@ -49,7 +50,7 @@ pub(crate) enum Lane {
     Finished(Tally),
 }
 
-/// An event stream.
+/// A stream of events, or of lines.
 #[derive(Debug)]
 pub(crate) struct Events {
     scanner: Scanner,
@@ -60,6 +61,8 @@ pub(crate) struct Events {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
     Events,
+    /// JSON, one document a line.
+    Lines,
     Json,
     Html,
     Unknown,
@@ -79,6 +82,7 @@ static CHOICES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"choi
 static DATA: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"data\""));
 static OUTPUT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"output\""));
 static CONTENT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"content\""));
+static DONE_FIELD: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"done\""));
 static CANDIDATES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"candidates\""));
 static PROMPT_FEEDBACK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"promptFeedback\""));
 
@@ -92,6 +96,9 @@ impl Shape {
         }
         if kind.eq_ignore_ascii_case(b"text/html") {
             return Self::Html;
+        }
+        if kind.eq_ignore_ascii_case(b"application/x-ndjson") {
+            return Self::Lines;
         }
         let first = first.strip_prefix(b"\xef\xbb\xbf").unwrap_or(first).trim_ascii_start();
         match first {
@@ -118,8 +125,9 @@ impl Kind {
             Self::Chat(Format::OpenAiResponses) => has(&OUTPUT),
             Self::Chat(Format::Anthropic) => has(&CONTENT),
             Self::Chat(Format::Gemini) => has(&CANDIDATES) || has(&PROMPT_FEEDBACK),
+            Self::Chat(Format::Ollama) => has(&DONE_FIELD),
             // Never passed through as they are.
-            Self::Chat(Format::Ollama | Format::Cohere | Format::Bedrock) => true,
+            Self::Chat(Format::Cohere | Format::Bedrock) => true,
         }
     }
 }
@@ -128,7 +136,9 @@ impl Kind {
 
 impl Lane {
     pub(crate) fn events(kind: Kind, hide_usage: bool) -> Self {
-        Self::Events(Events { scanner: Scanner::new(kind, hide_usage), whole: Whole::new() })
+        let scanner = Scanner::new(kind, hide_usage);
+        let whole = if scanner.is_lines() { Whole::lines() } else { Whole::events() };
+        Self::Events(Events { scanner, whole })
     }
 
     pub(crate) fn json(kind: Kind) -> Self {
@@ -209,6 +219,8 @@ impl Lane {
     pub(crate) fn keepalive(&self) -> Option<Bytes> {
         match self {
             Self::Events(events) if events.scanner.is_anthropic() => Some(PING),
+            // A blank line breaks clients.
+            Self::Events(events) if events.scanner.is_lines() => None,
             Self::Events(_) => Some(COMMENT),
             Self::Translated(streaming) => streaming.keepalive().map(Bytes::from_static),
             Self::Json(_) | Self::Finished(_) => None,
@@ -238,7 +250,7 @@ impl Lane {
         match self {
             Self::Events(events) => {
                 if !events.whole.is_between() {
-                    out.push(BLANK);
+                    out.push(if events.scanner.is_lines() { LINE_END } else { BLANK });
                 }
                 out.push(events.scanner.encode_error(error).into());
             }

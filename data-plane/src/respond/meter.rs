@@ -60,7 +60,7 @@ pub(crate) struct Meter {
     /// Another connection answers than the one that the event was opened with.
     has_turned: bool,
     provider: Arc<ProviderMetrics>,
-    slot: Slot,
+    slot: Option<Slot>,
     stream: bool,
     prompt_bytes: u64,
     attempts: u32,
@@ -129,7 +129,7 @@ impl Meter {
             held: None,
             entry: Arc::clone(entry),
             has_turned: false,
-            slot,
+            slot: Some(slot),
             stream,
             prompt_bytes,
             attempts: 0,
@@ -154,9 +154,14 @@ impl Meter {
         self.gateway().lifecycle.requests_in_flight() < 2
     }
 
+    /// The connection is not needed any more; which one is next, is not known yet.
+    pub(crate) fn leave(&mut self) {
+        self.slot = None;
+    }
+
     /// The next attempt goes to this connection.
     pub(crate) fn turn_to(&mut self, entry: &Arc<ConnectionEntry>, slot: Slot) {
-        self.slot = slot;
+        self.slot = Some(slot);
         if self.entry.provider != entry.provider {
             self.provider = self.gateway().metrics.provider(&entry.provider);
         }

@@ -9,6 +9,7 @@ pub(crate) mod head;
 pub(crate) mod lane;
 pub(crate) mod meter;
 mod named;
+mod previous;
 mod progress;
 pub(crate) mod refusal;
 mod relay;
@@ -18,9 +19,10 @@ mod scanner;
 use http::{HeaderValue, Response, header};
 use omniroute_wire::ir::Format;
 
+pub(crate) use self::progress::Pace;
 pub use self::reply::{CutShort, Reply};
 use self::{
-    head::{X_OMNIROUTE_MODEL, X_OMNIROUTE_PROGRESS, X_OMNIROUTE_PROVIDER},
+    head::{X_OMNIROUTE_MODEL, X_OMNIROUTE_PROVIDER},
     relay::{Relay, RelayTimes},
 };
 use crate::{
@@ -31,11 +33,21 @@ use crate::{
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// Starts to pass an answer on. The client named the model `requested`, the upstream knows it as `model`. `progress`: a client of an event stream wants to be told how far it is.
-pub(crate) async fn begin(dispatched: Dispatched, requested: &str, model: &str, progress: bool) -> Response<Reply> {
+/// How the client speaks of what the answer is about.
+#[derive(Clone, Copy)]
+pub(crate) struct Named<'a> {
+    /// The model, as the client and as the upstream call it.
+    pub(crate) requested: &'a str,
+    pub(crate) model: &'a str,
+    /// The stored answer that the request went on from. The upstream was sent the conversation instead.
+    pub(crate) previous: Option<&'a str>,
+}
+
+/// Starts to pass an answer on. Also tells how events of progress go with it, where it can have some.
+pub(crate) async fn begin(dispatched: Dispatched, named: Named<'_>) -> (Response<Reply>, Option<Pace>) {
     let Dispatched { mut answer, mut meter, times, way } = dispatched;
     if way.passes(Format::Anthropic) && answer.lane.is_stream() {
-        named::rename(&mut answer.ready, requested);
+        named::rename(&mut answer.ready, named.requested);
     }
     let mut headers = head::pass(answer.head.headers);
     match &way {
@@ -45,7 +57,7 @@ pub(crate) async fn begin(dispatched: Dispatched, requested: &str, model: &str, 
     }
     headers.insert(X_REQUEST_ID, meter.request_id().header());
     headers.insert(X_OMNIROUTE_PROVIDER, meter.provider().header());
-    if let Ok(model) = HeaderValue::from_str(model) {
+    if let Ok(model) = HeaderValue::from_str(named.model) {
         headers.insert(X_OMNIROUTE_MODEL, model);
     }
     if answer.lane.is_stream() {
@@ -55,11 +67,9 @@ pub(crate) async fn begin(dispatched: Dispatched, requested: &str, model: &str, 
     } else {
         headers.entry(header::CONTENT_TYPE).or_insert(JSON);
     }
-    let progress = progress && answer.lane.is_stream() && way.is_event_stream();
-    if progress {
-        headers.insert(X_OMNIROUTE_PROGRESS, HeaderValue::from_static("enabled"));
-    }
     let started = meter.started();
+    let has_events = answer.lane.is_stream() && way.is_event_stream();
+    let pace = has_events.then(|| Pace { started, is_chat: way.is_chat() });
     let times =
         RelayTimes { idle: times.idle, keepalive: meter.gateway().limits.keepalive, deadline: started + times.total };
     // An answer that is there already is closed before its first byte goes out, so its record can be written in company.
@@ -67,9 +77,9 @@ pub(crate) async fn begin(dispatched: Dispatched, requested: &str, model: &str, 
     let alone = meter.is_alone();
     let mut relay = Relay::new(answer.body, answer.lane, answer.ready, meter, times);
     let unwritten = relay.release();
-    let reply = match progress {
-        true => Reply::with_progress(relay, started, way.is_chat()),
-        false => Reply::relay(relay),
+    let reply = match named.previous.filter(|_| way.passes(Format::OpenAiResponses)) {
+        Some(previous) => Reply::going_on_from(relay, previous),
+        None => Reply::relay(relay),
     };
     let mut response = Response::new(reply);
     *response.status_mut() = answer.head.status;
@@ -77,5 +87,5 @@ pub(crate) async fn begin(dispatched: Dispatched, requested: &str, model: &str, 
     if let Some(unwritten) = unwritten {
         unwritten.written(alone).await;
     }
-    response
+    (response, pace)
 }

@@ -11,11 +11,16 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::{HeaderValue, Response};
 use http_body::{Body, Frame};
 use serde_json::json;
 use tokio::time::{Instant, Sleep};
 
-use super::{lane::Tally, reply::CutShort};
+use super::{
+    head::X_OMNIROUTE_PROGRESS,
+    lane::Tally,
+    reply::{CutShort, Reply},
+};
 
 /// Time between two of them.
 const EVERY: Duration = Duration::from_secs(2);
@@ -24,6 +29,25 @@ const DONE: &[u8] = b"data: [DONE]\n\n";
 /// An answer that knows how far it has come.
 pub(super) trait Tallied {
     fn tally(&self) -> Tally;
+}
+
+/// What events of progress are told by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// When the request came in.
+    pub(super) started: Instant,
+    pub(super) is_chat: bool,
+}
+
+// === impl Pace ===
+
+impl Pace {
+    /// Puts events into an answer, outermost: what is kept of an answer has none.
+    pub(crate) fn tell(self, response: Response<Reply>) -> Response<Reply> {
+        let mut response = response.map(|reply| Reply::with_progress(reply, self));
+        response.headers_mut().insert(X_OMNIROUTE_PROGRESS, HeaderValue::from_static("enabled"));
+        response
+    }
 }
 
 /// An answer with events of progress in it.
@@ -43,8 +67,8 @@ pub(super) struct Progress<R> {
 // === impl Progress ===
 
 impl<R: Tallied> Progress<R> {
-    /// `started` is when the request came in.
-    pub(super) fn new(answer: Pin<Box<R>>, started: Instant, is_chat: bool) -> Self {
+    pub(super) fn new(answer: Pin<Box<R>>, pace: Pace) -> Self {
+        let Pace { started, is_chat } = pace;
         let timer = Box::pin(tokio::time::sleep(EVERY));
         Self { answer, timer, started, is_chat, between: true, ended: false, queued: Vec::new() }
     }
@@ -186,7 +210,7 @@ mod tests {
 
     async fn through(pieces: &[(u64, &'static str)], is_chat: bool) -> String {
         let script = Script { pieces: pieces.iter().copied().collect(), timer: None, tokens: 0 };
-        let progress = Progress::new(Box::pin(script), Instant::now(), is_chat);
+        let progress = Progress::new(Box::pin(script), Pace { started: Instant::now(), is_chat });
         let bytes = progress.collect().await.expect("whole").to_bytes();
         String::from_utf8(bytes.to_vec()).expect("text")
     }

@@ -9,9 +9,12 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use tokio::time::Instant;
-
-use super::{progress::Progress, relay::Relay};
+use super::{
+    lane::Tally,
+    previous::GoingOn,
+    progress::{Pace, Progress, Tallied},
+    relay::Relay,
+};
 use crate::state::watch::{Observer, Watched};
 
 /// What a client gets.
@@ -22,8 +25,10 @@ enum Kind {
     Whole(Bytes),
     /// An upstream's answer on its way through.
     Relay(Pin<Box<Relay<Incoming>>>),
-    /// The same, with events of progress in it.
-    Progress(Box<Progress<Relay<Incoming>>>),
+    /// The same, with the name of the answer that it goes on from.
+    GoingOn(Box<GoingOn<Relay<Incoming>>>),
+    /// Any of these, with events of progress in it.
+    Progress(Box<Progress<Reply>>),
     /// An answer of the router.
     Routed(axum::body::Body),
     /// Any of these, with somebody who looks at it.
@@ -50,8 +55,12 @@ impl Reply {
         Self(Kind::Relay(Box::pin(relay)))
     }
 
-    pub(super) fn with_progress(relay: Relay<Incoming>, started: Instant, is_chat: bool) -> Self {
-        Self(Kind::Progress(Box::new(Progress::new(Box::pin(relay), started, is_chat))))
+    pub(super) fn going_on_from(relay: Relay<Incoming>, previous: &str) -> Self {
+        Self(Kind::GoingOn(Box::new(GoingOn::new(Box::pin(relay), previous))))
+    }
+
+    pub(super) fn with_progress(self, pace: Pace) -> Self {
+        Self(Kind::Progress(Box::new(Progress::new(Box::pin(self), pace))))
     }
 
     /// The same, seen by `observer` as it goes out.
@@ -63,6 +72,7 @@ impl Reply {
     pub(crate) fn ended_well(&self) -> bool {
         match &self.0 {
             Kind::Relay(relay) => relay.ended_well(),
+            Kind::GoingOn(going_on) => going_on.answer().ended_well(),
             Kind::Progress(progress) => progress.answer().ended_well(),
             Kind::Watched(watched) => watched.ended_well(),
             Kind::Whole(_) | Kind::Routed(_) => true,
@@ -71,6 +81,18 @@ impl Reply {
 
     pub(crate) fn routed(body: axum::body::Body) -> Self {
         Self(Kind::Routed(body))
+    }
+}
+
+impl Tallied for Reply {
+    fn tally(&self) -> Tally {
+        match &self.0 {
+            Kind::Relay(relay) => relay.tally(),
+            Kind::GoingOn(going_on) => going_on.answer().tally(),
+            Kind::Progress(progress) => progress.answer().tally(),
+            Kind::Watched(watched) => watched.inner().tally(),
+            Kind::Whole(_) | Kind::Routed(_) => Tally::default(),
+        }
     }
 }
 
@@ -83,6 +105,7 @@ impl Body for Reply {
             Kind::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Kind::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Kind::Relay(relay) => relay.as_mut().poll_frame(cx),
+            Kind::GoingOn(going_on) => Pin::new(&mut **going_on).poll_frame(cx),
             Kind::Progress(progress) => Pin::new(&mut **progress).poll_frame(cx),
             Kind::Watched(watched) => watched.poll_frame(cx),
             Kind::Routed(body) => {
@@ -95,6 +118,7 @@ impl Body for Reply {
         match &self.0 {
             Kind::Whole(bytes) => bytes.is_empty(),
             Kind::Relay(relay) => relay.is_end_stream(),
+            Kind::GoingOn(going_on) => going_on.is_end_stream(),
             Kind::Progress(progress) => progress.is_end_stream(),
             Kind::Watched(watched) => watched.is_end_stream(),
             Kind::Routed(body) => body.is_end_stream(),
@@ -105,7 +129,7 @@ impl Body for Reply {
         match &self.0 {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Relay(relay) => relay.size_hint(),
-            Kind::Progress(_) => SizeHint::default(),
+            Kind::GoingOn(_) | Kind::Progress(_) => SizeHint::default(),
             Kind::Watched(watched) => watched.size_hint(),
             Kind::Routed(body) => body.size_hint(),
         }

@@ -6,7 +6,7 @@ use omniroute_wire::{
     anthropic, gemini,
     ir::Format,
     json_tail::{AnswerFacts, UsageTail},
-    openai, responses,
+    ollama, openai, responses,
     usage_scanner::UsageScanner,
 };
 
@@ -23,6 +23,8 @@ pub(super) enum Scanner {
     Responses(responses::UsageScanner),
     Messages(anthropic::UsageScanner),
     Gemini(gemini::UsageScanner),
+    Ollama(ollama::UsageScanner),
+    Images(openai::ImageScanner),
 }
 
 /// Follows a document.
@@ -40,6 +42,8 @@ macro_rules! each {
             Scanner::Responses($scanner) => $call,
             Scanner::Messages($scanner) => $call,
             Scanner::Gemini($scanner) => $call,
+            Scanner::Ollama($scanner) => $call,
+            Scanner::Images($scanner) => $call,
         }
     };
 }
@@ -52,6 +56,8 @@ impl Scanner {
             Kind::Chat(Format::OpenAiResponses) => Self::Responses(responses::UsageScanner::new()),
             Kind::Chat(Format::Anthropic) => Self::Messages(anthropic::UsageScanner::new()),
             Kind::Chat(Format::Gemini) => Self::Gemini(gemini::UsageScanner::new()),
+            Kind::Images => Self::Images(openai::ImageScanner::new()),
+            Kind::Chat(Format::Ollama) => Self::Ollama(ollama::UsageScanner::new()),
             _ => Self::Chat(UsageScanner::new(hide_usage)),
         }
     }
@@ -92,15 +98,21 @@ impl Scanner {
         })
     }
 
+    /// Lines of JSON instead of events.
+    pub(super) const fn is_lines(&self) -> bool {
+        matches!(self, Self::Ollama(_))
+    }
+
     /// An error in the middle of the stream.
     pub(super) fn encode_error(&self, error: &GatewayError) -> Vec<u8> {
         let error = stream_error(error);
         let mut out = Vec::with_capacity(256);
         match self {
-            Self::Chat(_) => openai::encode_stream_error(&error, &mut out),
+            Self::Chat(_) | Self::Images(_) => openai::encode_stream_error(&error, &mut out),
             Self::Responses(_) => responses::encode_stream_error(&error, &mut out),
             Self::Messages(_) => anthropic::encode_stream_error(&error, &mut out),
             Self::Gemini(_) => gemini::encode_stream_error(&error, &mut out),
+            Self::Ollama(_) => ollama::encode_stream_error(&error, &mut out),
         }
         out
     }
@@ -123,6 +135,7 @@ impl Document {
             Kind::Chat(Format::OpenAiResponses) | Kind::Images => responses::answer_facts(&self.tail),
             Kind::Chat(Format::Anthropic) => anthropic::answer_facts(&self.tail),
             Kind::Chat(Format::Gemini) => self.tail.facts_by(gemini::answer_facts),
+            Kind::Chat(Format::Ollama) => self.tail.facts_by(ollama::answer_facts),
             _ => self.tail.facts(),
         };
         Tally { usage, finish_reason, output_guess: self.tail.total() / BYTES_PER_TOKEN }

@@ -75,7 +75,7 @@ async fn steps(
         max_bytes: caller.max_body_bytes(index.settings().max_body_bytes),
         silence: gateway.limits.client_timeout,
     };
-    let body = body::read(body, limits, &gateway.memory).await?;
+    let body = body::read(body, None, limits, &gateway.memory).await?;
     let scan = scanned(dialect, &body)?;
     let plan = resolve(&index, &caller, named_model(dialect, &scan)?)?;
     let asked = Asked { dialect, headers: &head.headers, body: &body, scan: &scan };

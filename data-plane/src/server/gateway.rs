@@ -18,7 +18,7 @@ use crate::{
     record::Recorder,
     snapshot::Snapshot,
     state::State,
-    upstream_client::{ClientOptions, TlsError, UpstreamClient},
+    upstream_client::{ClientOptions, ExtraRoots, RootsError, TlsError, UpstreamClient},
 };
 
 /// WebSockets at once, and never more than connections.
@@ -39,6 +39,8 @@ pub struct GatewayParts<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) times: Times,
+    /// Pictures take longer than texts to begin.
+    pub(crate) image_first_byte: Duration,
     pub(crate) keepalive: Duration,
     pub(crate) client_timeout: Duration,
     /// Client connections at once.
@@ -75,6 +77,8 @@ pub enum SetupError {
     Tls(#[from] TlsError),
     #[error(transparent)]
     Forward(#[from] ForwardError),
+    #[error(transparent)]
+    Roots(#[from] RootsError),
 }
 
 // === impl Gateway ===
@@ -83,7 +87,7 @@ impl Gateway {
     /// Puts the parts together. Metrics are counted by the recorder that is installed at this moment.
     ///
     /// # Errors
-    /// When TLS or the forwarding to the control plane cannot be set up.
+    /// When TLS or the forwarding to the control plane cannot be set up, or the operator's CAs cannot be read.
     pub fn new(parts: GatewayParts<'_>) -> Result<Arc<Self>, SetupError> {
         let GatewayParts { settings, snapshot, recorder, coordination, lifecycle, clock, report } = parts;
         let policy = {
@@ -94,6 +98,7 @@ impl Gateway {
             connect_timeout: settings.connect_timeout.0,
             idle_per_host: settings.upstream_idle_connections as usize,
             policy,
+            extra_roots: ExtraRoots::read(&settings.upstream_tls_ca)?,
         })?;
         Ok(Arc::new(Self {
             state: State::open(&*coordination, settings),
@@ -172,6 +177,7 @@ impl Limits {
                 idle: settings.idle_timeout.0,
                 total: settings.total_timeout.0,
             },
+            image_first_byte: settings.image_first_byte_timeout.0,
             keepalive: settings.keepalive_interval.0,
             client_timeout: settings.client_timeout.0,
             max_connections: settings.max_connections as usize,

@@ -3,7 +3,7 @@
 //! Each line of [`steps`] is a room of its own; what is known of the request from its first moment travels as
 //! [`Arrival`].
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use arc_swap::Guard;
 use bytes::Bytes;
@@ -24,12 +24,13 @@ use crate::{
     admit::{
         admit,
         body::{self, BodyLimits},
+        memory::Reserved,
         request_id::RequestId,
         session::{SessionId, X_OMNIROUTE_SESSION_ID},
     },
     dispatch::{Asked, Call, dispatch, outgoing::is_true, times::asked_time},
     resolve::resolve,
-    respond::{self, Reply, head::X_OMNIROUTE_PROGRESS, meter::Arrival, refusal::Refusal},
+    respond::{self, Named, Reply, head::X_OMNIROUTE_PROGRESS, meter::Arrival, refusal::Refusal},
     state::{
         self,
         idempotency::{self, Start},
@@ -37,8 +38,13 @@ use crate::{
     },
 };
 
-/// Answers one request, however its body comes.
-pub(super) async fn serve<B>(gateway: &Arc<Gateway>, route: Route, request: Request<B>) -> Response<Reply>
+/// Answers one request, however its body comes. `paid` is the memory that the body has already been given.
+pub(super) async fn serve<B>(
+    gateway: &Arc<Gateway>,
+    route: Route,
+    request: Request<B>,
+    paid: Option<Reserved>,
+) -> Response<Reply>
 where
     B: Body<Data = Bytes> + Unpin + Send + 'static,
 {
@@ -55,7 +61,7 @@ where
         span: span(operation, &request_id, &head.headers),
     };
     let span = arrival.span.clone();
-    match steps(arrival, &route, &head, &mut body).await {
+    match steps(arrival, &route, &head, &mut body, paid).await {
         Ok(response) => response,
         Err(refusal) => {
             span.record(genai::ERROR_TYPE, refusal.error.code);
@@ -74,6 +80,7 @@ async fn steps<B>(
     route: &Route,
     head: &request::Parts,
     incoming: &mut B,
+    paid: Option<Reserved>,
 ) -> Result<Response<Reply>, Box<Refusal>>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -87,7 +94,7 @@ where
         max_bytes: caller.max_body_bytes(settings.max_body_bytes),
         silence: gateway.limits.client_timeout,
     };
-    let body = body::read(incoming, limits, &gateway.memory).await.map_err(GatewayError::from)?;
+    let body = body::read(incoming, paid, limits, &gateway.memory).await.map_err(GatewayError::from)?;
     let session = SessionId::of(&head.headers)?;
     let claimed = match idempotency::name(&gateway, &head.headers)? {
         Some(name) => match Box::pin(idempotency::begin(&gateway, name, head, &caller, settings, &body)).await? {
@@ -137,18 +144,27 @@ where
         max_attempts: settings.max_attempts,
         times: gateway.limits.times.overridden(&settings.timeouts),
         asked_time: asked_time(&head.headers)?,
+        first_byte: match arrival.operation {
+            Operation::Images => gateway.limits.image_first_byte,
+            _ => Duration::ZERO,
+        },
     };
     let dispatched = dispatch(arrival, &plan, call).await?;
-    let mut response = respond::begin(dispatched, plan.requested(), plan.model(), progress).await;
+    let previous = stored.as_ref().and_then(|stored| stored.previous.as_deref());
+    let named = Named { requested: plan.requested(), model: plan.model(), previous };
+    let (mut response, pace) = respond::begin(dispatched, named).await;
     if let Some(session) = session {
         response.headers_mut().insert(X_OMNIROUTE_SESSION_ID, session.header());
     }
     if let Some(keeper) = stored.and_then(|stored| stored.keeper) {
         response = keeper.watch(response);
     }
-    // Outermost: whoever gets the answer again finds it stored.
-    Ok(match claimed {
-        Some(claimed) => claimed.watch(response),
+    // Whoever gets the answer again finds it stored.
+    if let Some(claimed) = claimed {
+        response = claimed.watch(response);
+    }
+    Ok(match pace.filter(|_| progress) {
+        Some(pace) => pace.tell(response),
         None => response,
     })
 }
@@ -162,7 +178,7 @@ pub(super) fn scanned<'b>(dialect: &Dialect, body: &'b Bytes) -> Result<RequestS
 }
 
 fn wants_stream(route: &Route, scan: &RequestScan<'_>) -> bool {
-    if route.operation != Operation::Chat {
+    if !matches!(route.operation, Operation::Chat | Operation::Images) {
         return false;
     }
     match &route.dialect {

@@ -41,7 +41,7 @@ pub(super) async fn tags(State(gateway): Shared, uri: Uri, headers: HeaderMap) -
 pub(super) async fn show(State(gateway): Shared, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let limits = BodyLimits { max_bytes: MAX_BODY, silence: BODY_TIME };
-    let body: WholeBody = match body::read(body, limits, &gateway.memory).await {
+    let body: WholeBody = match body::read(body, None, limits, &gateway.memory).await {
         Ok(body) => body,
         Err(error) => return refuse_in(error.into(), &dialect(), &head.headers),
     };

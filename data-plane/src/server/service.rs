@@ -22,7 +22,7 @@ pub(super) async fn answer(
 ) -> Result<Response<Reply>, Infallible> {
     let from_page = cors::applies(&request);
     let mut response = match Route::of(&request) {
-        Some(route) => life::serve(&shared.gateway, route, request).await,
+        Some(route) => life::serve(&shared.gateway, route, request, None).await,
         // A large future that few requests need.
         None => Box::pin(route(&shared, peer, request)).await,
     };

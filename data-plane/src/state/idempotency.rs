@@ -3,7 +3,8 @@
 //! A client that names its request (`Idempotency-Key`, else `X-Request-Id`) and repeats it while it runs, or shortly
 //! after, is not charged twice. The first takes a claim that the whole fleet sees; duplicates wait for what comes of it.
 //! Only whole, good answers are given again: what failed is worth another try, and what is too large is cheaper to ask
-//! for again than to keep.
+//! for again than to keep. Events of progress are not part of an answer; what an answer leaves out of its request is, so that
+//! a client that would rather be refused than lose something is refused the second time too.
 //!
 //! The two names differ in what another body under the same name means. An idempotency key stands for one request, so
 //! that is a mistake. A request id may stand for a whole trace, many requests of which carry it: there the body is part
@@ -35,9 +36,11 @@ use crate::{
         Caller,
         request_id::{RequestId, X_REQUEST_ID},
     },
-    respond::Reply,
+    dispatch::outgoing::is_strict,
+    respond::{Reply, head::X_OMNIROUTE_DROPPED},
     server::Gateway,
     snapshot::Settings,
+    translate::would_be_lost,
 };
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -124,7 +127,7 @@ pub(crate) fn name<'h>(gateway: &Gateway, headers: &'h HeaderMap) -> Result<Opti
 /// Finds out whether the request is the first of its name, and waits for the first when it is not.
 ///
 /// # Errors
-/// When the name stands for another request.
+/// When the name stands for another request, or the answer left something out and the client does not want such a one.
 pub(crate) async fn begin(
     gateway: &Gateway,
     name: Name<'_>,
@@ -175,6 +178,10 @@ pub(crate) async fn begin(
         let again = held.get(HEAD..).and_then(|sealed| vault.open(&fingerprint, sealed)).and_then(replayed);
         return Ok(match again {
             Some(mut response) => {
+                let dropped = response.headers().get(X_OMNIROUTE_DROPPED).and_then(|names| names.to_str().ok());
+                if let Some(dropped) = dropped.filter(|_| is_strict(&head.headers)) {
+                    return Err(would_be_lost(dropped));
+                }
                 counter!(names::IDEMPOTENT_ANSWERS).increment(1);
                 response.headers_mut().insert(X_REQUEST_ID, RequestId::of(&head.headers).header());
                 Start::Again(response)

@@ -39,6 +39,10 @@ impl Watched {
         Self { inner, observer, pause: None, held: None, over: false }
     }
 
+    pub(crate) fn inner(&self) -> &Reply {
+        &self.inner
+    }
+
     pub(crate) fn ended_well(&self) -> bool {
         self.inner.ended_well()
     }

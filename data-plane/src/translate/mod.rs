@@ -22,7 +22,7 @@ use omniroute_wire::{
     translate::{Dialect, encode_request, name_table},
 };
 
-use crate::media::{self, Means, MediaStore};
+use crate::media::{self, FetchedMedia, Means, MediaStore};
 
 use crate::state::signatures::{self, Keeper, Signatures};
 
@@ -51,6 +51,8 @@ pub(crate) struct Job<'a> {
     pub(crate) sealer: Arc<FleetSealer>,
     pub(crate) media: &'a MediaStore,
     pub(crate) means: Means<'a>,
+    /// Media that have been fetched before.
+    pub(crate) fetched: &'a FetchedMedia,
     /// The stored answer that the body went on from, which the client's own body named.
     pub(crate) previous: Option<&'a str>,
     pub(crate) signatures: Signatures,
@@ -111,7 +113,10 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
     // Lives longer than the request, which borrows from it.
     let fetched = OnceLock::new();
     let mut request = job.dialect.decode_request(job.body, &context)?;
-    let media = job.media.fetch(job.means, &request, job.upstream, job.profile).await?;
+    // Nearly all of it is there already; see `dispatch::media`.
+    let missing = media::missing(&request, job.upstream, job.profile, job.fetched)?;
+    let media = job.media.fetch(job.means, missing).await?;
+    media::put_in(&mut request, job.fetched);
     media::put_in(&mut request, fetched.get_or_init(|| media));
     let signed_again = match job.old {
         OldSignatures::PutBack => job.signatures.restore(&mut request, job.upstream, job.model).await,
@@ -169,12 +174,16 @@ fn echo(job: &Job<'_>) -> Vec<(&'static str, Json<'static>)> {
 /// # Errors
 /// With the names of what would be lost.
 pub(crate) fn nothing_lost(losses: &Losses) -> Result<(), GatewayError> {
-    let Some(lost) = losses.header() else { return Ok(()) };
-    Err(GatewayError::bad_request(
+    losses.header().map_or(Ok(()), |lost| Err(would_be_lost(&lost)))
+}
+
+/// See [`nothing_lost`].
+pub(crate) fn would_be_lost(names: &str) -> GatewayError {
+    GatewayError::bad_request(
         "unsupported_feature",
-        format!("the provider of this model has nothing that corresponds to: {lost}"),
+        format!("the provider of this model has nothing that corresponds to: {names}"),
     )
-    .with_hint("without `X-OmniRoute-Strict` these are left out"))
+    .with_hint("without `X-OmniRoute-Strict` these are left out")
 }
 
 /// Anthropic's clients expect thoughts only when they asked for some; elsewhere a field that is not asked for does no

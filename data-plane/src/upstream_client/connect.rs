@@ -48,7 +48,7 @@ struct Inner {
 
 impl Connector {
     pub(super) fn new(options: ClientOptions) -> Result<Self, TlsError> {
-        let ClientOptions { connect_timeout, policy, .. } = options;
+        let ClientOptions { connect_timeout, policy, extra_roots, .. } = options;
         let mut tcp = HttpConnector::new_with_resolver(Resolver::new(Arc::clone(&policy)));
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -58,13 +58,14 @@ impl Connector {
         tcp.set_keepalive_retries(Some(KEEPALIVE_PROBES));
         #[cfg(any(target_os = "linux", target_os = "android"))]
         tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
-        let provider = rustls::crypto::ring::default_provider();
-        let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_webpki_roots(provider)
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
             .map_err(std::io::Error::other)?
-            .https_or_http()
-            .enable_all_versions()
-            .wrap_connector(tcp);
+            .with_root_certificates(extra_roots.with_public_ones())
+            .with_no_client_auth();
+        let connector =
+            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_all_versions().wrap_connector(tcp);
         Ok(Self(Arc::new(Inner { connector, timeout: connect_timeout, policy })))
     }
 

@@ -7,6 +7,7 @@
 mod connect;
 mod dns;
 mod error;
+mod roots;
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,7 +21,10 @@ use hyper_util::{
 use omniroute_core::address::AddressPolicy;
 
 use self::connect::{CONNECT_TIMEOUT, Connector};
-pub use self::error::{CallError, Stage};
+pub use self::{
+    error::{CallError, Stage},
+    roots::{ExtraRoots, RootsError},
+};
 
 /// An idle connection is closed before most providers close it (60 s and up), so that few requests meet a dead one.
 const POOL_IDLE: Duration = Duration::from_secs(50);
@@ -39,6 +43,8 @@ pub struct ClientOptions {
     /// Idle connections kept per host.
     pub idle_per_host: usize,
     pub policy: PolicySource,
+    /// CAs that are trusted beside the public ones.
+    pub extra_roots: ExtraRoots,
 }
 
 /// A pooled client; cheap to clone, clones share the pool.

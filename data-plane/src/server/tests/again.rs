@@ -97,6 +97,70 @@ async fn another_body_under_the_same_key_is_a_mistake_and_under_the_same_request
 }
 
 #[tokio::test]
+async fn events_of_progress_are_not_part_of_an_answer() {
+    let upstream = slow().await;
+    let proxy = Proxy::before(&upstream).await;
+    let progress = ("x-omniroute-progress", "true");
+    // A first that was told of progress, and one that was not.
+    for (name, first_asks, then_asks) in [("one", true, false), ("two", true, true), ("three", false, true)] {
+        let key = ("idempotency-key", name);
+        let headers = |asks: bool| if asks { vec![key, progress] } else { vec![key] };
+        let first = named(&proxy, &headers(first_asks), STREAM).await;
+        assert_eq!(first.text().contains("event: progress"), first_asks, "{name}");
+        let again = named(&proxy, &headers(then_asks), STREAM).await;
+        assert!(is_again(&again), "{name}");
+        assert!(!again.text().contains("progress") && again.text().ends_with("data: [DONE]\n\n"), "{}", again.text());
+        assert_eq!(again.header("x-omniroute-progress"), "", "nothing is promised that does not come");
+        let without: String =
+            first.text().split_inclusive("\n\n").filter(|event| !event.contains("progress")).collect();
+        assert_eq!(again.text(), without, "{name}");
+    }
+    assert_eq!(upstream.asked().len(), 3);
+    // One that waits for a first with progress gets the answer all the same.
+    let key = ("idempotency-key", "at once");
+    let with_progress = [key, progress];
+    let waiting = async {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        named(&proxy, &[key], STREAM).await
+    };
+    let (first, second) = tokio::join!(named(&proxy, &with_progress, STREAM), waiting);
+    assert!(first.text().contains("\"done\":true") && is_again(&second) && !second.text().contains("progress"));
+}
+
+#[tokio::test]
+async fn who_is_strict_gets_no_answer_again_that_left_something_out() {
+    let upstream = Upstream::answering(|_| {
+        json(200, r#"{"model":"m","message":{"role":"assistant","content":"x"},"done":true,"done_reason":"stop"}"#)
+    })
+    .await;
+    let index = index_with(|resources| {
+        let url = format!("http://{}", upstream.address);
+        resources.connection("o1", "ollama", |connection| connection.base_url = url);
+    });
+    let proxy = Proxy::start(&[], index).await;
+    let strict = ("x-omniroute-strict", "true");
+    let lossy = r#"{"model":"ollama/m","logit_bias":{"1":1},"messages":[{"role":"user","content":"hi"}]}"#;
+    let key = ("idempotency-key", "lossy");
+    let first = named(&proxy, &[key], lossy).await;
+    assert_eq!(first.header("x-omniroute-dropped"), "logit_bias");
+    let refused = named(&proxy, &[key, strict], lossy).await;
+    assert_eq!((refused.error().0, refused.error().2.as_str()), (400, "unsupported_feature"));
+    assert!(refused.text().contains("logit_bias"), "{}", refused.text());
+    let again = named(&proxy, &[key], lossy).await;
+    assert!(is_again(&again) && again.header("x-omniroute-dropped") == "logit_bias");
+    // A refusal is not an answer: who then does not mind losing something gets one.
+    let key = ("idempotency-key", "strict first");
+    assert_eq!(named(&proxy, &[key, strict], lossy).await.status, StatusCode::BAD_REQUEST);
+    let lenient = named(&proxy, &[key], lossy).await;
+    assert!(lenient.status == StatusCode::OK && !is_again(&lenient));
+    // What lost nothing is given again to anybody.
+    let whole = r#"{"model":"ollama/m","messages":[{"role":"user","content":"hi"}]}"#;
+    let key = ("idempotency-key", "whole");
+    assert_eq!(named(&proxy, &[key], whole).await.status, StatusCode::OK);
+    assert!(is_again(&named(&proxy, &[key, strict], whole).await));
+}
+
+#[tokio::test]
 async fn another_api_key_is_somebody_else() {
     let upstream = slow().await;
     let proxy = Proxy::with(&[], &upstream, |resources| resources.key("k2", "sk-two", |_| {})).await;

@@ -159,3 +159,81 @@ async fn a_refusal_that_stays_is_told() {
     assert_eq!((answer.error().0, answer.error().2.as_str()), (400, "upstream_rejected"));
     assert_eq!(upstream.asked().len(), 1, "there was nothing to leave out");
 }
+
+// === OpenAI's encrypted thoughts ===
+
+const THINKS: &str = r#"{"id":"resp_1","object":"response","created_at":1,"status":"completed","model":"gpt-5.4","output":[{"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":"c2VjcmV0"},{"type":"function_call","id":"fc_1","call_id":"toolu_1","name":"look","arguments":"{\"at\": \"this\"}","status":"completed"}],"usage":{"input_tokens":5,"output_tokens":5,"total_tokens":10}}"#;
+const SAYS: &str = r#"{"id":"resp_2","object":"response","created_at":1,"status":"completed","model":"gpt-5.4","output":[{"type":"message","id":"msg_1","role":"assistant","status":"completed","content":[{"type":"output_text","text":"done","annotations":[]}]}],"usage":{"input_tokens":5,"output_tokens":5,"total_tokens":10}}"#;
+
+/// An upstream of OpenAI's that thinks before it calls.
+async fn responses() -> (Upstream, Proxy) {
+    let upstream = Upstream::answering(|asked| {
+        let called = memchr::memmem::find(&asked.body, b"function_call_output").is_some();
+        answer_json(200, if called { SAYS } else { THINKS })
+    })
+    .await;
+    let index = index_with(|resources| {
+        resources.node_of("gpt", &upstream.base_url(), "openai-compatible", "responses");
+        resources.connection("c1", "gpt", |_| {});
+    });
+    let proxy = Proxy::start(&[], index).await;
+    (upstream, proxy)
+}
+
+/// That the thought stands in front of its call, as it came.
+fn assert_thought_is_back(upstream: &Upstream, client: &str) {
+    let sent: Value = serde_json::from_slice(&upstream.last().body).expect("JSON");
+    let input = sent["input"].as_array().expect("items");
+    let at = input.iter().position(|item| item["type"] == "reasoning").unwrap_or_else(|| panic!("{client}: {sent}"));
+    assert_eq!(input[at]["encrypted_content"], "c2VjcmV0", "{client}");
+    assert_eq!((&input[at + 1]["type"], &input[at + 1]["call_id"]), (&json!("function_call"), &json!("toolu_1")));
+    assert_eq!(
+        (&sent["store"], &sent["include"]),
+        (&json!(false), &json!(["reasoning.encrypted_content"])),
+        "{client}"
+    );
+}
+
+#[tokio::test]
+async fn encrypted_thoughts_are_asked_for_and_come_back_from_every_client() {
+    // Chat clients know nothing of thoughts, and ask for none.
+    let (upstream, proxy) = responses().await;
+    let (first, second) = rounds("gpt/gpt-5.4", false);
+    let [first, second] = [first, second].map(|body| body.replace("\"reasoning_effort\":\"low\",", ""));
+    assert_eq!(proxy.chat(first).await.status, StatusCode::OK);
+    let asked: Value = serde_json::from_slice(&upstream.last().body).expect("JSON");
+    assert_eq!(asked["include"], json!(["reasoning.encrypted_content"]));
+    assert_eq!(proxy.chat(second).await.status, StatusCode::OK);
+    assert_thought_is_back(&upstream, "Chat");
+
+    // Anthropic's send back what they got: a sealed block that any proxy can open, here one that remembers nothing.
+    let tools = json!([{"name": "look", "input_schema": {"type": "object"}}]);
+    let ask = json!({"role": "user", "content": "look"});
+    let thinking = json!({"type": "enabled", "budget_tokens": 1024});
+    let body =
+        json!({"model": "gpt/gpt-5.4", "max_tokens": 4096, "thinking": thinking, "tools": tools, "messages": [ask]});
+    let answer = proxy.post("/v1/messages", body.to_string()).await.json();
+    assert!(!answer["content"][0].to_string().contains("c2VjcmV0"), "sealed: {answer}");
+    let result = json!([{"type": "tool_result", "tool_use_id": "toolu_1", "content": "seen"}]);
+    let mut next = body.clone();
+    next["messages"] =
+        json!([ask, {"role": "assistant", "content": answer["content"]}, {"role": "user", "content": result}]);
+    let index = index_with(|resources| {
+        resources.node_of("gpt", &upstream.base_url(), "openai-compatible", "responses");
+        resources.connection("c1", "gpt", |_| {});
+    });
+    let other = Proxy::start(&[], index).await;
+    assert_eq!(other.post("/v1/messages", next.to_string()).await.status, StatusCode::OK);
+    assert_thought_is_back(&upstream, "Messages");
+
+    // Gemini's keep the signature of a part.
+    let declared = json!([{"functionDeclarations": [{"name": "look"}]}]);
+    let ask = json!({"role": "user", "parts": [{"text": "look"}]});
+    let path = "/v1beta/models/gpt/gpt-5.4:generateContent";
+    let answer = proxy.post(path, json!({"contents": [ask], "tools": declared}).to_string()).await.json();
+    let content = &answer["candidates"][0]["content"];
+    let response = json!({"functionResponse": {"id": "toolu_1", "name": "look", "response": {"output": "seen"}}});
+    let body = json!({"contents": [ask, content, {"role": "user", "parts": [response]}], "tools": declared});
+    assert_eq!(proxy.post(path, body.to_string()).await.status, StatusCode::OK, "{body}");
+    assert_thought_is_back(&upstream, "Gemini");
+}

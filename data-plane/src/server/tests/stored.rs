@@ -234,6 +234,38 @@ async fn an_upstreams_own_store_is_not_relied_on() {
 }
 
 #[tokio::test]
+async fn an_answer_that_passes_names_the_one_that_it_goes_on_from() {
+    const FIRST: &str = r#"{"id":"resp_1","object":"response","status":"completed","previous_response_id":null,"output":[{"id":"msg_1","type":"message","role":"assistant","content":[{"type":"output_text","text":"one"}]}],"usage":{"input_tokens":1,"output_tokens":1,"total_tokens":2}}"#;
+    const WHOLE: &str = r#"{ "id":"resp_2","status":"completed","own":1.0, "previous_response_id": null,"output":[{"id":"msg_2","type":"message","role":"assistant","content":[{"type":"output_text","text":"\"previous_response_id\":null"}]}],"usage":{"input_tokens":1,"output_tokens":1,"total_tokens":2}}"#;
+    const STREAM: &str = concat!(
+        "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"resp_3\",\"status\":\"in_progress\",\"previous_response_id\":null,\"output\":[]}}\n\n",
+        "event: response.in_progress\ndata: {\"type\":\"response.in_progress\",\"response\":{\"id\":\"resp_3\",\"status\":\"in_progress\",\"previous_response_id\":null,\"output\":[]}}\n\n",
+        "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"\\\"previous_response_id\\\":null\"}\n\n",
+        "event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"id\":\"resp_3\",\"status\":\"completed\",\"previous_response_id\":null,\"output\":[],\"usage\":{\"input_tokens\":1,\"output_tokens\":1,\"total_tokens\":2}}}\n\n",
+    );
+    let (_upstream, proxy) = before_responses(&[FIRST, WHOLE, STREAM]).await;
+    let first = ask(&proxy, &json!({"model": "vendor/m", "input": "one"})).await;
+    assert_eq!(first.text(), FIRST, "it goes on from nothing");
+    let second = ask(&proxy, &json!({"model": "vendor/m", "input": "two", "previous_response_id": "resp_1"})).await;
+    assert_eq!(second.text(), WHOLE.replacen(": null", ": \"resp_1\"", 1), "every other byte is the provider's");
+    let third = json!({"model": "vendor/m", "input": "three", "previous_response_id": "resp_2", "stream": true});
+    let third = post_progress(&proxy, &third).await;
+    let without_progress: String =
+        third.text().split_inclusive("\n\n").filter(|event| !event.starts_with("event: progress")).collect();
+    assert!(third.text().contains("event: progress"));
+    let expected = STREAM.replace("response_id\":null", "response_id\":\"resp_2\"");
+    assert_eq!(without_progress, expected);
+    let stored = proxy.get(&format!("{RESPONSES}/resp_3")).await.json();
+    assert_eq!(stored["previous_response_id"], "resp_2");
+}
+
+async fn post_progress(proxy: &Proxy, body: &Value) -> Answer {
+    let request = proxy.request("POST", RESPONSES).header("authorization", format!("Bearer {KEY}"));
+    let request = request.header("x-omniroute-progress", "true");
+    send(request.body(Full::from(body.to_string())).expect("a request")).await
+}
+
+#[tokio::test]
 async fn an_answer_that_fails_or_is_too_large_is_not_stored() {
     let (_upstream, proxy) = before_responses(&[
         "event: response.created\ndata: {\"type\":\"response.created\",\"sequence_number\":0,\"response\":{\"id\":\"resp_f\",\"status\":\"in_progress\",\"output\":[]}}\n\nevent: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"x\"}\n\nevent: response.failed\ndata: {\"type\":\"response.failed\",\"response\":{\"id\":\"resp_f\",\"status\":\"failed\",\"output\":[],\"error\":{\"code\":\"server_error\",\"message\":\"x\"}}}\n\n",

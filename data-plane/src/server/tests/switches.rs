@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 
 use super::{
     upstream::{events, json as json_answer, typed},
@@ -150,4 +151,47 @@ async fn media_that_cannot_be_had_are_the_clients_business() {
     let body = json!({"model": "ollama/llava", "max_tokens": 9, "messages": [{"role": "user", "content": [source]}]});
     let refused = proxy.post("/v1/messages", body.to_string()).await;
     assert_eq!((refused.status.as_u16(), &refused.json()["error"]["type"]), (400, &json!("invalid_request_error")));
+}
+
+#[tokio::test]
+async fn a_fetch_takes_nobodys_place_at_the_connection() {
+    let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
+    let opened = std::sync::Arc::clone(&gate);
+    // A picture that comes when it is let through.
+    let pictures = Upstream::scripted(move |mut stream| {
+        let gate = std::sync::Arc::clone(&opened);
+        async move {
+            let _permit = gate.acquire().await.expect("open");
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-type: image/png\r\ncontent-length: {}\r\n\r\n", PNG.len());
+            let _ = stream.write_all(&[head.as_bytes(), PNG].concat()).await;
+        }
+    })
+    .await;
+    let upstream = ollama().await;
+    let url = format!("http://{}", upstream.address);
+    let index = index_with(|resources| {
+        resources.connection("o1", "ollama", |connection| {
+            connection.base_url.clone_from(&url);
+            connection.max_concurrent = 1;
+        });
+    });
+    let proxy = Proxy::start(&[], index).await;
+    let looking = proxy.chat(looking_at(&format!("http://{}/a.png", pictures.address)));
+    let others = async {
+        while pictures.asked().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let body = r#"{"model":"ollama/m","messages":[{"role":"user","content":"hi"}]}"#;
+        for _ in 0..3 {
+            let started = tokio::time::Instant::now();
+            assert_eq!(proxy.chat(body).await.status, 200);
+            assert!(started.elapsed() < Duration::from_secs(2), "it waited for a place");
+        }
+        gate.add_permits(1);
+    };
+    let (seen, ()) = tokio::join!(looking, others);
+    assert_eq!(seen.json()["choices"][0]["message"]["content"], "A cat.", "{}", seen.text());
+    let sent: Value = serde_json::from_slice(&upstream.last().body).expect("JSON");
+    assert_eq!(sent["messages"][0]["images"], json!([BASE64]));
+    assert_eq!(pictures.asked().len(), 1);
 }

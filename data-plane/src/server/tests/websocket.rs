@@ -4,10 +4,20 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Error as WsError, Message, client::IntoClientRequest, protocol::CloseFrame},
+    tungstenite::{
+        Error as WsError, Message,
+        client::IntoClientRequest,
+        protocol::{
+            CloseFrame,
+            frame::{
+                Frame,
+                coding::{Data, OpCode},
+            },
+        },
+    },
 };
 
 use super::{
@@ -58,6 +68,16 @@ impl Socket {
             frames.push(frame);
             if is_last {
                 return frames;
+            }
+        }
+    }
+
+    /// The next frame of this request.
+    async fn until_about(&mut self, id: &str) -> Value {
+        loop {
+            let frame = self.next().await;
+            if frame["id"] == id {
+                return frame;
             }
         }
     }
@@ -291,11 +311,141 @@ async fn who_reads_slowly_slows_the_upstream_and_messages_are_bounded() {
     let mut socket = Socket::open(&proxy, KEY).await;
     let large = json!({"type": "request", "id": "x", "payload": {"model": "x".repeat(2 * 1024 * 1024)}});
     let _ = socket.0.send(Message::text(large.to_string())).await;
-    let ended = tokio::time::timeout(LONG, socket.0.next()).await.expect("no hang");
-    match ended {
-        Some(Ok(Message::Close(Some(frame)))) => assert_eq!(u16::from(frame.code), 1009),
-        // The close frame is lost where the message is still on its way.
-        Some(Err(_)) | None => {}
-        other => panic!("{other:?}"),
+    assert_eq!(u16::from(socket.closed().await.expect("a frame").code), 1009);
+}
+
+/// The first bytes of a text message of this length.
+fn beginning_of_message(length: usize) -> Vec<u8> {
+    let text = format!("{{\"type\":\"request\",\"id\":\"half\"{}", " ".repeat(length));
+    let mut frame = Frame::message(text, OpCode::Data(Data::Text), true);
+    frame.header_mut().mask = Some([0; 4]);
+    let mut bytes = Vec::new();
+    frame.format(&mut bytes).expect("formatted");
+    bytes.truncate(bytes.len() / 2);
+    bytes
+}
+
+fn large_chat(bytes: usize) -> Value {
+    let mut chat = chat();
+    chat["user"] = "x".repeat(bytes).into();
+    chat
+}
+
+#[tokio::test]
+async fn messages_take_body_memory_from_their_first_byte() {
+    let upstream = streaming().await;
+    let proxy = Proxy::with(&[("BODY_MEMORY", "1MiB")], &upstream, |_| {}).await;
+    let memory = &proxy.inner.gateway.memory;
+    let mut half = Socket::open(&proxy, KEY).await;
+    let mut other = Socket::open(&proxy, KEY).await;
+    half.0.get_mut().write_all(&beginning_of_message(900 * 1024)).await.expect("sent");
+    while memory.held() < 900 * 1024 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    // Another socket's message finds no room, and neither does an HTTP body.
+    other.send(request("large", large_chat(300 * 1024))).await;
+    let refused = other.next().await;
+    assert_eq!(
+        (&refused["type"], &refused["id"], &refused["status"], &refused["code"]),
+        (&json!("response.error"), &json!("large"), &json!(503), &json!("overloaded"))
+    );
+    let by_http = proxy.chat(large_chat(300 * 1024).to_string()).await;
+    assert_eq!((by_http.error().0, by_http.error().1.as_str()), (503, "overloaded"));
+    // Its id stands too far behind.
+    let late = format!(r#"{{"type":"request","payload":{},"id":"late"}}"#, large_chat(300 * 1024));
+    other.0.send(Message::text(late)).await.expect("sent");
+    let refused = other.next().await;
+    assert_eq!((&refused["type"], &refused["code"]), (&json!("protocol.error"), &json!("overloaded")));
+    // What is small goes on, on the same socket.
+    other.send(json!({"type": "ping"})).await;
+    assert_eq!(other.next().await["type"], "pong");
+    other.send(request("small", chat())).await;
+    assert!(other.until("response.completed").await.iter().all(|frame| frame["id"] == "small"));
+    // The unfinished message gives its memory back when its socket goes.
+    drop(half);
+    while memory.held() > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    other.send(request("large", large_chat(600 * 1024))).await;
+    assert!(other.until("response.completed").await.iter().all(|frame| frame["id"] == "large"));
+    assert_eq!(upstream.asked().len(), 2);
+    let largest = upstream.asked().iter().map(|asked| asked.body.len()).max();
+    assert!(largest.is_some_and(|bytes| bytes > 600 * 1024), "the message is the body: it is not paid for twice");
+    assert_eq!(memory.held(), 0);
+}
+
+#[tokio::test]
+async fn a_socket_runs_a_bounded_number_of_requests() {
+    let upstream = Upstream::answering(|_| {
+        let (sender, given) = event_stream();
+        tokio::spawn(async move {
+            let _ = sender.send(TEXT).await;
+            tokio::time::sleep(LONG).await;
+        });
+        given
+    })
+    .await;
+    let proxy = Proxy::before(&upstream).await;
+    let mut socket = Socket::open(&proxy, KEY).await;
+    for number in 0..32 {
+        socket.send(request(&number.to_string(), chat())).await;
+    }
+    socket.send(request("one more", chat())).await;
+    let frames = socket.until("response.error").await;
+    let refused = frames.last().expect("a frame");
+    assert_eq!(
+        (&refused["id"], &refused["status"], &refused["code"]),
+        (&json!("one more"), &json!(429), &json!("too_many_requests"))
+    );
+    assert!(frames.iter().all(|frame| frame["type"] != "response.completed"), "the others go on");
+    socket.send(json!({"type": "cancel", "id": "0"})).await;
+    socket.until("response.cancelled").await;
+    // A place is free as soon as the call is gone.
+    for attempt in 0.. {
+        socket.send(request(&format!("again {attempt}"), chat())).await;
+        let started = socket.until_about(&format!("again {attempt}")).await;
+        if started["type"] == "response.start" {
+            break;
+        }
+        assert!(attempt < 100, "{started}");
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_has_a_bounded_number_of_sockets() {
+    let proxy = Proxy::with(&[("MAX_CONNECTIONS", "1")], &streaming().await, |_| {}).await;
+    let socket = Socket::open(&proxy, KEY).await;
+    let mut request = format!("ws://{}/v1/ws", proxy.address).into_client_request().expect("a request");
+    request.headers_mut().insert("authorization", format!("Bearer {KEY}").parse().expect("a value"));
+    let WsError::Http(refused) = connect_async(request).await.expect_err("one too many") else { panic!("no answer") };
+    assert_eq!((refused.status().as_u16(), refused.headers()["retry-after"].to_str().ok()), (503, Some("5")));
+    let body = refused.body().as_deref().map(String::from_utf8_lossy).expect("a body");
+    assert!(body.contains("too_many_sockets"), "{body}");
+    drop(socket);
+    for _ in 0..200 {
+        if proxy.inner.gateway.sockets.available_permits() == 1 {
+            Socket::open(&proxy, KEY).await;
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the place is never given back");
+}
+
+#[tokio::test]
+async fn what_is_no_protocol_closes_the_socket_with_its_reason() {
+    let proxy = Proxy::before(&streaming().await).await;
+    let close = Message::Close(Some(CloseFrame { code: 1000.into(), reason: "bye".into() }));
+    for (message, code) in [(Message::binary("x"), 1003), (close, 1000)] {
+        let mut socket = Socket::open(&proxy, KEY).await;
+        socket.0.send(message).await.expect("sent");
+        assert_eq!(u16::from(socket.closed().await.expect("a frame").code), code);
+    }
+    let mut socket = Socket::open(&proxy, KEY).await;
+    // No mask.
+    socket.0.get_mut().write_all(b"\x81\x01x").await.expect("sent");
+    assert_eq!(u16::from(socket.closed().await.expect("a frame").code), 1002);
+    let mut socket = Socket::open(&proxy, KEY).await;
+    socket.0.get_mut().write_all(b"\x81\x81\x00\x00\x00\x00\xff").await.expect("sent");
+    assert_eq!(u16::from(socket.closed().await.expect("a frame").code), 1007);
 }

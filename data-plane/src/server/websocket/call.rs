@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::extract::ws::Message;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, header, response::Parts};
 use http_body_util::{BodyExt, Full};
@@ -15,6 +14,7 @@ use omniroute_wire::{
 };
 use serde_json::{Value, json, value::RawValue};
 use tokio::sync::mpsc::Sender;
+use tokio_tungstenite::tungstenite::Message;
 
 use super::message::{Asked, refused};
 use crate::{
@@ -41,7 +41,7 @@ pub(super) async fn run(
     asked: Asked,
     out: &Sender<Message>,
 ) -> Result<(), Gone> {
-    let Asked { id, endpoint, payload, headers, as_events } = asked;
+    let Asked { id, endpoint, payload, share, headers, as_events } = asked;
     let frames = Frames { id: &id, out };
     let Some((route, request)) = prepare(credentials, &endpoint, payload, headers) else {
         let error =
@@ -49,7 +49,7 @@ pub(super) async fn run(
                 .with_param("endpoint");
         return frames.send(refused(&id, &error)).await;
     };
-    let (head, body) = life::serve(gateway, route, request).await.into_parts();
+    let (head, body) = life::serve(gateway, route, request, share).await.into_parts();
     frames.start(&head, &endpoint).await?;
     let status = head.status.as_u16();
     let ok = head.status.is_success();

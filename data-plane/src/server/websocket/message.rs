@@ -5,8 +5,13 @@ use std::{borrow::Cow, collections::BTreeMap};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use omniroute_core::error::GatewayError;
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer as _,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
 use serde_json::{Value, json, value::RawValue};
+
+use crate::admit::memory::Reserved;
 
 /// Longest id of a request, in bytes.
 const LONGEST_ID: usize = 128;
@@ -29,7 +34,10 @@ pub(super) struct Asked {
     pub(super) id: String,
     /// A path of a model call, with its query.
     pub(super) endpoint: String,
+    /// A slice of the message.
     pub(super) payload: Bytes,
+    /// The memory that the message takes.
+    pub(super) share: Option<Reserved>,
     pub(super) headers: HeaderMap,
     /// Whether a stream comes as parsed events instead of pieces of text.
     pub(super) as_events: bool,
@@ -85,19 +93,24 @@ pub(super) fn protocol() -> Value {
             "protocol.error": {"type": "protocol.error", "code": "invalid_json", "id": null, "message": "…"},
             "pong": {"type": "pong", "sessionId": "…"},
         },
-        "closes": {"1001": "the proxy drains, or nobody was heard for too long", "4401": "the key is no good any more"},
+        "closes": {
+            "1001": "the proxy drains, or nobody was heard for too long",
+            "1008": "a message came too slowly",
+            "1009": "a message was too long",
+            "4401": "the key is no good any more",
+        },
     })
 }
 
 /// Reads a message.
-pub(super) fn read(text: &str) -> Result<Incoming, Fault> {
-    let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|error| match error.classify() {
+pub(super) fn read(text: &Bytes) -> Result<Incoming, Fault> {
+    let envelope: Envelope<'_> = serde_json::from_slice(text).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => {
             Fault::of("invalid_envelope", "a message is an object; its fields have the wrong types")
         }
         _ => Fault::of("invalid_json", "a message is JSON"),
     })?;
-    let id = envelope.id.as_deref().filter(|id| !id.is_empty() && id.len() <= LONGEST_ID).map(str::to_owned);
+    let id = envelope.id.as_deref().filter(|id| is_id(id)).map(str::to_owned);
     match envelope.kind.as_deref() {
         Some("ping") => Ok(Incoming::Ping),
         Some("cancel") => {
@@ -105,13 +118,13 @@ pub(super) fn read(text: &str) -> Result<Incoming, Fault> {
         }
         Some("request") => {
             let id = id.ok_or(Fault::of("invalid_request_id", "a request has an id of 1 to 128 bytes"))?;
-            request(id, &envelope).map(|asked| Incoming::Request(Box::new(asked)))
+            request(id, &envelope, text).map(|asked| Incoming::Request(Box::new(asked)))
         }
         _ => Err(Fault::of("unsupported_type", "the types of messages are request, cancel and ping")),
     }
 }
 
-fn request(id: String, envelope: &Envelope<'_>) -> Result<Asked, Fault> {
+fn request(id: String, envelope: &Envelope<'_>, text: &Bytes) -> Result<Asked, Fault> {
     let fault = |code, message| Fault { code, message, id: Some(id.clone()) };
     let payload = envelope.payload.map(RawValue::get).filter(|payload| payload.starts_with('{'));
     let payload = payload.ok_or_else(|| fault("invalid_payload", "the payload of a request is an object"))?;
@@ -138,12 +151,46 @@ fn request(id: String, envelope: &Envelope<'_>) -> Result<Asked, Fault> {
         Some(_) => return Err(fault("invalid_frames", "frames are chunks or events")),
     };
     Ok(Asked {
-        payload: Bytes::copy_from_slice(payload.as_bytes()),
+        payload: text.slice_ref(payload.as_bytes()),
+        share: None,
         endpoint: endpoint.to_owned(),
         headers,
         as_events,
         id,
     })
+}
+
+/// The id in a message of which only the beginning is there.
+pub(super) fn id_of_beginning(beginning: &[u8]) -> Option<String> {
+    struct Fields<'f>(&'f mut Option<String>);
+
+    impl<'de> Visitor<'de> for Fields<'_> {
+        type Value = ();
+
+        fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            formatter.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
+            while let Some(name) = fields.next_key::<String>()? {
+                if name == "id" {
+                    *self.0 = Some(fields.next_value()?);
+                } else {
+                    fields.next_value::<IgnoredAny>()?;
+                }
+            }
+            Ok(())
+        }
+    }
+
+    let mut id = None;
+    // It fails where the beginning ends.
+    let _ = serde_json::Deserializer::from_slice(beginning).deserialize_map(Fields(&mut id));
+    id.filter(|id| is_id(id))
+}
+
+fn is_id(id: &str) -> bool {
+    !id.is_empty() && id.len() <= LONGEST_ID
 }
 
 /// What belongs to one request. Who asks is said once, when the socket is opened.
@@ -191,8 +238,12 @@ impl Fault {
 mod tests {
     use super::*;
 
+    fn said(text: &str) -> Result<Incoming, Fault> {
+        read(&Bytes::copy_from_slice(text.as_bytes()))
+    }
+
     fn asked(text: &str) -> Asked {
-        match read(text) {
+        match said(text) {
             Ok(Incoming::Request(asked)) => *asked,
             other => panic!("{other:?}"),
         }
@@ -206,8 +257,8 @@ mod tests {
         let other = asked(other);
         assert_eq!((other.endpoint.as_str(), other.as_events), ("/v1/messages?beta=true", true));
         assert_eq!(other.headers["anthropic-beta"], "x");
-        assert!(matches!(read(r#"{"type":"cancel","id":"a"}"#), Ok(Incoming::Cancel(id)) if id == "a"));
-        assert!(matches!(read(r#"{"type":"ping","extra":[]}"#), Ok(Incoming::Ping)));
+        assert!(matches!(said(r#"{"type":"cancel","id":"a"}"#), Ok(Incoming::Cancel(id)) if id == "a"));
+        assert!(matches!(said(r#"{"type":"ping","extra":[]}"#), Ok(Incoming::Ping)));
     }
 
     #[test]
@@ -231,7 +282,23 @@ mod tests {
             (r#"{"type":"request","id":"a","headers":{"authorization":"Bearer x"},"payload":{}}"#, "invalid_headers"),
             (r#"{"type":"request","id":"a","headers":{"x-request-id":"a\nb"},"payload":{}}"#, "invalid_headers"),
         ] {
-            assert_eq!(read(text).err().map(|fault| fault.code), Some(code), "{text}");
+            assert_eq!(said(text).err().map(|fault| fault.code), Some(code), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_beginning_is_enough_to_find_the_id() {
+        for (beginning, id) in [
+            (r#"{"type":"request","payload":{"id":"inner"},"id":"a","endpo"#, Some("a")),
+            (r#"{ "id" : "\u0061b", "payload": {"messages": [{"#, Some("ab")),
+            (r#"{"type":"request","payload":{"id":"inner","#, None),
+            (r#"{"id":"unfinishe"#, None),
+            (r#"{"id":7,"x":1}"#, None),
+            (r#"{"id":"","x":1}"#, None),
+            ("[{", None),
+            ("", None),
+        ] {
+            assert_eq!(id_of_beginning(beginning.as_bytes()).as_deref(), id, "{beginning}");
         }
     }
 }

@@ -1,17 +1,19 @@
 //! `GET /v1/ws`: many requests over one socket.
 //!
-//! [`open`] answers what comes as HTTP: a description of the protocol (`?handshake=1`), or the upgrade. A [`session`] reads
-//! the client's messages ([`message`]), runs each request through the very steps of an HTTP request ([`call`]), and writes what
-//! comes out as frames that carry the request's id.
+//! [`open`] answers what comes as HTTP: a description of the protocol (`?handshake=1`), or the [`upgrade`]. A [`session`] reads
+//! [`frames`] and what they say ([`message`]), runs each request through the very steps of an HTTP request ([`call`]), and writes
+//! what comes out as frames that carry the request's id.
 
 mod call;
+mod frames;
 mod message;
 mod session;
+mod upgrade;
 
 use std::sync::Arc;
 
 use axum::{
-    extract::{State, WebSocketUpgrade, ws::rejection::WebSocketUpgradeRejection},
+    extract::{Request, State},
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
@@ -20,7 +22,7 @@ use omniroute_wire::translate::Dialect;
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use self::session::Session;
+use self::{frames::Bounds, session::Session, upgrade::Upgrade};
 use super::{
     Gateway,
     router::{Shared, refuse_in},
@@ -32,21 +34,15 @@ use crate::admit::{Caller, admit};
 const LARGEST: u64 = 16 * 1024 * 1024;
 /// What an envelope adds to its payload.
 const ENVELOPE: u64 = 16 * 1024;
-/// A socket that is idle holds no more than this.
-const READ_BUFFER: usize = 8 * 1024;
-
 /// Browsers cannot set headers on a WebSocket, so the key may stand in the query under one of these names.
 const QUERY_KEYS: [&str; 4] = ["key", "api_key", "token", "access_token"];
 
 /// `GET /v1/ws`.
-pub(super) async fn open(
-    State(gateway): Shared,
-    uri: Uri,
-    headers: HeaderMap,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
-) -> Response {
-    let credentials = credentials(&uri, &headers);
-    let refuse = |error| refuse_in(error, &Dialect::Chat, &headers);
+pub(super) async fn open(State(gateway): Shared, mut request: Request) -> Response {
+    let upgrade = Upgrade::of(&mut request);
+    let (uri, headers) = (request.uri(), request.headers());
+    let credentials = credentials(uri, headers);
+    let refuse = |error| refuse_in(error, &Dialect::Chat, headers);
     let (caller, largest) = match admitted(&gateway, &credentials) {
         Ok(admitted) => admitted,
         Err(error) => return refuse(error),
@@ -56,8 +52,8 @@ pub(super) async fn open(
     {
         return no_store(axum::Json(described(&caller, largest)).into_response());
     }
-    let Ok(upgrade) = upgrade else {
-        return upgrade_required(&headers);
+    let Some(upgrade) = upgrade else {
+        return upgrade_required(headers);
     };
     let Ok(place) = Arc::clone(&gateway.sockets).try_acquire_owned() else {
         let error = GatewayError::new(
@@ -68,17 +64,15 @@ pub(super) async fn open(
         .with_retry_after(std::time::Duration::from_secs(5));
         return refuse(error);
     };
-    let bytes = usize::try_from(largest).unwrap_or(usize::MAX);
-    upgrade
-        .read_buffer_size(READ_BUFFER)
-        // Every frame is sent at once.
-        .write_buffer_size(0)
-        .max_message_size(bytes)
-        .max_frame_size(bytes)
-        .on_upgrade(move |socket| async move {
-            let _place = place;
-            Session::new(gateway, credentials).run(socket).await;
-        })
+    let bounds = Bounds { largest, silence: gateway.limits.client_timeout, memory: gateway.memory.clone() };
+    let (response, connection) = upgrade.agree();
+    tokio::spawn(async move {
+        let _place = place;
+        if let Ok(connection) = connection.await {
+            Session::new(gateway, credentials).run(connection, bounds).await;
+        }
+    });
+    response
 }
 
 /// Who asks, and how long a message of theirs may be.
@@ -137,6 +131,7 @@ fn upgrade_required(headers: &HeaderMap) -> Response {
     let mut refused = refuse_in(error, &Dialect::Chat, headers);
     *refused.status_mut() = StatusCode::UPGRADE_REQUIRED;
     refused.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    refused.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
     no_store(refused)
 }
 

@@ -1,15 +1,12 @@
 //! A socket from its opening to its close.
 
-use std::{collections::HashMap, error::Error as _, future::pending, sync::Arc, time::Duration};
+use std::{collections::HashMap, future::pending, pin::pin, sync::Arc, time::Duration};
 
-use axum::extract::ws::{CloseFrame, Message, WebSocket};
-use futures_util::{
-    SinkExt, StreamExt,
-    stream::{SplitSink, SplitStream},
-};
+use futures_util::{Stream, StreamExt, stream};
 use http::HeaderMap;
 use omniroute_core::error::{ErrorClass, GatewayError};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     sync::{
         mpsc::{self, Receiver, Sender},
         oneshot,
@@ -17,14 +14,18 @@ use tokio::{
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval},
 };
-use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::tungstenite::{
+    Message,
+    protocol::{CloseFrame, frame::coding::CloseCode},
+};
 
 use super::{
     call,
+    frames::{self, Bounds, Deaf, FrameReader, Heard, Text},
     message::{self, Asked, Fault, Incoming, cancelled, refused},
 };
 use crate::{
-    admit::{admit, request_id::RequestId},
+    admit::{admit, body::BodyError, request_id::RequestId},
     server::{Gateway, Phase},
 };
 
@@ -41,8 +42,12 @@ const UNREAD_FACTOR: u32 = 4;
 /// After the close frame, the client has this long to take it.
 const LINGER: Duration = Duration::from_secs(2);
 
+const NORMAL: u16 = 1000;
 const GOING_AWAY: u16 = 1001;
+const PROTOCOL: u16 = 1002;
 const UNSUPPORTED: u16 = 1003;
+const NOT_UTF8: u16 = 1007;
+const POLICY: u16 = 1008;
 const TOO_LONG: u16 = 1009;
 /// As 401 is HTTP's.
 const UNAUTHENTICATED: u16 = 4401;
@@ -89,32 +94,49 @@ impl Session {
     }
 
     /// Serves the socket until one side closes it.
-    pub(super) async fn run(mut self, socket: WebSocket) {
+    pub(super) async fn run<S>(mut self, socket: S, bounds: Bounds)
+    where
+        S: AsyncRead + AsyncWrite + Send + 'static,
+    {
         let _open = self.gateway.lifecycle.connected();
-        let (sink, mut stream) = socket.split();
+        let (input, output) = tokio::io::split(socket);
+        let mut reader = FrameReader::new(input, bounds);
         let (out, queue) = mpsc::channel(QUEUE);
         let patience = self.gateway.limits.client_timeout * UNREAD_FACTOR;
-        let writer = tokio::spawn(write(sink, queue, patience));
+        let writer = tokio::spawn(write(output, queue, patience));
         let ready = message::ready(&self.id);
         let closing = match out.send(Message::Text(ready.into())).await {
-            Ok(()) => self.serve(&mut stream, &out).await,
+            Ok(()) => {
+                // What is being read stays in the stream while something else is looked at.
+                let heard = stream::unfold(&mut reader, |reader| async { Some((reader.next().await, reader)) });
+                self.serve(pin!(heard), &out).await
+            }
             Err(_) => None,
         };
         // Whatever still runs is cancelled, upstream too.
         self.running.clear();
         self.calls.shutdown().await;
+        let said_why = closing.is_some();
         if let Some(Closing { code, reason }) = closing {
-            let frame = CloseFrame { code, reason: reason.into() };
+            let frame = CloseFrame { code: code.into(), reason: reason.into() };
             let _ = tokio::time::timeout(LINGER, out.send(Message::Close(Some(frame)))).await;
         }
         drop(out);
         if tokio::time::timeout(LINGER, writer).await.is_err() {
             tracing::debug!(session = %self.id, "the client of a socket did not take its last frames");
         }
+        if said_why {
+            // Bytes that nobody reads would make the system reset the connection, and the close frame would be lost.
+            let _ = tokio::time::timeout(LINGER, reader.drain()).await;
+        }
     }
 
-    /// `Some`: the gateway closes the socket. `None`: the client has.
-    async fn serve(&mut self, stream: &mut SplitStream<WebSocket>, out: &Sender<Message>) -> Option<Closing> {
+    /// `Some`: a close frame is owed to the client. `None`: it is gone.
+    async fn serve(
+        &mut self,
+        mut stream: impl Stream<Item = Result<Heard, Deaf>> + Unpin,
+        out: &Sender<Message>,
+    ) -> Option<Closing> {
         let mut phase = self.gateway.lifecycle.watch();
         let mut pings = interval(PING_EVERY);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -129,19 +151,31 @@ impl Session {
                 read = stream.next() => {
                     heard = Instant::now();
                     match read {
-                        Some(Ok(Message::Text(text))) => {
-                            if let Some(closing) = self.take(&text, out).await {
+                        Some(Ok(Heard::Text(text))) => {
+                            if let Some(closing) = self.take(text, out).await {
                                 return closing;
                             }
                         }
-                        Some(Ok(Message::Binary(_))) => {
+                        Some(Ok(Heard::Refused(beginning))) => {
+                            let refused = no_memory(&beginning);
+                            if out.send(Message::Text(refused.into())).await.is_err() {
+                                return None;
+                            }
+                        }
+                        Some(Ok(Heard::Binary)) => {
                             return Some(Closing { code: UNSUPPORTED, reason: "text_only" });
                         }
-                        Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                        Some(Err(error)) if is_too_long(&error) => {
-                            return Some(Closing { code: TOO_LONG, reason: "message_too_long" });
+                        Some(Ok(Heard::Ping(payload))) => {
+                            // With a full queue, the client has more to read before it wonders whether we are there.
+                            let _ = out.try_send(Message::Pong(payload));
                         }
-                        Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
+                        Some(Ok(Heard::Pong)) => {}
+                        Some(Ok(Heard::Close(code))) => {
+                            let code = code.filter(|code| CloseCode::from(*code).is_allowed());
+                            return Some(Closing { code: code.unwrap_or(NORMAL), reason: "" });
+                        }
+                        Some(Err(deaf)) => return deaf.closing(),
+                        None => return None,
                     }
                 }
                 Call { id, number } = ended(&mut self.calls) => {
@@ -167,15 +201,16 @@ impl Session {
     }
 
     /// Takes a message. `Some`: the socket ends with it.
-    async fn take(&mut self, text: &str, out: &Sender<Message>) -> Option<Option<Closing>> {
-        let reply = match message::read(text) {
+    async fn take(&mut self, text: Text, out: &Sender<Message>) -> Option<Option<Closing>> {
+        let reply = match message::read(&text.bytes) {
             Ok(Incoming::Ping) => Some(message::pong(&self.id)),
             Ok(Incoming::Cancel(id)) => match self.running.remove(&id) {
                 // The call itself says that it was cancelled.
                 Some(_) => None,
                 None => Some(unknown(id).frame()),
             },
-            Ok(Incoming::Request(asked)) => {
+            Ok(Incoming::Request(mut asked)) => {
+                asked.share = text.share;
                 let checked = self.check_key();
                 let is_refused = checked.is_err();
                 let reply = checked.err().map(|error| refused(&asked.id, &error)).or_else(|| self.start(*asked, out));
@@ -234,9 +269,29 @@ impl Session {
     }
 }
 
-fn is_too_long(error: &axum::Error) -> bool {
-    let cause = error.source().and_then(|cause| cause.downcast_ref::<tungstenite::Error>());
-    cause.is_some_and(|cause| matches!(cause, tungstenite::Error::Capacity(_)))
+impl Deaf {
+    fn closing(self) -> Option<Closing> {
+        let (code, reason) = match self {
+            Self::Gone => return None,
+            Self::TooLong => (TOO_LONG, "message_too_long"),
+            Self::TooSlow => (POLICY, "message_too_slow"),
+            Self::NotUtf8 => (NOT_UTF8, "not_utf8"),
+            Self::Broken => (PROTOCOL, "protocol_error"),
+        };
+        Some(Closing { code, reason })
+    }
+}
+
+/// What is said of a message that there was no memory for, to the request that it was if it can be told.
+fn no_memory(beginning: &[u8]) -> String {
+    let error = GatewayError::from(BodyError::NoMemory);
+    match message::id_of_beginning(beginning) {
+        Some(id) => refused(&id, &error),
+        None => {
+            let message = "too many request bodies are held in memory right now; send this message again in a second";
+            Fault { code: error.code, message, id: None }.frame()
+        }
+    }
 }
 
 fn unknown(id: String) -> Fault {
@@ -255,13 +310,81 @@ async fn ended(calls: &mut JoinSet<Call>) -> Call {
 }
 
 /// Writes frames as the client takes them.
-async fn write(mut sink: SplitSink<WebSocket, Message>, mut queue: Receiver<Message>, patience: Duration) {
+async fn write(mut output: impl AsyncWrite + Unpin, mut queue: Receiver<Message>, patience: Duration) {
     while let Some(message) = queue.recv().await {
         let is_last = matches!(message, Message::Close(_));
-        match tokio::time::timeout(patience, sink.send(message)).await {
+        match tokio::time::timeout(patience, frames::write(&mut output, message)).await {
             Ok(Ok(())) if !is_last => {}
             _ => break,
         }
     }
-    let _ = tokio::time::timeout(LINGER, sink.close()).await;
+    let _ = tokio::time::timeout(LINGER, tokio::io::AsyncWriteExt::shutdown(&mut output)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::SinkExt;
+    use tokio::io::{DuplexStream, duplex};
+    use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
+
+    use super::*;
+    use crate::server::testing::{KEY, TestGateway, index_with};
+
+    type Client = WebSocketStream<DuplexStream>;
+
+    /// A socket in memory, so that the clock can be a fake.
+    async fn connected(gateway: &TestGateway) -> Client {
+        let (client, server) = duplex(64 * 1024);
+        let bounds =
+            Bounds { largest: 1 << 20, silence: Duration::from_secs(30), memory: gateway.gateway.memory.clone() };
+        let mut credentials = HeaderMap::new();
+        credentials.insert("authorization", format!("Bearer {KEY}").parse().expect("a value"));
+        tokio::spawn(Session::new(Arc::clone(&gateway.gateway), credentials).run(server, bounds));
+        let mut client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
+        let ready = client.next().await.expect("a message").expect("no error");
+        assert!(ready.to_text().expect("text").contains("session.ready"));
+        client
+    }
+
+    async fn next(client: &mut Client) -> Message {
+        client.next().await.expect("a message").expect("no error")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ping_is_answered_with_what_it_holds() {
+        let gateway = TestGateway::new(&[], index_with(|_| {}));
+        let mut client = connected(&gateway).await;
+        client.send(Message::Ping("are you there".into())).await.expect("sent");
+        assert_eq!(next(&mut client).await, Message::Pong("are you there".into()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_is_asked_whether_it_is_there_and_stays_while_it_answers() {
+        let gateway = TestGateway::new(&[], index_with(|_| {}));
+        let mut client = connected(&gateway).await;
+        let opened = Instant::now();
+        // The client's library answers pings by itself as it reads.
+        for ping in 1..=8 {
+            assert_eq!(next(&mut client).await, Message::Ping(bytes::Bytes::new()));
+            assert_eq!(opened.elapsed().as_secs() / PING_EVERY.as_secs(), ping);
+        }
+        assert!(opened.elapsed() > 2 * IDLE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_is_not_heard_is_given_up() {
+        let gateway = TestGateway::new(&[], index_with(|_| {}));
+        let opened = Instant::now();
+        let client = connected(&gateway).await;
+        // It reads without the library that answers.
+        let mut raw = client.into_inner();
+        let mut read = Vec::new();
+        tokio::io::AsyncReadExt::read_to_end(&mut raw, &mut read).await.expect("read");
+        let pings = read.windows(2).filter(|bytes| *bytes == [0x89, 0]).count();
+        assert_eq!(pings, 3, "{read:?}");
+        let close = [&[0x88, 14, 3, 233], b"idle_timeout".as_slice()].concat();
+        assert!(read.ends_with(&close), "{read:?}");
+        let waited = opened.elapsed();
+        assert!(waited >= IDLE && waited < IDLE + PING_EVERY + LINGER, "{waited:?}");
+    }
 }

@@ -49,6 +49,8 @@ settings! {
         login_window: Span = "15m", ["LOGIN_WINDOW"];
         #[doc = "Allow provider URLs on loopback and private networks. Link-local addresses stay closed."]
         allow_private_upstreams: bool = "false", ["ALLOW_PRIVATE_UPSTREAMS"];
+        #[doc = "CA certificates (PEM) that are trusted towards providers, beside the public ones; for servers of one's own."]
+        upstream_tls_ca: PathBuf = "", ["UPSTREAM_TLS_CA"];
         #[doc = "Largest body that REST accepts."]
         rest_max_body: ByteSize = "10MiB", ["REST_MAX_BODY"];
         #[doc = "Days of configuration history kept for deltas, audit and roll back."]

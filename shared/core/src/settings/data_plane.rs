@@ -41,12 +41,16 @@ settings! {
         journal_segment: ByteSize = "16MiB", ["JOURNAL_SEGMENT"];
         #[doc = "Also survive a power cut: fsync after each group of writes. Slower."]
         journal_fsync: bool = "false", ["JOURNAL_FSYNC"];
+        #[doc = "CA certificates (PEM) that are trusted towards providers and media hosts, beside the public ones; for servers of one's own."]
+        upstream_tls_ca: PathBuf = "", ["UPSTREAM_TLS_CA"];
         #[doc = "Time to connect to a provider, TLS included."]
         connect_timeout: Span = "5s", ["UPSTREAM_CONNECT_TIMEOUT"];
         #[doc = "Time until a provider's first byte."]
         first_byte_timeout: Span = "120s", ["UPSTREAM_FIRST_BYTE_TIMEOUT"];
         #[doc = "Time until a provider's first byte where the model thinks, told by its name or by the request."]
         thinking_first_byte_timeout: Span = "600s", ["UPSTREAM_THINKING_FIRST_BYTE_TIMEOUT"];
+        #[doc = "Time until the first byte where pictures are made; the longer of this one and what a connection has otherwise."]
+        image_first_byte_timeout: Span = "10m", ["UPSTREAM_IMAGE_FIRST_BYTE_TIMEOUT"];
         #[doc = "Longest silence within a provider's answer."]
         idle_timeout: Span = "300s", ["UPSTREAM_IDLE_TIMEOUT"];
         #[doc = "Longest whole request."]

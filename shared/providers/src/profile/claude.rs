@@ -45,6 +45,7 @@ pub(super) fn apply(provider: &str, name: &str, profile: &mut Profile) {
     let is_opus_4_1 = line == Line::Opus && version == (4, 1);
     profile.json_schema = version >= (4, 5) || is_opus_4_1;
     profile.fixed_sampling = version >= (4, 7);
+    profile.prefill = version < (4, 6);
     // Only where Anthropic itself serves it.
     let since = if line == Line::Opus { (4, 8) } else { (5, 0) };
     profile.mid_conversation_system = provider == "anthropic" && version >= since && !name.contains("preview");
@@ -148,7 +149,9 @@ mod tests {
             );
             assert_eq!(own.efforts.0.contains(&Effort::None), off, "{name}");
             assert_eq!(own.max_output_tokens, Some(most), "{name}");
+            assert_eq!(own.prefill, thinking != Adaptive, "{name}");
         }
+        assert!(!profile("bedrock", Format::Bedrock, "us.anthropic.claude-opus-4-6-v1").prefill);
         let elsewhere = profile("node-1", Format::Anthropic, "claude-opus-5");
         assert!(!elsewhere.mid_conversation_system && elsewhere.fixed_sampling);
     }

@@ -54,7 +54,8 @@ fn levels(version: (u32, u32), rest: &str) -> &'static [Effort] {
     }
 }
 
-/// The open models: before the fourth they neither think nor call tools nor keep to a schema.
+/// The open models: before the fourth they neither think nor call tools nor keep to a schema, and a system instruction is an
+/// error ("Developer instruction is not enabled").
 fn gemma(name: &str, profile: &mut Profile) {
     let number = name.trim_start_matches("gemma").trim_start_matches(['-', 'n']);
     if version(number).is_some_and(|version| version >= (4, 0)) {
@@ -65,6 +66,7 @@ fn gemma(name: &str, profile: &mut Profile) {
     profile.tools = false;
     profile.json_schema = false;
     profile.full_json_schema = false;
+    profile.system_text = false;
 }
 
 #[cfg(test)]
@@ -114,6 +116,7 @@ mod tests {
         ] {
             let own = profile("gemini", Format::Gemini, name);
             assert_eq!((own.full_json_schema, own.tools), (full, tools), "{name}");
+            assert_eq!(own.system_text, tools, "{name}");
         }
         assert!(profile("gemini", Format::Gemini, "gemini-3.6-flash").fixed_sampling);
         assert!(!profile("gemini", Format::Gemini, "gemini-3.5-flash").fixed_sampling);

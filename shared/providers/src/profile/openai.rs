@@ -107,6 +107,8 @@ fn families(provider: &str, name: &str, profile: &mut Profile) {
         // Since 3.2 its own thoughts have to come back in a round of calls; the first one refused them.
         profile.reasoning_content_back = !is("r1") && !is("coder");
         profile.efforts = scale(&[Low, Effort::Medium, High, Max]);
+        // DeepSeek's own service thinks by default, and then takes no tool choice but "auto" and "none".
+        profile.forced_tools = !(is("deepseek-reasoner") || provider == "deepseek" && is("deepseek-v"));
     } else if is("kimi-k2") {
         profile.thinking = ThinkingStyle::None;
         profile.reasoning_content_back = is("thinking") || !name.ends_with("instruct");
@@ -235,5 +237,19 @@ mod tests {
         }
         assert_eq!(profile("mistral", Format::OpenAiChat, "mistral-small-latest").efforts.clamp(Low), Some(Off));
         assert_eq!(profile("mistral", Format::OpenAiChat, "mistral-small-latest").efforts.clamp(Medium), Some(High));
+    }
+
+    #[test]
+    fn who_thinks_at_deepseek_cannot_be_made_to_call() {
+        for (provider, name, forced) in [
+            ("deepseek", "deepseek-reasoner", false),
+            ("node-1", "deepseek-reasoner", false),
+            ("deepseek", "deepseek-v4-pro", false),
+            ("deepseek", "deepseek-chat", true),
+            ("deepinfra", "deepseek-ai/DeepSeek-V4-Pro", true),
+            ("openai", "gpt-5.4", true),
+        ] {
+            assert_eq!(profile(provider, Format::OpenAiChat, name).forced_tools, forced, "{provider} {name}");
+        }
     }
 }

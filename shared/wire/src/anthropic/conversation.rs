@@ -83,6 +83,11 @@ pub(super) fn messages<'p>(
     if messages.first().is_none_or(|first| first.speaker != Speaker::User) {
         messages.insert(0, Message::of_note(Cow::Borrowed(OPENING)));
     }
+    // A client of this format knows what its model does.
+    if !target.profile.prefill && !extras.own() && messages.len() > 1 && ends_with_answer(&messages) {
+        messages.pop();
+        losses.drop_field("assistant_prefill");
+    }
     trim_prefill(&mut messages);
     Ok(messages)
 }
@@ -227,6 +232,11 @@ fn mark_of(part: &Part<'_>) -> Option<CacheMark> {
         | Part::ToolResult { cache, .. } => *cache,
         _ => None,
     }
+}
+
+/// Whether the last turn is the assistant's, and no tool's result is due.
+fn ends_with_answer(messages: &[Message<'_>]) -> bool {
+    messages.last().is_some_and(|last| last.speaker == Speaker::Assistant)
 }
 
 /// White space at the end of a prefilled answer is refused.

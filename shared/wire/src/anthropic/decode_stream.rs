@@ -139,6 +139,9 @@ impl State {
         });
         if let Some(usage) = message.usage {
             usage.update(&mut self.usage);
+            if let Some(tier) = &usage.service_tier {
+                emit(Event::Served { service_tier: Some((&**tier).into()), system_fingerprint: None });
+            }
             emit(Event::Usage(self.usage));
         }
     }

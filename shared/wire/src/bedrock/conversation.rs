@@ -93,6 +93,11 @@ pub(super) fn arrange<'r, 'a>(
     for message in &mut messages {
         message.settle();
     }
+    let prefills = messages.len() > 1 && messages.last().is_some_and(|last| last.side == Side::Assistant);
+    if prefills && !target.profile.prefill {
+        messages.pop();
+        builder.losses.drop_field("assistant_prefill");
+    }
     if let Some(last) = messages.last_mut().filter(|last| last.side == Side::Assistant) {
         last.trim_end();
     }

@@ -19,6 +19,7 @@ pub struct Encoder {
     offsets: Vec<Option<usize>>,
     usage: Usage,
     failed: bool,
+    has_fingerprint: bool,
 }
 
 // === impl Encoder ===
@@ -26,7 +27,15 @@ pub struct Encoder {
 impl Encoder {
     pub fn new(exchange: Exchange) -> Self {
         let echo = echoed(&exchange);
-        Self { exchange, head: Vec::new(), echo, offsets: Vec::new(), usage: Usage::default(), failed: false }
+        Self {
+            exchange,
+            head: Vec::new(),
+            echo,
+            offsets: Vec::new(),
+            usage: Usage::default(),
+            failed: false,
+            has_fingerprint: false,
+        }
     }
 
     fn set_head(&mut self, created: Option<u64>) {
@@ -102,6 +111,15 @@ impl StreamEncoder for Encoder {
         }
         match event {
             Event::Start { created, .. } => self.set_head(*created),
+            Event::Served { system_fingerprint: Some(fingerprint), .. } if !self.has_fingerprint => {
+                self.has_fingerprint = true;
+                if self.head.is_empty() {
+                    self.set_head(None);
+                }
+                self.head.push(b',');
+                let mut w = Writer::new(&mut self.head);
+                w.key("system_fingerprint").str(fingerprint);
+            }
             Event::TextDelta { choice, text, .. } if !text.is_empty() => {
                 self.begin(*choice, out);
                 self.choice(*choice, text, None, out);

@@ -86,9 +86,22 @@ impl<'p, 'l> Planner<'p, 'l> {
             }
             self.contents.push(Planned { is_model: false, pieces });
         }
+        if !self.target.profile.system_text && !system.is_empty() {
+            self.begin_with(std::mem::take(&mut system));
+        }
         self.fix_ends();
         self.extras.finish(self.losses);
         Ok(Plan { system, contents: self.contents })
+    }
+
+    /// A model without system texts reads them at the beginning of what the user says first.
+    fn begin_with(&mut self, texts: Vec<&'p str>) {
+        if self.contents.first().is_none_or(|first| first.is_model) {
+            self.contents.insert(0, Planned { is_model: false, pieces: Vec::new() });
+        }
+        if let Some(first) = self.contents.first_mut() {
+            first.pieces.splice(0..0, texts.into_iter().map(Piece::text));
+        }
     }
 
     fn system_text(&mut self, part: &'p SystemPart<'p>) -> Option<&'p str> {

@@ -254,7 +254,7 @@ impl StreamEncoder for Encoder {
                 self.choices.entry(*choice).or_default().finish = Some(*reason);
             }
             Event::Error(error) => self.error(error, out),
-            Event::Start { .. } | Event::Ping => {}
+            Event::Start { .. } | Event::Served { .. } | Event::Ping => {}
         }
     }
 

@@ -39,6 +39,16 @@ impl Collector {
                 self.response.model = own(model);
                 self.response.created = *created;
             }
+            Event::Served { service_tier, system_fingerprint } => {
+                for (known, said) in [
+                    (&mut self.response.service_tier, service_tier),
+                    (&mut self.response.system_fingerprint, system_fingerprint),
+                ] {
+                    if let Some(said) = said {
+                        *known = Some(own(said));
+                    }
+                }
+            }
             Event::PartStart { choice, kind, .. } => {
                 self.choices.entry(*choice).or_default().parts.push(empty_part(kind));
             }

@@ -7,7 +7,8 @@ use crate::usage::Usage;
 use omniroute_core::error::ErrorClass;
 
 /// One step of a streamed answer. An encoder may rely on the order that [`super::Validator`] checks: `Start` first; the
-/// events of a part lie between its start and its stop; `Finish` once per choice or `Error` once, then only `Usage`.
+/// events of a part lie between its start and its stop; `Finish` once per choice or `Error` once, then only `Usage` (and
+/// `Served`, which may stand anywhere).
 ///
 /// Part numbers count per choice from 0 in the order of their starts; several parts may be open at once (parallel
 /// tool calls), and an encoder whose format allows one at a time buffers the others.
@@ -18,6 +19,11 @@ pub enum Event<'a> {
         model: Cow<'a, str>,
         /// Unix seconds.
         created: Option<u64>,
+    },
+    /// How the answer is served, once that is known. What is not said again stays.
+    Served {
+        service_tier: Option<Cow<'a, str>>,
+        system_fingerprint: Option<Cow<'a, str>>,
     },
     PartStart {
         choice: u32,

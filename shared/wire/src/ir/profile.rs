@@ -21,6 +21,12 @@ pub struct Profile {
     /// Takes full JSON Schema for tools and output (Gemini: `parametersJsonSchema`), not only the OpenAPI subset.
     pub full_json_schema: bool,
     pub tools: bool,
+    /// Can be made to call a tool, or a certain one (DeepSeek's thinking models refuse that).
+    pub forced_tools: bool,
+    /// Goes on from the beginning of an answer (Claude does not since 4.6).
+    pub prefill: bool,
+    /// Has a place for system texts (Gemma 3 has none at the Gemini API).
+    pub system_text: bool,
     /// Takes system turns in mid-conversation (Anthropic beta).
     pub mid_conversation_system: bool,
     /// Wants its own `reasoning_content` back in a tool loop (Chat).
@@ -62,6 +68,9 @@ impl Default for Profile {
             json_schema: true,
             full_json_schema: true,
             tools: true,
+            forced_tools: true,
+            prefill: true,
+            system_text: true,
             mid_conversation_system: false,
             reasoning_content_back: false,
             media_urls: true,

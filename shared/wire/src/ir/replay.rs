@@ -9,6 +9,12 @@ pub fn replay<'a>(response: &'a Response<'a>, emit: &mut dyn FnMut(Event<'a>)) {
         model: response.model.as_ref().into(),
         created: response.created,
     });
+    if response.service_tier.is_some() || response.system_fingerprint.is_some() {
+        emit(Event::Served {
+            service_tier: response.service_tier.as_deref().map(Into::into),
+            system_fingerprint: response.system_fingerprint.as_deref().map(Into::into),
+        });
+    }
     for (choice, content) in (0_u32..).zip(&response.choices) {
         for (part, content) in (0_u32..).zip(&content.parts) {
             replay_part(choice, part, content, emit);

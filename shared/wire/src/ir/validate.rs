@@ -70,7 +70,7 @@ impl Validator {
                 }
             }
             Event::Error(_) => self.ended = true,
-            Event::Logprobs { .. } | Event::Usage(_) | Event::Ping => {}
+            Event::Logprobs { .. } | Event::Served { .. } | Event::Usage(_) | Event::Ping => {}
         }
         Ok(())
     }

@@ -25,6 +25,7 @@ mod refuse;
 mod schema;
 mod think;
 mod timing;
+mod usage_scanner;
 
 pub use decode_generate::decode_generate_request;
 pub use decode_request::decode_request;
@@ -44,6 +45,7 @@ pub use models::{
 };
 pub use preload::{Preload, encode_preload, preload};
 pub use timing::Timing;
+pub use usage_scanner::{UsageScanner, answer_facts};
 
 use crate::ir::FinishReason;
 

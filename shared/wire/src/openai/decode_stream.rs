@@ -22,6 +22,8 @@ wire_object! {
         id: Str<'a> = "id",
         model: Str<'a> = "model",
         created: u64 = "created",
+        service_tier: Str<'a> = "service_tier",
+        system_fingerprint: Str<'a> = "system_fingerprint",
         choices: Vec<ChoiceField<'a>> = "choices",
         usage: UsageField<'a> = "usage",
         error: &'a RawValue = "error",
@@ -65,6 +67,8 @@ pub struct Decoder {
 struct State {
     started: bool,
     done: bool,
+    /// It has been told how the answer is served: that stands in every chunk.
+    served: bool,
     failed: bool,
     choices: Vec<ChoiceState>,
 }
@@ -155,6 +159,13 @@ impl State {
                 id: chunk.id.unwrap_or_default().into(),
                 model: chunk.model.unwrap_or_default().into(),
                 created: chunk.created,
+            });
+        }
+        if !self.served && (chunk.service_tier.is_some() || chunk.system_fingerprint.is_some()) {
+            self.served = true;
+            emit(Event::Served {
+                service_tier: chunk.service_tier.map(Into::into),
+                system_fingerprint: chunk.system_fingerprint.map(Into::into),
             });
         }
         for choice in chunk.choices.into_iter().flatten() {

@@ -233,6 +233,14 @@ fn write_tools(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, l
         }
     });
     w.field_opt("parallel_tool_calls", request.parallel_tool_calls.as_ref());
+    let forced = matches!(
+        request.tool_choice,
+        Some(ToolChoice::Required | ToolChoice::Named(_) | ToolChoice::Allowed { required: true, .. })
+    );
+    if forced && !target.profile.forced_tools {
+        losses.drop_field("tool_choice");
+        return;
+    }
     match &request.tool_choice {
         None => {}
         Some(ToolChoice::Auto) => w.field_str("tool_choice", "auto"),

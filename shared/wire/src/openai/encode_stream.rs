@@ -3,7 +3,7 @@
 use super::{
     encode_response::{Span, count_chars, span_of, write_annotation},
     error::encode_stream_error,
-    finish_word, reasoning_format,
+    finish_word, reasoning_format, tier_word,
     usage::write_usage,
 };
 use crate::{
@@ -18,8 +18,11 @@ use crate::{
 /// Writes the stream of a Chat client.
 pub struct Encoder {
     exchange: Exchange,
-    /// `{"id":…,"object":…,"created":…,"model":…`, the same in every chunk.
+    /// `{"id":…,"object":…,"created":…,"model":…`, the same in every chunk, and how it is served, once that is known.
     head: Vec<u8>,
+    created: Option<u64>,
+    tier: Option<&'static str>,
+    fingerprint: Option<String>,
     /// Per choice: whether the role chunk went out, how many calls have begun.
     choices: Vec<ChoiceState>,
     usage: Usage,
@@ -64,16 +67,27 @@ enum OpenKind {
 
 impl Encoder {
     pub fn new(exchange: Exchange) -> Self {
-        Self { head: Vec::new(), choices: Vec::new(), usage: Usage::default(), failed: false, exchange }
+        Self {
+            head: Vec::new(),
+            created: None,
+            tier: None,
+            fingerprint: None,
+            choices: Vec::new(),
+            usage: Usage::default(),
+            failed: false,
+            exchange,
+        }
     }
 
-    fn set_head(&mut self, created: Option<u64>) {
+    fn set_head(&mut self) {
         let mut head = Vec::with_capacity(128);
         Writer::new(&mut head).object(|w| {
             w.field_str("id", &format!("chatcmpl-{}", self.exchange.id));
             w.field_str("object", "chat.completion.chunk");
-            w.field("created", &created.unwrap_or(self.exchange.created));
+            w.field("created", &self.created.unwrap_or(self.exchange.created));
             w.field_str("model", &self.exchange.model);
+            w.field_str_opt("service_tier", self.tier);
+            w.field_str_opt("system_fingerprint", self.fingerprint.as_deref());
         });
         head.pop();
         self.head = head;
@@ -110,7 +124,7 @@ impl Encoder {
     /// The role chunk, once per choice and before anything else of it.
     fn begin(&mut self, choice: u32, out: &mut Vec<u8>) {
         if self.head.is_empty() {
-            self.set_head(None);
+            self.set_head();
         }
         if !std::mem::replace(&mut self.choice(choice).begun, true) {
             self.delta(choice, out, |w| {
@@ -322,8 +336,16 @@ impl StreamEncoder for Encoder {
     fn event(&mut self, event: &Event<'_>, out: &mut Vec<u8>) {
         match event {
             Event::Start { created, .. } => {
-                self.set_head(*created);
+                self.created = *created;
+                self.set_head();
                 self.begin(0, out);
+            }
+            Event::Served { service_tier, system_fingerprint } => {
+                self.tier = service_tier.as_deref().and_then(tier_word).or(self.tier);
+                if let Some(fingerprint) = system_fingerprint {
+                    self.fingerprint = Some(fingerprint.clone().into_owned());
+                }
+                self.set_head();
             }
             Event::PartStart { choice, part, kind } => self.part_start(*choice, *part, kind, out),
             Event::TextDelta { choice, part, text } => self.text(*choice, *part, text, out),

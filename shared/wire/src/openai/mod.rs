@@ -13,6 +13,7 @@ mod encode_request;
 mod encode_response;
 mod encode_stream;
 mod error;
+mod image_scanner;
 mod message;
 mod passthrough;
 mod usage;
@@ -25,6 +26,7 @@ pub use encode_response::encode_response;
 pub use encode_stream::Encoder;
 pub use error::{decode_error, encode_error, encode_stream_error};
 pub(crate) use error::{wait_in_text, words};
+pub use image_scanner::ImageScanner;
 pub use passthrough::{UpstreamBody, renamed_body, upstream_body};
 pub(crate) use usage::write_usage;
 

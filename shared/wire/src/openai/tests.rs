@@ -216,6 +216,70 @@ fn a_request_keeps_its_meaning_through_the_representation() {
 }
 
 #[test]
+fn a_call_is_not_forced_on_a_model_that_refuses_to_be() {
+    let profile = Profile { forced_tools: false, ..Profile::default() };
+    for (choice, forced) in [
+        (r#""required""#, true),
+        (r#"{"type":"function","function":{"name":"f"}}"#, true),
+        (
+            r#"{"type":"allowed_tools","allowed_tools":{"mode":"required","tools":[{"type":"function","function":{"name":"f"}}]}}"#,
+            true,
+        ),
+        (r#""auto""#, false),
+        (r#""none""#, false),
+    ] {
+        let body = format!(
+            r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}],"tools":[{{"type":"function","function":{{"name":"f"}}}}],"tool_choice":{choice}}}"#
+        );
+        let request = decode_request(body.as_bytes(), &CONTEXT).expect("a request");
+        let names = NameTable::default();
+        let target = Target { model: "m", profile: &profile, names: &names, stream: false };
+        let mut losses = Losses::default();
+        let encoded = encode_request(&request, &target, &mut losses).expect("encoded");
+        let written: serde_json::Value = serde_json::from_slice(&encoded.body).expect("valid JSON");
+        assert_eq!(written.get("tool_choice").is_none(), forced, "{choice}");
+        assert_eq!(losses.names().collect::<Vec<_>>(), if forced { vec!["tool_choice"] } else { vec![] }, "{choice}");
+        assert_eq!(written["tools"].as_array().map(Vec::len), Some(1));
+    }
+}
+
+#[test]
+fn how_an_answer_is_served_stands_in_its_chunks() {
+    let stream = concat!(
+        "data: {\"id\":\"c\",\"model\":\"m\",\"service_tier\":\"flex\",\"system_fingerprint\":\"fp_1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}]}\n\n",
+        "data: {\"id\":\"c\",\"service_tier\":\"flex\",\"system_fingerprint\":\"fp_1\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n",
+    );
+    let (mut decoder, mut encoder, mut collector) =
+        (Decoder::default(), Encoder::new(exchange()), Collector::default());
+    let mut out = Vec::new();
+    let mut served = 0;
+    decoder.feed(stream.as_bytes(), &mut |event| {
+        served += u32::from(matches!(event, Event::Served { .. }));
+        collector.push(&event);
+        encoder.event(&event, &mut out);
+    });
+    encoder.end(&mut out);
+    assert_eq!(served, 1, "it is told once");
+    let written = String::from_utf8(out).expect("text");
+    let chunks: Vec<serde_json::Value> = written
+        .split_terminator("\n\n")
+        .filter_map(|event| serde_json::from_str(event.strip_prefix("data: ")?).ok())
+        .collect();
+    assert_eq!(chunks.len(), 4, "{written}");
+    for chunk in &chunks[1..] {
+        assert_eq!((&chunk["service_tier"], &chunk["system_fingerprint"]), (&"flex".into(), &"fp_1".into()), "{chunk}");
+    }
+    let whole = collector.finish().expect("whole");
+    assert_eq!((whole.service_tier.as_deref(), whole.system_fingerprint.as_deref()), (Some("flex"), Some("fp_1")));
+    // From an upstream that does not stream, as well; words that are not OpenAI's stay out.
+    let whole = crate::ir::Response { service_tier: Some("batch".into()), ..whole };
+    let (mut encoder, mut out) = (Encoder::new(exchange()), Vec::new());
+    crate::ir::replay(&whole, &mut |event| encoder.event(&event, &mut out));
+    let written = String::from_utf8(out).expect("text");
+    assert!(!written.contains("batch") && written.contains("fp_1"), "{written}");
+}
+
+#[test]
 fn bad_fields_are_named() {
     for (body, param) in [
         (r#"{"messages":[]}"#, "model"),

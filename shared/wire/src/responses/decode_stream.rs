@@ -55,6 +55,8 @@ struct State {
     started: bool,
     done: bool,
     failed: bool,
+    /// The service tier that was told; empty before.
+    tier: String,
     items: Items,
 }
 
@@ -134,6 +136,15 @@ impl State {
             model: response.model.unwrap_or_default().into(),
             created: response.created_at.map(|seconds| seconds.0),
         });
+        // Until the end, this may be what was asked for.
+        self.served(response.service_tier.filter(|tier| &**tier != "auto"), emit);
+    }
+
+    fn served(&mut self, tier: Option<Str<'_>>, emit: &mut dyn FnMut(Event<'_>)) {
+        if let Some(tier) = tier.filter(|tier| self.tier != **tier) {
+            str::clone_into(&tier, &mut self.tier);
+            emit(Event::Served { service_tier: Some(tier.into()), system_fingerprint: None });
+        }
     }
 
     fn inside(&mut self, kind: &str, chunk: Chunk<'_>, emit: &mut dyn FnMut(Event<'_>)) {
@@ -214,6 +225,7 @@ impl State {
             }
         }
         self.items.close(emit);
+        self.served(response.service_tier, emit);
         if let Some(usage) = response.usage {
             emit(Event::Usage(usage.disjoint()));
         }

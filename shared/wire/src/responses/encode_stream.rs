@@ -12,6 +12,7 @@ use super::{
 use crate::{
     codec::{Exchange, StreamEncoder},
     ir::{Event, FinishReason, Json, StreamError},
+    openai::tier_word,
     usage::Usage,
     write::Writer,
 };
@@ -30,6 +31,7 @@ pub struct Encoder {
     pub(super) message: Option<Message>,
     pub(super) refused: bool,
     usage: Usage,
+    tier: Option<&'static str>,
     finish: Option<FinishReason>,
     failed: bool,
 }
@@ -48,6 +50,7 @@ impl Encoder {
             message: None,
             refused: false,
             usage: Usage::default(),
+            tier: None,
             finish: None,
             failed: false,
         }
@@ -74,7 +77,7 @@ impl Encoder {
         self.sequence += 1;
         let whole = !matches!(status, Status::InProgress);
         let usage = (whole && !(matches!(status, Status::Failed(_)) && self.usage.is_unknown())).then_some(&self.usage);
-        let own = Own { created: self.created, status, service_tier: None, usage };
+        let own = Own { created: self.created, status, service_tier: self.tier, usage };
         event(out, kind, |w| {
             w.field("sequence_number", &number);
             write_response(w.key("response"), &self.exchange, &own, |w| {
@@ -172,6 +175,9 @@ impl StreamEncoder for Encoder {
                 self.begin(out);
             }
             Event::Usage(usage) => self.usage = *usage,
+            Event::Served { service_tier, .. } => {
+                self.tier = service_tier.as_deref().and_then(tier_word).or(self.tier);
+            }
             Event::Error(error) => self.fail(error, out),
             Event::Ping => {}
             other => {

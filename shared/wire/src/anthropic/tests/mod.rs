@@ -130,6 +130,9 @@ fn own(event: Event<'_>) -> Event<'static> {
         }
         Event::Logprobs { choice, raw } => Event::Logprobs { choice, raw: raw.into_owned() },
         Event::PartStop { choice, part } => Event::PartStop { choice, part },
+        Event::Served { service_tier, system_fingerprint } => {
+            Event::Served { service_tier: service_tier.map(text), system_fingerprint: system_fingerprint.map(text) }
+        }
         Event::Usage(usage) => Event::Usage(usage),
         Event::Finish { choice, reason, stop_sequence } => {
             Event::Finish { choice, reason, stop_sequence: stop_sequence.map(text) }

@@ -98,6 +98,22 @@ fn empty_texts_go_and_the_user_begins() {
 }
 
 #[test]
+fn an_answer_that_has_begun_is_left_out_where_the_model_does_not_go_on_from_it() {
+    let body =
+        r#"{"model":"m","messages":[{"role":"user","content":"q"},{"role":"assistant","content":"The answer is"}]}"#;
+    let newer = Profile { prefill: false, ..profile() };
+    let (written, _, lost) = encode(&chat(body), &newer);
+    assert_eq!((roles(&written), lost), (vec!["user"], vec!["assistant_prefill".to_owned()]));
+    // Calls without results are no beginning of an answer: results are put in for them.
+    let called = r#"{"model":"m","messages":[{"role":"user","content":"q"},
+        {"role":"assistant","tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":"{}"}}]}]}"#;
+    let (written, _, lost) = encode(&chat(called), &newer);
+    assert_eq!(roles(&written), ["user", "assistant", "user"]);
+    assert!(!lost.contains(&"assistant_prefill".to_owned()), "{lost:?}");
+    assert_eq!(roles(&encode(&chat(body), &profile()).0), ["user", "assistant"]);
+}
+
+#[test]
 fn a_system_text_alone_is_the_prompt() {
     let (written, ..) =
         encode(&chat(r#"{"model":"m","messages":[{"role":"system","content":"Translate."}]}"#), &profile());

@@ -157,6 +157,20 @@ fn conversations_begin_and_end_as_the_upstream_wants() {
     assert_eq!(encode(&prefill).0["contents"].as_array().map(Vec::len), Some(2));
     let (written, lost) = encode_for(&prefill, "gemini-3-pro", &Profile::default()).expect("encoded");
     assert_eq!((written["contents"].as_array().map(Vec::len), lost.as_str()), (Some(1), "assistant_prefill"));
+    // A model that has no place for system texts reads them first.
+    let gemma = Profile { system_text: false, ..Profile::default() };
+    let mut instructed =
+        asks(vec![turn(Role::User, vec![Part::text("go")]), turn(Role::Assistant, vec![Part::text("gone")])]);
+    instructed.system.push(system("be brief", 0));
+    instructed.system.push(system("be kind", 0));
+    let (written, lost) = encode_for(&instructed, "gemma-3-27b-it", &gemma).expect("encoded");
+    let said = json!([{"text": "be brief"}, {"text": "be kind"}, {"text": "go"}]);
+    assert_eq!((&written["contents"][0], lost.as_str()), (&json!({"role": "user", "parts": said}), ""));
+    assert!(written.get("systemInstruction").is_none());
+    instructed.turns.remove(0);
+    let (written, _) = encode_for(&instructed, "gemma-3-27b-it", &gemma).expect("encoded");
+    assert_eq!(written["contents"][0]["parts"].as_array().map(Vec::len), Some(2));
+    assert_eq!((&written["contents"][0]["role"], &written["contents"][1]["role"]), (&json!("user"), &json!("model")));
     let trimmed =
         asks(vec![turn(Role::Assistant, vec![call("a", "f", "{}")]), turn(Role::Tool, vec![result("a", "1")])]);
     assert_eq!(encode(&trimmed).0["contents"][0]["role"], "user", "a call follows something of the user's");

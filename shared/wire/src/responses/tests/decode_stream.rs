@@ -245,3 +245,30 @@ fn a_stream_that_just_stops_is_an_error() {
     after.extend_from_slice(b"data: [DONE]\n\ndata: rubbish\n\n");
     collected(&after).expect("what follows the end does not matter");
 }
+
+#[test]
+fn the_tier_that_served_is_told_once_it_is_known() {
+    let served = |lines: &str| -> Vec<String> {
+        let mut tiers = Vec::new();
+        Decoder::default().feed(&sse(lines), &mut |event| {
+            if let Event::Served { service_tier: Some(tier), .. } = event {
+                tiers.push(tier.into_owned());
+            }
+        });
+        tiers
+    };
+    let created = |tier: &str| {
+        format!(
+            r#"{{"type":"response.created","response":{{"id":"r","status":"in_progress","service_tier":"{tier}"}}}}"#
+        )
+    };
+    let completed = |tier: &str| {
+        format!(
+            r#"{{"type":"response.completed","response":{{"id":"r","status":"completed","service_tier":"{tier}","output":[]}}}}"#
+        )
+    };
+    // "auto" is what was asked for, not what was given.
+    assert_eq!(served(&format!("{}\n{}", created("auto"), completed("priority"))), ["priority"]);
+    assert_eq!(served(&format!("{}\n{}", created("flex"), completed("flex"))), ["flex"]);
+    assert_eq!(served(&format!("{}\n{}", created("priority"), completed("default"))), ["priority", "default"]);
+}
