@@ -32,7 +32,7 @@ const TELLING: usize = 32;
 pub(super) const EMPTY: &str = "the answer is empty";
 const HTML: &str = "the answer is an HTML page";
 /// Largest answer that is translated in one piece.
-const LARGEST_DOCUMENT: usize = 64 * 1024 * 1024;
+pub(super) const LARGEST_DOCUMENT: usize = 64 * 1024 * 1024;
 
 /// The beginning of an answer.
 pub(crate) struct Answer {
@@ -51,17 +51,17 @@ pub(super) struct Failed {
     pub(super) broke: bool,
 }
 
-/// Sends `request` and waits for the first bytes of an answer, as long as there is patience.
+/// Sends `request`, and those beside it, and waits for the first bytes of an answer, as long as there is patience.
 pub(super) async fn attempt(
     client: &UpstreamClient<Segmented>,
     upstream: &Upstream,
-    request: Request<Segmented>,
+    (request, more): (Request<Segmented>, Vec<Request<Segmented>>),
     way: &Way,
     times: &Times,
     patience: &mut Patience<'_>,
 ) -> Result<Answer, Failed> {
     let begun = Instant::now();
-    let mut exchange = pin!(exchange(client, upstream, request, way, times));
+    let mut exchange = pin!(exchange(client, upstream, request, more, way, times));
     let mut until = Some(patience.until(times));
     while let Some(end) = until {
         if let Ok(outcome) = tokio::time::timeout_at(end, exchange.as_mut()).await {
@@ -76,9 +76,26 @@ async fn exchange(
     client: &UpstreamClient<Segmented>,
     upstream: &Upstream,
     request: Request<Segmented>,
+    more: Vec<Request<Segmented>>,
     way: &Way,
     times: &Times,
 ) -> Result<Answer, Failed> {
+    let (head, body) = answered(client, upstream, request, times).await?;
+    match way {
+        Way::Pass { kind, hide_usage } => pass(upstream, head, body, *kind, *hide_usage).await,
+        // A large future that the other way does not pay for.
+        Way::Translate(translation) => Box::pin(translated(upstream, head, body, translation)).await,
+        Way::Embed(embedding) => Box::pin(embedded(client, upstream, (head, body), more, embedding, times)).await,
+    }
+}
+
+/// The head of a good answer.
+pub(super) async fn answered(
+    client: &UpstreamClient<Segmented>,
+    upstream: &Upstream,
+    request: Request<Segmented>,
+    times: &Times,
+) -> Result<(response::Parts, Incoming), Failed> {
     let response = client.send(request, times.connect).await.map_err(|error| Failed::of_call(error.stage))?;
     let (head, body) = response.into_parts();
     if !head.status.is_success() {
@@ -89,12 +106,7 @@ async fn exchange(
     if is_encoded(&head.headers) {
         return Err(Failed::malformed("the answer is compressed, though that was declined"));
     }
-    match way {
-        Way::Pass { kind, hide_usage } => pass(upstream, head, body, *kind, *hide_usage).await,
-        // A large future that the other way does not pay for.
-        Way::Translate(translation) => Box::pin(translated(upstream, head, body, translation)).await,
-        Way::Embed(embedding) => Box::pin(embedded(upstream, head, body, embedding)).await,
-    }
+    Ok((head, body))
 }
 
 /// The beginning of an answer that goes on as it is.

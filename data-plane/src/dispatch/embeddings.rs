@@ -1,7 +1,8 @@
 //! Embeddings between two formats: what the upstream is sent, and its answer, which is whole before anything goes on.
 
 use bytes::Bytes;
-use http::response;
+use futures_util::{StreamExt, stream};
+use http::{Request, response};
 use hyper::body::Incoming;
 use omniroute_core::error::GatewayError;
 use omniroute_providers::Upstream;
@@ -13,27 +14,40 @@ use omniroute_wire::{
 };
 
 use super::{
-    attempt::{Answer, EMPTY, Failed, next, rest},
+    attempt::{Answer, EMPTY, Failed, LARGEST_DOCUMENT, answered, next, rest},
     outgoing::{Asked, Outgoing, Way, unsupported},
     request::Segmented,
+    times::Times,
 };
 use crate::{
     respond::lane::{Kind, Lane, Tally, is_error_object},
     translate::nothing_lost,
+    upstream_client::UpstreamClient,
 };
 
 /// Where some models' counts stand instead of in the body.
 const TOKEN_COUNT: &str = "x-amzn-bedrock-input-token-count";
 
+/// Requests to one connection at the same time, where a model takes one text a request. One that has a limit on requests in
+/// flight counts all of them as one, so that they follow each other.
+const AT_ONCE: usize = 8;
+
 /// The way back of embeddings that are translated.
 pub(crate) struct Embedding {
     way: EmbedWay,
+    /// Bodies of further requests, each for a text of its own.
+    more: Vec<Segmented>,
     dropped: Option<String>,
 }
 
 // === impl Embedding ===
 
 impl Embedding {
+    /// Bodies that are sent beside the first one.
+    pub(super) fn more(&self) -> &[Segmented] {
+        &self.more
+    }
+
     /// Names of what did not cross.
     pub(crate) fn dropped(&self) -> Option<&str> {
         self.dropped.as_deref()
@@ -58,35 +72,41 @@ impl Asked<'_> {
             return Ok(Outgoing::passed(segments, Kind::Embeddings, false));
         }
         let mut losses = Losses::default();
-        let (body, way) = encode_request(self.embed.clone(), format, &self.body, model, requested, &mut losses)?;
+        let (bodies, way) = encode_request(self.embed.clone(), format, &self.body, model, requested, &mut losses)?;
         if self.is_strict() {
             nothing_lost(&losses)?;
         }
-        let embedding = Embedding { way, dropped: losses.header() };
-        Ok(Outgoing {
-            body: Segmented::new(vec![Bytes::from(body)]),
-            headers: Vec::new(),
-            way: Way::Embed(Box::new(embedding)),
-        })
+        let mut bodies = bodies.into_iter().map(|body| Segmented::new(vec![Bytes::from(body)]));
+        let body = bodies.next().unwrap_or_else(|| Segmented::new(Vec::new()));
+        let embedding = Embedding { way, more: bodies.collect(), dropped: losses.header() };
+        Ok(Outgoing { body, headers: Vec::new(), way: Way::Embed(Box::new(embedding)) })
     }
 }
 
-/// Reads and translates an answer.
+/// Reads and translates an answer, and those to the further requests, which are sent now that the first one went well.
 pub(super) async fn embedded(
+    client: &UpstreamClient<Segmented>,
     upstream: &Upstream,
-    head: response::Parts,
-    mut body: Incoming,
+    (head, mut body): (response::Parts, Incoming),
+    more: Vec<Request<Segmented>>,
     embedding: &Embedding,
+    times: &Times,
 ) -> Result<Answer, Failed> {
-    let Some(first) = next(&mut body).await? else {
-        return Err(Failed::malformed(EMPTY));
-    };
-    let whole = rest(&mut body, first).await?;
-    if is_error_object(&whole) {
-        return Err(Failed::in_disguise(upstream, &head, &whole));
+    let mut parts = vec![whole(upstream, &head, &mut body).await?];
+    let at_once = if upstream.max_concurrent() == 0 { AT_ONCE } else { 1 };
+    let asking = more.into_iter().map(|request| async {
+        let (head, mut body) = answered(client, upstream, request, times).await?;
+        whole(upstream, &head, &mut body).await
+    });
+    let mut others = stream::iter(asking).buffered(at_once);
+    while let Some(part) = others.next().await {
+        parts.push(part?);
+        if parts.iter().map(|(body, _)| body.len()).sum::<usize>() > LARGEST_DOCUMENT {
+            return Err(Failed::malformed("the answers are too large to be translated"));
+        }
     }
-    let counted = head.headers.get(TOKEN_COUNT).and_then(|value| value.to_str().ok()?.parse().ok());
-    match embedding.way.answer(&whole, counted) {
+    let parts: Vec<_> = parts.iter().map(|(body, counted)| (&body[..], *counted)).collect();
+    match embedding.way.answer(&parts) {
         Ok(answer) => {
             let usage = Usage { input: answer.tokens, ..Usage::default() };
             let tally = Tally { usage: Some(usage), ..Tally::default() };
@@ -97,4 +117,21 @@ pub(super) async fn embedded(
             Err(Failed::malformed("the answer is not in the provider's own format"))
         }
     }
+}
+
+/// All of an answer, and the tokens that its head tells.
+async fn whole(
+    upstream: &Upstream,
+    head: &response::Parts,
+    body: &mut Incoming,
+) -> Result<(Bytes, Option<u64>), Failed> {
+    let Some(first) = next(body).await? else {
+        return Err(Failed::malformed(EMPTY));
+    };
+    let whole = rest(body, first).await?;
+    if is_error_object(&whole) {
+        return Err(Failed::in_disguise(upstream, head, &whole));
+    }
+    let counted = head.headers.get(TOKEN_COUNT).and_then(|value| value.to_str().ok()?.parse().ok());
+    Ok((whole, counted))
 }

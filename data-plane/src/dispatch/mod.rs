@@ -107,13 +107,15 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
     let mut unsigned = false;
     loop {
         let times = times_of(entry);
-        let request = match request::build(&entry.upstream, asked, &outgoing, plan.model()) {
-            Ok(request) => request,
+        let requests = request::build(&entry.upstream, asked, &outgoing, plan.model())
+            .and_then(|first| Ok((first, request::build_more(&entry.upstream, asked, &outgoing, plan.model())?)));
+        let requests = match requests {
+            Ok(requests) => requests,
             Err(error) => return Err(refused(&mut meter, error)),
         };
         meter.attempt();
         let begun = Instant::now();
-        let trying = attempt(&gateway.upstream, &entry.upstream, request, &outgoing.way, &times, &mut patience);
+        let trying = attempt(&gateway.upstream, &entry.upstream, requests, &outgoing.way, &times, &mut patience);
         let failed = match trying.await {
             Ok(answer) => {
                 gateway.streaks.succeeded(&entry.id);

@@ -77,6 +77,16 @@ pub(super) fn build(
     outgoing: &Outgoing,
     model: &str,
 ) -> Result<Request<Segmented>, GatewayError> {
+    build_with(upstream, asked, outgoing, &outgoing.body, model)
+}
+
+fn build_with(
+    upstream: &Upstream,
+    asked: &Asked<'_>,
+    outgoing: &Outgoing,
+    body: &Segmented,
+    model: &str,
+) -> Result<Request<Segmented>, GatewayError> {
     let template = upstream.headers();
     let mut headers = HeaderMap::with_capacity(template.len() + OWN_HEADERS);
     let passes = matches!(outgoing.way, Way::Pass { .. });
@@ -102,7 +112,7 @@ pub(super) fn build(
         GatewayError::bad_request("invalid_model", "the model's name cannot be used with this provider")
             .with_param("model")
     })?;
-    let mut request = Request::new(outgoing.body.clone());
+    let mut request = Request::new(body.clone());
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;
@@ -110,6 +120,20 @@ pub(super) fn build(
         sign(signer, &mut request, asked.clock.now())?;
     }
     Ok(request)
+}
+
+/// The requests that are sent beside the first one, as [`build`] makes that.
+///
+/// # Errors
+/// As [`build`].
+pub(super) fn build_more(
+    upstream: &Upstream,
+    asked: &Asked<'_>,
+    outgoing: &Outgoing,
+    model: &str,
+) -> Result<Vec<Request<Segmented>>, GatewayError> {
+    let Way::Embed(embedding) = &outgoing.way else { return Ok(Vec::new()) };
+    embedding.more().iter().map(|body| build_with(upstream, asked, outgoing, body, model)).collect()
 }
 
 /// Signs what is ready to be sent. A signature is good for minutes, so every attempt gets its own.

@@ -249,18 +249,21 @@ mod tests {
     use super::*;
     use crate::ir::{Format, Tool, ToolKind};
 
+    fn with_tools(format: Format, names: &[&'static str]) -> Request<'static> {
+        let mut request = Request::new(format, "m");
+        request.tools.extend(names.iter().map(|name| Tool {
+            name: (*name).into(),
+            description: None,
+            kind: ToolKind::Function { schema: None, strict: None },
+            namespace: None,
+            cache: None,
+        }));
+        request
+    }
+
     #[test]
     fn illegal_names_map_there_and_back_and_collisions_are_numbered() {
-        let mut request = Request::new(Format::OpenAiChat, "m");
-        for name in ["a.b", "a/b", "fine"] {
-            request.tools.push(Tool {
-                name: name.into(),
-                description: None,
-                kind: ToolKind::Function { schema: None, strict: None },
-                namespace: None,
-                cache: None,
-            });
-        }
+        let request = with_tools(Format::OpenAiChat, &["a.b", "a/b", "fine"]);
         let table = NameTable::build(&request, 64, |_, c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
         assert_eq!((table.upstream("a.b"), table.upstream("a/b"), table.upstream("fine")), ("a_b", "a_b_2", "fine"));
         assert_eq!(table.client_name("a_b_2"), "a/b");
@@ -269,16 +272,7 @@ mod tests {
 
     #[test]
     fn a_name_that_a_model_misspells_is_still_the_clients_if_no_other_can_be_meant() {
-        let mut request = Request::new(Format::Anthropic, "m");
-        for name in ["Bash", "Read", "read"] {
-            request.tools.push(Tool {
-                name: name.into(),
-                description: None,
-                kind: ToolKind::Function { schema: None, strict: None },
-                namespace: None,
-                cache: None,
-            });
-        }
+        let request = with_tools(Format::Anthropic, &["Bash", "Read", "read"]);
         let table = NameTable::build(&request, 64, |_, c| c.is_ascii_alphanumeric());
         for (said, meant) in [
             ("bash", "Bash"),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use crate::ir::Source;
+use crate::{codec::WireError, ir::Source, write::Writer};
 
 /// A URL field that may hold a data URL.
 pub(crate) fn source_of_url(url: Cow<'_, str>) -> Source<'_> {
@@ -39,6 +39,34 @@ pub(crate) fn data_url(media_type: &str, data: &str) -> String {
     url.push_str(";base64,");
     url.push_str(data);
     url
+}
+
+/// Writes a sound as a part of a message in OpenAI's formats, which take base64 and the name of its format.
+pub(crate) fn write_openai_audio(
+    w: &mut Writer<'_>,
+    source: &Source<'_>,
+    format: Option<&str>,
+) -> Result<(), WireError> {
+    let Source::Inline { media_type, data } = source else {
+        return Err(WireError::unsupported("audio", "this upstream takes audio as base64 only"));
+    };
+    let format = format.or_else(|| audio_format(media_type)).unwrap_or("wav");
+    w.object(|w| {
+        w.field_str("type", "input_audio");
+        w.key("input_audio").object(|w| {
+            w.field_str("data", data);
+            w.field_str("format", format);
+        });
+    });
+    Ok(())
+}
+
+/// The refusal of media that lie with another vendor.
+pub(crate) fn foreign_file(what: &str) -> WireError {
+    let article = if what.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    let message =
+        format!("this upstream takes {article} {what} as a URL or as base64, not as a file id of another vendor");
+    WireError::unsupported(what, message)
 }
 
 /// The text inside base64, when the media type says that it is text and it is UTF-8.

@@ -302,3 +302,62 @@ async fn what_cannot_be_embedded_is_refused_in_the_clients_words() {
     let answer = claude.post("/v1/embeddings", r#"{"model":"anthropic/m","input":"a"}"#).await;
     assert_eq!((answer.error().0, answer.error().2.as_str()), (400, "unsupported_operation"));
 }
+
+#[tokio::test]
+async fn titan_gets_a_request_for_each_text_and_the_client_one_answer() {
+    let running = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let most = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let (counting, highest) = (std::sync::Arc::clone(&running), std::sync::Arc::clone(&most));
+    let upstream = Upstream::scripted(move |mut stream| {
+        let (counting, highest) = (std::sync::Arc::clone(&counting), std::sync::Arc::clone(&highest));
+        async move {
+            use std::sync::atomic::Ordering::SeqCst;
+            highest.fetch_max(counting.fetch_add(1, SeqCst) + 1, SeqCst);
+            tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+            counting.fetch_sub(1, SeqCst);
+            let body = r#"{"embedding":[0.5],"inputTextTokenCount":3}"#;
+            let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, format!("{head}{body}").as_bytes()).await;
+        }
+    })
+    .await;
+    let name = "bedrock/amazon.titan-embed-text-v2:0";
+    let texts: Vec<String> = (0..20).map(|n| format!("text {n}")).collect();
+    let body = value!({"model": name, "input": texts}).to_string();
+    for limit in [0, 1] {
+        let proxy = over("bedrock", &upstream, |connection| connection.max_concurrent = limit).await;
+        most.store(0, std::sync::atomic::Ordering::SeqCst);
+        let before = upstream.asked().len();
+        let answer = proxy.post("/v1/embeddings", body.clone()).await;
+        let shown = answer.json();
+        assert_eq!(shown["data"].as_array().map(Vec::len), Some(20), "{}", answer.text());
+        assert_eq!((&shown["data"][19]["index"], &shown["usage"]["prompt_tokens"]), (&value!(19), &value!(60)));
+        let mut sent: Vec<String> = upstream.asked()[before..]
+            .iter()
+            .map(|asked| {
+                serde_json::from_slice::<serde_json::Value>(&asked.body).expect("JSON")["inputText"].to_string()
+            })
+            .collect();
+        sent.sort_by_key(|text| text.len());
+        assert_eq!(sent.len(), 20);
+        let at_once = most.load(std::sync::atomic::Ordering::SeqCst);
+        assert!(if limit == 0 { (2..=8).contains(&at_once) } else { at_once == 1 }, "{at_once} at once");
+        let event = proxy.event().await;
+        assert_eq!((event.usage.expect("usage").input, event.estimated), (Some(60), false));
+    }
+}
+
+#[tokio::test]
+async fn a_text_that_fails_fails_the_request() {
+    let upstream = Upstream::answering(|asked| {
+        if memchr::memmem::find(&asked.body, b"bad").is_some() {
+            return json(429, r#"{"message":"Too many requests"}"#);
+        }
+        json(200, r#"{"embedding":[0.5],"inputTextTokenCount":3}"#)
+    })
+    .await;
+    let proxy = over("bedrock", &upstream, |_| {}).await;
+    let body = r#"{"model":"bedrock/amazon.titan-embed-text-v2:0","input":["a","b","bad","c"]}"#;
+    let answer = proxy.post("/v1/embeddings", body).await;
+    assert_eq!((answer.error().0, answer.error().2.as_str()), (429, "upstream_rate_limited"));
+}

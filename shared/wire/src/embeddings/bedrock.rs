@@ -4,13 +4,13 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::{Middle, vector};
+use super::{Counted, Middle, vector};
 use crate::{
     codec::WireError,
     cohere::MAX_TEXTS,
     ir::Losses,
     object::{read, wire_object},
-    text::{Str, TextOr},
+    text::TextOr,
     write::Writer,
 };
 
@@ -41,44 +41,31 @@ wire_object! {
     }
 }
 
-/// The texts of OpenAI's `input`.
-///
-/// # Errors
-/// When there are none, or token ids.
-pub(super) fn texts<'a>(input: Option<TextOr<'a, &'a RawValue>>) -> Result<Vec<Cow<'a, str>>, WireError> {
-    let text = |raw: &'a RawValue| {
-        serde_json::from_str::<Str<'a>>(raw.get())
-            .map(Into::into)
-            .map_err(|_| WireError::unsupported("input", "this upstream embeds texts only, no token ids"))
-    };
-    match input {
-        Some(TextOr::Text(text)) => Ok(vec![text]),
-        Some(TextOr::List(all)) => all.into_iter().map(text).collect(),
-        None => Err(WireError::field("input", "`input` is required")),
-    }
-}
+/// Texts of one request to a model that takes one at a time.
+const MOST_SINGLE: usize = 1024;
 
-/// OpenAI's body for the vendor of `model`.
-pub(super) fn encode(openai: &[u8], model: &str, losses: &mut Losses) -> Result<Vec<u8>, WireError> {
+/// OpenAI's body for the vendor of `model`: one, or one for each text.
+pub(super) fn encode(openai: &[u8], model: &str, losses: &mut Losses) -> Result<Vec<Vec<u8>>, WireError> {
     let own: OpenAiRequest<'_> = read(openai)?;
-    let texts = texts(own.input)?;
+    let texts = vector::texts(own.input)?;
     for (name, _) in own.rest {
         losses.drop_field(name.into_owned());
     }
     if model.contains("titan-embed") {
-        return titan(&texts, own.dimensions, model);
+        if texts.len() > MOST_SINGLE {
+            let message = format!("the gateway asks this model for {MOST_SINGLE} texts at most, not {}", texts.len());
+            return Err(WireError::unsupported("input", message));
+        }
+        return texts.iter().map(|text| titan(text, own.dimensions, model)).collect();
     }
     if model.contains("cohere.embed") {
-        return cohere(&texts, own.dimensions, own.input_type, model);
+        return Ok(vec![cohere(&texts, own.dimensions, own.input_type, model)?]);
     }
     Err(WireError::unsupported("model", "of Bedrock's models the gateway embeds with Amazon Titan's and Cohere's"))
 }
 
-fn titan(texts: &[Cow<'_, str>], dimensions: Option<u64>, model: &str) -> Result<Vec<u8>, WireError> {
-    let [text] = texts else {
-        let message = format!("this model takes one text a request, not {}", texts.len());
-        return Err(WireError::unsupported("input", message));
-    };
+/// The model takes one text a request.
+fn titan(text: &str, dimensions: Option<u64>, model: &str) -> Result<Vec<u8>, WireError> {
     let is_image = model.contains("embed-image");
     if dimensions.is_some() && !is_image && !model.contains("text-v2") {
         return Err(WireError::unsupported("dimensions", "this model's vectors have one length only"));
@@ -117,13 +104,20 @@ fn cohere(
     Ok(out)
 }
 
-/// A vendor's answer in OpenAI's form.
-pub(super) fn decode(body: &[u8], model: &str, base64: bool, estimate: u64) -> Result<Middle, WireError> {
-    let answer: Answer<'_> = read(body)?;
-    let vectors = match (answer.embedding, answer.embeddings.and_then(|by_type| by_type.float)) {
-        (Some(vector), _) => vec![vector],
-        (None, Some(vectors)) => vectors,
-        (None, None) => return Err(WireError::field("embedding", "the upstream's answer has no vectors")),
-    };
-    vector::write(&vectors, model, base64, answer.tokens, estimate)
+/// A vendor's answers, in the order of the texts, as one in OpenAI's form.
+pub(super) fn decode(parts: &[Counted<'_>], model: &str, base64: bool, estimate: u64) -> Result<Middle, WireError> {
+    let mut vectors = Vec::with_capacity(parts.len());
+    // A sum of which a part is unknown is unknown.
+    let mut tokens = Some(0);
+    for (body, counted) in parts {
+        let answer: Answer<'_> = read(body)?;
+        match (answer.embedding, answer.embeddings.and_then(|by_type| by_type.float)) {
+            (Some(vector), _) => vectors.push(vector),
+            (None, Some(several)) => vectors.extend(several),
+            (None, None) => return Err(WireError::field("embedding", "the upstream's answer has no vectors")),
+        }
+        let own = counted.or(answer.tokens);
+        tokens = tokens.zip(own).map(|(sum, own): (u64, u64)| sum.saturating_add(own));
+    }
+    vector::write(&vectors, model, base64, tokens, estimate)
 }

@@ -11,7 +11,7 @@ mod vector;
 
 use std::borrow::Cow;
 
-pub(crate) use self::vector::{packed, plain};
+pub(crate) use self::vector::{packed, plain, read_list, texts, write_list};
 use crate::{
     codec::WireError,
     cohere,
@@ -77,7 +77,11 @@ pub(crate) struct Middle {
     pub(crate) tokens: Option<u64>,
 }
 
-/// Writes a client's request for its upstream, which knows the model as `model`; the client named it `requested`.
+/// An upstream's answer, and the tokens of its prompt where the upstream tells them beside the body.
+pub type Counted<'a> = (&'a [u8], Option<u64>);
+
+/// Writes a client's request for its upstream, which knows the model as `model`; the client named it `requested`. There are
+/// several bodies where the model takes one text a request: one for each, in order.
 ///
 /// # Errors
 /// Names the field that is missing or that the upstream cannot take.
@@ -88,7 +92,7 @@ pub fn encode_request(
     model: &str,
     requested: &str,
     losses: &mut Losses,
-) -> Result<(Vec<u8>, EmbedWay), WireError> {
+) -> Result<(Vec<Vec<u8>>, EmbedWay), WireError> {
     let is_own = matches!(
         (&dialect, upstream),
         (EmbedDialect::Gemini { .. }, EmbedFormat::Gemini) | (EmbedDialect::Ollama { .. }, EmbedFormat::Ollama)
@@ -97,14 +101,18 @@ pub fn encode_request(
     let mut kept = Losses::default();
     let middle = to_openai(&dialect, body, model, if is_own { &mut kept } else { &mut *losses })?;
     let facts = facts::read_facts(&middle)?;
-    let written = match (&dialect, upstream) {
-        (EmbedDialect::Gemini { batch }, EmbedFormat::Gemini) => gemini::own_embed_body(body, *batch, model)?,
-        (EmbedDialect::Ollama { one, .. }, EmbedFormat::Ollama) => ollama::own_body(body, *one, model)?,
-        (_, EmbedFormat::OpenAi) => middle.into_owned(),
-        (_, EmbedFormat::Gemini) => gemini::encode_embed_request(&middle, model, losses)?.0.body,
-        (_, EmbedFormat::Ollama) => ollama::encode(&middle, model, losses)?,
-        (_, EmbedFormat::Cohere) => cohere::encode_embeddings(&middle, model, losses)?,
-        (_, EmbedFormat::Bedrock) => bedrock::encode(&middle, model, losses)?,
+    let one = match (&dialect, upstream) {
+        (_, EmbedFormat::Bedrock) => None,
+        (EmbedDialect::Gemini { batch }, EmbedFormat::Gemini) => Some(gemini::own_embed_body(body, *batch, model)?),
+        (EmbedDialect::Ollama { one, .. }, EmbedFormat::Ollama) => Some(ollama::own_body(body, *one, model)?),
+        (_, EmbedFormat::OpenAi) => Some(middle.to_vec()),
+        (_, EmbedFormat::Gemini) => Some(gemini::encode_embed_request(&middle, model, losses)?.0.body),
+        (_, EmbedFormat::Ollama) => Some(ollama::encode(&middle, model, losses)?),
+        (_, EmbedFormat::Cohere) => Some(cohere::encode_embeddings(&middle, model, losses)?),
+    };
+    let written = match one {
+        Some(body) => vec![body],
+        None => bedrock::encode(&middle, model, losses)?,
     };
     let way = EmbedWay {
         dialect,
@@ -137,13 +145,13 @@ fn to_openai<'b>(
 // === impl EmbedWay ===
 
 impl EmbedWay {
-    /// The client's answer. `counted`: tokens of the prompt, where the upstream tells them beside the body.
+    /// The client's answer, from those to the bodies of [`encode_request`], in their order.
     ///
     /// # Errors
-    /// When the upstream's body is no answer, or has another number of vectors than were asked for.
-    pub fn answer(&self, body: &[u8], counted: Option<u64>) -> Result<EmbedAnswer, WireError> {
-        let middle = self.to_openai(body, counted)?;
-        let tokens = counted.or(middle.tokens);
+    /// When the upstream's bodies are no answers, or have another number of vectors than were asked for.
+    pub fn answer(&self, parts: &[Counted<'_>]) -> Result<EmbedAnswer, WireError> {
+        let middle = self.to_openai(parts)?;
+        let tokens = middle.tokens;
         facts::check_count(&middle.body, self.count)?;
         let mut out = Vec::new();
         match &self.dialect {
@@ -162,22 +170,29 @@ impl EmbedWay {
         Ok(EmbedAnswer { body: out, tokens })
     }
 
-    fn to_openai(&self, body: &[u8], counted: Option<u64>) -> Result<Middle, WireError> {
+    fn to_openai(&self, parts: &[Counted<'_>]) -> Result<Middle, WireError> {
+        if self.upstream == EmbedFormat::Bedrock {
+            return bedrock::decode(parts, &self.model, self.base64, self.estimate);
+        }
+        let [(body, counted)] = *parts else {
+            return Err(WireError::field("embeddings", "there is one answer to one request"));
+        };
         let estimate = counted.unwrap_or(self.estimate);
-        match self.upstream {
-            EmbedFormat::OpenAi => facts::passed(body),
+        let mut middle = match self.upstream {
+            EmbedFormat::OpenAi | EmbedFormat::Bedrock => facts::passed(body)?,
             EmbedFormat::Gemini => {
                 let mut out = Vec::new();
                 let tokens = gemini::decode_embed_response(body, &self.model, self.base64, estimate, &mut out)?;
-                Ok(Middle { body: out, tokens })
+                Middle { body: out, tokens }
             }
-            EmbedFormat::Ollama => ollama::decode(body, &self.model, self.base64, estimate),
+            EmbedFormat::Ollama => ollama::decode(body, &self.model, self.base64, estimate)?,
             EmbedFormat::Cohere => {
                 let embeddings = cohere::decode_embeddings(body, &self.model)?;
-                Ok(Middle { body: embeddings.body, tokens: embeddings.usage.input })
+                Middle { body: embeddings.body, tokens: embeddings.usage.input }
             }
-            EmbedFormat::Bedrock => bedrock::decode(body, &self.model, self.base64, estimate),
-        }
+        };
+        middle.tokens = counted.or(middle.tokens);
+        Ok(middle)
     }
 }
 

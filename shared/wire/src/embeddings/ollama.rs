@@ -23,19 +23,6 @@ wire_object! {
 }
 
 wire_object! {
-    struct OpenAiAnswer<'a> {
-        data: Vec<OpenAiVector<'a>> = "data",
-    }
-}
-
-wire_object! {
-    struct OpenAiVector<'a> {
-        index: u64 = "index",
-        embedding: &'a RawValue = "embedding",
-    }
-}
-
-wire_object! {
     struct Answer<'a> {
         embeddings: Vec<&'a RawValue> = "embeddings",
         prompt_tokens: u64 = "prompt_eval_count",
@@ -79,7 +66,7 @@ pub(super) fn own_body(body: &[u8], one: bool, model: &str) -> Result<Vec<u8>, W
 /// OpenAI's body for `/api/embed`.
 pub(super) fn encode(openai: &[u8], model: &str, losses: &mut Losses) -> Result<Vec<u8>, WireError> {
     let own: OpenAiRequest<'_> = read(openai)?;
-    let inputs = super::bedrock::texts(own.input)?;
+    let inputs = vector::texts(own.input)?;
     for (name, _) in own.rest {
         losses.drop_field(name.into_owned());
     }
@@ -101,11 +88,6 @@ pub(super) fn decode(body: &[u8], model: &str, base64: bool, estimate: u64) -> R
 
 /// OpenAI's answer as a client is shown it.
 pub(super) fn embeddings(openai: &[u8], model: &str, tokens: Option<u64>) -> Result<Embeddings, WireError> {
-    let answer: OpenAiAnswer<'_> = read(openai)?;
-    let mut data = answer.data.unwrap_or_default();
-    data.sort_by_key(|vector| vector.index.unwrap_or(u64::MAX));
-    let missing = || WireError::field("data.embedding", "a vector is missing");
-    let vectors =
-        data.iter().map(|own| vector::floats(own.embedding.ok_or_else(missing)?)).collect::<Result<_, _>>()?;
+    let vectors = vector::read_list(openai)?.0.into_iter().map(vector::floats).collect::<Result<_, _>>()?;
     Ok(Embeddings { model: model.to_owned(), vectors, prompt_tokens: tokens })
 }

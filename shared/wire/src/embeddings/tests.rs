@@ -16,11 +16,12 @@ fn asked(dialect: EmbedDialect, upstream: EmbedFormat, body: &str, model: &str) 
     let mut losses = Losses::default();
     let (written, way) =
         encode_request(dialect, upstream, body.as_bytes(), model, "p/m", &mut losses).expect("a request");
-    (serde_json::from_slice(&written).expect("JSON"), way, losses.header())
+    let [written] = written.as_slice() else { panic!("several bodies") };
+    (serde_json::from_slice(written).expect("JSON"), way, losses.header())
 }
 
 fn answered(way: &EmbedWay, body: &str) -> (Value, Option<u64>) {
-    let answer = way.answer(body.as_bytes(), None).expect("an answer");
+    let answer = way.answer(&[(body.as_bytes(), None)]).expect("an answer");
     (serde_json::from_slice(&answer.body).expect("JSON"), answer.tokens)
 }
 
@@ -78,10 +79,41 @@ fn titan_takes_one_text() {
     assert_eq!(written, json!({"inputText": "a", "dimensions": 512}));
     let (shown, tokens) = answered(&way, r#"{"embedding":[0.5],"inputTextTokenCount":3}"#);
     assert_eq!((&shown["data"][0]["embedding"], tokens), (&json!([0.5]), Some(3)));
-    let counted = way.answer(br#"{"embedding":[0.5]}"#, Some(9)).expect("an answer");
+    let counted = way.answer(&[(br#"{"embedding":[0.5]}"#, Some(9))]).expect("an answer");
     assert_eq!(counted.tokens, Some(9), "the count in the head");
     let image = asked(EmbedDialect::OpenAi, EmbedFormat::Bedrock, one, "amazon.titan-embed-image-v1").0;
     assert_eq!(image, json!({"inputText": "a", "embeddingConfig": {"outputEmbeddingLength": 512}}));
+}
+
+#[test]
+fn several_texts_are_several_requests_to_titan_and_one_answer() {
+    let mut losses = Losses::default();
+    let body = br#"{"input":["a","b","c"],"dimensions":256}"#;
+    let (written, way) = encode_request(
+        EmbedDialect::OpenAi,
+        EmbedFormat::Bedrock,
+        body,
+        "amazon.titan-embed-text-v2:0",
+        "p/m",
+        &mut losses,
+    )
+    .expect("a request");
+    let texts: Vec<Value> = written.iter().map(|body| serde_json::from_slice(body).expect("JSON")).collect();
+    let asked = |text: &str| json!({"inputText": text, "dimensions": 256});
+    assert_eq!(texts, [asked("a"), asked("b"), asked("c")]);
+    let parts: [(&[u8], Option<u64>); 3] = [
+        (br#"{"embedding":[1],"inputTextTokenCount":2}"#, None),
+        (br#"{"embedding":[2]}"#, Some(3)),
+        (br#"{"embedding":[3],"inputTextTokenCount":4}"#, Some(4)),
+    ];
+    let answer = way.answer(&parts).expect("an answer");
+    let shown: Value = serde_json::from_slice(&answer.body).expect("JSON");
+    let vectors: Vec<_> = (0..3).map(|at| (&shown["data"][at]["index"], &shown["data"][at]["embedding"])).collect();
+    assert_eq!(vectors, [(&json!(0), &json!([1])), (&json!(1), &json!([2])), (&json!(2), &json!([3]))]);
+    assert_eq!((answer.tokens, &shown["usage"]["prompt_tokens"]), (Some(9), &json!(9)));
+    assert!(way.answer(&parts[..2]).is_err(), "a text has no vector");
+    let uncounted: [(&[u8], Option<u64>); 3] = [parts[0], (br#"{"embedding":[2]}"#, None), parts[2]];
+    assert_eq!(way.answer(&uncounted).expect("an answer").tokens, None, "a part of the sum is unknown");
 }
 
 #[test]
@@ -155,7 +187,13 @@ fn what_an_upstream_cannot_take_is_refused_by_name() {
         (EmbedDialect::OpenAi, EmbedFormat::Gemini, r#"{"input":[1,2]}"#, "m", "input"),
         (EmbedDialect::OpenAi, EmbedFormat::Ollama, r#"{"input":[[1,2],[3]]}"#, "m", "input"),
         (EmbedDialect::OpenAi, EmbedFormat::Cohere, r#"{"input":[1]}"#, "m", "input"),
-        (EmbedDialect::OpenAi, EmbedFormat::Bedrock, r#"{"input":["a","b"]}"#, titan, "input"),
+        (
+            EmbedDialect::OpenAi,
+            EmbedFormat::Bedrock,
+            &format!(r#"{{"input":[{}"a"]}}"#, r#""a","#.repeat(1024)),
+            titan,
+            "input",
+        ),
         (EmbedDialect::OpenAi, EmbedFormat::Bedrock, r#"{"input":["a"],"dimensions":8}"#, titan, "dimensions"),
         (
             EmbedDialect::OpenAi,
@@ -194,10 +232,10 @@ fn what_an_upstream_cannot_take_is_refused_by_name() {
 fn an_answer_without_its_vectors_is_none() {
     let (_, way, _) = asked(EmbedDialect::OpenAi, EmbedFormat::Ollama, r#"{"input":["a","b"]}"#, "m");
     for body in [r#"{"embeddings":[[1]]}"#, r#"{"embeddings":[[1],[2],[3]]}"#, "{}", "", r#"{"error":"no"}"#] {
-        assert!(way.answer(body.as_bytes(), None).is_err(), "{body}");
+        assert!(way.answer(&[(body.as_bytes(), None)]).is_err(), "{body}");
     }
     let (_, way, _) = asked(ollama(false), EmbedFormat::OpenAi, r#"{"model":"m","input":"a"}"#, "m");
     for body in [r#"{"data":[]}"#, r#"{"data":[{"embedding":"%"}]}"#, r#"{"data":[{}]}"#, "{}"] {
-        assert!(way.answer(body.as_bytes(), None).is_err(), "{body}");
+        assert!(way.answer(&[(body.as_bytes(), None)]).is_err(), "{body}");
     }
 }

@@ -1,4 +1,5 @@
-//! Vectors as JSON lists of numbers and as OpenAI packs them: 32-bit floats, little endian, in base64.
+//! Vectors as JSON lists of numbers and as OpenAI packs them (32-bit floats, little endian, in base64), and what OpenAI has
+//! around them.
 
 use std::borrow::Cow;
 
@@ -6,7 +7,32 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::value::RawValue;
 
 use super::Middle;
-use crate::{codec::WireError, write::Writer};
+use crate::{
+    codec::WireError,
+    object::{read, wire_object},
+    text::{Str, TextOr},
+    write::Writer,
+};
+
+wire_object! {
+    struct List<'a> {
+        data: Vec<Listed<'a>> = "data",
+        usage: UsageField<'a> = "usage",
+    }
+}
+
+wire_object! {
+    struct UsageField<'a> {
+        prompt_tokens: u64 = "prompt_tokens",
+    }
+}
+
+wire_object! {
+    struct Listed<'a> {
+        index: u64 = "index",
+        embedding: &'a RawValue = "embedding",
+    }
+}
 
 /// A vector as a list of numbers, from either form.
 ///
@@ -67,9 +93,14 @@ pub(super) fn write(
         .iter()
         .map(|raw| if base64 { packed(raw).map(Cow::Owned) } else { Ok(Cow::Borrowed(raw.get())) })
         .collect::<Result<_, _>>()?;
-    let shown = tokens.unwrap_or(estimate);
     let mut body = Vec::with_capacity(256);
-    Writer::new(&mut body).object(|w| {
+    write_list(&vectors, model, tokens.unwrap_or(estimate), &mut body);
+    Ok(Middle { body, tokens })
+}
+
+/// An answer of `/v1/embeddings`.
+pub(crate) fn write_list(vectors: &[Cow<'_, str>], model: &str, tokens: u64, out: &mut Vec<u8>) {
+    Writer::new(out).object(|w| {
         w.field_str("object", "list");
         w.key("data").array(|w| {
             for (index, vector) in vectors.iter().enumerate() {
@@ -82,9 +113,42 @@ pub(super) fn write(
         });
         w.field_str("model", model);
         w.key("usage").object(|w| {
-            w.field("prompt_tokens", &shown);
-            w.field("total_tokens", &shown);
+            w.field("prompt_tokens", &tokens);
+            w.field("total_tokens", &tokens);
         });
     });
-    Ok(Middle { body, tokens })
+}
+
+/// The vectors of an answer of `/v1/embeddings`, in the order of their texts, and its count of tokens.
+///
+/// # Errors
+/// When it is no such answer.
+pub(crate) fn read_list(openai: &[u8]) -> Result<(Vec<&RawValue>, Option<u64>), WireError> {
+    let answer: List<'_> = read(openai)?;
+    let mut data = answer.data.unwrap_or_default();
+    data.sort_by_key(|vector| vector.index.unwrap_or(u64::MAX));
+    let missing = || WireError::field("data.embedding", "a vector is missing");
+    let vectors = data.iter().map(|own| own.embedding.ok_or_else(missing)).collect::<Result<_, _>>()?;
+    Ok((vectors, answer.usage.and_then(|usage| usage.prompt_tokens)))
+}
+
+/// The texts of OpenAI's `input`.
+///
+/// # Errors
+/// When there are none, or token ids.
+pub(crate) fn texts<'a>(input: Option<TextOr<'a, &'a RawValue>>) -> Result<Vec<Cow<'a, str>>, WireError> {
+    let text = |raw: &'a RawValue| {
+        serde_json::from_str::<Str<'a>>(raw.get())
+            .map(Into::into)
+            .map_err(|_| WireError::unsupported("input", "this upstream embeds texts only, no token ids"))
+    };
+    let texts = match input {
+        Some(TextOr::Text(text)) => vec![text],
+        Some(TextOr::List(all)) => all.into_iter().map(text).collect::<Result<_, _>>()?,
+        None => Vec::new(),
+    };
+    if texts.is_empty() {
+        return Err(WireError::field("input", "`input` is required"));
+    }
+    Ok(texts)
 }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     codec::{Encoded, WireError},
-    embeddings::{packed, plain},
+    embeddings::{packed, plain, read_list, texts, write_list},
     ir::Losses,
     object::{read, wire_object},
     text::{Str, TextOr},
@@ -68,26 +68,6 @@ wire_object! {
         dimensions: u64 = "dimensions",
         encoding_format: Str<'a> = "encoding_format",
         model: &'a RawValue = "model",
-    }
-}
-
-wire_object! {
-    struct OpenAiAnswer<'a> {
-        data: Vec<OpenAiVector<'a>> = "data",
-        usage: OpenAiUsage<'a> = "usage",
-    }
-}
-
-wire_object! {
-    struct OpenAiUsage<'a> {
-        prompt_tokens: u64 = "prompt_tokens",
-    }
-}
-
-wire_object! {
-    struct OpenAiVector<'a> {
-        index: u64 = "index",
-        embedding: &'a RawValue = "embedding",
     }
 }
 
@@ -174,18 +154,11 @@ impl EmbedRequest<'_> {
 /// # Errors
 /// When it is no such answer.
 pub fn encode_embed_response(openai: &[u8], batch: bool, out: &mut Vec<u8>) -> Result<(), WireError> {
-    let answer: OpenAiAnswer<'_> = read(openai)?;
-    let mut data = answer.data.unwrap_or_default();
-    data.sort_by_key(|vector| vector.index.unwrap_or(u64::MAX));
-    let mut vectors = Vec::with_capacity(data.len());
-    for vector in &data {
-        let raw = vector.embedding.ok_or_else(|| WireError::field("data.embedding", "a vector is missing"))?;
-        vectors.push(plain(raw)?);
-    }
+    let (vectors, tokens) = read_list(openai)?;
+    let vectors = vectors.into_iter().map(plain).collect::<Result<Vec<_>, _>>()?;
     let (true, Some(first)) = (batch || vectors.len() == 1, vectors.first()) else {
         return Err(WireError::field("data", "the upstream's answer does not have as many vectors as were asked for"));
     };
-    let tokens = answer.usage.and_then(|usage| usage.prompt_tokens);
     Writer::new(out).object(|w| {
         if batch {
             w.key("embeddings").array(|w| {
@@ -232,14 +205,7 @@ pub(crate) fn own_embed_body(body: &[u8], batch: bool, model: &str) -> Result<Ve
 /// Names the field that is missing or cannot be embedded.
 pub fn encode_embed_request(openai: &[u8], model: &str, losses: &mut Losses) -> Result<(Encoded, bool), WireError> {
     let own: OpenAiBody<'_> = read(openai)?;
-    let texts: Vec<Cow<'_, str>> = match own.input {
-        Some(TextOr::Text(text)) => vec![text],
-        Some(TextOr::List(all)) => all.into_iter().map(input_text).collect::<Result<_, _>>()?,
-        None => Vec::new(),
-    };
-    if texts.is_empty() {
-        return Err(WireError::field("input", "`input` is required"));
-    }
+    let texts = texts(own.input)?;
     let base64 = own.encoding_format.as_deref() == Some("base64");
     for (name, _) in own.rest {
         losses.drop_field(name.into_owned());
@@ -262,12 +228,6 @@ pub fn encode_embed_request(openai: &[u8], model: &str, losses: &mut Losses) -> 
     Ok((Encoded { body, headers: Vec::new() }, base64))
 }
 
-fn input_text(raw: &RawValue) -> Result<Cow<'_, str>, WireError> {
-    let text = serde_json::from_str::<Str<'_>>(raw.get());
-    text.map(Into::into)
-        .map_err(|_| WireError::unsupported("input", "this upstream embeds texts only, no token numbers"))
-}
-
 /// An answer of an upstream as an answer of `/v1/embeddings`. `estimate` stands in for a count that the upstream does not
 /// give. Returns the upstream's own count of the prompt's tokens.
 ///
@@ -288,30 +248,13 @@ pub fn decode_embed_response(
     let mut vectors = Vec::with_capacity(all.len());
     for vector in &all {
         let raw = vector.values.ok_or_else(|| WireError::field("embeddings.values", "a vector is missing"))?;
-        vectors.push(if base64 { packed(raw)? } else { raw.get().to_owned() });
+        vectors.push(if base64 { Cow::Owned(packed(raw)?) } else { Cow::Borrowed(raw.get()) });
     }
     if vectors.is_empty() {
         return Err(WireError::field("embeddings", "the upstream's answer has no vectors"));
     }
     let counted = answer.usage.map(|usage| usage.disjoint()).filter(|usage| !usage.is_unknown());
     let counted = counted.map(|usage| usage.total_input());
-    let tokens = counted.unwrap_or(estimate);
-    Writer::new(out).object(|w| {
-        w.field_str("object", "list");
-        w.key("data").array(|w| {
-            for (index, vector) in vectors.iter().enumerate() {
-                w.object(|w| {
-                    w.field_str("object", "embedding");
-                    w.field("index", &index);
-                    w.field_raw("embedding", vector);
-                });
-            }
-        });
-        w.field_str("model", model);
-        w.key("usage").object(|w| {
-            w.field("prompt_tokens", &tokens);
-            w.field("total_tokens", &tokens);
-        });
-    });
+    write_list(&vectors, model, counted.unwrap_or(estimate), out);
     Ok(counted)
 }

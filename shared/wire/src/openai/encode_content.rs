@@ -74,19 +74,7 @@ fn write_part(w: &mut Writer<'_>, part: &Part<'_>, losses: &mut Losses) -> Resul
                 w.key("video_url").object(|w| w.field_str("url", &url));
             });
         }
-        Part::Audio { source, format, .. } => {
-            let Source::Inline { media_type, data } = source else {
-                return Err(WireError::unsupported("audio", "this upstream takes audio as base64 only"));
-            };
-            let format = format.as_deref().or_else(|| media::audio_format(media_type)).unwrap_or("wav");
-            w.object(|w| {
-                w.field_str("type", "input_audio");
-                w.key("input_audio").object(|w| {
-                    w.field_str("data", data);
-                    w.field_str("format", format);
-                });
-            });
-        }
+        Part::Audio { source, format, .. } => media::write_openai_audio(w, source, format.as_deref())?,
         Part::Document { source, name, context, citations, .. } => {
             if *citations {
                 losses.drop_field("document.citations");
@@ -117,8 +105,7 @@ fn write_document(
     if let Source::File { owner, .. } = source
         && *owner != Family::OpenAi
     {
-        let message = "this upstream takes a document as base64, not as a file id of another vendor";
-        return Err(WireError::unsupported("document", message));
+        return Err(media::foreign_file("document"));
     }
     if let Source::Text(text) = source {
         write_text(w, &media::document_as_text(text, name, context));
@@ -146,9 +133,6 @@ fn url_of<'p>(source: &'p Source<'_>, what: &str) -> Result<Cow<'p, str>, WireEr
     match source {
         Source::Url(url) => Ok(url.as_ref().into()),
         Source::Inline { media_type, data } => Ok(media::data_url(media_type, data).into()),
-        Source::File { .. } | Source::Text(_) => Err(WireError::unsupported(
-            what,
-            format!("this upstream takes an {what} as a URL or as base64, not as a file id of another vendor"),
-        )),
+        Source::File { .. } | Source::Text(_) => Err(media::foreign_file(what)),
     }
 }

@@ -55,7 +55,7 @@ pub(super) fn document(
     if let Source::File { owner, .. } = source
         && *owner != Family::OpenAi
     {
-        return Err(foreign_file("document"));
+        return Err(media::foreign_file("document"));
     }
     if let Some(context) = context.filter(|_| !matches!(source, Source::Text(_))) {
         text_part(w, context);
@@ -81,13 +81,8 @@ pub(super) fn image_source<'p>(source: &'p Source<'_>) -> Result<(&'static str, 
         Source::Url(url) => Ok(("image_url", url.as_ref().into())),
         Source::Inline { media_type, data } => Ok(("image_url", media::data_url(media_type, data).into())),
         Source::File { id, owner: Family::OpenAi } => Ok(("file_id", id.as_ref().into())),
-        Source::File { .. } | Source::Text(_) => Err(foreign_file("image")),
+        Source::File { .. } | Source::Text(_) => Err(media::foreign_file("image")),
     }
-}
-
-fn foreign_file(what: &str) -> WireError {
-    let message = format!("this upstream takes an {what} as a URL or as base64, not as a file id of another vendor");
-    WireError::unsupported(what, message)
 }
 
 /// An id that OpenAI takes, on both sides of the round.

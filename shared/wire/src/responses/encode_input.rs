@@ -9,9 +9,7 @@ use super::{
 };
 use crate::{
     codec::{Target, WireError},
-    ir::{
-        CacheMark, CallKind, Family, Format, Json, Losses, Part, Request, Role, Source, SystemPart, SystemRole, Turn,
-    },
+    ir::{CacheMark, CallKind, Family, Format, Json, Losses, Part, Request, Role, SystemPart, SystemRole, Turn},
     media,
     write::Writer,
 };
@@ -181,19 +179,7 @@ impl<'r> InputWriter<'r> {
                     self.breakpoint(w, *cache);
                 });
             }
-            Part::Audio { source, format, .. } => {
-                let Source::Inline { media_type, data } = source else {
-                    return Err(WireError::unsupported("audio", "this upstream takes audio as base64 only"));
-                };
-                let format = format.as_deref().or_else(|| media::audio_format(media_type)).unwrap_or("wav");
-                w.object(|w| {
-                    w.field_str("type", "input_audio");
-                    w.key("input_audio").object(|w| {
-                        w.field_str("data", data);
-                        w.field_str("format", format);
-                    });
-                });
-            }
+            Part::Audio { source, format, .. } => media::write_openai_audio(w, source, format.as_deref())?,
             Part::Video { .. } => return Err(WireError::unsupported("video", "this upstream takes no video")),
             Part::Document { source, name, context, citations, cache } => {
                 if *citations {
