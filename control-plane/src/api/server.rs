@@ -24,6 +24,11 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_STREAMS: u32 = 100;
 
+/// What an HTTP/2 client opens with.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How soon it is looked at again while only a part of it has come.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
 /// Connections at once; more wait to be accepted.
 const MAX_CONNECTIONS: usize = 1024;
 
@@ -56,10 +61,18 @@ pub async fn serve(listener: TcpListener, router: Router, stopping: Cancellation
             request.extensions_mut().insert(ConnectInfo(peer));
             request
         });
-        let connection =
-            builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service));
-        let connection = graceful.watch(connection.into_owned());
+        let (builder, stopping, watcher) = (Arc::clone(&builder), stopping.clone(), graceful.watcher());
         tokio::spawn(async move {
+            let spoke = tokio::select! {
+                spoke = has_spoken(&stream) => spoke,
+                () = stopping.cancelled() => false,
+            };
+            if !spoke {
+                return;
+            }
+            let connection =
+                builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service));
+            let connection = watcher.watch(connection.into_owned());
             if let Err(error) = connection.await {
                 tracing::debug!(%peer, error, "a connection ended badly");
             }
@@ -69,6 +82,23 @@ pub async fn serve(listener: TcpListener, router: Router, stopping: Cancellation
     drop(listener);
     graceful.shutdown().await;
     Ok(())
+}
+
+/// Whether a client sends enough in time to tell its protocol: until that is known, nothing else limits its silence.
+async fn has_spoken(stream: &TcpStream) -> bool {
+    let mut head = [0; PREFACE.len()];
+    let wait = async {
+        loop {
+            match stream.peek(&mut head).await {
+                Ok(read @ 1..) if head[..read] == PREFACE[..read] && read < PREFACE.len() => {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+                Ok(read) => return read > 0,
+                Err(_) => return false,
+            }
+        }
+    };
+    tokio::time::timeout(HEAD_TIMEOUT, wait).await.unwrap_or(false)
 }
 
 async fn accept(

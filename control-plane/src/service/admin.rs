@@ -138,7 +138,14 @@ impl Admin<'_> {
             metrics::counter!(names::LOGIN_FAILURES, "result" => "throttled").increment(1);
             return Err(too_many(until.saturating_since(now)));
         }
-        if self.verify(password, admin.password_hash).await? {
+        let right = self.verify(password, admin.password_hash).await?;
+        // Others from there may have failed while this one waited for its turn.
+        let now = self.0.clock.now();
+        if let Some(until) = address.and_then(|address| self.0.login_blocks.until(address, now)) {
+            metrics::counter!(names::LOGIN_FAILURES, "result" => "throttled").increment(1);
+            return Err(too_many(until.saturating_since(now)));
+        }
+        if right {
             return self.open_session(caller, admin.session_epoch).await;
         }
         let wrong = ApiError::new(Code::WrongPassword, "Invalid password");

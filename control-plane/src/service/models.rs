@@ -107,7 +107,7 @@ impl Services {
         let answer = self.list_page(upstream, uri).await.map_err(|error| error.to_string())?;
         if !answer.status.is_success() {
             let failure = upstream.adapter().classify(answer.status, &answer.headers, &answer.body);
-            return Err(failure.to_gateway_error(upstream.secret()).message);
+            return Err(failure.to_gateway_error(upstream.hidden()).message);
         }
         upstream.adapter().parse_models(&answer.body).map_err(|error| error.to_string())
     }

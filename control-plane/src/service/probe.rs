@@ -339,7 +339,7 @@ impl Finding {
             return Self::bad("upstream_error", "upstream", message, status.as_str());
         }
         let failure: Failure = upstream.adapter().classify(status, headers, body);
-        let message = sanitise(&failure.client_message(upstream.secret()), upstream.secret());
+        let message = sanitise(&failure.client_message(upstream.hidden()), upstream.hidden());
         let code = status.as_str();
         match failure.class {
             FailureClass::Credential => {

@@ -17,7 +17,7 @@ use super::memory::{BodyMemory, Reserved};
 /// A body has to come at least this fast on average, in bytes per second, once the silence that is allowed anyway has
 /// passed. Otherwise one byte at a time would hold memory for hours.
 pub(crate) const SLOWEST: u64 = 4 * 1024;
-/// Memory is taken in steps of this size while a body of unknown length comes in.
+/// Memory is taken in steps of at least this size while a body comes in.
 const STEP: u64 = 64 * 1024;
 
 /// What a body may cost.
@@ -61,7 +61,8 @@ where
     }
     let mut share = match paid {
         Some(paid) => paid,
-        None => reserve(memory, declared.unwrap_or_else(|| max.min(STEP))).await?,
+        // A length that is only declared holds no memory that others could use.
+        None => reserve(memory, declared.unwrap_or(max).min(STEP)).await?,
     };
     let Some(first) = next_piece(&mut body, limits.silence).await? else {
         return Ok(Bytes::new());

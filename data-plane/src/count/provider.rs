@@ -142,5 +142,5 @@ fn judge(
         tracing::debug!(connection = upstream.id().as_str(), code = failure.code(), "the provider does not count");
         return Ok(None);
     }
-    Err(failure.to_gateway_error(upstream.secret()))
+    Err(failure.to_gateway_error(upstream.hidden()))
 }

@@ -199,7 +199,7 @@ fn refused(meter: &mut Meter, error: GatewayError) -> Box<Refusal> {
 
 fn give_up(meter: &mut Meter, failure: &Failure) -> Box<Refusal> {
     let entry = Arc::clone(meter.entry());
-    let error = failure.to_gateway_error(entry.upstream.secret());
+    let error = failure.to_gateway_error(entry.upstream.hidden());
     meter.refuse(&error);
     Box::new(Refusal { error, connection: Some(entry.id.clone()) })
 }

@@ -110,6 +110,8 @@ struct Metrics {
     bytes: Gauge,
 }
 
+/// A journal has room for at least so many segments.
+const SEGMENTS: u64 = 4;
 /// Memory that an idle write buffer keeps.
 const SPARE_BYTES: usize = 256 * 1024;
 
@@ -120,7 +122,9 @@ impl Journal {
     ///
     /// # Errors
     /// When another process has the directory, or it cannot be written.
-    pub fn open(options: JournalOptions) -> Result<Arc<Self>, JournalError> {
+    pub fn open(mut options: JournalOptions) -> Result<Arc<Self>, JournalError> {
+        // A full journal is emptied by whole segments, of which the current one is none.
+        options.segment_bytes = options.segment_bytes.min(options.max_bytes / SEGMENTS).max(1);
         let fail = |error| JournalError::Io(options.directory.clone(), error);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&options.directory).map_err(fail)?;
         let lock = take_lock(&options.directory)?;

@@ -67,13 +67,18 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
     });
     let connection = protocol.serve_connection_with_upgrades(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
-    let draining = async { drop(phase.wait_for(|phase| *phase != Phase::Serving).await) };
+    let draining = async {
+        if came_late {
+            drop(phase.wait_for(|phase| *phase == Phase::Serving).await);
+        }
+        drop(phase.wait_for(|phase| *phase != Phase::Serving).await);
+    };
     let served = tokio::select! {
         // No dice: who drains has time.
         biased;
         served = connection.as_mut() => served,
         // Idle connections close at once, busy ones after what they are doing.
-        () = draining, if !came_late => {
+        () = draining => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 served = connection.as_mut() => served,

@@ -92,7 +92,12 @@ impl Applier {
             }
         }
         for kind in Kind::ALL {
-            for resource in by_kind.remove(&kind).unwrap_or_default() {
+            let resources = by_kind.remove(&kind).unwrap_or_default();
+            if kind == Kind::ProviderNode {
+                self.take_nodes(resources, &mut progress);
+                continue;
+            }
+            for resource in resources {
                 self.take(kind, resource, &mut progress);
             }
         }
@@ -145,6 +150,28 @@ impl Applier {
         }
     }
 
+    /// Nodes may hand their prefixes to one another in one update: none of them holds its own while the update is taken.
+    fn take_nodes(&mut self, resources: Vec<v1::Resource>, progress: &mut Progress) {
+        let ids: Vec<String> = resources.iter().map(|resource| resource.id.clone()).collect();
+        for id in &ids {
+            if let Some(node) = self.nodes.get(id) {
+                self.index.prefixes.remove(&node.prefix);
+            }
+        }
+        for resource in resources {
+            self.take(Kind::ProviderNode, resource, progress);
+        }
+        // Of a node that was rejected the previous version stays in force.
+        for id in ids {
+            if let (Some(node), Some(entry)) = (self.nodes.get(&id), self.index.nodes.get(id.as_str()))
+                && self.index.prefixes.get(&node.prefix).is_none()
+            {
+                let entry = Arc::clone(entry);
+                self.index.prefixes.insert(node.prefix.clone(), entry);
+            }
+        }
+    }
+
     fn receive(&mut self, kind: Kind, id: &str, revision: u64) {
         if let Some(previous) = self.received.insert((kind, id.to_owned()), revision) {
             self.digests.remove(kind, id, previous);
@@ -171,11 +198,8 @@ impl Applier {
         {
             return Err(format!("the prefix `{}` is taken by {}", node.prefix, other.id));
         }
-        if let Some(previous) = self.nodes.get(id) {
-            self.index.prefixes.remove(&previous.prefix);
-            if node_repairs(&node, previous) {
-                progress.repaired.extend(self.of_provider.get(id).into_iter().flatten().cloned());
-            }
+        if self.nodes.get(id).is_some_and(|previous| node_repairs(&node, previous)) {
+            progress.repaired.extend(self.of_provider.get(id).into_iter().flatten().cloned());
         }
         let entry = Arc::new(ProviderEntry { id: id.into(), prefix: node.prefix.clone(), name: node.name.clone() });
         self.index.prefixes.insert(node.prefix.clone(), Arc::clone(&entry));
@@ -283,7 +307,9 @@ impl Applier {
                 self.drop_connection(id, progress);
             }
             Kind::ProviderNode => {
-                if let Some(node) = self.nodes.remove(id) {
+                if let Some(node) = self.nodes.remove(id)
+                    && self.index.prefixes.get(&node.prefix).is_some_and(|holder| holder.id.as_str() == id)
+                {
                     self.index.prefixes.remove(&node.prefix);
                 }
                 self.index.nodes.remove(id);

@@ -60,9 +60,14 @@ pub struct DiskCopy {
     base: u64,
     deltas: u64,
     file: Option<File>,
+    /// Updates that could not be written. The next one goes behind them, or the copy would lack them.
+    missed: Vec<Record>,
     /// When the last record was written.
     saved_at: UnixMillis,
 }
+
+/// Resources in updates that wait for a disk that takes them.
+const MAX_MISSED: usize = 100_000;
 
 /// One record: an update and when it was saved.
 #[derive(Clone, PartialEq, Message)]
@@ -82,7 +87,15 @@ struct Record {
 impl DiskCopy {
     pub fn new(path: PathBuf, secret: &JoinSecret) -> Self {
         let key = secret.snapshot_key();
-        Self { path, cipher: Aes256Gcm::new((&key).into()), base: 0, deltas: 0, file: None, saved_at: UnixMillis(0) }
+        Self {
+            path,
+            cipher: Aes256Gcm::new((&key).into()),
+            base: 0,
+            deltas: 0,
+            file: None,
+            missed: Vec::new(),
+            saved_at: UnixMillis(0),
+        }
     }
 
     /// The configuration as of the last record, as one full update.
@@ -109,19 +122,38 @@ impl DiskCopy {
         Ok(fold(records))
     }
 
-    /// Adds an update to the copy. Blocking: call it from a thread that may block.
+    /// Adds an update to the copy, which begins with a full one. Blocking: call it from a thread that may block.
     ///
     /// # Errors
-    /// When the file cannot be written; the copy is then as it was.
+    /// When the file cannot be written. The copy is then as it was, and the update goes with the next one.
     pub fn save(&mut self, update: &Update, now: UnixMillis) -> Result<(), DiskError> {
-        if update.full || self.file.is_none() {
+        if update.full {
             return self.write_base(record(update, now));
         }
-        let sealed = self.seal(&record(update, now))?;
-        self.deltas += sealed.len() as u64;
-        if let Some(file) = &mut self.file {
-            file.write_all(&sealed)?;
-        }
+        let Some(file) = &self.file else { return Ok(()) };
+        let mut file = file.try_clone()?;
+        self.missed.push(record(update, now));
+        let written = self.missed.iter().try_fold(Vec::new(), |mut all, record| {
+            all.extend(self.seal(record)?);
+            Ok::<_, DiskError>(all)
+        });
+        let written = written.and_then(|sealed| Ok((sealed.len() as u64, file.write_all(&sealed)?)));
+        let added = match written {
+            Ok((added, ())) => added,
+            Err(error) => {
+                // What stands behind half a record would never be read.
+                let _ = file.set_len(MAGIC.len() as u64 + self.base + self.deltas);
+                let held: usize = self.missed.iter().map(|record| record.resources.len()).sum();
+                if held > MAX_MISSED {
+                    // Without a copy the proxy waits for the control plane, which is better than to serve what is gone.
+                    (self.file, self.missed) = (None, Vec::new());
+                    let _ = fs::remove_file(&self.path);
+                }
+                return Err(error);
+            }
+        };
+        self.missed.clear();
+        self.deltas += added;
         self.saved_at = now;
         if self.deltas > self.base.max(MIN_FOLD) {
             let bytes = fs::read(&self.path)?;
@@ -156,6 +188,7 @@ impl DiskCopy {
         fs::rename(&temporary, &self.path)?;
         self.base = sealed.len() as u64;
         self.deltas = 0;
+        self.missed.clear();
         self.saved_at = saved_at;
         self.file = Some(OpenOptions::new().append(true).open(&self.path)?);
         Ok(())
@@ -288,6 +321,23 @@ mod tests {
         assert_eq!((update.revision, update.full, ids(&update)), (2, true, vec!["b", "c"]));
         let bytes = fs::read(directory.path().join("snapshot.bin")).expect("read");
         assert!(!bytes.windows(5).any(|window| window == b"model"), "nothing stands in the clear");
+    }
+
+    #[test]
+    fn what_could_not_be_written_goes_with_the_next_update() {
+        let directory = tempfile::tempdir().expect("a directory");
+        filled(&directory);
+        let mut copy = copy(&directory, "token");
+        copy.load(&ManualClock::at(NOW), WEEK).expect("loaded");
+        // A file that takes nothing, as on a full disk.
+        let good = copy.file.replace(File::open(&copy.path).expect("open"));
+        let delta = |revision, resource| Update { revision, full: false, resources: vec![resource] };
+        copy.save(&delta(3, resource("b", 3, true)), NOW).expect_err("it cannot be written");
+        assert_eq!(self::copy(&directory, "token").load(&ManualClock::at(NOW), WEEK).expect("loaded").revision, 2);
+        copy.file = good;
+        copy.save(&delta(4, resource("d", 4, false)), NOW).expect("saved");
+        let update = self::copy(&directory, "token").load(&ManualClock::at(NOW), WEEK).expect("loaded");
+        assert_eq!((update.revision, ids(&update)), (4, vec!["c", "d"]));
     }
 
     #[test]

@@ -50,6 +50,8 @@ pub struct Subscriber {
     /// Rung when everything should be fetched anew.
     pub resync: Arc<Notify>,
     applier: Option<Applier>,
+    /// The next subscription asks for everything, whatever is held.
+    anew: bool,
     disk: Option<DiskCopy>,
     clock: Arc<dyn Clock>,
     /// Where repaired connections are told.
@@ -95,6 +97,7 @@ impl Subscriber {
             health: StreamHealth::default(),
             resync: Arc::new(Notify::new()),
             applier: Some(Applier::default()),
+            anew: false,
             disk,
             clock: Arc::new(SystemClock),
             repairs: None,
@@ -139,8 +142,9 @@ impl Subscriber {
             match self.session(&mut backoff).await {
                 Ended::Drifted => {
                     counter!(names::SNAPSHOT_RESYNCS).increment(1);
-                    tracing::warn!("this proxy's configuration differs from the control plane's; fetching all of it");
-                    self.applier = Some(Applier::default());
+                    tracing::warn!("fetching all of the configuration anew");
+                    // What is held stays: with it the counts of requests in flight, and what a rejection leaves in force.
+                    self.anew = true;
                     continue;
                 }
                 Ended::Failed(error) => {
@@ -224,7 +228,7 @@ impl Subscriber {
 
     fn hello(&self) -> ConfigRequest {
         let (have, digests) = match &self.applier {
-            Some(applier) if applier.revision() > 0 => (applier.revision(), applier.digests().to_proto()),
+            Some(applier) if applier.revision() > 0 && !self.anew => (applier.revision(), applier.digests().to_proto()),
             _ => (0, Vec::new()),
         };
         ConfigRequest {
@@ -247,6 +251,7 @@ impl Subscriber {
         requests: &mpsc::Sender<ConfigRequest>,
     ) -> Result<bool, Status> {
         let mut applier = self.applier.take().unwrap_or_default();
+        self.anew &= !update.full;
         let mut disk = self.disk.take();
         let now = self.clock.now();
         let started = std::time::Instant::now();

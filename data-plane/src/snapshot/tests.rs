@@ -209,6 +209,22 @@ fn a_changed_node_moves_its_connections() {
 }
 
 #[test]
+fn nodes_hand_their_prefixes_to_one_another_in_one_update() {
+    let held = |index: &Index, prefix: &str| index.resolve_prefix(prefix).map(|node| node.id.to_string());
+    let mut applier = Applier::default();
+    let url = "http://127.0.0.1:9/v1";
+    applier.apply(full(2, vec![settings(1), node("n1", "a", url, 1), node("n2", "b", url, 1)]));
+    let swapped = applier.apply(delta(3, vec![node("n1", "b", url, 3), node("n2", "a", url, 3)]));
+    assert!(swapped.rejections.is_empty(), "{:?}", swapped.rejections);
+    assert_eq!((held(&swapped.index, "b"), held(&swapped.index, "a")), (Some("n1".into()), Some("n2".into())));
+    let given = applier.apply(delta(4, vec![node("n3", "b", url, 4), deleted(Kind::ProviderNode, "n1", 4)]));
+    assert_eq!((given.rejections.len(), held(&given.index, "b")), (0, Some("n3".into())));
+    // What is refused stays what it was.
+    let refused = applier.apply(delta(5, vec![node("n2", "b", url, 5)]));
+    assert_eq!((refused.rejections.len(), held(&refused.index, "a")), (1, Some("n2".into())));
+}
+
+#[test]
 fn one_edit_among_many_keys_copies_nothing_else() {
     let mut applier = Applier::default();
     let keys = (0..5_000).map(|n| key(&format!("k{n}"), &format!("sk-{n}"), 1));

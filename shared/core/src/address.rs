@@ -99,7 +99,11 @@ fn reach_v4(v4: Ipv4Addr) -> Reach {
     let shared = a == 100 && (64..128).contains(&b);
     let benchmark = a == 198 && (b == 18 || b == 19);
     let protocol = a == 192 && b == 0 && c == 0;
-    if v4.is_loopback() || v4.is_private() || shared {
+    // Where Azure, Alibaba and the relays of 6to4 answer from inside.
+    let inside = [[168, 63, 129, 16], [100, 100, 100, 200]].contains(&v4.octets()) || (a, b, c) == (192, 88, 99);
+    if inside {
+        Reach::Reserved
+    } else if v4.is_loopback() || v4.is_private() || shared {
         Reach::Private
     } else if v4.is_link_local()
         || v4.is_unspecified()
@@ -120,14 +124,23 @@ fn reach_v4(v4: Ipv4Addr) -> Reach {
 fn reach_v6(v6: Ipv6Addr) -> Reach {
     let segments = v6.segments();
     let documentation = segments[0] == 0x2001 && segments[1] == 0xdb8;
-    // NAT64 and 6to4 carry an IPv4 address inside: judge that one.
-    if segments[..6] == [0x64, 0xff9b, 0, 0, 0, 0] {
+    // Where AWS keeps its metadata; Teredo; site-local addresses of old.
+    let aws = segments == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254];
+    let teredo = segments[..2] == [0x2001, 0];
+    let site_local = segments[0] & 0xffc0 == 0xfec0;
+    // NAT64, 6to4 and what is compatible with or translated to IPv4 carry such an address inside: judge that one.
+    let nat64 = segments[..6] == [0x64, 0xff9b, 0, 0, 0, 0] || segments[..3] == [0x64, 0xff9b, 1];
+    let translated = segments[..6] == [0, 0, 0, 0, 0xffff, 0];
+    let compatible = segments[..6] == [0; 6] && segments[6..] != [0, 0] && segments[6..] != [0, 1];
+    if nat64 || translated || compatible {
         return reach_v4(embedded_v4(segments[6], segments[7]));
     }
     if segments[0] == 0x2002 {
         return reach_v4(embedded_v4(segments[1], segments[2]));
     }
-    if v6.is_loopback() || v6.is_unique_local() {
+    if aws || teredo || site_local {
+        Reach::Reserved
+    } else if v6.is_loopback() || v6.is_unique_local() {
         Reach::Private
     } else if v6.is_unspecified() || v6.is_multicast() || v6.is_unicast_link_local() || documentation {
         Reach::Reserved
@@ -143,6 +156,26 @@ fn embedded_v4(high: u16, low: u16) -> Ipv4Addr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_leads_inside_by_a_detour_is_closed() {
+        for address in [
+            "168.63.129.16",
+            "100.100.100.200",
+            "192.88.99.1",
+            "::127.0.0.1",
+            "::ffff:0:127.0.0.1",
+            "64:ff9b:1::7f00:1",
+            "fec0::1",
+            "2001:0:4136:e378:8000:63bf:3fff:fdd2",
+            "fd00:ec2::254",
+        ] {
+            assert!(check(AddressPolicy::PublicOnly, address).is_err(), "{address}");
+        }
+        for metadata in ["168.63.129.16", "100.100.100.200", "fd00:ec2::254"] {
+            assert!(check(AddressPolicy::from_allow_private(true), metadata).is_err(), "{metadata}");
+        }
+    }
 
     fn check(policy: AddressPolicy, address: &str) -> Result<(), AddressError> {
         policy.check(address.parse().expect("an address"))

@@ -4,18 +4,24 @@
 const MAX_CHARS: usize = 500;
 /// Shorter pieces of a secret are names and punctuation.
 const SHORTEST_PART: usize = 16;
+/// Less of a secret's beginning tells nothing.
+const SHORTEST_BEGINNING: usize = 8;
+const REDACTED: &str = "[redacted]";
 
 /// Removes what a client must not see: credentials, URLs, host names with ports, IP addresses, control characters. HTML is
-/// not quoted at all. `secret` is the credential that was used.
+/// not quoted at all. `secret` is the credential that was used, or several secrets, a line each.
 pub fn sanitise(text: &str, secret: &str) -> String {
     let trimmed = text.trim_start();
     if trimmed.starts_with('<') {
         return "the upstream answered with a page instead of an error".to_owned();
     }
-    let mut text = if secret.len() >= 4 { text.replace(secret, "[redacted]") } else { text.to_owned() };
-    // A secret may be made of several: a pair of keys, a JSON object.
+    let mut text = text.to_owned();
+    for secret in secret.lines().filter(|secret| secret.len() >= 4) {
+        text = text.replace(secret, REDACTED);
+    }
+    // A secret may be made of several: a pair of keys, a JSON object. Some vendors quote how a key begins.
     for part in secret.split([':', '"', '\n', '=', ',', ' ']).filter(|part| part.len() >= SHORTEST_PART) {
-        text = text.replace(part, "[redacted]");
+        text = without_beginning_of(part, &text);
     }
     let mut clean = String::with_capacity(text.len().min(MAX_CHARS * 4));
     for (count, word) in text.split_inclusive(char::is_whitespace).enumerate() {
@@ -26,6 +32,22 @@ pub fn sanitise(text: &str, secret: &str) -> String {
     }
     let clean: String = clean.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_CHARS).collect();
     clean.trim().to_owned()
+}
+
+/// Takes out `secret` and everything that begins like it.
+fn without_beginning_of(secret: &str, text: &str) -> String {
+    let Some(beginning) = secret.get(..SHORTEST_BEGINNING) else { return text.replace(secret, REDACTED) };
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(beginning) {
+        let alike = rest[at..].chars().zip(secret.chars()).take_while(|(shown, hidden)| shown == hidden);
+        let length: usize = alike.map(|(shown, _)| shown.len_utf8()).sum();
+        clean.push_str(&rest[..at]);
+        clean.push_str(REDACTED);
+        rest = &rest[at + length..];
+    }
+    clean.push_str(rest);
+    clean
 }
 
 fn clean_word(word: &str) -> std::borrow::Cow<'_, str> {
@@ -100,6 +122,18 @@ mod tests {
         let object =
             r#"{"accessKeyId":"AKIAIOSFODNN7EXAMPLE","secretAccessKey":"wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"}"#;
         assert!(!sanitise(text, object).contains("EXAMPLE"));
+    }
+
+    #[test]
+    fn each_of_several_secrets_disappears_and_so_does_how_it_begins() {
+        let secrets = "zq-4711-abcdefghijklmnop\nPLANTED-zzz999";
+        for (text, shown) in [
+            ("bad key zq-4711-abcdefg*** for PLANTED-zzz999", "bad key [redacted]*** for [redacted]"),
+            ("zq-4711-abcdefghijklmnop!", "[redacted]!"),
+            ("zq-47 is short", "zq-47 is short"),
+        ] {
+            assert_eq!(sanitise(text, secrets), shown);
+        }
     }
 
     #[test]

@@ -114,6 +114,8 @@ struct Inner {
     /// Of connections whose credential signs instead of being sent.
     signer: Option<Signer>,
     secret: Zeroizing<String>,
+    /// The secret and the values of the operator's headers, a line each.
+    hidden: Zeroizing<String>,
     timeouts: Timeouts,
     max_concurrent: u32,
 }
@@ -147,6 +149,12 @@ impl Upstream {
                 headers,
                 signer,
                 secret: Zeroizing::new(spec.secret.to_owned()),
+                hidden: Zeroizing::new(
+                    std::iter::once(spec.secret)
+                        .chain(spec.headers.iter().map(|(_, value)| value.as_str()))
+                        .collect::<Vec<_>>()
+                        .join("\n"),
+                ),
                 timeouts: spec.timeouts,
                 max_concurrent: spec.max_concurrent,
             }),
@@ -224,6 +232,11 @@ impl Upstream {
     }
 
     /// The credential, to be removed from texts of the upstream.
+    /// What [`crate::sanitise()`] takes out of the upstream's words: the secret and the operator's own header values.
+    pub fn hidden(&self) -> &str {
+        &self.inner.hidden
+    }
+
     pub fn secret(&self) -> &str {
         &self.inner.secret
     }
