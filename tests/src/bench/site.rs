@@ -46,6 +46,8 @@ impl Site {
             ("INITIAL_PASSWORD", PASSWORD.to_owned()),
             ("ALLOW_PRIVATE_UPSTREAMS", "true".to_owned()),
             ("CONTROL_PLANE_DRAIN", "2s".to_owned()),
+            // As `omniroute up` starts it: what the check of a password takes goes back at once.
+            ("MIMALLOC_PURGE_DELAY", "0".to_owned()),
         ]
     }
 
