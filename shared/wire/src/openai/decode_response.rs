@@ -78,7 +78,7 @@ fn decode_choice<'a>(choice: ChoiceField<'a>, context: &DecodeContext<'_>) -> Re
     }
     parts.extend(refusal.map(|text| Part::Refusal { text: text.into() }));
     let mut called = false;
-    for call in calls.into_iter().flatten() {
+    for (number, call) in calls.into_iter().flatten().enumerate() {
         let signature = call
             .extra_content
             .and_then(|extra| extra.google)
@@ -90,7 +90,8 @@ fn decode_choice<'a>(choice: ChoiceField<'a>, context: &DecodeContext<'_>) -> Re
             (None, None) => continue,
         };
         let Some(name) = name else { continue };
-        let id = call.id.map_or_else(|| super::legacy_call_id(&name).into(), Into::into);
+        // As a stream names calls that have no id.
+        let id = call.id.filter(|id| !id.is_empty()).map_or_else(|| format!("call_{number}").into(), Into::into);
         parts.push(Part::ToolCall { id, name: name.into(), arguments, kind, signature, cache: None });
         called = true;
     }

@@ -1,6 +1,7 @@
 //! `chat.completion.chunk` events → [`Event`]s.
 
 use omniroute_core::error::ErrorClass;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::{
@@ -103,6 +104,8 @@ struct CallState {
     early: String,
     signature: Option<String>,
     kind: CallKind,
+    /// Its first delta had no id, but a name and complete arguments.
+    whole: bool,
 }
 
 // === impl Decoder ===
@@ -373,9 +376,12 @@ impl ChoiceState {
         }
     }
 
-    /// By index; but hosts that give every call the index 0 give each its own id, and some give no index at all.
+    /// By index; but hosts that give every call the index 0 give each its own id, and some give no index at all. Those that
+    /// give no id either send whole calls, told apart by their names or by being whole.
     fn find_call(&mut self, delta: &ToolCall<'_>) -> usize {
         let id = delta.id.as_deref().filter(|id| !id.is_empty());
+        let function = delta.function.as_ref();
+        let name = function.and_then(|function| function.name.as_deref()).filter(|name| !name.is_empty());
         let index = delta.index.unwrap_or_else(|| match id {
             Some(id) if self.calls.iter().all(|call| call.id != id) => self.calls.len() as u32,
             _ => self.calls.last().map_or(0, |call| call.index),
@@ -383,10 +389,15 @@ impl ChoiceState {
         let found = self
             .calls
             .iter()
-            .rposition(|call| call.index == index && id.is_none_or(|id| call.id.is_empty() || call.id == id));
+            .rposition(|call| call.index == index && id.is_none_or(|id| call.id.is_empty() || call.id == id))
+            .filter(|at| id.is_some() || name.is_none_or(|name| !self.calls[*at].is_followed_by(name)));
         found.unwrap_or_else(|| {
             let number = self.calls.len();
+            let arguments = function.and_then(|function| function.arguments.as_ref());
             self.calls.push(CallState {
+                whole: id.is_none()
+                    && name.is_some()
+                    && arguments.is_some_and(|text| serde_json::from_str::<IgnoredAny>(&text.0).is_ok()),
                 index,
                 id: id.map_or_else(|| format!("call_{number}"), str::to_owned),
                 name: String::new(),
@@ -416,6 +427,11 @@ impl ChoiceState {
 // === impl CallState ===
 
 impl CallState {
+    /// Whether a delta with this name and without an id begins another call. Some hosts repeat the name in every delta.
+    fn is_followed_by(&self, name: &str) -> bool {
+        self.part.is_some() && (self.whole || self.name != name)
+    }
+
     fn begin(&mut self, choice: u32, part: u32, emit: &mut dyn FnMut(Event<'_>)) {
         self.part = Some(part);
         let kind = PartKind::ToolCall { id: self.id.as_str().into(), name: self.name.as_str().into(), kind: self.kind };

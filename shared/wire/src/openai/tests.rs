@@ -103,6 +103,50 @@ fn a_stream_cut_before_its_finish_is_an_error() {
 }
 
 #[test]
+fn calls_without_ids_are_told_apart_by_name_or_by_being_whole() {
+    let delta =
+        |calls: &str| format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"tool_calls\":[{calls}]}}}}]}}\n\n");
+    let call = |head: &str, name: &str, arguments: &str| {
+        format!(r#"{{{head}"function":{{"name":"{name}","arguments":"{arguments}"}}}}"#)
+    };
+    let end = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"tool_calls\"}]}\n\ndata: [DONE]\n\n";
+    let (x, y) = (r#"{\"x\":1}"#, r#"{\"y\":1}"#);
+    for (stream, expected) in [
+        (
+            delta(&[call("\"id\":\"\",", "a", x), call("\"id\":\"\",", "b", y)].join(",")),
+            vec![("a", "{\"x\":1}"), ("b", "{\"y\":1}")],
+        ),
+        (
+            [x, y].map(|arguments| delta(&call("\"index\":0,\"id\":\"\",", "a", arguments))).concat(),
+            vec![("a", "{\"x\":1}"), ("a", "{\"y\":1}")],
+        ),
+        // One call whose name is repeated with every piece.
+        (
+            [r#"{\"x\":"#, "{}", "}"].map(|arguments| delta(&call("\"index\":0,", "a", arguments))).concat(),
+            vec![("a", "{\"x\":{}}")],
+        ),
+    ] {
+        let mut decoder = Decoder::default();
+        let mut collector = Collector::default();
+        decoder.feed((stream + end).as_bytes(), &mut |event| collector.push(&event));
+        decoder.end(&mut |event| collector.push(&event));
+        let response = collector.finish().expect("an answer");
+        let calls: Vec<_> = response.choices[0]
+            .parts
+            .iter()
+            .filter_map(|part| match part {
+                Part::ToolCall { id, name, arguments, .. } => Some((id.as_ref(), name.as_ref(), arguments.as_ref())),
+                _ => None,
+            })
+            .collect();
+        let named: Vec<_> = calls.iter().map(|(_, name, arguments)| (*name, *arguments)).collect();
+        assert_eq!(named, expected);
+        let ids: std::collections::HashSet<_> = calls.iter().map(|(id, ..)| id).collect();
+        assert_eq!(ids.len(), calls.len(), "{calls:?}");
+    }
+}
+
+#[test]
 fn calls_that_all_have_index_zero_are_told_apart_by_id() {
     let stream = concat!(
         "data: {\"id\":\"c\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]}}]}\n\n",
