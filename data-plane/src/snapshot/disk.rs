@@ -128,9 +128,16 @@ impl DiskCopy {
     /// When the file cannot be written. The copy is then as it was, and the update goes with the next one.
     pub fn save(&mut self, update: &Update, now: UnixMillis) -> Result<(), DiskError> {
         if update.full {
-            return self.write_base(record(update, now));
+            self.missed = vec![record(update, now)];
+            return self.write_missed_base(now);
         }
-        let Some(file) = &self.file else { return Ok(()) };
+        let Some(file) = &self.file else {
+            if self.missed.is_empty() {
+                return Ok(());
+            }
+            self.missed.push(record(update, now));
+            return self.write_missed_base(now);
+        };
         let mut file = file.try_clone()?;
         self.missed.push(record(update, now));
         let written = self.missed.iter().try_fold(Vec::new(), |mut all, record| {
@@ -162,6 +169,12 @@ impl DiskCopy {
             self.write_base(record(&folded, now))?;
         }
         Ok(())
+    }
+
+    /// Writes what was missed, which begins with a full update, as a new base. Until that works it stays missed.
+    fn write_missed_base(&mut self, now: UnixMillis) -> Result<(), DiskError> {
+        let folded = fold(self.missed.clone());
+        self.write_base(record(&folded, now))
     }
 
     /// Notes that the copy is still what the control plane has, so that a configuration that nobody edits does not grow
@@ -338,6 +351,25 @@ mod tests {
         copy.save(&delta(4, resource("d", 4, false)), NOW).expect("saved");
         let update = self::copy(&directory, "token").load(&ManualClock::at(NOW), WEEK).expect("loaded");
         assert_eq!((update.revision, ids(&update)), (4, vec!["c", "d"]));
+    }
+
+    #[test]
+    fn a_full_update_that_could_not_be_written_is_not_skipped() {
+        let directory = tempfile::tempdir().expect("a directory");
+        filled(&directory);
+        let mut copy = copy(&directory, "token");
+        copy.load(&ManualClock::at(NOW), WEEK).expect("loaded");
+        // A directory is in the way of the new base.
+        let obstacle = copy.path.with_extension("new");
+        fs::create_dir(&obstacle).expect("made");
+        let full = Update { revision: 9, full: true, resources: vec![resource("x", 9, false)] };
+        copy.save(&full, NOW).expect_err("it cannot be written");
+        let loaded = || self::copy(&directory, "token").load(&ManualClock::at(NOW), WEEK).expect("loaded");
+        assert_eq!(loaded().revision, 2, "the copy is as it was");
+        copy.save(&Update { revision: 10, full: false, resources: vec![resource("y", 10, false)] }, NOW)
+            .expect("saved");
+        assert_eq!((loaded().revision, ids(&loaded())), (10, vec!["x", "y"]));
+        fs::remove_dir(&obstacle).expect("removed");
     }
 
     #[test]
