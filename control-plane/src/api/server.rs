@@ -143,6 +143,19 @@ mod tests {
         answer
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_tell_its_protocol_is_let_go() {
+        for (said, spoke) in [(&b""[..], false), (b"PRI * HT", false), (b"G", true), (b"PUT /", true), (PREFACE, true)]
+        {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+            let address = listener.local_addr().expect("an address");
+            let (client, server) = tokio::join!(TcpStream::connect(address), listener.accept());
+            let (mut client, (server, _)) = (client.expect("connected"), server.expect("accepted"));
+            client.write_all(said).await.expect("sent");
+            assert_eq!(has_spoken(&server).await, spoke, "{said:?}");
+        }
+    }
+
     #[tokio::test]
     async fn handlers_learn_who_is_at_the_other_end() {
         let peer = |ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { Json(peer.ip().to_string()) };

@@ -192,6 +192,37 @@ mod tests {
         assert_eq!(memory.held(), 0);
     }
 
+    /// Declares a length and sends nothing.
+    struct Promised(u64);
+
+    impl Body for Promised {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Pending
+        }
+
+        fn size_hint(&self) -> http_body::SizeHint {
+            http_body::SizeHint::with_exact(self.0)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_declared_length_takes_no_memory_from_others() {
+        let memory = BodyMemory::new(1 << 20);
+        let promised = read(Promised(1 << 20), None, limits(1 << 20), &memory);
+        let other = async {
+            tokio::time::sleep(SILENCE / 2).await;
+            read(Full::new(Bytes::from(vec![7; 500_000])), None, limits(1 << 20), &memory).await
+        };
+        let (promised, other) = tokio::join!(promised, other);
+        assert_eq!((promised, other.expect("a body").len()), (Err(BodyError::Slow), 500_000));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn pieces_are_joined_and_empty_bodies_are_empty() {
         let memory = BodyMemory::new(1 << 20);

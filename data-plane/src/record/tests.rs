@@ -205,6 +205,39 @@ fn a_full_journal_loses_new_events_counts_them_and_stops_nobody() {
 }
 
 #[test]
+fn a_journal_smaller_than_a_segment_recovers_when_its_events_are_acknowledged() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let recorder = recorder(JournalOptions { max_bytes: 2_000, segment_bytes: 1 << 24, ..options(directory.path()) });
+    let journal = Arc::clone(recorder.journal());
+    for _ in 0..50 {
+        close(open(&recorder));
+    }
+    let lost = journal.lost();
+    assert!(lost > 0);
+    acknowledge_all(&journal, directory.path());
+    close(open(&recorder));
+    assert_eq!((journal.lost(), journal.unacknowledged()), (lost, 1));
+}
+
+/// What the ledger does in time.
+fn acknowledge_all(journal: &Journal, directory: &Path) {
+    let mut after = None;
+    let mut counts = Vec::new();
+    while let Some(segment) = journal.segment_after(after) {
+        after = Some(segment.number);
+        let bytes = segment::contents(directory, segment.number).expect("read");
+        let mut at = 0;
+        let mut closed = 0;
+        while let Some((kind, _, length)) = read_record(&bytes[at..]) {
+            closed += u64::from(kind == CLOSED);
+            at += length;
+        }
+        counts.push((segment, closed));
+    }
+    journal.acknowledge(&counts);
+}
+
+#[test]
 fn segments_go_when_all_of_them_is_acknowledged_and_nothing_runs() {
     let directory = tempfile::tempdir().expect("a directory");
     let recorder = recorder(JournalOptions { segment_bytes: 500, ..options(directory.path()) });
@@ -215,23 +248,7 @@ fn segments_go_when_all_of_them_is_acknowledged_and_nothing_runs() {
     }
     let count = || segment::numbers(directory.path()).expect("listed").len();
     assert!(count() > 5);
-    let acknowledge_all = || {
-        let mut after = None;
-        let mut counts = Vec::new();
-        while let Some(segment) = journal.segment_after(after) {
-            after = Some(segment.number);
-            let bytes = segment::contents(directory.path(), segment.number).expect("read");
-            let mut at = 0;
-            let mut closed = 0;
-            while let Some((kind, _, length)) = read_record(&bytes[at..]) {
-                closed += u64::from(kind == CLOSED);
-                at += length;
-            }
-            counts.push((segment, closed));
-        }
-        journal.acknowledge(&counts);
-    };
-    acknowledge_all();
+    acknowledge_all(&journal, directory.path());
     assert_eq!(journal.unacknowledged(), 0);
     assert_eq!(count(), 2, "the one whose request still runs, and the current one");
     close(long);
