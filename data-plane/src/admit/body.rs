@@ -94,7 +94,7 @@ async fn reserve(memory: &BodyMemory, bytes: u64) -> Result<Reserved, BodyError>
     memory.reserve(bytes).await.map_err(|_| BodyError::NoMemory)
 }
 
-async fn grow(share: &mut Reserved, memory: &BodyMemory, bytes: u64) -> Result<(), BodyError> {
+pub(super) async fn grow(share: &mut Reserved, memory: &BodyMemory, bytes: u64) -> Result<(), BodyError> {
     let covered = share.covers();
     if bytes > covered {
         share.merge(reserve(memory, (bytes - covered).max(covered)).await?);

@@ -9,17 +9,27 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, StatusCode, header, response};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use omniroute_core::error::ErrorClass;
 use omniroute_providers::{Failure, FailureClass, Upstream};
 use omniroute_wire::{
-    codec::UpstreamError,
+    codec::{Named, UpstreamError},
     ir::{Format, StreamError},
 };
 use tokio::time::Instant;
 
-use super::{embeddings::embedded, outgoing::Way, patience::Patience, request::Segmented, times::Times};
+use super::{
+    embeddings::embedded,
+    outgoing::{Asked, Way},
+    patience::Patience,
+    request::Segmented,
+    times::Times,
+};
 use crate::{
-    respond::lane::{Fault, Kind, Lane, Shape, is_error_object},
+    resolve::Plan,
+    respond::{
+        lane::{Fault, Kind, Lane, Shape, Teller, is_error_object},
+        meter::Meter,
+    },
+    server::Gateway,
     translate::{Streaming, Translation, WholeError, from_document, from_stream},
     upstream_client::{Stage, UpstreamClient},
 };
@@ -43,6 +53,19 @@ pub(crate) struct Answer {
     pub(crate) lane: Lane,
     /// What the client gets of them.
     pub(crate) ready: Vec<Bytes>,
+    /// Set where the answer did not come in the shape that was asked for.
+    pub(crate) reshaped: Option<Box<Translation>>,
+}
+
+/// Whom a try is made with, and for what.
+pub(super) struct Trial<'a> {
+    /// Knows the connection.
+    pub(super) meter: &'a Meter,
+    pub(super) asked: &'a Asked<'a>,
+    pub(super) plan: &'a Plan,
+    pub(super) way: &'a Way,
+    pub(super) times: &'a Times,
+    pub(super) begun: Instant,
 }
 
 /// A failed try. `broke`: the connection died under the request, as one that was idle too long does.
@@ -53,39 +76,34 @@ pub(super) struct Failed {
 
 /// Sends `request`, and those beside it, and waits for the first bytes of an answer, as long as there is patience.
 pub(super) async fn attempt(
-    client: &UpstreamClient<Segmented>,
-    upstream: &Upstream,
-    (request, more): (Request<Segmented>, Vec<Request<Segmented>>),
-    way: &Way,
-    times: &Times,
+    trial: &Trial<'_>,
+    requests: (Request<Segmented>, Vec<Request<Segmented>>),
     patience: &mut Patience<'_>,
 ) -> Result<Answer, Failed> {
-    let begun = Instant::now();
-    let mut exchange = pin!(exchange(client, upstream, request, more, way, times));
-    let mut until = Some(patience.until(times));
+    let mut exchange = pin!(exchange(trial, requests));
+    let mut until = Some(patience.until(trial.times));
     while let Some(end) = until {
         if let Ok(outcome) = tokio::time::timeout_at(end, exchange.as_mut()).await {
             return outcome;
         }
-        until = patience.longer(times, begun);
+        until = patience.longer(trial.times, trial.begun);
     }
     Err(Failed::of(FailureClass::FirstByteTimeout, "no first byte in time"))
 }
 
 async fn exchange(
-    client: &UpstreamClient<Segmented>,
-    upstream: &Upstream,
-    request: Request<Segmented>,
-    more: Vec<Request<Segmented>>,
-    way: &Way,
-    times: &Times,
+    trial: &Trial<'_>,
+    (request, more): (Request<Segmented>, Vec<Request<Segmented>>),
 ) -> Result<Answer, Failed> {
-    let (head, body) = answered(client, upstream, request, times).await?;
-    match way {
-        Way::Pass { kind, hide_usage } => pass(upstream, head, body, *kind, *hide_usage).await,
-        // A large future that the other way does not pay for.
-        Way::Translate(translation) => Box::pin(translated(upstream, head, body, translation)).await,
-        Way::Embed(embedding) => Box::pin(embedded(client, upstream, (head, body), more, embedding, times)).await,
+    let (head, body) = answered(&trial.gateway().upstream, trial.upstream(), request, trial.times).await?;
+    match trial.way {
+        Way::Pass { kind, hide_usage } => pass(trial, head, body, *kind, *hide_usage).await,
+        // Large futures that the other way does not pay for.
+        Way::Translate(translation) => Box::pin(translated_from(trial, head, body, translation)).await,
+        Way::Embed(embedding) => {
+            let client = &trial.gateway().upstream;
+            Box::pin(embedded(client, trial.upstream(), (head, body), more, embedding, trial.times)).await
+        }
     }
 }
 
@@ -111,17 +129,22 @@ pub(super) async fn answered(
 
 /// The beginning of an answer that goes on as it is.
 async fn pass(
-    upstream: &Upstream,
+    trial: &Trial<'_>,
     head: response::Parts,
     mut body: Incoming,
     kind: Kind,
     hide_usage: bool,
 ) -> Result<Answer, Failed> {
     let content_type = head.headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes());
-    let Some(mut first) = next(&mut body).await? else {
-        return Err(Failed::malformed(EMPTY));
-    };
-    let mut lane = match Shape::of(content_type, &first) {
+    let mut first = beginning(&mut body).await?;
+    let shape = Shape::of(content_type, &first);
+    if let Kind::Chat(format) = kind
+        && shape.is_stream().is_some_and(|streams| streams != trial.asked.stream)
+    {
+        // Rare, and a large future: kept out of this one.
+        return Box::pin(reshaped(trial, format, head, first, body)).await;
+    }
+    let mut lane = match shape {
         Shape::Events => Lane::events(kind, hide_usage),
         Shape::Lines if kind == Kind::Chat(Format::Ollama) => Lane::events(kind, hide_usage),
         Shape::Json | Shape::Lines => Lane::json(kind),
@@ -139,40 +162,67 @@ async fn pass(
             first = joined(&first, &more);
             ended = body.is_end_stream();
         }
-        lane.feed(first.clone(), &mut ready);
+        lane.feed(first.clone(), trial.teller(), &mut ready);
     } else {
         // Nothing goes out before the first event is whole, so that an error in it is still ours to handle.
-        lane.feed(first.clone(), &mut ready);
+        lane.feed(first.clone(), trial.teller(), &mut ready);
         while ready.is_empty() && !ended {
             let Some(more) = next(&mut body).await? else {
                 ended = true;
                 break;
             };
-            lane.feed(more, &mut ready);
+            lane.feed(more, trial.teller(), &mut ready);
             ended = body.is_end_stream();
         }
     }
     match lane.check_first(kind, &first, ended) {
-        Ok(()) => Ok(Answer { head, body, lane, ready }),
-        Err(Fault::ErrorObject) => Err(Failed::in_disguise(upstream, &head, &first)),
+        Ok(()) => Ok(Answer { head, body, lane, ready, reshaped: None }),
+        Err(Fault::ErrorObject) => Err(Failed::in_disguise(trial.upstream(), &head, &first)),
         Err(Fault::NoAnswer) => Err(Failed::malformed("the answer lacks what every answer of its kind has")),
     }
+}
+
+/// The beginning of an answer that came whole to a client that wants a stream, or the reverse: it is written anew in its
+/// own format.
+async fn reshaped(
+    trial: &Trial<'_>,
+    format: Format,
+    head: response::Parts,
+    first: Bytes,
+    body: Incoming,
+) -> Result<Answer, Failed> {
+    let (gateway, plan) = (trial.gateway(), trial.plan);
+    let translation = Box::new(trial.asked.reshaping(gateway, format, plan.model(), plan.requested()));
+    let answer = translated(trial, head, first, body, &translation).await?;
+    Ok(Answer { reshaped: Some(translation), ..answer })
+}
+
+async fn translated_from(
+    trial: &Trial<'_>,
+    head: response::Parts,
+    mut body: Incoming,
+    translation: &Translation,
+) -> Result<Answer, Failed> {
+    let first = beginning(&mut body).await?;
+    translated(trial, head, first, body, translation).await
 }
 
 /// The beginning of an answer in another format. One that is whole, or that the client wants whole, is translated here,
 /// while another connection can still be tried.
 async fn translated(
-    upstream: &Upstream,
+    trial: &Trial<'_>,
     head: response::Parts,
+    first: Bytes,
     mut body: Incoming,
     translation: &Translation,
 ) -> Result<Answer, Failed> {
+    let upstream = trial.upstream();
+    let teller = trial.teller();
     let content_type = head.headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes());
-    let streams = content_type.is_some_and(is_stream_type);
-    let Some(first) = next(&mut body).await? else {
-        return Err(Failed::malformed(EMPTY));
-    };
-    if Shape::of(content_type, &first) == Shape::Html {
+    let shape = Shape::of(content_type, &first);
+    // Some hosts send events under another type.
+    let streams = content_type.is_some_and(is_stream_type) || shape == Shape::Events;
+    if shape == Shape::Html {
         return Err(Failed::malformed(HTML));
     }
     if !streams || !translation.stream {
@@ -182,7 +232,9 @@ async fn translated(
         }
         let written = if streams { from_stream(&whole, translation) } else { from_document(&whole, translation) };
         return match written {
-            Ok((bytes, tally)) => Ok(Answer { head, body, lane: Lane::Finished(tally), ready: vec![bytes] }),
+            Ok((bytes, tally)) => {
+                Ok(Answer { head, body, lane: Lane::Finished(tally), ready: vec![bytes], reshaped: None })
+            }
             Err(WholeError::Upstream(error)) => Err(Failed::of_stream_error(&error)),
             Err(WholeError::Malformed(error)) => {
                 tracing::debug!(%error, "an answer could not be read");
@@ -192,19 +244,19 @@ async fn translated(
     }
     let mut streaming = Streaming::new(translation);
     let mut ready = Vec::with_capacity(4);
-    streaming.feed(&first, &mut ready);
+    streaming.feed(&first, teller, &mut ready);
     // Nothing goes out before something of the answer is there, so that an error before it is still ours to handle.
     while !streaming.has_substance() && streaming.error().is_none() {
         let Some(more) = next(&mut body).await? else {
-            streaming.end(&mut ready);
+            streaming.end(teller, &mut ready);
             break;
         };
-        streaming.feed(&more, &mut ready);
+        streaming.feed(&more, teller, &mut ready);
     }
     if let Some(error) = streaming.error().filter(|_| !streaming.has_substance()) {
         return Err(Failed::of_stream_error(error));
     }
-    Ok(Answer { head, body, lane: Lane::Translated(Box::new(streaming)), ready })
+    Ok(Answer { head, body, lane: Lane::Translated(Box::new(streaming)), ready, reshaped: None })
 }
 
 fn is_stream_type(content_type: &[u8]) -> bool {
@@ -231,11 +283,17 @@ pub(super) async fn rest(body: &mut Incoming, first: Bytes) -> Result<Bytes, Fai
     Ok(whole.freeze())
 }
 
-/// The next bytes; `None` at the end.
+/// The first bytes.
+async fn beginning(body: &mut Incoming) -> Result<Bytes, Failed> {
+    next(body).await?.ok_or_else(|| Failed::malformed(EMPTY))
+}
+
+/// The next bytes; `None` at the end. Behind a head, nothing is tried again at the same place: the answer was under way,
+/// and is paid for.
 pub(super) async fn next(body: &mut Incoming) -> Result<Option<Bytes>, Failed> {
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else {
-            return Err(Failed::of_call(Stage::Broken));
+            return Err(Failed::malformed("the answer broke off"));
         };
         if let Ok(data) = frame.into_data()
             && !data.is_empty()
@@ -281,6 +339,22 @@ fn is_encoded(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
+// === impl Trial ===
+
+impl<'a> Trial<'a> {
+    fn gateway(&self) -> &'a Gateway {
+        self.meter.gateway()
+    }
+
+    fn upstream(&self) -> &'a Upstream {
+        &self.meter.entry().upstream
+    }
+
+    fn teller(&self) -> Teller<'a> {
+        self.meter.teller()
+    }
+}
+
 // === impl Failed ===
 
 impl Failed {
@@ -301,15 +375,11 @@ impl Failed {
     /// A stream that began with an error.
     fn of_stream_error(error: &StreamError) -> Self {
         let status = StatusCode::from_u16(error.class.status()).unwrap_or(StatusCode::BAD_GATEWAY);
-        let class = match error.class {
-            // What the gateway itself makes of a broken stream is the upstream's fault, not the client's.
-            ErrorClass::BadRequest => ErrorClass::Upstream,
-            class => class,
-        };
         let known = UpstreamError {
-            class,
+            class: error.class,
             message: error.message.clone(),
             code: Some(error.code.to_owned()),
+            named: Named::default(),
             retry_after: error.retry_after,
         };
         Self { failure: Failure::of_answer(status, &HeaderMap::new(), &[], known), broke: false }

@@ -110,7 +110,7 @@ pub(super) async fn embedded(
         Ok(answer) => {
             let usage = Usage { input: answer.tokens, ..Usage::default() };
             let tally = Tally { usage: Some(usage), ..Tally::default() };
-            Ok(Answer { head, body, lane: Lane::Finished(tally), ready: vec![answer.body.into()] })
+            Ok(Answer { head, body, lane: Lane::Finished(tally), ready: vec![answer.body.into()], reshaped: None })
         }
         Err(error) => {
             tracing::debug!(%error, "embeddings could not be read");

@@ -19,12 +19,12 @@ pub(crate) mod times;
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use omniroute_core::error::GatewayError;
-use omniroute_providers::Failure;
+use omniroute_providers::{Failure, FailureClass};
 use tokio::time::Instant;
 
 pub(crate) use self::{attempt::Answer, outgoing::Asked, request::Segmented, times::Times};
 use self::{
-    attempt::{Failed, attempt},
+    attempt::{Failed, Trial, attempt},
     media::seated,
     outgoing::Way,
     patience::Patience,
@@ -114,13 +114,13 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
             Err(error) => return Err(refused(&mut meter, error)),
         };
         meter.attempt();
-        let begun = Instant::now();
-        let trying = attempt(&gateway.upstream, &entry.upstream, requests, &outgoing.way, &times, &mut patience);
-        let failed = match trying.await {
-            Ok(answer) => {
+        let trial = Trial { meter: &meter, asked, plan, way: &outgoing.way, times: &times, begun: Instant::now() };
+        let failed = match attempt(&trial, requests, &mut patience).await {
+            Ok(mut answer) => {
                 gateway.streaks.succeeded(&entry.id);
-                meter.answered(answer.head.status.as_u16(), begun.elapsed());
-                return Ok(Dispatched { answer, meter, times, way: outgoing.way });
+                meter.answered(answer.head.status.as_u16(), trial.begun.elapsed());
+                let way = answer.reshaped.take().map_or(outgoing.way, Way::Translate);
+                return Ok(Dispatched { answer, meter, times, way });
             }
             Err(failed) => failed,
         };
@@ -149,7 +149,7 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
             Pick::Exhausted
         };
         let Pick::Chosen(mut next_index, mut next_entry, mut slot) = next else {
-            return Err(give_up(&mut meter, &failure));
+            return Err(give_up(&mut meter, &failure, &outgoing.way));
         };
         if asked.may_need_media(&next_entry.upstream) {
             meter.leave();
@@ -197,9 +197,13 @@ fn refused(meter: &mut Meter, error: GatewayError) -> Box<Refusal> {
     Box::new(Refusal { error, connection: Some(meter.entry().id.clone()) })
 }
 
-fn give_up(meter: &mut Meter, failure: &Failure) -> Box<Refusal> {
+fn give_up(meter: &mut Meter, failure: &Failure, way: &Way) -> Box<Refusal> {
     let entry = Arc::clone(meter.entry());
-    let error = failure.to_gateway_error(entry.upstream.hidden());
+    let mut error = failure.to_gateway_error(entry.upstream.hidden());
+    if failure.class == FailureClass::Client && !matches!(way, Way::Pass { .. }) {
+        // A path into a body that the client did not write.
+        error.param = None;
+    }
     meter.refuse(&error);
     Box::new(Refusal { error, connection: Some(entry.id.clone()) })
 }

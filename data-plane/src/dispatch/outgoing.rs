@@ -30,7 +30,7 @@ use crate::{
     respond::lane::Kind,
     server::Gateway,
     state::{Vault, signatures::Signatures},
-    translate::{FleetSealer, Job, OldSignatures, Translation, translate},
+    translate::{FleetSealer, Job, OldSignatures, Translation, Within, translate},
 };
 
 /// Asks for a refusal instead of an answer to a request that had to be cut down for its upstream.
@@ -170,6 +170,25 @@ impl Asked<'_> {
             body: Segmented::new(vec![translated.body]),
             headers: translated.headers,
             way: Way::Translate(Box::new(translated.translation)),
+        })
+    }
+
+    /// How an answer in the client's own format is written anew, streamed or whole as the client asked.
+    pub(super) fn reshaping(&self, gateway: &Gateway, format: Format, model: &str, requested: &str) -> Translation {
+        let options = self.scan.stream_options.as_ref();
+        Translation::within(&Within {
+            dialect: self.dialect,
+            format,
+            body: &self.body,
+            model,
+            requested,
+            stream: self.stream,
+            include_usage: options
+                .is_some_and(|options| options.value.include_usage.as_ref().is_some_and(|asked| asked.value)),
+            at: self.at,
+            sealer: Arc::new(FleetSealer::new(self.pepper)),
+            previous: self.previous,
+            signatures: Signatures::new(&gateway.state.signatures, Vault::new(self.pepper), self.scope),
         })
     }
 

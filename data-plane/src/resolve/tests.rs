@@ -73,7 +73,7 @@ fn a_key_reaches_only_its_models() {
     assert_eq!(resolved(&index, &limited, "shared"), ok(&["o1"], "shared"), "only as the other provider's");
     assert_eq!(resolved(&index, &limited, "gpt-4o-mini"), ok(&["m1", "m2"], "gpt-4o-mini"));
     let hint = resolve(&index, &limited, "shard").err().expect("unknown").hint.expect("a hint");
-    assert_eq!(hint, "nearest: other/shared", "what the key may not use is not told");
+    assert_eq!(&*hint, "nearest: other/shared", "what the key may not use is not told");
 }
 
 #[test]

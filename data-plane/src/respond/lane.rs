@@ -10,6 +10,7 @@ use omniroute_wire::{ir::Format, usage::Usage};
 
 use super::{
     events::Whole,
+    redact::redact,
     scanner::{Document, Scanner},
 };
 use crate::translate::{Streaming, stream_error};
@@ -68,6 +69,14 @@ pub(crate) enum Shape {
     Unknown,
 }
 
+/// What it takes to tell a client of an error in the middle of its answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Teller<'a> {
+    pub(crate) request_id: &'a str,
+    /// Secrets of the connection, which the provider's words may have in them.
+    pub(crate) hidden: &'a str,
+}
+
 /// The first bytes are no answer of this kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -111,6 +120,15 @@ impl Shape {
             _ => Self::Unknown,
         }
     }
+
+    /// Whether an answer comes piece by piece; `None` for what is no answer.
+    pub(crate) const fn is_stream(self) -> Option<bool> {
+        match self {
+            Self::Events | Self::Lines => Some(true),
+            Self::Json => Some(false),
+            Self::Html | Self::Unknown => None,
+        }
+    }
 }
 
 // === impl Kind ===
@@ -146,32 +164,38 @@ impl Lane {
     }
 
     /// Takes the next frame and appends to `out` what the client gets of it.
-    pub(crate) fn feed(&mut self, frame: Bytes, out: &mut Vec<Bytes>) {
+    pub(crate) fn feed(&mut self, frame: Bytes, teller: Teller<'_>, out: &mut Vec<Bytes>) {
         match self {
             Self::Events(events) => {
-                let from = out.len();
+                let (from, told) = (out.len(), events.scanner.saw_error());
                 events.scanner.feed(frame, out);
                 events.whole.filter(out, from);
+                if !told && events.scanner.saw_error() {
+                    redact(out, from, teller.hidden);
+                }
             }
             Self::Json(document) => {
                 document.feed(&frame);
                 out.push(frame);
             }
-            Self::Translated(streaming) => streaming.feed(&frame, out),
+            Self::Translated(streaming) => streaming.feed(&frame, teller, out),
             Self::Finished(_) => {}
         }
     }
 
     /// The upstream has ended: gives out what was held back.
-    pub(crate) fn flush(&mut self, out: &mut Vec<Bytes>) {
+    pub(crate) fn flush(&mut self, teller: Teller<'_>, out: &mut Vec<Bytes>) {
         match self {
             Self::Events(events) => {
-                let from = out.len();
+                let (from, told) = (out.len(), events.scanner.saw_error());
                 events.scanner.end(out);
                 events.whole.filter(out, from);
                 out.extend(events.whole.end());
+                if !told && events.scanner.saw_error() {
+                    redact(out, from, teller.hidden);
+                }
             }
-            Self::Translated(streaming) => streaming.end(out),
+            Self::Translated(streaming) => streaming.end(teller, out),
             Self::Json(_) | Self::Finished(_) => {}
         }
     }
@@ -246,15 +270,15 @@ impl Lane {
     }
 
     /// Tells the client of a stream, in its own format, that the answer cannot be finished.
-    pub(crate) fn fail(&mut self, error: &GatewayError, out: &mut Vec<Bytes>) {
+    pub(crate) fn fail(&mut self, error: &GatewayError, request_id: &str, out: &mut Vec<Bytes>) {
         match self {
             Self::Events(events) => {
                 if !events.whole.is_between() {
                     out.push(if events.scanner.is_lines() { LINE_END } else { BLANK });
                 }
-                out.push(events.scanner.encode_error(error).into());
+                out.push(events.scanner.encode_error(error, request_id).into());
             }
-            Self::Translated(streaming) => streaming.fail(stream_error(error), out),
+            Self::Translated(streaming) => streaming.fail(stream_error(error, request_id), out),
             Self::Json(_) | Self::Finished(_) => {}
         }
     }

@@ -13,7 +13,7 @@ use omniroute_wire::usage::Usage;
 use tokio::time::Instant;
 use tracing::Span;
 
-use super::lane::Tally;
+use super::lane::{Tally, Teller};
 use crate::{
     admit::{Caller, request_id::RequestId},
     dispatch::slot::Slot,
@@ -192,6 +192,11 @@ impl Meter {
 
     pub(crate) fn request_id(&self) -> &RequestId {
         &self.arrival.request_id
+    }
+
+    /// For errors in the middle of the answer.
+    pub(crate) fn teller(&self) -> Teller<'_> {
+        Teller { request_id: self.arrival.request_id.as_str(), hidden: self.entry.upstream.hidden() }
     }
 
     pub(crate) fn started(&self) -> Instant {

@@ -11,6 +11,7 @@ pub(crate) mod meter;
 mod named;
 mod previous;
 mod progress;
+mod redact;
 pub(crate) mod refusal;
 mod relay;
 mod reply;

@@ -166,7 +166,7 @@ where
                 Poll::Ready(Some(Ok(frame))) => {
                     let Ok(piece) = frame.into_data() else { continue };
                     *this.heard = Instant::now();
-                    this.lane.feed(piece, this.ready);
+                    this.lane.feed(piece, this.meter.teller(), this.ready);
                     if !this.upstream.is_end_stream() {
                         if this.lane.is_done() && this.meter.is_open() {
                             close_at_terminator(this.lane, this.meter);
@@ -237,7 +237,7 @@ fn close_at_terminator(lane: &Lane, meter: &mut Meter) {
 fn settle(lane: &mut Lane, meter: &mut Meter, ready: &mut Vec<Bytes>, ending: Ending) -> Option<CutShort> {
     let mut rest = Vec::new();
     if ending == Ending::Complete {
-        lane.flush(&mut rest);
+        lane.flush(meter.teller(), &mut rest);
     }
     let told = lane.saw_error();
     // After the terminator nothing that happens is the client's concern.
@@ -256,7 +256,7 @@ fn settle(lane: &mut Lane, meter: &mut Meter, ready: &mut Vec<Bytes>, ending: En
         return Some(CutShort("the provider's answer broke off"));
     }
     if !told {
-        lane.fail(&error, ready);
+        lane.fail(&error, meter.request_id().as_str(), ready);
     }
     None
 }

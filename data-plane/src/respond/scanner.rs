@@ -104,12 +104,12 @@ impl Scanner {
     }
 
     /// An error in the middle of the stream.
-    pub(super) fn encode_error(&self, error: &GatewayError) -> Vec<u8> {
-        let error = stream_error(error);
+    pub(super) fn encode_error(&self, error: &GatewayError, request_id: &str) -> Vec<u8> {
+        let error = stream_error(error, request_id);
         let mut out = Vec::with_capacity(256);
         match self {
             Self::Chat(_) | Self::Images(_) => openai::encode_stream_error(&error, &mut out),
-            Self::Responses(_) => responses::encode_stream_error(&error, &mut out),
+            Self::Responses(scanner) => responses::encode_stream_error(scanner.begun(), &error, &mut out),
             Self::Messages(_) => anthropic::encode_stream_error(&error, &mut out),
             Self::Gemini(_) => gemini::encode_stream_error(&error, &mut out),
             Self::Ollama(_) => ollama::encode_stream_error(&error, &mut out),

@@ -24,6 +24,7 @@ use crate::{
     admit::{
         admit,
         body::{self, BodyLimits},
+        coding,
     },
     count::{Asked, count},
     resolve::resolve,
@@ -75,7 +76,10 @@ async fn steps(
         max_bytes: caller.max_body_bytes(index.settings().max_body_bytes),
         silence: gateway.limits.client_timeout,
     };
-    let body = body::read(body, None, limits, &gateway.memory).await?;
+    let mut body = body::read(body, None, limits, &gateway.memory).await?;
+    if coding::is_packed(&head.headers) {
+        body = coding::unpacked(&head.headers, body, limits.max_bytes, &gateway.memory).await?;
+    }
     let scan = scanned(dialect, &body)?;
     let plan = resolve(&index, &caller, named_model(dialect, &scan)?)?;
     let asked = Asked { dialect, headers: &head.headers, body: &body, scan: &scan };

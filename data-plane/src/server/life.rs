@@ -24,6 +24,7 @@ use crate::{
     admit::{
         admit,
         body::{self, BodyLimits},
+        coding,
         memory::Reserved,
         request_id::RequestId,
         session::{SessionId, X_OMNIROUTE_SESSION_ID},
@@ -94,7 +95,10 @@ where
         max_bytes: caller.max_body_bytes(settings.max_body_bytes),
         silence: gateway.limits.client_timeout,
     };
-    let body = body::read(incoming, paid, limits, &gateway.memory).await.map_err(GatewayError::from)?;
+    let mut body = body::read(incoming, paid, limits, &gateway.memory).await.map_err(GatewayError::from)?;
+    if coding::is_packed(&head.headers) {
+        body = Box::pin(coding::unpacked(&head.headers, body, limits.max_bytes, &gateway.memory)).await?;
+    }
     let session = SessionId::of(&head.headers)?;
     let claimed = match idempotency::name(&gateway, &head.headers)? {
         Some(name) => match Box::pin(idempotency::begin(&gateway, name, head, &caller, settings, &body)).await? {

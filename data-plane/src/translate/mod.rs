@@ -16,7 +16,7 @@ use omniroute_core::{
     time::UnixMillis,
 };
 use omniroute_wire::{
-    codec::{DecodeContext, Exchange, Target},
+    codec::{DecodeContext, Exchange, NameTable, Target},
     ir::{Format, Json, Losses, Profile, Request, StreamError},
     ollama::Timing,
     translate::{Dialect, encode_request, name_table},
@@ -92,9 +92,50 @@ pub(crate) struct Translation {
     pub(crate) keeper: Arc<Keeper>,
 }
 
+/// What an answer is written anew for that stays in its format.
+pub(crate) struct Within<'a> {
+    pub(crate) dialect: &'a Dialect,
+    pub(crate) format: Format,
+    pub(crate) body: &'a [u8],
+    pub(crate) model: &'a str,
+    pub(crate) requested: &'a str,
+    pub(crate) stream: bool,
+    pub(crate) include_usage: bool,
+    pub(crate) at: UnixMillis,
+    pub(crate) sealer: Arc<FleetSealer>,
+    pub(crate) previous: Option<&'a str>,
+    pub(crate) signatures: Signatures,
+}
+
 // === impl Translation ===
 
 impl Translation {
+    /// Between a stream and a document of one format: nothing of the request was changed.
+    pub(crate) fn within(within: &Within<'_>) -> Self {
+        let Within { dialect, body, requested, .. } = *within;
+        let exchange = Exchange {
+            id: new_id(),
+            created: within.at.0 / 1000,
+            model: requested.to_owned(),
+            include_usage: within.include_usage,
+            show_thinking: true,
+            estimated_input: body.len() as u64 / BYTES_PER_TOKEN,
+            echo: echo(dialect, body, within.previous),
+            sealer: Arc::clone(&within.sealer) as _,
+            names: NameTable::default(),
+        };
+        let keeper = Keeper::new(within.signatures.clone(), dialect.format(), within.model, &exchange.names);
+        Self {
+            dialect: dialect.clone(),
+            upstream: within.format,
+            stream: within.stream,
+            exchange,
+            dropped: None,
+            signed_again: false,
+            keeper: Arc::new(keeper),
+        }
+    }
+
     /// Where the client's dialect tells how long things took.
     fn timing(&self) -> Option<Timing> {
         match &self.dialect {
@@ -135,15 +176,14 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
     if job.strict {
         nothing_lost(&losses)?;
     }
-    let id: [u8; 12] = rand::random();
     let exchange = Exchange {
-        id: hex(&id),
+        id: new_id(),
         created: job.at.0 / 1000,
         model: job.requested.to_owned(),
         include_usage: request.include_usage,
         show_thinking: shows_thinking(job.dialect, &request),
         estimated_input: job.body.len() as u64 / BYTES_PER_TOKEN,
-        echo: echo(job),
+        echo: echo(job.dialect, job.body, job.previous),
         sealer: Arc::clone(&job.sealer) as _,
         names,
     };
@@ -161,9 +201,9 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
 }
 
 /// What of the client's own body the answer repeats.
-fn echo(job: &Job<'_>) -> Vec<(&'static str, Json<'static>)> {
-    let mut echo = job.dialect.echo(job.body);
-    if let Some(id) = job.previous.and_then(|id| Json::from_value(&id.into())) {
+fn echo(dialect: &Dialect, body: &[u8], previous: Option<&str>) -> Vec<(&'static str, Json<'static>)> {
+    let mut echo = dialect.echo(body);
+    if let Some(id) = previous.and_then(|id| Json::from_value(&id.into())) {
         echo.push(("previous_response_id", id));
     }
     echo
@@ -193,17 +233,33 @@ fn shows_thinking(dialect: &Dialect, request: &Request<'_>) -> bool {
     visible.unwrap_or(!matches!(dialect, Dialect::Messages) || request.reasoning.is_some())
 }
 
+fn new_id() -> String {
+    hex(&rand::random::<[u8; 12]>())
+}
+
 fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
 /// An error as an event of a stream.
-pub(crate) fn stream_error(error: &GatewayError) -> StreamError {
-    StreamError { class: error.class, code: error.code, message: error.message.clone(), retry_after: error.retry_after }
+pub(crate) fn stream_error(error: &GatewayError, request_id: &str) -> StreamError {
+    StreamError {
+        class: error.class,
+        code: error.code,
+        message: error.message.clone(),
+        retry_after: error.retry_after,
+        request_id: Some(request_id.into()),
+    }
 }
 
 /// An upstream that breaks its own format.
 pub(crate) fn broken(message: &str) -> StreamError {
-    StreamError { class: ErrorClass::Upstream, code: "upstream_error", message: message.to_owned(), retry_after: None }
+    StreamError {
+        class: ErrorClass::Upstream,
+        code: "upstream_error",
+        message: message.to_owned(),
+        retry_after: None,
+        request_id: None,
+    }
 }

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
+use omniroute_providers::sanitise;
 use omniroute_wire::{
     codec::{StreamDecoder, StreamEncoder},
     ir::{Event, FinishReason, StreamError},
@@ -13,7 +14,7 @@ use omniroute_wire::{
 
 use super::{BYTES_PER_TOKEN, Translation};
 use crate::{
-    respond::lane::Tally,
+    respond::lane::{Tally, Teller},
     state::signatures::{Gatherer, Keeper},
 };
 
@@ -56,13 +57,13 @@ impl Streaming {
     }
 
     /// Takes the next bytes of the upstream and appends to `out` what the client gets of them.
-    pub(crate) fn feed(&mut self, frame: &[u8], out: &mut Vec<Bytes>) {
+    pub(crate) fn feed(&mut self, frame: &[u8], teller: Teller<'_>, out: &mut Vec<Bytes>) {
         let Self { decoder, encoder, seen, out: buffer, timing } = self;
         if buffer.capacity() == 0 {
             buffer.reserve(FRAME);
         }
         let begun = seen.substance;
-        decoder.feed(frame, &mut |event| seen.pass(&event, &mut **encoder, buffer));
+        decoder.feed(frame, &mut |event| seen.pass(event, teller, &mut **encoder, buffer));
         if !begun
             && seen.substance
             && let Some(timing) = timing
@@ -73,9 +74,9 @@ impl Streaming {
     }
 
     /// The upstream closed its end.
-    pub(crate) fn end(&mut self, out: &mut Vec<Bytes>) {
+    pub(crate) fn end(&mut self, teller: Teller<'_>, out: &mut Vec<Bytes>) {
         let Self { decoder, encoder, seen, out: buffer, timing } = self;
-        decoder.end(&mut |event| seen.pass(&event, &mut **encoder, buffer));
+        decoder.end(&mut |event| seen.pass(event, teller, &mut **encoder, buffer));
         if let Some(timing) = timing {
             timing.finished(Instant::now());
         }
@@ -86,7 +87,7 @@ impl Streaming {
     /// The answer cannot be finished: tells the client so, in its own words.
     pub(crate) fn fail(&mut self, error: StreamError, out: &mut Vec<Bytes>) {
         let Self { encoder, seen, out: buffer, .. } = self;
-        seen.pass(&Event::Error(error), &mut **encoder, buffer);
+        seen.show(&Event::Error(error), &mut **encoder, buffer);
         encoder.end(buffer);
         self.give(out);
     }
@@ -138,7 +139,18 @@ impl Seen {
         }
     }
 
-    fn pass(&mut self, event: &Event<'_>, encoder: &mut dyn StreamEncoder, out: &mut Vec<u8>) {
+    fn pass(&mut self, event: Event<'_>, teller: Teller<'_>, encoder: &mut dyn StreamEncoder, out: &mut Vec<u8>) {
+        match event {
+            Event::Error(mut error) => {
+                error.message = sanitise(&error.message, teller.hidden);
+                error.request_id = Some(teller.request_id.into());
+                self.show(&Event::Error(error), encoder, out);
+            }
+            event => self.show(&event, encoder, out),
+        }
+    }
+
+    fn show(&mut self, event: &Event<'_>, encoder: &mut dyn StreamEncoder, out: &mut Vec<u8>) {
         if self.error.is_some() {
             return;
         }

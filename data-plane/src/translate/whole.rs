@@ -6,7 +6,7 @@ use bytes::Bytes;
 use omniroute_wire::{
     codec::{DecodeContext, WireError},
     ir::{Collector, FinishReason, Response, StreamError, replay},
-    translate::{decode_response, decoder},
+    translate::{decode_response, decoder, failure_in},
 };
 
 use super::{BYTES_PER_TOKEN, Translation, broken, streaming::finish_word};
@@ -27,7 +27,9 @@ pub(crate) enum WholeError {
 /// When it is no answer.
 pub(crate) fn from_document(body: &[u8], translation: &Translation) -> Result<(Bytes, Tally), WholeError> {
     let context = DecodeContext { sealer: &*translation.exchange.sealer };
-    let response = decode_response(translation.upstream, body, &context).map_err(WholeError::Malformed)?;
+    let response = decode_response(translation.upstream, body, &context).map_err(|error| {
+        failure_in(translation.upstream, body, &error).map_or(WholeError::Malformed(error), WholeError::Upstream)
+    })?;
     write(&response, translation)
 }
 

@@ -35,8 +35,10 @@ pub struct GatewayError {
     /// Stable: programs match on it.
     pub code: &'static str,
     pub message: String,
+    /// The upstream's own code, where it is one of the client's family.
+    pub upstream_code: Option<Box<str>>,
     /// What to do about it.
-    pub hint: Option<String>,
+    pub hint: Option<Box<str>>,
     /// The request field at fault, as a path.
     pub param: Option<String>,
     pub retry_after: Option<Duration>,
@@ -69,7 +71,7 @@ impl ErrorClass {
 
 impl GatewayError {
     pub fn new(class: ErrorClass, code: &'static str, message: impl Into<String>) -> Self {
-        Self { class, code, message: message.into(), hint: None, param: None, retry_after: None }
+        Self { class, code, message: message.into(), upstream_code: None, hint: None, param: None, retry_after: None }
     }
 
     pub fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
@@ -77,7 +79,7 @@ impl GatewayError {
     }
 
     #[must_use]
-    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+    pub fn with_hint(mut self, hint: impl Into<Box<str>>) -> Self {
         self.hint = Some(hint.into());
         self
     }

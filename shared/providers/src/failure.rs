@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header};
 use omniroute_core::error::{ErrorClass, GatewayError};
-use omniroute_wire::codec::UpstreamError;
+use omniroute_wire::codec::{Named, UpstreamError};
 
 use crate::sanitise::sanitise;
 
@@ -46,6 +46,7 @@ pub struct Failure {
     pub retry_after: Option<Duration>,
     /// The upstream's words, raw. Show [`Self::client_message`] instead.
     message: String,
+    named: Named,
 }
 
 // === impl Failure ===
@@ -53,7 +54,7 @@ pub struct Failure {
 impl Failure {
     /// A failure without an answer.
     pub fn without_answer(class: FailureClass, message: impl Into<String>) -> Self {
-        Self { class, status: None, retry_after: None, message: message.into() }
+        Self { class, status: None, retry_after: None, message: message.into(), named: Named::default() }
     }
 
     /// A 2xx that is no answer: HTML, an error object, nothing.
@@ -83,7 +84,7 @@ impl Failure {
         let retry_after = retry_after(headers).or(error.retry_after).map(|wait| wait.min(MAX_RESET));
         let message =
             if html { String::from_utf8_lossy(&body[..body.len().min(16)]).into_owned() } else { error.message };
-        Self { class, status: Some(status.as_u16()), retry_after, message }
+        Self { class, status: Some(status.as_u16()), retry_after, message, named: error.named }
     }
 
     /// Whether another connection may do better.
@@ -167,7 +168,11 @@ impl Failure {
             FailureClass::ContextTooLong => GatewayError::new(ErrorClass::ContextTooLong, code, words),
             FailureClass::Client => {
                 let class = if self.status == Some(413) { ErrorClass::TooLarge } else { ErrorClass::BadRequest };
-                GatewayError::new(class, code, words)
+                let mut error = GatewayError::new(class, code, words);
+                let Named { code, param } = &self.named;
+                error.upstream_code = code.clone().filter(|code| is_name(code));
+                error.param = param.as_deref().filter(|param| is_name(param)).map(str::to_owned);
+                error
             }
         };
         match self.retry_after {
@@ -175,6 +180,12 @@ impl Failure {
             None => error,
         }
     }
+}
+
+/// A code or the path of a field, and nothing that would have to be sanitised.
+fn is_name(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'[' | b']');
+    (1..=100).contains(&text.len()) && text.bytes().all(plain) && sanitise(text, "") == text
 }
 
 /// `retry-after-ms`, `retry-after` (seconds or a date), or the resets that OpenAI-compatible hosts send.
@@ -223,6 +234,23 @@ mod tests {
             let error = failure.to_gateway_error("sk-abcdefghijk");
             assert_eq!(error.class.status(), shown, "{status} {body}");
             assert!(!error.message.contains("sk-abc"), "{}", error.message);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_request_is_told_as_the_upstream_names_it() {
+        let body = r#"{"error":{"message":"no","type":"invalid_request_error","param":"input[0].x","code":"unsupported_value"}}"#;
+        let error = classify(400, &[], body).to_gateway_error("");
+        assert_eq!(
+            (error.upstream_code.as_deref(), error.param.as_deref()),
+            (Some("unsupported_value"), Some("input[0].x"))
+        );
+        for (body, status) in [
+            (r#"{"error":{"message":"no","param":"see http://10.0.0.1","code":"sk-proj-abcdef123456"}}"#, 400),
+            (r#"{"error":{"message":"no","param":"x","code":"y"}}"#, 500),
+        ] {
+            let error = classify(status, &[], body).to_gateway_error("");
+            assert_eq!((error.upstream_code, error.param), (None, None), "{body}");
         }
     }
 

@@ -64,7 +64,16 @@ pub struct UpstreamError {
     pub message: String,
     /// The upstream's own code or type.
     pub code: Option<String>,
+    /// What else an error in OpenAI's shape says.
+    pub named: Named,
     pub retry_after: Option<Duration>,
+}
+
+/// `code` and `param` of an error in OpenAI's shape; their clients look at both. Not sanitised yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Named {
+    pub code: Option<Box<str>>,
+    pub param: Option<Box<str>>,
 }
 
 /// What the encoder of an answer has to know about the request.

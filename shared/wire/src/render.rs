@@ -17,6 +17,7 @@ pub fn openai_stream_error(error: &GatewayError) -> Vec<u8> {
         code: error.code,
         message: error.message.clone(),
         retry_after: error.retry_after,
+        request_id: None,
     };
     openai::encode_stream_error(&error, &mut out);
     out

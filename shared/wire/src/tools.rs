@@ -1,7 +1,7 @@
 //! What every target without free-form tools needs: a custom tool as a function with one string.
 
 use crate::{
-    ir::{CallKind, Family, Format, Json, Losses},
+    ir::{CallKind, Family, Format, Json, Losses, Part},
     tree::Tree,
 };
 
@@ -31,6 +31,23 @@ pub(crate) fn custom_input(arguments: &str) -> Option<String> {
         input: String,
     }
     crate::object::read_owned::<Input>(arguments).map(|input| input.input)
+}
+
+/// A result whose call is not there, as a text that the model can read: clients cut their histories, and targets refuse
+/// what is left over.
+pub(crate) fn orphan_text(parts: &[Part<'_>], losses: &mut Losses) -> String {
+    losses.drop_field("tool_result.tool_use_id");
+    let mut text = String::from("[Result of a tool call that is not part of this conversation any more]");
+    for part in parts {
+        match part {
+            Part::Text { text: piece, .. } => {
+                text.push('\n');
+                text.push_str(piece);
+            }
+            _ => losses.drop_field("tool_result.content"),
+        }
+    }
+    text
 }
 
 /// The schema of a tool without parameters.

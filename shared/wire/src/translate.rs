@@ -10,7 +10,7 @@ use crate::{
     ir::{Format, Losses, Request, Response, StreamError},
     ollama, openai, responses,
 };
-use omniroute_core::error::GatewayError;
+use omniroute_core::error::{ErrorClass, GatewayError};
 
 /// What a client speaks.
 #[derive(Clone, Debug)]
@@ -105,17 +105,6 @@ impl Dialect {
         }
     }
 
-    /// An error in the middle of a stream that passed through untranslated.
-    pub fn encode_stream_error(&self, error: &StreamError, out: &mut Vec<u8>) {
-        match self {
-            Self::Chat | Self::Completions => openai::encode_stream_error(error, out),
-            Self::Responses => responses::encode_stream_error(error, out),
-            Self::Messages => anthropic::encode_stream_error(error, out),
-            Self::Gemini { .. } => gemini::encode_stream_error(error, out),
-            Self::Ollama { .. } => ollama::encode_stream_error(error, out),
-        }
-    }
-
     /// Media type of a streamed answer.
     pub const fn stream_type(&self) -> &'static str {
         match self {
@@ -150,6 +139,13 @@ pub fn encode_request(
     losses: &mut Losses,
 ) -> Result<Encoded, WireError> {
     responses::check_portable(request, format)?;
+    // OpenAI's own servers take an empty message; the others refuse one, and a placeholder would be an invention.
+    if !matches!(format, Format::OpenAiChat | Format::OpenAiResponses) && !request.says_something() {
+        return Err(WireError::field(
+            prompt_field(request.format),
+            "the request has nothing in it that a model could answer",
+        ));
+    }
     let encoded = match format {
         Format::OpenAiChat => openai::encode_request(request, target, losses),
         Format::OpenAiResponses => responses::encode_request(request, target, losses),
@@ -161,6 +157,15 @@ pub fn encode_request(
     }?;
     *losses = std::mem::take(losses).in_words_of(request.format);
     Ok(encoded)
+}
+
+/// Where a client's format has the conversation.
+const fn prompt_field(format: Format) -> &'static str {
+    match format {
+        Format::OpenAiResponses => "input",
+        Format::Gemini => "contents",
+        _ => "messages",
+    }
 }
 
 /// Reads an upstream's whole answer.
@@ -180,6 +185,26 @@ pub fn decode_response<'a>(
         Format::Ollama => ollama::decode_response(body, context),
         Format::Cohere => cohere::decode_response(body, context),
         Format::Bedrock => bedrock::decode_response(body, context),
+    }
+}
+
+/// What an answer says that is whole, and says that it failed; `error` is what [`decode_response`] made of it.
+pub fn failure_in(format: Format, body: &[u8], error: &WireError) -> Option<StreamError> {
+    let failed = |class, message: String, retry_after| StreamError {
+        class,
+        code: "upstream_error",
+        message,
+        retry_after,
+        request_id: None,
+    };
+    match (format, error.code) {
+        (Format::OpenAiResponses, "upstream_failed") => {
+            let told = responses::decode_error(500, body);
+            Some(failed(told.class, told.message, told.retry_after))
+        }
+        (Format::Cohere, "upstream_timeout") => Some(failed(ErrorClass::UpstreamTimeout, error.message.clone(), None)),
+        (Format::Cohere, "upstream_error") => Some(failed(ErrorClass::Upstream, error.message.clone(), None)),
+        _ => None,
     }
 }
 

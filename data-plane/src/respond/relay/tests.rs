@@ -7,7 +7,7 @@ use omniroute_providers::Operation;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::respond::lane::Kind;
+use crate::respond::lane::{Kind, Teller};
 use crate::{
     admit::{Caller, request_id::RequestId},
     dispatch::slot::Slot,
@@ -74,7 +74,7 @@ impl Bench {
         };
         let mut lane = lane;
         let mut ready = Vec::new();
-        lane.feed(Bytes::from_static(first.as_bytes()), &mut ready);
+        lane.feed(Bytes::from_static(first.as_bytes()), Teller { request_id: "r1", hidden: "" }, &mut ready);
         let relay = Relay::new(upstream, lane, ready, meter, times);
         Self { gateway, upstream: Some(sender), relay: Some(Box::pin(relay)) }
     }

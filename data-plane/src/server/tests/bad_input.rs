@@ -186,3 +186,28 @@ async fn what_is_no_http_is_a_400() {
     let answer = raw.read_to_end().await;
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
 }
+
+#[tokio::test]
+async fn a_compressed_body_is_read_and_one_that_cannot_be_is_refused_by_name() {
+    use flate2::{Compression, write::GzEncoder};
+    use std::io::Write as _;
+
+    let (proxy, upstream) = proxy().await;
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(CHAT.as_bytes()).expect("written");
+    let packed = Bytes::from(encoder.finish().expect("finished"));
+    let ask = async |coding: &str, body: Bytes| {
+        let request = proxy.request("POST", "/v1/chat/completions").header("authorization", format!("Bearer {KEY}"));
+        send(request.header("content-encoding", coding).body(Full::new(body)).expect("a request")).await
+    };
+    assert_eq!(ask("gzip", packed.clone()).await.status, 200);
+    let asked = upstream.last();
+    assert_eq!(asked.body, CHAT.replace("mock/", ""));
+    assert!(!asked.headers.contains_key("content-encoding"));
+    for (coding, body, code) in
+        [("br", packed, "unsupported_encoding"), ("gzip", Bytes::from_static(CHAT.as_bytes()), "invalid_encoding")]
+    {
+        assert_eq!(ask(coding, body).await.error().2, code);
+    }
+    assert_eq!(upstream.asked().len(), 1);
+}

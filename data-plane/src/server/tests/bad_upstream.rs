@@ -7,7 +7,7 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use super::{
     client::Raw,
-    upstream::{json, typed},
+    upstream::{events, json, typed},
     *,
 };
 
@@ -233,4 +233,78 @@ async fn a_document_that_dies_is_cut_so_that_nobody_takes_it_for_whole() {
     let answer = raw.read_to_end().await;
     assert!(answer.contains("content-length: 500\r\n") && answer.len() < 500, "{answer}");
     assert_eq!(proxy.event().await.error_code, "upstream_broken");
+}
+
+#[tokio::test]
+async fn what_an_upstream_says_in_mid_stream_is_sanitised_and_names_the_request() {
+    const CHUNK: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}]}\n\n";
+    const ERROR: &str = "data: {\"error\":{\"message\":\"bad key sk-secret-of-c1 at https://10.1.2.3:8443/v1\",\"type\":\"server_error\"}}\n\n";
+    let upstream = Upstream::answering(|_| events(&[CHUNK, ERROR], Duration::from_millis(50))).await;
+    let proxy = Proxy::before(&upstream).await;
+    let passed = proxy.chat(STREAM).await;
+    let shown = "data: {\"error\":{\"message\":\"bad key [redacted] at [url]\",\"type\":\"server_error\"}}\n\n";
+    assert_eq!(passed.text(), format!("{CHUNK}{shown}"));
+    let body = r#"{"model":"mock/m","max_tokens":9,"stream":true,"messages":[{"role":"user","content":"hi"}]}"#;
+    let translated = proxy.post("/v1/messages", body).await;
+    let text = translated.text();
+    assert!(text.contains("bad key [redacted] at [url]"), "{text}");
+    let id = translated.header("x-request-id");
+    assert!(text.contains(&format!("\"request_id\":\"{id}\"")), "{id} in {text}");
+    for answer in [&passed, &translated] {
+        assert_discreet(&upstream, answer);
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_field_is_told_as_the_upstream_names_it() {
+    let refusal = r#"{"error":{"message":"no such value","type":"invalid_request_error","param":"tools[0].x","code":"unsupported_value"}}"#;
+    let upstream = Upstream::answering(move |_| json(400, refusal)).await;
+    let proxy = Proxy::before(&upstream).await;
+    let error = proxy.chat(CHAT).await.json()["error"].clone();
+    assert_eq!((&error["param"], &error["code"]), (&"tools[0].x".into(), &"unsupported_value".into()));
+    assert_eq!(error["omniroute"]["code"], "upstream_rejected");
+    // The path leads into a body that this client did not write.
+    let error =
+        proxy.post("/v1/responses", r#"{"model":"mock/m","input":"hi","store":false}"#).await.json()["error"].clone();
+    assert_eq!((error["param"].is_null(), &error["code"]), (true, &"unsupported_value".into()));
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_not_asked_for_again_at_the_same_place() {
+    let upstream = Upstream::writing(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{\"choices\":[{\"message\":{\"content\":\"",
+    )
+    .await;
+    let proxy = Proxy::before(&upstream).await;
+    let answer = proxy.post("/v1/responses", r#"{"model":"mock/m","input":"hi","store":false}"#).await;
+    let (status, _, code) = answer.error();
+    assert_eq!((status, code.as_str()), (502, "upstream_error"));
+    assert!(answer.text().contains("broke off"), "{}", answer.text());
+    assert_eq!(upstream.asked().len(), 1, "it may have been paid for");
+}
+
+#[tokio::test]
+async fn an_answer_that_says_that_it_failed_is_told_as_what_it_is() {
+    for (document, status, said) in [
+        (
+            r#"{"object":"response","status":"failed","output":[],"error":{"code":"rate_limit_exceeded","message":"slow down"}}"#,
+            429,
+            "slow down",
+        ),
+        (
+            r#"{"object":"response","status":"failed","output":[],"error":{"code":"server_error","message":"lost it"}}"#,
+            502,
+            "lost it",
+        ),
+    ] {
+        let upstream = Upstream::answering(move |_| json(200, document)).await;
+        let index = index_with(|resources| {
+            resources.node_of("mock", &upstream.base_url(), "openai-compatible", "responses");
+            resources.connection("c1", "mock", |_| {});
+        });
+        let proxy = Proxy::start(&[], index).await;
+        let answer = proxy.chat(CHAT).await;
+        assert_eq!(answer.status, status, "{}", answer.text());
+        assert!(answer.text().contains(said), "{}", answer.text());
+    }
 }

@@ -113,15 +113,6 @@ async fn usage_is_shown_to_who_asks_for_it() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_does_not_stream_is_passed_on_as_it_answers() {
-    let upstream = Upstream::answering(|_| chat_answer()).await;
-    let proxy = Proxy::before(&upstream).await;
-    let answer = proxy.chat(STREAM).await;
-    assert_eq!(answer.json()["object"], "chat.completion");
-    assert_eq!(proxy.event().await.usage.and_then(|usage| usage.input), Some(7));
-}
-
-#[tokio::test]
 async fn embeddings_go_through() {
     let upstream = Upstream::answering(|_| {
         json(200, r#"{"object":"list","data":[{"object":"embedding","index":0,"embedding":[0.1]}],"model":"e","usage":{"prompt_tokens":4,"total_tokens":4}}"#)

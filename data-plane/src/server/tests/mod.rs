@@ -12,6 +12,7 @@ mod lifecycle;
 mod model_lists;
 mod ollama;
 mod providers;
+mod reshaped;
 mod routes;
 mod secure;
 mod signed;

@@ -168,9 +168,16 @@ async fn a_bedrock_stream_and_what_goes_wrong_in_it() {
     let mut broken = Vec::new();
     write_event("messageStart", br#"{"role":"assistant"}"#, &mut broken);
     write_exception("throttlingException", br#"{"message":"Too many requests"}"#, &mut broken);
+    let mut invalid = Vec::new();
+    write_event("messageStart", br#"{"role":"assistant"}"#, &mut invalid);
+    write_exception("validationException", br#"{"message":"bad input here"}"#, &mut invalid);
     let upstream = Upstream::answering(move |asked| {
         assert!(asked.path.ends_with("/converse-stream"), "{}", asked.path);
-        let body = if asked.path.contains("throttled") { broken.clone() } else { whole.clone() };
+        let body = match () {
+            () if asked.path.contains("throttled") => broken.clone(),
+            () if asked.path.contains("invalid") => invalid.clone(),
+            () => whole.clone(),
+        };
         typed(200, "application/vnd.amazon.eventstream", body)
     })
     .await;
@@ -185,6 +192,8 @@ async fn a_bedrock_stream_and_what_goes_wrong_in_it() {
     // An exception before anything was shown is an answer of its own.
     let refused = proxy.chat(ask("throttled")).await;
     assert_eq!((refused.status.as_u16(), refused.error().2.as_str()), (429, "upstream_rate_limited"));
+    let refused = over("bedrock", &upstream, |_| {}).await.chat(ask("invalid")).await;
+    assert_eq!((refused.status.as_u16(), refused.error().2.as_str()), (400, "upstream_rejected"), "{}", refused.text());
 }
 
 #[tokio::test]

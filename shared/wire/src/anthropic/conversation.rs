@@ -72,7 +72,7 @@ pub(super) fn messages<'p>(
     for system in systems {
         layout.system(system, system_turns, extras.own());
     }
-    if request.turns.is_empty() {
+    if is_prompt_only(request) {
         // The system text is all there is: it is the prompt.
         for system in request.system.iter().filter(|system| system.position == 0) {
             layout.note(Cow::Borrowed(&system.text), system.cache);
@@ -90,6 +90,11 @@ pub(super) fn messages<'p>(
     }
     trim_prefill(&mut messages);
     Ok(messages)
+}
+
+/// Whether no turn says anything, so that the system text stands among the messages.
+pub(super) fn is_prompt_only(request: &Request<'_>) -> bool {
+    !request.turns.iter().flat_map(|turn| &turn.parts).any(Part::says_something)
 }
 
 /// Messages are being laid out.

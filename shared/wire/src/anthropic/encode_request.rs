@@ -3,7 +3,7 @@
 use super::{
     betas,
     cache_marks::{self, Marks},
-    conversation::{self, Message, Speaker},
+    conversation::{self, Message, Speaker, is_prompt_only},
     encode_content::{Blocks, write_mark},
     encode_tools::{self, Tools},
     extras::Extras,
@@ -126,7 +126,7 @@ impl Parts<'_> {
     fn write_system(&self, w: &mut Writer<'_>) {
         let billing = self.extras.get("system", "billing_header");
         // Without turns the system text is the prompt, and stands among the messages.
-        let prompt_only = self.request.turns.is_empty();
+        let prompt_only = is_prompt_only(self.request);
         let parts: Vec<_> = self
             .request
             .system

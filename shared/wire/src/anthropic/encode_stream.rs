@@ -103,6 +103,7 @@ impl Encoder {
             code: "part_too_long",
             message: "the upstream ran several long tool calls at once, more than can be put in order".to_owned(),
             retry_after: None,
+            request_id: None,
         };
         self.fail(&error, out);
     }

@@ -3,7 +3,7 @@
 use omniroute_core::error::{ErrorClass, GatewayError};
 
 use crate::{
-    codec::UpstreamError,
+    codec::{Named, UpstreamError},
     ir::StreamError,
     object::{read, wire_object},
     text::Str,
@@ -37,7 +37,13 @@ pub fn decode_error(status: u16, body: &[u8]) -> UpstreamError {
     let message = object.message.or(envelope.message).map(|text| text.0.into_owned()).or(text);
     let message = message.unwrap_or_else(|| format!("the upstream answered {status}"));
     let code = object.kind.map(|kind| kind.0.into_owned());
-    UpstreamError { class: class_of(status, code.as_deref(), &message), message, code, retry_after: None }
+    UpstreamError {
+        class: class_of(status, code.as_deref(), &message),
+        message,
+        code,
+        named: Named::default(),
+        retry_after: None,
+    }
 }
 
 fn class_of(status: u16, kind: Option<&str>, message: &str) -> ErrorClass {
@@ -127,6 +133,7 @@ pub fn encode_stream_error(error: &StreamError, out: &mut Vec<u8>) {
     Writer::new(out).object(|w| {
         w.field_str("type", "error");
         w.key("error").object(|w| write_fields(w, error.class, &error.message));
+        w.field_str_opt("request_id", error.request_id.as_deref());
     });
     out.extend_from_slice(b"\n\n");
 }

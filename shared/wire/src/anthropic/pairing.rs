@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::conversation::{Item, Message, Slot, Speaker};
-use crate::ir::{Losses, Part};
+use crate::{
+    ir::{Losses, Part},
+    tools::orphan_text,
+};
 
 /// A call and what was answered to it.
 struct Call<'p> {
@@ -36,7 +39,7 @@ pub(super) fn pair<'p>(messages: Vec<Message<'p>>, losses: &mut Losses, go_on: &
                     calls.push(Call { id: id.clone(), answer: None });
                 }
                 Item::Result(part, id) => {
-                    let Part::ToolResult { call_id, .. } = part else { continue };
+                    let Part::ToolResult { call_id, parts, .. } = part else { continue };
                     let open = known
                         .get(call_id.as_ref())
                         .and_then(|own| own.iter().rev().copied().find(|call| calls[*call].answer.is_none()));
@@ -45,8 +48,7 @@ pub(super) fn pair<'p>(messages: Vec<Message<'p>>, losses: &mut Losses, go_on: &
                         calls[call].answer = Some(slot);
                         continue;
                     }
-                    losses.drop_field("tool_result.tool_use_id");
-                    slot.item = Item::Note(Cow::Owned(orphan_text(part, losses)));
+                    slot.item = Item::Note(Cow::Owned(orphan_text(parts, losses)));
                 }
                 _ => {}
             }
@@ -91,21 +93,6 @@ fn join<'p>(
         out.push(Message { speaker: Speaker::User, slots: answers.collect() });
     }
     out
-}
-
-fn orphan_text(part: &Part<'_>, losses: &mut Losses) -> String {
-    let mut text = String::from("[Result of a tool call that is not part of this conversation any more]");
-    let Part::ToolResult { parts, .. } = part else { return text };
-    for part in parts {
-        match part {
-            Part::Text { text: piece, .. } => {
-                text.push('\n');
-                text.push_str(piece);
-            }
-            _ => losses.drop_field("tool_result.content"),
-        }
-    }
-    text
 }
 
 /// An id of `[a-zA-Z0-9_-]+` that no other call of the request has: some hosts number their calls from 0 in every turn.

@@ -1,13 +1,14 @@
 //! The turns as the service wants them: a user's first, then in strict alternation, results before anything else a user
 //! says, calls after anything else an assistant says.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashSet};
 
 use super::{content::is_document, vendor::Vendor};
 use crate::{
     codec::{Target, WireError},
     ir::{CacheMark, Family, Losses, Part, Request, Role, SystemPart, Turn},
     system_text,
+    tools::orphan_text,
 };
 
 /// What a conversation begins with that some assistant's turn begins.
@@ -55,6 +56,8 @@ struct Builder<'x, 'r, 'a> {
     keep_thinking: bool,
     losses: &'x mut Losses,
     messages: Vec<Message<'r, 'a>>,
+    /// Ids of the calls so far.
+    calls: HashSet<&'r str>,
 }
 
 /// Brings the turns into order. `keep_thinking`: whether earlier thoughts may stand in this request.
@@ -65,7 +68,8 @@ pub(super) fn arrange<'r, 'a>(
     keep_thinking: bool,
     losses: &mut Losses,
 ) -> Result<Conversation<'r, 'a>, WireError> {
-    let mut builder = Builder { request, target, vendor, keep_thinking, losses, messages: Vec::new() };
+    let mut builder =
+        Builder { request, target, vendor, keep_thinking, losses, messages: Vec::new(), calls: HashSet::new() };
     let mut systems = request.system.iter().peekable();
     let mut system = Vec::new();
     while let Some(part) = systems.next_if(|part| part.position == 0) {
@@ -144,6 +148,17 @@ impl<'r, 'a> Builder<'_, 'r, 'a> {
         for part in &turn.parts {
             if !self.keeps(part, side) {
                 continue;
+            }
+            match part {
+                Part::ToolCall { id, .. } => {
+                    self.calls.insert(id);
+                }
+                Part::ToolResult { call_id, parts, .. } if !self.calls.contains(call_id.as_ref()) => {
+                    let text = orphan_text(parts, self.losses);
+                    self.push(side, Item { content: Content::Note(text), cache: cache_of(part) });
+                    continue;
+                }
+                _ => {}
             }
             self.push(side, Item { content: Content::Part(part), cache: cache_of(part) });
             // Most vendors' models take no media in results: they follow as the user's.

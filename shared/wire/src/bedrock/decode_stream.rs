@@ -156,6 +156,7 @@ impl State {
                 code: "upstream_error",
                 message: understood.message,
                 retry_after: understood.retry_after,
+                request_id: None,
             }));
         }
     }
@@ -371,7 +372,7 @@ impl State {
     fn fail(&mut self, class: ErrorClass, code: &'static str, message: String, emit: &mut dyn FnMut(Event<'_>)) {
         if !self.failed && !self.finished {
             self.failed = true;
-            emit(Event::Error(StreamError { class, code, message, retry_after: None }));
+            emit(Event::Error(StreamError { class, code, message, retry_after: None, request_id: None }));
         }
     }
 }

@@ -302,7 +302,7 @@ impl State {
     fn fail(&mut self, class: ErrorClass, code: &'static str, message: String, emit: &mut dyn FnMut(Event<'_>)) {
         if !self.failed && !self.finished {
             self.failed = true;
-            emit(Event::Error(StreamError { class, code, message, retry_after: None }));
+            emit(Event::Error(StreamError { class, code, message, retry_after: None, request_id: None }));
         }
     }
 }

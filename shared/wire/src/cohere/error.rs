@@ -3,7 +3,7 @@
 use omniroute_core::error::ErrorClass;
 
 use crate::{
-    codec::UpstreamError,
+    codec::{Named, UpstreamError},
     object::{read, wire_object},
     openai::wait_in_text,
     text::Str,
@@ -28,6 +28,7 @@ pub fn decode_error(status: u16, body: &[u8]) -> UpstreamError {
         class: class_of(status, &message),
         retry_after: wait_in_text(&message),
         code: body.code.map(|code| code.0.into_owned()),
+        named: Named::default(),
         message,
     }
 }

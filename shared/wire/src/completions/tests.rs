@@ -183,7 +183,8 @@ fn an_error_ends_the_stream_without_a_terminator() {
     let mut encoder = Encoder::new(exchange("{}"));
     let mut out = Vec::new();
     let class = omniroute_core::error::ErrorClass::Upstream;
-    let error = StreamError { class, code: "upstream_error", message: "boom".into(), retry_after: None };
+    let error =
+        StreamError { class, code: "upstream_error", message: "boom".into(), retry_after: None, request_id: None };
     encoder.event(&crate::ir::Event::Error(error), &mut out);
     encoder.end(&mut out);
     let text = String::from_utf8(out).expect("text");

@@ -148,7 +148,13 @@ impl State {
             let error = error::decode_raw(500, raw);
             self.failed = true;
             let (class, message, retry_after) = (error.class, error.message, error.retry_after);
-            return emit(Event::Error(StreamError { class, code: "upstream_error", message, retry_after }));
+            return emit(Event::Error(StreamError {
+                class,
+                code: "upstream_error",
+                message,
+                retry_after,
+                request_id: None,
+            }));
         }
         if !self.started {
             self.started = true;
@@ -214,7 +220,7 @@ impl State {
     fn fail(&mut self, class: ErrorClass, code: &'static str, message: String, emit: &mut dyn FnMut(Event<'_>)) {
         if !self.failed {
             self.failed = true;
-            emit(Event::Error(StreamError { class, code, message, retry_after: None }));
+            emit(Event::Error(StreamError { class, code, message, retry_after: None, request_id: None }));
         }
     }
 

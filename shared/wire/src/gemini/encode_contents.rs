@@ -170,6 +170,7 @@ impl<'p, 'l> Planner<'p, 'l> {
             self.awaited.iter().enumerate().find(|(at, (id, _))| *id == call_id && !answered(&self.results, *at));
         let Some((at, (_, name))) = call.map(|(at, call)| (at, *call)) else {
             // No call before it: the upstream refuses such a result, the model can still read it.
+            self.losses.drop_field("tool_result.tool_use_id");
             let name = name.unwrap_or(call_id);
             self.after.push(Piece::text(format!("[Result of the tool `{name}`]\n{text}")));
             self.after.extend(media.into_iter().map(|media| Piece::new(PieceKind::Media(media))));

@@ -6,7 +6,13 @@ use omniroute_core::error::{ErrorClass, GatewayError};
 use serde_json::value::RawValue;
 
 use super::{message::OneOrMany, schema};
-use crate::{codec::UpstreamError, ir::StreamError, object::wire_object, text::Str, write::Writer};
+use crate::{
+    codec::{Named, UpstreamError},
+    ir::StreamError,
+    object::wire_object,
+    text::Str,
+    write::Writer,
+};
 
 wire_object! {
     struct Envelope<'a> {
@@ -79,7 +85,7 @@ fn decode_object(status: u16, field: ErrorField<'_>) -> UpstreamError {
     let class = class_of(status, field.status.as_deref(), reason, by_day, &message);
     let retry_after = retry_after.or_else(|| wait_in_text(&message));
     let code = reason.or(field.status.as_deref()).map(str::to_owned);
-    UpstreamError { class, message, code, retry_after }
+    UpstreamError { class, message, code, named: Named::default(), retry_after }
 }
 
 fn class_of(status: u16, word: Option<&str>, reason: Option<&str>, by_day: bool, message: &str) -> ErrorClass {
@@ -191,6 +197,7 @@ pub(super) fn write_stream_error(error: &StreamError, out: &mut Vec<u8>) {
     Writer::new(out).object(|w| {
         w.key("error").object(|w| {
             write_fields(w, error.class, &error.message, error.retry_after, None);
+            w.field_str_opt("request_id", error.request_id.as_deref());
             w.key("omniroute").object(|w| w.field_str("code", error.code));
         });
     });

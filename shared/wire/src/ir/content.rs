@@ -172,6 +172,14 @@ impl<'a> Part<'a> {
         Self::Text { text: text.into(), annotations: Vec::new(), cache: None }
     }
 
+    /// Whether it is more than white space.
+    pub(crate) fn says_something(&self) -> bool {
+        match self {
+            Self::Text { text, .. } | Self::Refusal { text } => !text.trim().is_empty(),
+            _ => true,
+        }
+    }
+
     /// Whether it, or a part of a result in it, has a cache mark.
     pub(crate) fn is_marked(&self) -> bool {
         match self {

@@ -111,6 +111,8 @@ pub struct StreamError {
     pub code: &'static str,
     pub message: String,
     pub retry_after: Option<Duration>,
+    /// Of the client's request, once it is known who is told.
+    pub request_id: Option<Box<str>>,
 }
 
 // === impl Event ===

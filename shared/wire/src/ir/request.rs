@@ -189,6 +189,12 @@ impl<'a> Request<'a> {
         4096 + text + text / 8
     }
 
+    /// Whether there is anything in it to answer.
+    pub(crate) fn says_something(&self) -> bool {
+        self.system.iter().any(|part| !part.text.trim().is_empty())
+            || self.turns.iter().flat_map(|turn| &turn.parts).any(Part::says_something)
+    }
+
     /// Whether the client marked anything as worth a cache.
     pub(crate) fn has_cache_marks(&self) -> bool {
         self.system.iter().any(|part| part.cache.is_some())

@@ -182,7 +182,7 @@ impl State {
     fn fail(&mut self, class: ErrorClass, code: &'static str, message: String, emit: &mut dyn FnMut(Event<'_>)) {
         if !self.ended {
             self.ended = true;
-            emit(Event::Error(StreamError { class, code, message, retry_after: None }));
+            emit(Event::Error(StreamError { class, code, message, retry_after: None, request_id: None }));
         }
     }
 }

@@ -152,7 +152,7 @@ impl Encoder {
 
     fn fail(&mut self, code: &'static str, message: &str, out: &mut Vec<u8>) {
         let class = ErrorClass::Upstream;
-        self.error(&StreamError { class, code, message: message.to_owned(), retry_after: None }, out);
+        self.error(&StreamError { class, code, message: message.to_owned(), retry_after: None, request_id: None }, out);
     }
 
     fn error(&mut self, error: &StreamError, out: &mut Vec<u8>) {

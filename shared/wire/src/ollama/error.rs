@@ -40,6 +40,7 @@ pub fn encode_stream_error(error: &StreamError, out: &mut Vec<u8>) {
     Writer::new(out).object(|w| {
         w.field_str("error", &error.message);
         w.field("status", &error.class.status());
+        w.field_str_opt("request_id", error.request_id.as_deref());
     });
     super::encode_stream::end_line(out, start);
 }

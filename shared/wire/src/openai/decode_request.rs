@@ -254,7 +254,8 @@ fn push_system<'a>(
                 push(text.0, content::cache_mark(part.cache_control.as_ref()));
             }
         }
-        None => return Err(WireError::field(path, "a system message needs `content`")),
+        // Says nothing, as an assistant's message may.
+        None => {}
     }
     Ok(())
 }

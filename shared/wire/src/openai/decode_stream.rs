@@ -104,7 +104,9 @@ struct CallState {
     early: String,
     signature: Option<String>,
     kind: CallKind,
-    /// Its first delta had no id, but a name and complete arguments.
+    /// Its first delta had no id: the one it has is ours.
+    unnamed: bool,
+    /// Nor did that delta leave anything to come: it had a name and complete arguments.
     whole: bool,
 }
 
@@ -205,7 +207,7 @@ impl State {
     fn fail(&mut self, class: ErrorClass, code: &'static str, message: String, emit: &mut dyn FnMut(Event<'_>)) {
         if !self.failed {
             self.failed = true;
-            emit(Event::Error(StreamError { class, code, message, retry_after: None }));
+            emit(Event::Error(StreamError { class, code, message, retry_after: None, request_id: None }));
         }
     }
 
@@ -389,12 +391,17 @@ impl ChoiceState {
         let found = self
             .calls
             .iter()
-            .rposition(|call| call.index == index && id.is_none_or(|id| call.id.is_empty() || call.id == id))
+            .rposition(|call| {
+                // An id that comes late belongs to the call that has none.
+                let late = call.unnamed && !call.whole && name.is_none();
+                call.index == index && id.is_none_or(|id| late || call.id == id)
+            })
             .filter(|at| id.is_some() || name.is_none_or(|name| !self.calls[*at].is_followed_by(name)));
         found.unwrap_or_else(|| {
             let number = self.calls.len();
             let arguments = function.and_then(|function| function.arguments.as_ref());
             self.calls.push(CallState {
+                unnamed: id.is_none(),
                 whole: id.is_none()
                     && name.is_some()
                     && arguments.is_some_and(|text| serde_json::from_str::<IgnoredAny>(&text.0).is_ok()),

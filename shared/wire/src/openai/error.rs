@@ -5,7 +5,7 @@ use std::time::Duration;
 use omniroute_core::error::{ErrorClass, GatewayError};
 
 use crate::{
-    codec::UpstreamError,
+    codec::{Named, UpstreamError},
     ir::StreamError,
     object::{read, wire_object},
     text::Str,
@@ -27,6 +27,7 @@ wire_object! {
         message: Str<'a> = "message",
         kind: Str<'a> = "type",
         code: CodeField<'a> = "code",
+        param: Str<'a> = "param",
     }
 }
 
@@ -44,16 +45,24 @@ struct CodeField<'a>(std::borrow::Cow<'a, str>);
 /// What an error body says.
 pub fn decode_error(status: u16, body: &[u8]) -> UpstreamError {
     let envelope: Envelope<'_> = read(body).unwrap_or_default();
+    let mut param = None;
     let (message, kind, code) = match envelope.error {
         Some(ErrorField::Text(text)) => (Some(text), None, None),
-        Some(ErrorField::Object(object)) => (object.message.map(|text| text.0.into_owned()), object.kind, object.code),
+        Some(ErrorField::Object(object)) => {
+            param = object.param;
+            (object.message.map(|text| text.0.into_owned()), object.kind, object.code)
+        }
         None => (envelope.message.or(envelope.detail).map(|text| text.0.into_owned()), envelope.kind, envelope.code),
+    };
+    let named = Named {
+        code: code.as_ref().map(|code| code.0.as_ref().into()),
+        param: param.map(|param| param.0.as_ref().into()),
     };
     let code = code.map(|code| code.0.into_owned()).or_else(|| kind.as_ref().map(|kind| kind.to_string()));
     let message = message.unwrap_or_else(|| format!("the upstream answered {status}"));
     let class = class_of(status, code.as_deref(), kind.as_deref(), &message);
     let retry_after = wait_in_text(&message);
-    UpstreamError { class, message, code, retry_after }
+    UpstreamError { class, message, code, named, retry_after }
 }
 
 fn class_of(status: u16, code: Option<&str>, kind: Option<&str>, message: &str) -> ErrorClass {
@@ -113,7 +122,8 @@ pub fn encode_error(error: &GatewayError, request_id: &str) -> (u16, Vec<u8>) {
     let mut body = Vec::with_capacity(256);
     Writer::new(&mut body).object(|w| {
         w.key("error").object(|w| {
-            write_fields(w, error.class, error.code, &error.message, error.param.as_deref());
+            let code = error.upstream_code.as_deref().unwrap_or(error.code);
+            write_fields(w, error.class, code, &error.message, error.param.as_deref());
             w.field_str("request_id", request_id);
             w.key("omniroute").object(|w| {
                 w.field_str("code", error.code);
@@ -128,7 +138,10 @@ pub fn encode_error(error: &GatewayError, request_id: &str) -> (u16, Vec<u8>) {
 pub fn encode_stream_error(error: &StreamError, out: &mut Vec<u8>) {
     out.extend_from_slice(b"data: ");
     Writer::new(out).object(|w| {
-        w.key("error").object(|w| write_fields(w, error.class, error.code, &error.message, None));
+        w.key("error").object(|w| {
+            write_fields(w, error.class, error.code, &error.message, None);
+            w.field_str_opt("request_id", error.request_id.as_deref());
+        });
     });
     out.extend_from_slice(b"\n\n");
 }

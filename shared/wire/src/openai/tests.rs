@@ -120,6 +120,12 @@ fn calls_without_ids_are_told_apart_by_name_or_by_being_whole() {
             [x, y].map(|arguments| delta(&call("\"index\":0,\"id\":\"\",", "a", arguments))).concat(),
             vec![("a", "{\"x\":1}"), ("a", "{\"y\":1}")],
         ),
+        // An id that comes late.
+        (
+            delta(r#"{"index":0,"function":{"name":"a"}}"#)
+                + &delta(&format!(r#"{{"index":0,"id":"call_9","function":{{"arguments":"{x}"}}}}"#)),
+            vec![("a", "{\"x\":1}")],
+        ),
         // One call whose name is repeated with every piece.
         (
             [r#"{\"x\":"#, "{}", "}"].map(|arguments| delta(&call("\"index\":0,", "a", arguments))).concat(),

@@ -252,13 +252,20 @@ impl State {
             code: "upstream_error",
             message,
             retry_after: error.retry_after,
+            request_id: None,
         }));
     }
 
     fn fail(&mut self, code: &'static str, message: String, emit: &mut dyn FnMut(Event<'_>)) {
         if !self.failed {
             self.failed = true;
-            emit(Event::Error(StreamError { class: ErrorClass::Upstream, code, message, retry_after: None }));
+            emit(Event::Error(StreamError {
+                class: ErrorClass::Upstream,
+                code,
+                message,
+                retry_after: None,
+                request_id: None,
+            }));
         }
     }
 }

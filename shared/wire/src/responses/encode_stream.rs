@@ -193,6 +193,7 @@ impl StreamEncoder for Encoder {
             code,
             message: message.to_owned(),
             retry_after: None,
+            request_id: None,
         };
         match self.finish {
             _ if self.failed => {}

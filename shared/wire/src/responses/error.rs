@@ -26,23 +26,33 @@ pub fn encode_error(error: &GatewayError, request_id: &str) -> (u16, Vec<u8>) {
     openai::encode_error(error, request_id)
 }
 
-/// An error on a stream that has not begun: the event, then a failed response that says no more than that. Once a stream
-/// has begun, its [`Encoder`](super::Encoder) writes errors, with the numbers that are next.
-pub fn encode_stream_error(error: &StreamError, out: &mut Vec<u8>) {
+/// What a stream that passed as it came has told of its response, for the events that have to end it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Begun {
+    /// Number of the next event.
+    pub next: u64,
+    pub id: Option<Box<str>>,
+    /// Unix seconds.
+    pub created: u64,
+    pub model: Option<Box<str>>,
+}
+
+/// An error on a stream that this module did not write: the event, then a failed response that says no more than that.
+pub fn encode_stream_error(begun: &Begun, error: &StreamError, out: &mut Vec<u8>) {
     event(out, "error", |w| {
-        w.field("sequence_number", &0);
+        w.field("sequence_number", &begun.next);
         write_event_fields(w, error);
     });
     event(out, "response.failed", |w| {
-        w.field("sequence_number", &1);
+        w.field("sequence_number", &(begun.next + 1));
         w.key("response").object(|w| {
-            w.field_str("id", "resp_0");
+            w.field_str("id", begun.id.as_deref().unwrap_or("resp_0"));
             w.field_str("object", "response");
-            w.field("created_at", &0);
+            w.field("created_at", &begun.created);
             w.field_str("status", "failed");
             write_error(w.key("error"), error);
             w.field_null("incomplete_details");
-            w.field_str("model", "");
+            w.field_str("model", begun.model.as_deref().unwrap_or_default());
             w.key("output").array(|_| {});
             for (name, default) in super::echo::FIELDS {
                 w.field_raw(name, default);
@@ -69,6 +79,7 @@ pub(super) fn write_event_fields(w: &mut Writer<'_>, error: &StreamError) {
     w.field_str("code", code(error));
     w.field_str("message", &message(error));
     w.field_null("param");
+    w.field_str_opt("request_id", error.request_id.as_deref());
 }
 
 /// The `error` of a response.

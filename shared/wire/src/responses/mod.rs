@@ -47,7 +47,7 @@ pub use echo::echo;
 pub use encode_request::encode_request;
 pub use encode_response::encode_response;
 pub use encode_stream::Encoder;
-pub use error::{decode_error, encode_error, encode_stream_error};
+pub use error::{Begun, decode_error, encode_error, encode_stream_error};
 pub use harvest::Harvest;
 pub use history::{Continuation, continuation, input_items, output_items, with_history};
 pub use passthrough::upstream_body;

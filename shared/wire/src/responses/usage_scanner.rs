@@ -4,7 +4,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::usage::UsageField;
+use super::{error::Begun, usage::UsageField};
 use crate::{
     object::wire_object,
     text::Str,
@@ -42,6 +42,9 @@ keys! {
     DELTA = "delta";
     ERROR = "error";
     TYPE = "type";
+    ID = "id";
+    CREATED_AT = "created_at";
+    MODEL = "model";
 }
 
 /// What an event that is worth parsing has in it, as a whole JSON string.
@@ -59,6 +62,8 @@ pub struct UsageScanner {
     output_bytes: u64,
     done: bool,
     error: bool,
+    /// Of the response, as its first event tells it.
+    begun: Begun,
 }
 
 // === impl UsageScanner ===
@@ -116,6 +121,13 @@ impl UsageScanner {
 
     /// Looks into one whole event.
     fn event(&mut self, event: &[u8]) {
+        // Comments have no number.
+        if !event.starts_with(b":") {
+            if self.begun.next == 0 {
+                self.begin(event);
+            }
+            self.begun.next += 1;
+        }
         if ENDINGS.iter().any(|word| word.find(event).is_some()) {
             return self.ending(event);
         }
@@ -127,6 +139,20 @@ impl UsageScanner {
         if error || is_named_error(event) {
             self.ending(event);
         }
+    }
+
+    /// The first event has the whole response, which is long; it is known by what stands first in it.
+    fn begin(&mut self, event: &[u8]) {
+        let text = |key| {
+            let string = value_behind(event, key)?.strip_prefix(b"\"")?;
+            let end = memchr::memchr(b'"', string)?;
+            std::str::from_utf8(&string[..end]).ok().filter(|text| !text.contains('\\')).map(Into::into)
+        };
+        self.begun.id = text(&ID);
+        self.begun.model = text(&MODEL);
+        let digits = value_behind(event, &CREATED_AT).unwrap_or_default();
+        let digits = &digits[..digits.iter().take_while(|byte| byte.is_ascii_digit()).count()];
+        self.begun.created = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).unwrap_or(0);
     }
 
     fn ending(&mut self, event: &[u8]) {
@@ -163,6 +189,11 @@ impl UsageScanner {
             Usage { input: None, output: None, .. } => None,
             _ => Some(&self.usage),
         }
+    }
+
+    /// What an error has to say of the response that it ends.
+    pub const fn begun(&self) -> &Begun {
+        &self.begun
     }
 
     /// `completed`, `failed`, or why the answer is incomplete.

@@ -185,6 +185,34 @@ fn an_empty_answer_is_no_invented_text() {
 }
 
 #[test]
+fn a_request_that_says_nothing_is_refused_and_not_filled_in() {
+    for (dialect, body, param) in [
+        (Dialect::Chat, json!({"model": "m", "messages": [{"role": "user", "content": ""}]}), "messages"),
+        (
+            Dialect::Chat,
+            json!({"model": "m", "messages": [{"role": "system", "content": null}, {"role": "user", "content": " \n"}]}),
+            "messages",
+        ),
+        (Dialect::Responses, json!({"model": "m", "input": ""}), "input"),
+    ] {
+        let body = body.to_string();
+        let request = dialect.decode_request(body.as_bytes(), &CONTEXT).expect("a request");
+        for format in Format::ALL {
+            let takes = matches!(format, Format::OpenAiChat | Format::OpenAiResponses);
+            match translated(&request, format) {
+                Ok(_) => assert!(takes, "{format}: {body}"),
+                Err(error) => assert_eq!((takes, error.param.as_deref()), (false, Some(param)), "{format}: {body}"),
+            }
+        }
+    }
+    // Where there is a system text, it is what is asked.
+    let body =
+        json!({"model": "m", "messages": [{"role": "system", "content": "Say hi."}, {"role": "user", "content": ""}]});
+    let sent = body_for(&Dialect::Chat, &body, Format::Anthropic);
+    assert_eq!((&sent["messages"][0]["content"][0]["text"], sent.get("system")), (&json!("Say hi."), None));
+}
+
+#[test]
 fn an_error_in_mid_stream_is_the_last_thing_that_a_client_sees() {
     let mut stream = chat_stream(&[delta(json!({"content": "half"}))]);
     stream.truncate(stream.len() - "data: [DONE]\n\n".len());

@@ -220,7 +220,13 @@ fn only_the_first_choice_is_shown_and_pings_pass() {
 
 #[test]
 fn an_error_ends_the_stream() {
-    let error = StreamError { class: ErrorClass::Overloaded, code: "x", message: "busy".into(), retry_after: None };
+    let error = StreamError {
+        class: ErrorClass::Overloaded,
+        code: "x",
+        message: "busy".into(),
+        retry_after: None,
+        request_id: None,
+    };
     let mut encoder = Encoder::new(exchange());
     let mut out = Vec::new();
     for event in [start(), begin(0, PartKind::Text), Event::Error(error), stop(0)] {

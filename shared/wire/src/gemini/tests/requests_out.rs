@@ -84,7 +84,7 @@ fn results_are_objects_and_errors_say_so() {
         turn(Role::Tool, vec![result("zzz", "late")]),
     ]);
     let (written, lost) = encode(&request);
-    assert_eq!(lost, "cache_control");
+    assert_eq!(lost, "cache_control,tool_result.tool_use_id");
     let parts = &written["contents"][2]["parts"];
     assert_eq!(parts[0]["functionResponse"]["response"], json!({"error":{"code":1}}));
     assert_eq!(parts[1]["functionResponse"]["response"], json!({"result":"plain \"text\""}));

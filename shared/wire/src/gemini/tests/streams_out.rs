@@ -166,6 +166,7 @@ fn an_error_is_the_last_element_of_either_framing() {
         code: "overloaded",
         message: "busy".into(),
         retry_after: Some(std::time::Duration::from_secs(2)),
+        request_id: None,
     };
     for before in [vec![], vec![start(), part_start(0, PartKind::Text), text(0, "a")]] {
         let mut events = before.clone();

@@ -165,6 +165,7 @@ fn errors_are_a_text_that_clients_show() {
         code: "overloaded",
         message: "two\nlines".into(),
         retry_after: None,
+        request_id: None,
     };
     let mut out = Vec::new();
     encode_stream_error(&error, &mut out);

@@ -262,8 +262,22 @@ fn errors_have_openais_shape() {
         code: "rate_limited",
         message: "Slow down.".into(),
         retry_after: Some(std::time::Duration::from_millis(1500)),
+        request_id: None,
     };
-    encode_stream_error(&error, &mut out);
+    let begun = Begun { next: 26, id: Some("resp_9".into()), created: 7, model: Some("gpt-x".into()) };
+    encode_stream_error(&begun, &error, &mut out);
+    let written = String::from_utf8(out).expect("text");
+    for named in [
+        r#""sequence_number":26,"#,
+        r#""sequence_number":27,"#,
+        r#""id":"resp_9""#,
+        r#""created_at":7,"#,
+        r#""model":"gpt-x""#,
+    ] {
+        assert!(written.contains(named), "{named} in {written}");
+    }
+    let mut out = Vec::new();
+    encode_stream_error(&Begun::default(), &error, &mut out);
     let frames = frames(&out);
     assert_eq!(kinds(&frames), ["error", "response.failed"]);
     assert!(frames[0].get("error").is_none(), "SDKs take that for a broken connection");

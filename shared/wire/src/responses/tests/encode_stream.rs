@@ -271,6 +271,7 @@ fn an_error_keeps_what_was_whole_and_ends_the_stream() {
         code: "upstream_error",
         message: "too long".into(),
         retry_after: None,
+        request_id: None,
     };
     let events = [
         start(),

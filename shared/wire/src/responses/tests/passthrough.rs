@@ -1,6 +1,6 @@
 use bytes::Bytes;
 
-use super::UsageScanner;
+use super::{Begun, UsageScanner};
 use crate::{json_tail::UsageTail, responses::answer_facts, scan::scan};
 
 const DELTA: &str = "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"h\u{e9}\\\"y\",\"item_id\":\"i\"}\n\n";
@@ -131,4 +131,16 @@ fn only_the_model_changes() {
     assert_eq!(scan.max_tokens, Some(9));
     let spliced = super::upstream_body(Bytes::from(body), &scan, "m").concat();
     assert_eq!(spliced, br#"{ "stream":true,"model":"m" ,"input":"x","max_output_tokens":9}"#);
+}
+
+#[test]
+fn what_a_cut_stream_has_told_of_its_response_is_known() {
+    let stream = "event: response.created\ndata: {\"type\":\"response.created\",\"sequence_number\":0,\"response\":\
+        {\"id\":\"resp_7\",\"object\":\"response\",\"created_at\":17,\"instructions\":\"say \\\"model\\\":\\\"x\\\"\",\"model\":\"gpt-x\"}}\n\n\
+        : keep-alive\n\nevent: a\ndata: {\"id\":\"msg_1\"}\n\nevent: b\ndata: {\"b\":1}";
+    for split in 1..stream.len() {
+        let (_, scanner) = run(stream.as_bytes(), split);
+        let expected = Begun { next: 3, id: Some("resp_7".into()), created: 17, model: Some("gpt-x".into()) };
+        assert_eq!(scanner.begun(), &expected, "pieces of {split}");
+    }
 }
