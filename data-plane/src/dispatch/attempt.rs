@@ -191,8 +191,7 @@ async fn reshaped(
     first: Bytes,
     body: Incoming,
 ) -> Result<Answer, Failed> {
-    let (gateway, plan) = (trial.gateway(), trial.plan);
-    let translation = Box::new(trial.asked.reshaping(gateway, format, plan.model(), plan.requested()));
+    let translation = Box::new(trial.asked.reshaping(format, trial.plan.requested()));
     let answer = translated(trial, head, first, body, &translation).await?;
     Ok(Answer { reshaped: Some(translation), ..answer })
 }

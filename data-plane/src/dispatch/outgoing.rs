@@ -174,13 +174,12 @@ impl Asked<'_> {
     }
 
     /// How an answer in the client's own format is written anew, streamed or whole as the client asked.
-    pub(super) fn reshaping(&self, gateway: &Gateway, format: Format, model: &str, requested: &str) -> Translation {
+    pub(super) fn reshaping(&self, format: Format, requested: &str) -> Translation {
         let options = self.scan.stream_options.as_ref();
         Translation::within(&Within {
             dialect: self.dialect,
             format,
             body: &self.body,
-            model,
             requested,
             stream: self.stream,
             include_usage: options
@@ -188,7 +187,6 @@ impl Asked<'_> {
             at: self.at,
             sealer: Arc::new(FleetSealer::new(self.pepper)),
             previous: self.previous,
-            signatures: Signatures::new(&gateway.state.signatures, Vault::new(self.pepper), self.scope),
         })
     }
 

@@ -4,6 +4,7 @@
 //! All of it belongs to the API key that caused it, is sealed under the fleet's key ([`vault`]) before it leaves the
 //! request, and stands in a [`Shelf`] with bounds of its own. [`watch`] is how an answer is seen on its way out.
 
+mod before;
 pub(crate) mod idempotency;
 pub(crate) mod responses;
 pub(crate) mod signatures;

@@ -5,6 +5,9 @@
 //! tool calls was signed with is kept under the id of its first call, and put back when that call returns without. Only
 //! an open tool loop is looked at (providers ask for no more), and only what the same model signed is put back. A miss
 //! is normal: the wire formats know what to send instead.
+//!
+//! Where a vendor gives each call an id of its own, that names it. Where ids are made here, or the client has none, calls of
+//! two conversations may look alike, and what was said before goes into the name as well.
 
 use std::borrow::Cow;
 
@@ -16,7 +19,11 @@ use omniroute_wire::{
 };
 use prost::Message as _;
 
-use super::{Kept, Vault, in_background};
+use super::{
+    Kept, Vault,
+    before::{Before, reprinted},
+    in_background,
+};
 
 /// Of an answer so much is remembered at most.
 const LARGEST: usize = 64 * 1024;
@@ -39,6 +46,7 @@ pub(crate) struct Keeper {
     /// The upstream's own id.
     model: String,
     names: NameTable,
+    before: Option<Before>,
 }
 
 /// What an answer with tool calls was signed with.
@@ -85,7 +93,13 @@ enum Piece {
 }
 
 /// By what a call is known when it returns.
-enum Call<'c> {
+struct Call<'c> {
+    kind: CallName<'c>,
+    /// Where the rest does not tell it from a call of another conversation.
+    before: Option<Before>,
+}
+
+enum CallName<'c> {
     Id(&'c str),
     /// In dialects without ids.
     Itself {
@@ -114,7 +128,11 @@ impl Signatures {
         if latest.is_empty() {
             return false;
         }
-        let looked_up = latest.iter().map(|at| self.load(&request.turns[*at], dialect));
+        let befores = needs_before(dialect, format).then(|| Before::each(&request.turns));
+        let looked_up = latest.iter().map(|at| {
+            let before = befores.as_ref().map(|befores| befores[*at]);
+            self.load(&request.turns[*at], dialect, before)
+        });
         let found = join_all(looked_up).await;
         let mut any = false;
         for (at, entry) in latest.into_iter().zip(found) {
@@ -126,11 +144,11 @@ impl Signatures {
         any
     }
 
-    async fn load(&self, turn: &Turn<'_>, dialect: Format) -> Option<Entry> {
+    async fn load(&self, turn: &Turn<'_>, dialect: Format, before: Option<Before>) -> Option<Entry> {
         let Part::ToolCall { id, name, arguments, .. } = turn.parts.iter().find(|part| is_call(part))? else {
             return None;
         };
-        let call = Call::of(dialect, id, name, arguments);
+        let call = Call::of(dialect, id, name, arguments, before);
         let Found::Value(sealed) = self.kept.shelf.load(&self.key(&call)).await else { return None };
         Entry::decode(self.vault.open(&self.name(&call), &sealed)?).ok()
     }
@@ -147,17 +165,28 @@ impl Signatures {
 // === impl Keeper ===
 
 impl Keeper {
-    pub(crate) fn new(signatures: Signatures, dialect: Format, model: &str, names: &NameTable) -> Self {
+    /// For the answer to `request` from `upstream`.
+    pub(crate) fn new(
+        signatures: Signatures,
+        request: &Request<'_>,
+        upstream: Format,
+        model: &str,
+        names: &NameTable,
+    ) -> Self {
+        let dialect = request.format;
         // Only a call without an id is known by its name.
-        let names = (dialect == Format::Ollama).then(|| names.clone());
-        Self { signatures, dialect, model: model.to_owned(), names: names.unwrap_or_default() }
+        let names = (dialect == Format::Ollama).then(|| names.clone()).unwrap_or_default();
+        // Without tools there are no calls.
+        let before = needs_before(dialect, upstream) && !request.tools.is_empty();
+        let before = before.then(|| Before::answer(&request.turns));
+        Self { signatures, dialect, model: model.to_owned(), names, before }
     }
 
     /// Keeps what an answer was signed with, if it was and there are calls.
     pub(crate) fn keep(&self, gathered: Gatherer) {
         let Some((Piece::Call { id, name, arguments, .. }, entry)) = gathered.finish(&self.model) else { return };
-        let Self { signatures, dialect, names, .. } = self;
-        let call = Call::of(*dialect, &id, names.client_name(&name), &arguments);
+        let Self { signatures, dialect, names, before, .. } = self;
+        let call = Call::of(*dialect, &id, names.client_name(&name), &arguments, *before);
         let key = signatures.key(&call);
         let Some(sealed) = signatures.vault.seal(&signatures.name(&call), &entry.encode_to_vec()) else { return };
         let kept = signatures.kept.clone();
@@ -165,6 +194,11 @@ impl Keeper {
             kept.shelf.keep(&key, sealed, kept.ttl).await;
         }));
     }
+}
+
+/// Whether calls are told apart by what was said before them: ids for Gemini are made from the call, and Ollama has none.
+fn needs_before(dialect: Format, upstream: Format) -> bool {
+    dialect == Format::Ollama || upstream == Format::Gemini
 }
 
 /// Removes every signature that `family` would look at; says whether there was one.
@@ -241,19 +275,23 @@ fn put_back(turn: &mut Turn<'_>, entry: Entry, family: Family) {
 // === impl Call ===
 
 impl<'c> Call<'c> {
-    fn of(dialect: Format, id: &'c str, name: &'c str, arguments: &'c str) -> Self {
-        if dialect == Format::Ollama { Self::Itself { name, arguments } } else { Self::Id(id) }
+    fn of(dialect: Format, id: &'c str, name: &'c str, arguments: &'c str, before: Option<Before>) -> Self {
+        let kind = if dialect == Format::Ollama { CallName::Itself { name, arguments } } else { CallName::Id(id) };
+        Self { kind, before }
     }
 
     fn bytes(&self) -> Vec<u8> {
-        match self {
-            Self::Id(id) => [b"id\0", id.as_bytes()].concat(),
-            Self::Itself { name, arguments } => {
-                // Clients print arguments anew.
-                let value = serde_json::from_str::<serde_json::Value>(arguments).unwrap_or_default();
-                [b"call\0", name.as_bytes(), b"\0", value.to_string().as_bytes()].concat()
+        let mut bytes = match &self.kind {
+            CallName::Id(id) => [b"id\0", id.as_bytes()].concat(),
+            CallName::Itself { name, arguments } => {
+                [b"call\0", name.as_bytes(), b"\0", reprinted(arguments).as_bytes()].concat()
             }
+        };
+        if let Some(before) = self.before {
+            bytes.extend_from_slice(b"\0before\0");
+            bytes.extend_from_slice(&before.bytes());
         }
+        bytes
     }
 }
 
@@ -465,10 +503,17 @@ mod tests {
     }
 
     #[test]
-    fn calls_without_ids_are_known_by_what_they_are() {
-        let one = Call::of(Format::Ollama, "x", "f", r#"{"a":1, "b":[2]}"#);
-        let other = Call::of(Format::Ollama, "y", "f", r#"{ "b": [2],"a":1}"#);
-        assert_eq!(one.bytes(), other.bytes());
-        assert_ne!(one.bytes(), Call::of(Format::OpenAiChat, "x", "f", "{}").bytes());
+    fn calls_without_ids_are_known_by_what_they_are_and_what_was_before() {
+        let [here, there] =
+            ["go", "stop"].map(|text| Some(Before::answer(&[turn(Role::User, vec![Part::text(text)])])));
+        let one = Call::of(Format::Ollama, "x", "f", r#"{"a":1, "b":[2]}"#, here);
+        let same = Call::of(Format::Ollama, "y", "f", r#"{ "b": [2],"a":1}"#, here);
+        assert_eq!(one.bytes(), same.bytes());
+        for other in [
+            Call::of(Format::Ollama, "x", "f", r#"{"a":1, "b":[2]}"#, there),
+            Call::of(Format::OpenAiChat, "x", "f", "{}", here),
+        ] {
+            assert_ne!(one.bytes(), other.bytes());
+        }
     }
 }

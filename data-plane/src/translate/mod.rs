@@ -89,7 +89,7 @@ pub(crate) struct Translation {
     /// Signatures that the client dropped were put back.
     pub(crate) signed_again: bool,
     /// Keeps what the answer is signed with.
-    pub(crate) keeper: Arc<Keeper>,
+    pub(crate) keeper: Option<Arc<Keeper>>,
 }
 
 /// What an answer is written anew for that stays in its format.
@@ -97,14 +97,12 @@ pub(crate) struct Within<'a> {
     pub(crate) dialect: &'a Dialect,
     pub(crate) format: Format,
     pub(crate) body: &'a [u8],
-    pub(crate) model: &'a str,
     pub(crate) requested: &'a str,
     pub(crate) stream: bool,
     pub(crate) include_usage: bool,
     pub(crate) at: UnixMillis,
     pub(crate) sealer: Arc<FleetSealer>,
     pub(crate) previous: Option<&'a str>,
-    pub(crate) signatures: Signatures,
 }
 
 // === impl Translation ===
@@ -124,7 +122,6 @@ impl Translation {
             sealer: Arc::clone(&within.sealer) as _,
             names: NameTable::default(),
         };
-        let keeper = Keeper::new(within.signatures.clone(), dialect.format(), within.model, &exchange.names);
         Self {
             dialect: dialect.clone(),
             upstream: within.format,
@@ -132,7 +129,8 @@ impl Translation {
             exchange,
             dropped: None,
             signed_again: false,
-            keeper: Arc::new(keeper),
+            // The client's own format has a place for every signature.
+            keeper: None,
         }
     }
 
@@ -187,7 +185,7 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
         sealer: Arc::clone(&job.sealer) as _,
         names,
     };
-    let keeper = Keeper::new(job.signatures.clone(), job.dialect.format(), job.model, &exchange.names);
+    let keeper = Keeper::new(job.signatures.clone(), &request, job.upstream, job.model, &exchange.names);
     let translation = Translation {
         dialect: job.dialect.clone(),
         upstream: job.upstream,
@@ -195,7 +193,7 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
         exchange,
         dropped: losses.header(),
         signed_again,
-        keeper: Arc::new(keeper),
+        keeper: Some(Arc::new(keeper)),
     };
     Ok(Translated { body: encoded.body.into(), headers: encoded.headers, translation })
 }

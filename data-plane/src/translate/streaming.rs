@@ -40,7 +40,7 @@ struct Seen {
     substance: bool,
     error: Option<StreamError>,
     signed: Gatherer,
-    keeper: Arc<Keeper>,
+    keeper: Option<Arc<Keeper>>,
 }
 
 // === impl Streaming ===
@@ -50,7 +50,7 @@ impl Streaming {
         Self {
             decoder: decoder(translation.upstream),
             encoder: translation.dialect.encoder(translation.exchange.clone()),
-            seen: Seen::new(Arc::clone(&translation.keeper)),
+            seen: Seen::new(translation.keeper.clone()),
             out: Vec::new(),
             timing: translation.timing(),
         }
@@ -127,7 +127,7 @@ impl Streaming {
 // === impl Seen ===
 
 impl Seen {
-    fn new(keeper: Arc<Keeper>) -> Self {
+    fn new(keeper: Option<Arc<Keeper>>) -> Self {
         Self {
             usage: None,
             finish: None,
@@ -154,7 +154,9 @@ impl Seen {
         if self.error.is_some() {
             return;
         }
-        self.signed.see(event);
+        if self.keeper.is_some() {
+            self.signed.see(event);
+        }
         match event {
             Event::TextDelta { text, .. } | Event::ThinkingDelta { text, .. } | Event::ArgsDelta { text, .. } => {
                 self.output_bytes += text.len() as u64;
@@ -163,7 +165,9 @@ impl Seen {
             Event::Usage(usage) => self.usage = Some(*usage),
             Event::Finish { reason, .. } => {
                 // Before the client knows that it is its turn.
-                self.keeper.keep(std::mem::take(&mut self.signed));
+                if let Some(keeper) = &self.keeper {
+                    keeper.keep(std::mem::take(&mut self.signed));
+                }
                 self.substance = true;
                 self.finish = Some(*reason);
             }

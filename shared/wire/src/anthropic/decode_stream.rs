@@ -54,6 +54,8 @@ struct State {
     failed: bool,
     blocks: Blocks,
     usage: Usage,
+    /// Output, as the beginning tells it: of the first token only, unless nothing else comes.
+    announced: Option<u64>,
 }
 
 // === impl Decoder ===
@@ -118,7 +120,7 @@ impl State {
             "message_stop" => {
                 self.ensure_started(emit);
                 self.finish(FinishReason::End, None, emit);
-                self.done = true;
+                self.stop(emit);
             }
             _ if frame.error.is_some_and(|raw| raw.get() != "null") => {
                 self.upstream_error(frame.error, event.data, emit);
@@ -139,6 +141,7 @@ impl State {
         });
         if let Some(usage) = message.usage {
             usage.update(&mut self.usage);
+            self.announced = self.usage.output.take();
             if let Some(tier) = &usage.service_tier {
                 emit(Event::Served { service_tier: Some((&**tier).into()), system_fingerprint: None });
             }
@@ -152,9 +155,18 @@ impl State {
         }
     }
 
+    /// Nothing comes any more.
+    fn stop(&mut self, emit: &mut dyn FnMut(Event<'_>)) {
+        self.done = true;
+        if let Some(announced) = self.announced.take().filter(|_| self.usage.output.is_none()) {
+            self.usage.output = Some(announced);
+            emit(Event::Usage(self.usage));
+        }
+    }
+
     fn after_finish(&mut self, kind: &str, frame: &Frame<'_>, emit: &mut dyn FnMut(Event<'_>)) {
         match (kind, &frame.usage) {
-            ("message_stop", _) => self.done = true,
+            ("message_stop", _) => self.stop(emit),
             ("message_delta", Some(usage)) => {
                 usage.update(&mut self.usage);
                 emit(Event::Usage(self.usage));
@@ -206,7 +218,10 @@ impl State {
     }
 
     fn end(&mut self, emit: &mut dyn FnMut(Event<'_>)) {
-        if self.failed || self.finished {
+        if self.finished {
+            return self.stop(emit);
+        }
+        if self.failed {
             return;
         }
         let message = "the upstream's stream ended before the answer was complete".to_owned();

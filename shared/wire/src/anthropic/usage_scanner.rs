@@ -47,6 +47,8 @@ pub struct UsageScanner {
     blind: bool,
     usage: Usage,
     stop_reason: Option<Box<str>>,
+    /// Output, as the beginning tells it: of the first token only, unless nothing else comes.
+    announced: Option<u64>,
     output_bytes: u64,
     done: bool,
     error: bool,
@@ -121,20 +123,27 @@ impl UsageScanner {
             }
             b"message_start" | b"message_delta" => {
                 let Some(frame) = frame_of(event) else { return };
-                for usage in [frame.message.and_then(|message| message.usage), frame.usage].into_iter().flatten() {
+                if let Some(usage) = frame.message.and_then(|message| message.usage) {
+                    usage.update(&mut self.usage);
+                    self.announced = self.usage.output.take();
+                }
+                if let Some(usage) = frame.usage {
                     usage.update(&mut self.usage);
                 }
                 if let Some(word) = frame.delta.and_then(|delta| delta.stop_reason) {
                     self.stop_reason = Some(word.0.into());
                 }
             }
-            b"message_stop" => self.done = true,
+            b"message_stop" => {
+                self.done = true;
+                self.usage.output = self.usage.output.or(self.announced);
+            }
             b"error" => self.error = true,
             _ => {}
         }
     }
 
-    /// The provider's own count, as far as it has come.
+    /// The provider's own count, as far as it has come. Output is counted at the end.
     pub const fn usage(&self) -> Option<&Usage> {
         match self.usage {
             Usage { input: None, output: None, .. } => None,
@@ -167,8 +176,7 @@ impl UsageScanner {
         self.partial.is_empty() && !self.blind
     }
 
-    /// A guess at the output for a stream that was cut: four bytes of text a token. Until it ends, the stream's own count
-    /// is that of its first token.
+    /// A guess at the output for a stream that was cut: four bytes of text a token.
     pub const fn estimated_output(&self) -> u64 {
         self.output_bytes.div_ceil(4)
     }
@@ -246,7 +254,10 @@ mod tests {
         let (_, scanner) = run([START, error].concat().as_bytes(), 7);
         assert!(scanner.saw_error() && !scanner.complete());
         let (_, scanner) = run([START, DELTA].concat().as_bytes(), 7);
-        assert!(!scanner.complete() && scanner.usage().is_some_and(|usage| usage.output == Some(1)));
+        assert!(!scanner.complete() && scanner.usage().is_some_and(|usage| usage.output.is_none()));
+        let stop = "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+        let (_, scanner) = run([START, stop].concat().as_bytes(), 7);
+        assert!(scanner.usage().is_some_and(|usage| usage.output == Some(1)), "all that there is");
         let (_, scanner) = run(b"event: message_start\ndata: {\"message\":{\"usage\":{\"input_tokens\":-1}}}\n\n", 7);
         assert_eq!(scanner.usage(), None, "garbage is unknown");
     }
