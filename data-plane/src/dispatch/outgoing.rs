@@ -243,11 +243,14 @@ impl Asked<'_> {
 // === impl Way ===
 
 impl Way {
-    /// Whether a streamed answer reaches the client as server-sent events.
-    pub(crate) fn is_event_stream(&self) -> bool {
+    /// Whether a streamed answer reaches the client as server-sent events, among which it takes some that it does not know.
+    /// Google's clients do not.
+    pub(crate) fn takes_events(&self) -> bool {
         match self {
-            Self::Pass { kind, .. } => *kind != Kind::Chat(Format::Ollama),
-            Self::Translate(translation) => translation.dialect.stream_type() == "text/event-stream",
+            Self::Pass { kind, .. } => !matches!(kind, Kind::Chat(Format::Ollama | Format::Gemini)),
+            Self::Translate(translation) => {
+                !matches!(translation.dialect, Dialect::Gemini { .. } | Dialect::Ollama { .. })
+            }
             Self::Embed(_) => false,
         }
     }

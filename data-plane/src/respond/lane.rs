@@ -243,8 +243,8 @@ impl Lane {
     pub(crate) fn keepalive(&self) -> Option<Bytes> {
         match self {
             Self::Events(events) if events.scanner.is_anthropic() => Some(PING),
-            // A blank line breaks clients.
-            Self::Events(events) if events.scanner.is_lines() => None,
+            // A blank line breaks clients of lines, and a comment those of Google's events.
+            Self::Events(events) if events.scanner.is_lines() || events.scanner.is_gemini() => None,
             Self::Events(_) => Some(COMMENT),
             Self::Translated(streaming) => streaming.keepalive().map(Bytes::from_static),
             Self::Json(_) | Self::Finished(_) => None,

@@ -69,7 +69,7 @@ pub(crate) async fn begin(dispatched: Dispatched, named: Named<'_>) -> (Response
         headers.entry(header::CONTENT_TYPE).or_insert(JSON);
     }
     let started = meter.started();
-    let has_events = answer.lane.is_stream() && way.is_event_stream();
+    let has_events = answer.lane.is_stream() && way.takes_events();
     let pace = has_events.then(|| Pace { started, is_chat: way.is_chat() });
     let times =
         RelayTimes { idle: times.idle, keepalive: meter.gateway().limits.keepalive, deadline: started + times.total };

@@ -90,6 +90,10 @@ impl Scanner {
         matches!(self, Self::Messages(_))
     }
 
+    pub(super) const fn is_gemini(&self) -> bool {
+        matches!(self, Self::Gemini(_))
+    }
+
     pub(super) fn tally(&self) -> Tally {
         each!(self, scanner => Tally {
             usage: scanner.usage().copied(),

@@ -8,14 +8,28 @@ pub(crate) fn short_call_id(id: &str, max: usize) -> Cow<'_, str> {
     if id.len() <= max {
         return id.into();
     }
-    let hash = omniroute_core::hash::mac(b"call id", &[id.as_bytes()]);
-    let mut short = String::with_capacity(37);
-    short.push_str("call_");
+    hashed("call_", b"call id", id).into()
+}
+
+/// A client's name for its user, for a target of another family: hosts take 64 plain characters and refuse the request
+/// otherwise, and coding agents send JSON. What does not fit goes as a hash, which names the same user the same way.
+pub(crate) fn plain_user(user: &str) -> Cow<'_, str> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    if (1..=64).contains(&user.len()) && user.bytes().all(plain) {
+        return user.into();
+    }
+    hashed("user_", b"user", user).into()
+}
+
+fn hashed(prefix: &str, purpose: &[u8], text: &str) -> String {
+    let hash = omniroute_core::hash::mac(purpose, &[text.as_bytes()]);
+    let mut short = String::with_capacity(prefix.len() + 32);
+    short.push_str(prefix);
     for byte in &hash[..16] {
         // Writing into a string cannot fail.
         let _ = write!(short, "{byte:02x}");
     }
-    short.into()
+    short
 }
 
 /// 64-bit FNV-1a over the pieces, with a mark between them so that `("a", "bc")` and `("ab", "c")` differ. Not for
@@ -42,6 +56,16 @@ mod tests {
         let short = short_call_id(&"x".repeat(41), 40).into_owned();
         assert_eq!((short.len(), &short[..5]), (37, "call_"));
         assert_ne!(short_call_id(&"y".repeat(41), 40), short);
+    }
+
+    #[test]
+    fn a_user_is_named_so_that_every_host_takes_it() {
+        assert_eq!(plain_user("user-4_7"), "user-4_7");
+        for odd in [r#"{"device_id":"d","account_uuid":"a"}"#, "a@b.example", "", &"x".repeat(65)] {
+            let named = plain_user(odd);
+            assert!(named.len() == 37 && plain_user(&named) == named, "{named}");
+        }
+        assert_ne!(plain_user("a@b.example"), plain_user("b@b.example"));
     }
 
     #[test]

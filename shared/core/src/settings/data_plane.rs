@@ -55,7 +55,7 @@ settings! {
         idle_timeout: Span = "300s", ["UPSTREAM_IDLE_TIMEOUT"];
         #[doc = "Longest whole request."]
         total_timeout: Span = "1h", ["REQUEST_TIMEOUT"];
-        #[doc = "Silence on a stream after which the client gets a comment line, so that nothing between closes it."]
+        #[doc = "Silence on a stream after which the client gets a comment or a ping where its format has one, so that nothing between closes it."]
         keepalive_interval: Span = "15s", ["STREAM_KEEPALIVE_INTERVAL"];
         #[doc = "Longest silence while a client sends its head or body."]
         client_timeout: Span = "30s", ["CLIENT_TIMEOUT"];

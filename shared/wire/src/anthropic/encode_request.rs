@@ -13,6 +13,7 @@ use super::{
 use crate::{
     codec::{Encoded, Target, WireError},
     ir::{CacheMark, Losses, OutputFormat, Request},
+    stable_id::plain_user,
     write::Writer,
 };
 
@@ -222,7 +223,11 @@ impl Parts<'_> {
         let rest = self.extras.fields("metadata").next().is_some();
         if request.user.is_some() || rest {
             w.key("metadata").object(|w| {
-                w.field_str_opt("user_id", request.user.as_deref());
+                // At most 256 characters are taken.
+                let fits = |user: &str| self.extras.own() || user.len() <= 256;
+                let user = request.user.as_deref();
+                let user = user.map(|user| if fits(user) { user.into() } else { plain_user(user) });
+                w.field_str_opt("user_id", user.as_deref());
                 self.extras.write(w, "metadata");
             });
         }

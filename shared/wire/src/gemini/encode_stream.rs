@@ -269,7 +269,8 @@ impl StreamEncoder for Encoder {
 
     fn keepalive(&self) -> Option<&'static [u8]> {
         match self.framing {
-            Framing::Sse => Some(b": keep-alive\n\n"),
+            // Google's own clients take a comment for an answer that they cannot read.
+            Framing::Sse => None,
             // White space may stand anywhere between the elements of an array.
             Framing::JsonArray => Some(b"\r\n"),
         }

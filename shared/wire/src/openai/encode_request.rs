@@ -9,6 +9,7 @@ use crate::{
         Effort, Family, Format, Losses, Modality, OutputFormat, Part, Request, Role, SystemPart, SystemRole,
         ThinkingStyle, ToolChoice, ToolKind, Turn,
     },
+    stable_id::plain_user,
     stable_id::short_call_id,
     tools::{self, arguments_as_object},
     write::Writer,
@@ -374,8 +375,10 @@ fn write_output(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, 
 }
 
 fn write_identity(w: &mut Writer<'_>, request: &Request<'_>, losses: &mut Losses) {
-    w.field_str_opt("user", request.user.as_deref());
-    if request.format.family() == Family::OpenAi {
+    let own = request.format.family() == Family::OpenAi;
+    let user = request.user.as_deref().map(|user| if own { user.into() } else { plain_user(user) });
+    w.field_str_opt("user", user.as_deref());
+    if own {
         w.field_json_opt("metadata", request.metadata.as_ref());
         w.field_str_opt("service_tier", request.service_tier.as_deref());
         w.field_str_opt("prompt_cache_key", request.cache_key.as_deref());

@@ -11,6 +11,7 @@ use crate::{
     codec::{Encoded, Target, WireError},
     ir::{Effort, Family, Format, Losses, Modality, OutputFormat, Request, SystemPart, SystemRole, ThinkingStyle},
     openai::{effort_word, tier_word},
+    stable_id::plain_user,
     tools,
     write::Writer,
 };
@@ -242,14 +243,16 @@ fn write_include(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>,
 }
 
 fn write_identity(w: &mut Writer<'_>, request: &Request<'_>, losses: &mut Losses) {
-    w.field_str_opt("user", request.user.as_deref());
+    let own = request.format.family() == Family::OpenAi;
+    let user = request.user.as_deref().map(|user| if own { user.into() } else { plain_user(user) });
+    w.field_str_opt("user", user.as_deref());
     match request.store {
         Some(store) => w.field("store", &store),
         // Here the default is to keep the answer; other dialects never asked for that.
         None if request.format != Format::OpenAiResponses => w.field("store", &false),
         None => {}
     }
-    if request.format.family() == Family::OpenAi {
+    if own {
         w.field_json_opt("metadata", request.metadata.as_ref());
         w.field_str_opt("service_tier", request.service_tier.as_deref());
         w.field_str_opt("prompt_cache_key", request.cache_key.as_deref());
