@@ -1,23 +1,27 @@
-//! One try at one connection: send, wait for the first byte, and judge what comes.
+//! One try at one connection: send, and wait for the beginning of an answer, which [`super::opening`] judges.
 //!
-//! Only what surely is the beginning of an answer counts as one. An error status, HTML, an error object behind a 200 or
-//! nothing at all is a [`Failure`], while another connection can still be tried.
+//! An error status or nothing at all is a [`Failure`], while another connection can still be tried.
 
-use std::{pin::pin, time::Duration};
+use std::{
+    pin::pin,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, StatusCode, header, response};
 use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use omniroute_providers::{Failure, FailureClass, Upstream};
 use omniroute_wire::{
     codec::{Named, UpstreamError},
-    ir::{Format, StreamError},
+    ir::StreamError,
 };
 use tokio::time::Instant;
 
 use super::{
     embeddings::embedded,
+    opening::{Answer, HELD, pass, translated_from},
     outgoing::{Asked, Way},
     patience::Patience,
     request::Segmented,
@@ -25,37 +29,17 @@ use super::{
 };
 use crate::{
     resolve::Plan,
-    respond::{
-        lane::{Fault, Kind, Lane, Shape, Teller, is_error_object},
-        meter::Meter,
-    },
+    respond::{lane::Teller, meter::Meter},
     server::Gateway,
-    translate::{Streaming, Translation, WholeError, from_document, from_stream},
     upstream_client::{Stage, UpstreamClient},
 };
 
 /// Of an error's body this much is read, for this long.
 const ERROR_BODY: usize = 64 * 1024;
 const ERROR_BODY_WAIT: Duration = Duration::from_secs(5);
-/// Fewer bytes do not tell what a document is.
-const TELLING: usize = 32;
 pub(super) const EMPTY: &str = "the answer is empty";
-const HTML: &str = "the answer is an HTML page";
 /// Largest answer that is translated in one piece.
 pub(super) const LARGEST_DOCUMENT: usize = 64 * 1024 * 1024;
-
-/// The beginning of an answer.
-pub(crate) struct Answer {
-    pub(crate) head: response::Parts,
-    /// What follows the first bytes.
-    pub(crate) body: Incoming,
-    /// Has seen the first bytes.
-    pub(crate) lane: Lane,
-    /// What the client gets of them.
-    pub(crate) ready: Vec<Bytes>,
-    /// Set where the answer did not come in the shape that was asked for.
-    pub(crate) reshaped: Option<Box<Translation>>,
-}
 
 /// Whom a try is made with, and for what.
 pub(super) struct Trial<'a> {
@@ -66,6 +50,8 @@ pub(super) struct Trial<'a> {
     pub(super) way: &'a Way,
     pub(super) times: &'a Times,
     pub(super) begun: Instant,
+    /// The first bytes have come; whether they are an answer shows soon.
+    pub(super) heard: AtomicBool,
 }
 
 /// A failed try. `broke`: the connection died under the request, as one that was idle too long does.
@@ -86,7 +72,10 @@ pub(super) async fn attempt(
         if let Ok(outcome) = tokio::time::timeout_at(end, exchange.as_mut()).await {
             return outcome;
         }
-        until = patience.longer(trial.times, trial.begun);
+        until = match trial.heard.swap(false, Ordering::Relaxed) {
+            true => Some(Instant::now() + HELD),
+            false => patience.longer(trial.times, trial.begun),
+        };
     }
     Err(Failed::of(FailureClass::FirstByteTimeout, "no first byte in time"))
 }
@@ -127,149 +116,6 @@ pub(super) async fn answered(
     Ok((head, body))
 }
 
-/// The beginning of an answer that goes on as it is.
-async fn pass(
-    trial: &Trial<'_>,
-    head: response::Parts,
-    mut body: Incoming,
-    kind: Kind,
-    hide_usage: bool,
-) -> Result<Answer, Failed> {
-    let content_type = head.headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes());
-    let mut first = beginning(&mut body).await?;
-    let shape = Shape::of(content_type, &first);
-    if let Kind::Chat(format) = kind
-        && shape.is_stream().is_some_and(|streams| streams != trial.asked.stream)
-    {
-        // Rare, and a large future: kept out of this one.
-        return Box::pin(reshaped(trial, format, head, first, body)).await;
-    }
-    let mut lane = match shape {
-        Shape::Events => Lane::events(kind, hide_usage),
-        Shape::Lines if kind == Kind::Chat(Format::Ollama) => Lane::events(kind, hide_usage),
-        Shape::Json | Shape::Lines => Lane::json(kind),
-        Shape::Html => return Err(Failed::malformed(HTML)),
-        Shape::Unknown => return Err(Failed::malformed("the answer is neither JSON nor an event stream")),
-    };
-    let mut ready = Vec::with_capacity(4);
-    let mut ended = body.is_end_stream();
-    if matches!(lane, Lane::Json(_)) {
-        while first.len() < TELLING && !ended {
-            let Some(more) = next(&mut body).await? else {
-                ended = true;
-                break;
-            };
-            first = joined(&first, &more);
-            ended = body.is_end_stream();
-        }
-        lane.feed(first.clone(), trial.teller(), &mut ready);
-    } else {
-        // Nothing goes out before the first event is whole, so that an error in it is still ours to handle.
-        lane.feed(first.clone(), trial.teller(), &mut ready);
-        while ready.is_empty() && !ended {
-            let Some(more) = next(&mut body).await? else {
-                ended = true;
-                break;
-            };
-            lane.feed(more, trial.teller(), &mut ready);
-            ended = body.is_end_stream();
-        }
-    }
-    match lane.check_first(kind, &first, ended) {
-        Ok(()) => Ok(Answer { head, body, lane, ready, reshaped: None }),
-        Err(Fault::ErrorObject) => Err(Failed::in_disguise(trial.upstream(), &head, &first)),
-        Err(Fault::NoAnswer) => Err(Failed::malformed("the answer lacks what every answer of its kind has")),
-    }
-}
-
-/// The beginning of an answer that came whole to a client that wants a stream, or the reverse: it is written anew in its
-/// own format.
-async fn reshaped(
-    trial: &Trial<'_>,
-    format: Format,
-    head: response::Parts,
-    first: Bytes,
-    body: Incoming,
-) -> Result<Answer, Failed> {
-    let translation = Box::new(trial.asked.reshaping(format, trial.plan.requested()));
-    let answer = translated(trial, head, first, body, &translation).await?;
-    Ok(Answer { reshaped: Some(translation), ..answer })
-}
-
-async fn translated_from(
-    trial: &Trial<'_>,
-    head: response::Parts,
-    mut body: Incoming,
-    translation: &Translation,
-) -> Result<Answer, Failed> {
-    let first = beginning(&mut body).await?;
-    translated(trial, head, first, body, translation).await
-}
-
-/// The beginning of an answer in another format. One that is whole, or that the client wants whole, is translated here,
-/// while another connection can still be tried.
-async fn translated(
-    trial: &Trial<'_>,
-    head: response::Parts,
-    first: Bytes,
-    mut body: Incoming,
-    translation: &Translation,
-) -> Result<Answer, Failed> {
-    let upstream = trial.upstream();
-    let teller = trial.teller();
-    let content_type = head.headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes());
-    let shape = Shape::of(content_type, &first);
-    // Some hosts send events under another type.
-    let streams = content_type.is_some_and(is_stream_type) || shape == Shape::Events;
-    if shape == Shape::Html {
-        return Err(Failed::malformed(HTML));
-    }
-    if !streams || !translation.stream {
-        let whole = rest(&mut body, first).await?;
-        if !streams && is_error_object(&whole) {
-            return Err(Failed::in_disguise(upstream, &head, &whole));
-        }
-        let written = if streams { from_stream(&whole, translation) } else { from_document(&whole, translation) };
-        return match written {
-            Ok((bytes, tally)) => {
-                Ok(Answer { head, body, lane: Lane::Finished(tally), ready: vec![bytes], reshaped: None })
-            }
-            Err(WholeError::Upstream(error)) => Err(Failed::of_stream_error(&error)),
-            Err(WholeError::Malformed(error)) => {
-                tracing::debug!(%error, "an answer could not be read");
-                Err(Failed::malformed("the answer is not in the provider's own format"))
-            }
-        };
-    }
-    let mut streaming = Streaming::new(translation);
-    let mut ready = Vec::with_capacity(4);
-    streaming.feed(&first, teller, &mut ready);
-    // Nothing goes out before something of the answer is there, so that an error before it is still ours to handle.
-    while !streaming.has_substance() && streaming.error().is_none() {
-        let Some(more) = next(&mut body).await? else {
-            streaming.end(teller, &mut ready);
-            break;
-        };
-        streaming.feed(&more, teller, &mut ready);
-    }
-    if let Some(error) = streaming.error().filter(|_| !streaming.has_substance()) {
-        return Err(Failed::of_stream_error(error));
-    }
-    Ok(Answer { head, body, lane: Lane::Translated(Box::new(streaming)), ready, reshaped: None })
-}
-
-fn is_stream_type(content_type: &[u8]) -> bool {
-    let kind = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    [
-        &b"text/event-stream"[..],
-        b"application/x-ndjson",
-        b"application/stream+json",
-        b"application/vnd.amazon.eventstream",
-    ]
-    .iter()
-    .any(|known| kind.eq_ignore_ascii_case(known))
-}
-
 /// All of a body that must not be too long.
 pub(super) async fn rest(body: &mut Incoming, first: Bytes) -> Result<Bytes, Failed> {
     let mut whole = BytesMut::from(first);
@@ -283,7 +129,7 @@ pub(super) async fn rest(body: &mut Incoming, first: Bytes) -> Result<Bytes, Fai
 }
 
 /// The first bytes.
-async fn beginning(body: &mut Incoming) -> Result<Bytes, Failed> {
+pub(super) async fn beginning(body: &mut Incoming) -> Result<Bytes, Failed> {
     next(body).await?.ok_or_else(|| Failed::malformed(EMPTY))
 }
 
@@ -301,13 +147,6 @@ pub(super) async fn next(body: &mut Incoming) -> Result<Option<Bytes>, Failed> {
         }
     }
     Ok(None)
-}
-
-fn joined(first: &Bytes, more: &Bytes) -> Bytes {
-    let mut both = BytesMut::with_capacity(first.len() + more.len());
-    both.extend_from_slice(first);
-    both.extend_from_slice(more);
-    both.freeze()
 }
 
 /// The beginning of an error's body, as far as it comes.
@@ -338,18 +177,31 @@ fn is_encoded(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
+/// What an error inside a stream says of the connection.
+pub(crate) fn failure_of(error: &StreamError) -> Failure {
+    let status = StatusCode::from_u16(error.class.status()).unwrap_or(StatusCode::BAD_GATEWAY);
+    let known = UpstreamError {
+        class: error.class,
+        message: error.message.clone(),
+        code: Some(error.code.to_owned()),
+        named: Named::default(),
+        retry_after: error.retry_after,
+    };
+    Failure::of_answer(status, &HeaderMap::new(), &[], known)
+}
+
 // === impl Trial ===
 
 impl<'a> Trial<'a> {
-    fn gateway(&self) -> &'a Gateway {
+    pub(super) fn gateway(&self) -> &'a Gateway {
         self.meter.gateway()
     }
 
-    fn upstream(&self) -> &'a Upstream {
+    pub(super) fn upstream(&self) -> &'a Upstream {
         &self.meter.entry().upstream
     }
 
-    fn teller(&self) -> Teller<'a> {
+    pub(super) fn teller(&self) -> Teller<'a> {
         self.meter.teller()
     }
 }
@@ -372,16 +224,8 @@ impl Failed {
     }
 
     /// A stream that began with an error.
-    fn of_stream_error(error: &StreamError) -> Self {
-        let status = StatusCode::from_u16(error.class.status()).unwrap_or(StatusCode::BAD_GATEWAY);
-        let known = UpstreamError {
-            class: error.class,
-            message: error.message.clone(),
-            code: Some(error.code.to_owned()),
-            named: Named::default(),
-            retry_after: error.retry_after,
-        };
-        Self { failure: Failure::of_answer(status, &HeaderMap::new(), &[], known), broke: false }
+    pub(super) fn of_stream_error(error: &StreamError) -> Self {
+        Self { failure: failure_of(error), broke: false }
     }
 
     fn of_call(stage: Stage) -> Self {

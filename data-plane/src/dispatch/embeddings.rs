@@ -14,7 +14,8 @@ use omniroute_wire::{
 };
 
 use super::{
-    attempt::{Answer, EMPTY, Failed, LARGEST_DOCUMENT, answered, next, rest},
+    Answer,
+    attempt::{EMPTY, Failed, LARGEST_DOCUMENT, answered, next, rest},
     outgoing::{Asked, Outgoing, Way, unsupported},
     request::Segmented,
     times::Times,
@@ -110,7 +111,14 @@ pub(super) async fn embedded(
         Ok(answer) => {
             let usage = Usage { input: answer.tokens, ..Usage::default() };
             let tally = Tally { usage: Some(usage), ..Tally::default() };
-            Ok(Answer { head, body, lane: Lane::Finished(tally), ready: vec![answer.body.into()], reshaped: None })
+            Ok(Answer {
+                head,
+                body,
+                lane: Lane::Finished(tally),
+                ready: vec![answer.body.into()],
+                is_quiet: false,
+                reshaped: None,
+            })
         }
         Err(error) => {
             tracing::debug!(%error, "embeddings could not be read");

@@ -2,13 +2,18 @@
 
 use std::{
     collections::HashMap,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use omniroute_core::id::ConnectionId;
 use omniroute_providers::{Failure, FailureClass};
 use parking_lot::Mutex;
+
+use crate::{server::Gateway, snapshot::ConnectionEntry};
 
 /// A rate limit without a reset: this long, doubled with each that follows, so many times.
 const RATE_LIMIT_BASE: Duration = Duration::from_secs(3);
@@ -44,7 +49,7 @@ impl Streaks {
     }
 
     /// Counts a failure and says how long the connection is to be left alone, and why.
-    pub(super) fn failed(&self, id: &ConnectionId, failure: &Failure) -> Option<(Duration, &'static str)> {
+    fn failed(&self, id: &ConnectionId, failure: &Failure) -> Option<(Duration, &'static str)> {
         if !is_the_connections(failure.class) {
             return None;
         }
@@ -68,6 +73,19 @@ impl Streaks {
         let streak = *streak;
         self.failing.store(failed.len(), Ordering::Relaxed);
         streak
+    }
+}
+
+/// Lets a connection that failed cool down where the failure says so.
+pub(crate) async fn note(gateway: &Gateway, entry: &Arc<ConnectionEntry>, failure: &Failure) {
+    let current = gateway.snapshot.load().connection(entry.id.as_str()).map(Arc::clone);
+    if current.is_some_and(|current| !Arc::ptr_eq(&current, entry)) {
+        // It was edited meanwhile: what failed is not what the next request uses.
+        return;
+    }
+    if let Some((span, reason)) = gateway.streaks.failed(&entry.id, failure) {
+        let until = gateway.clock.now().saturating_add(span);
+        gateway.coordination.cool(entry.id.as_str(), until, reason).await;
     }
 }
 

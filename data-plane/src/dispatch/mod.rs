@@ -1,7 +1,7 @@
 //! From a plan to an answer: picks a connection, sends, judges the outcome, and falls back to the next.
 //!
 //! [`mod@pick`] chooses among the plan's connections, [`outgoing`], [`embeddings`] and [`request`] build what the upstream gets, [`mod@attempt`] sends it and
-//! waits for the beginning of an answer, [`mod@media`] fetches what a target cannot, [`health`] decides how long a connection that failed is left alone,
+//! waits for the beginning of an answer, which [`opening`] judges, [`mod@media`] fetches what a target cannot, [`health`] decides how long a connection that failed is left alone,
 //! [`slot`] keeps the limit on requests in flight, and [`patience`] how long the first byte is waited for. All of it ends with the first byte: once an answer has begun, there
 //! is no other connection to fall back to.
 
@@ -9,6 +9,7 @@ mod attempt;
 mod embeddings;
 pub(crate) mod health;
 mod media;
+mod opening;
 pub(crate) mod outgoing;
 mod patience;
 mod pick;
@@ -16,15 +17,20 @@ pub(crate) mod request;
 pub(crate) mod slot;
 pub(crate) mod times;
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use omniroute_core::error::GatewayError;
 use omniroute_providers::{Failure, FailureClass};
 use tokio::time::Instant;
 
-pub(crate) use self::{attempt::Answer, outgoing::Asked, request::Segmented, times::Times};
+pub(crate) use self::{attempt::failure_of, opening::Answer, outgoing::Asked, request::Segmented, times::Times};
 use self::{
     attempt::{Failed, Trial, attempt},
+    health::note,
     media::seated,
     outgoing::Way,
     patience::Patience,
@@ -114,10 +120,17 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
             Err(error) => return Err(refused(&mut meter, error)),
         };
         meter.attempt();
-        let trial = Trial { meter: &meter, asked, plan, way: &outgoing.way, times: &times, begun: Instant::now() };
+        let trial = Trial {
+            meter: &meter,
+            asked,
+            plan,
+            way: &outgoing.way,
+            times: &times,
+            begun: Instant::now(),
+            heard: AtomicBool::new(false),
+        };
         let failed = match attempt(&trial, requests, &mut patience).await {
             Ok(mut answer) => {
-                gateway.streaks.succeeded(&entry.id);
                 meter.answered(answer.head.status.as_u16(), trial.begun.elapsed());
                 let way = answer.reshaped.take().map_or(outgoing.way, Way::Translate);
                 return Ok(Dispatched { answer, meter, times, way });
@@ -176,19 +189,6 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
                 Err(error) => return Err(refused(&mut meter, error)),
             };
         }
-    }
-}
-
-/// Lets a connection that failed cool down where the failure says so.
-async fn note(gateway: &Gateway, entry: &Arc<ConnectionEntry>, failure: &Failure) {
-    let current = gateway.snapshot.load().connection(entry.id.as_str()).map(Arc::clone);
-    if current.is_some_and(|current| !Arc::ptr_eq(&current, entry)) {
-        // It was edited meanwhile: what failed is not what the next request uses.
-        return;
-    }
-    if let Some((span, reason)) = gateway.streaks.failed(&entry.id, failure) {
-        let until = gateway.clock.now().saturating_add(span);
-        gateway.coordination.cool(entry.id.as_str(), until, reason).await;
     }
 }
 

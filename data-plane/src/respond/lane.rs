@@ -6,12 +6,16 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use memchr::memmem::Finder;
 use omniroute_core::error::GatewayError;
-use omniroute_wire::{ir::Format, usage::Usage};
+use omniroute_wire::{
+    ir::{Format, StreamError},
+    usage::Usage,
+};
 
 use super::{
     events::Whole,
     redact::redact,
     scanner::{Document, Scanner},
+    substance::error_in,
 };
 use crate::translate::{Streaming, stream_error};
 
@@ -54,8 +58,11 @@ pub(crate) enum Lane {
 /// A stream of events, or of lines.
 #[derive(Debug)]
 pub(crate) struct Events {
+    kind: Kind,
     scanner: Scanner,
     whole: Whole,
+    /// The upstream's, as it told it.
+    error: Option<Box<StreamError>>,
 }
 
 /// What an answer is, judged by its head and, where that does not tell, by its first bytes.
@@ -156,7 +163,7 @@ impl Lane {
     pub(crate) fn events(kind: Kind, hide_usage: bool) -> Self {
         let scanner = Scanner::new(kind, hide_usage);
         let whole = if scanner.is_lines() { Whole::lines() } else { Whole::events() };
-        Self::Events(Events { scanner, whole })
+        Self::Events(Events { kind, scanner, whole, error: None })
     }
 
     pub(crate) fn json(kind: Kind) -> Self {
@@ -171,7 +178,7 @@ impl Lane {
                 events.scanner.feed(frame, out);
                 events.whole.filter(out, from);
                 if !told && events.scanner.saw_error() {
-                    redact(out, from, teller.hidden);
+                    events.fail(teller, out, from);
                 }
             }
             Self::Json(document) => {
@@ -192,7 +199,7 @@ impl Lane {
                 events.whole.filter(out, from);
                 out.extend(events.whole.end());
                 if !told && events.scanner.saw_error() {
-                    redact(out, from, teller.hidden);
+                    events.fail(teller, out, from);
                 }
             }
             Self::Translated(streaming) => streaming.end(teller, out),
@@ -206,6 +213,7 @@ impl Lane {
             Self::Events(events) if events.scanner.saw_error() => Err(Fault::ErrorObject),
             Self::Events(events) if is_all && !events.scanner.complete() => Err(Fault::NoAnswer),
             Self::Json(_) if is_error_object(first) => Err(Fault::ErrorObject),
+            Self::Json(document) if is_all && document.has_failed() => Err(Fault::ErrorObject),
             Self::Json(_) if is_all && !kind.has_substance(first) => Err(Fault::NoAnswer),
             _ => Ok(()),
         }
@@ -231,6 +239,15 @@ impl Lane {
             Self::Events(events) => events.scanner.saw_error(),
             Self::Translated(streaming) => streaming.error().is_some(),
             Self::Json(_) | Self::Finished(_) => false,
+        }
+    }
+
+    /// What the upstream said that went wrong, in the middle of its answer.
+    pub(crate) fn upstream_error(&self) -> Option<&StreamError> {
+        match self {
+            Self::Events(events) => events.error.as_deref(),
+            Self::Translated(streaming) => streaming.error(),
+            Self::Json(_) | Self::Finished(_) => None,
         }
     }
 
@@ -290,6 +307,16 @@ impl Lane {
             Self::Translated(streaming) => streaming.tally(),
             Self::Finished(tally) => tally.clone(),
         }
+    }
+}
+
+// === impl Events ===
+
+impl Events {
+    /// The events in `out` from `from` on have an error: understands it, and takes out what a client must not see.
+    fn fail(&mut self, teller: Teller<'_>, out: &mut Vec<Bytes>, from: usize) {
+        self.error = error_in(self.kind, &out[from..].concat()).map(Box::new);
+        redact(out, from, teller.hidden);
     }
 }
 

@@ -7,7 +7,7 @@ use omniroute_core::{
     time::UnixMillis,
 };
 use omniroute_proto::v1::Outcome;
-use omniroute_providers::Operation;
+use omniroute_providers::{Failure, Operation};
 use omniroute_telemetry::genai;
 use omniroute_wire::usage::Usage;
 use tokio::time::Instant;
@@ -16,7 +16,7 @@ use tracing::Span;
 use super::lane::{Tally, Teller};
 use crate::{
     admit::{Caller, request_id::RequestId},
-    dispatch::slot::Slot,
+    dispatch::{health::note, slot::Slot},
     metrics::ProviderMetrics,
     record::{Closing, Open, Opening, Unwritten},
     resolve::Plan,
@@ -222,10 +222,15 @@ impl Meter {
         self.close(End::Failed(error.class, error.code), Tally::default());
     }
 
-    /// The upstream failed in the middle of its answer: logs it and closes the event.
-    pub(crate) fn fail(&mut self, error: &GatewayError, tally: Tally) {
+    /// The upstream failed in the middle of its answer: logs it and closes the event. `failure`: what that says of the
+    /// connection.
+    pub(crate) fn fail(&mut self, error: &GatewayError, failure: Option<Failure>, tally: Tally) {
         if !self.is_open() {
             return;
+        }
+        if let Some(failure) = failure {
+            let (gateway, entry) = (Arc::clone(self.gateway()), Arc::clone(&self.entry));
+            tokio::spawn(async move { note(&gateway, &entry, &failure).await });
         }
         tracing::warn!(
             request_id = %self.request_id(),
@@ -242,6 +247,9 @@ impl Meter {
         let Some(open) = self.open.take() else {
             return;
         };
+        if end == End::Whole {
+            self.gateway().streaks.succeeded(&self.entry.id);
+        }
         let duration = self.arrival.started.elapsed();
         let (usage, estimated) = self.settle(end, &tally);
         let span = &self.arrival.span;

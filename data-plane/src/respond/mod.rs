@@ -16,6 +16,7 @@ pub(crate) mod refusal;
 mod relay;
 mod reply;
 mod scanner;
+pub(crate) mod substance;
 
 use http::{HeaderValue, Response, header};
 use omniroute_wire::ir::Format;
@@ -71,8 +72,9 @@ pub(crate) async fn begin(dispatched: Dispatched, named: Named<'_>) -> (Response
     let started = meter.started();
     let has_events = answer.lane.is_stream() && way.takes_events();
     let pace = has_events.then(|| Pace { started, is_chat: way.is_chat() });
-    let times =
-        RelayTimes { idle: times.idle, keepalive: meter.gateway().limits.keepalive, deadline: started + times.total };
+    // A model that thinks may be silent as long as it would have been waited for.
+    let idle = if answer.is_quiet { times.idle.max(times.thinking) } else { times.idle };
+    let times = RelayTimes { idle, keepalive: meter.gateway().limits.keepalive, deadline: started + times.total };
     // An answer that is there already is closed before its first byte goes out, so its record can be written in company.
     meter.hold();
     let alone = meter.is_alone();

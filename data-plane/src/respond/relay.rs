@@ -14,6 +14,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use omniroute_core::error::{ErrorClass, GatewayError};
+use omniroute_providers::Failure;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
 
@@ -23,7 +24,7 @@ use super::{
     progress::Tallied,
     reply::CutShort,
 };
-use crate::record::Unwritten;
+use crate::{dispatch::failure_of, record::Unwritten};
 
 /// Once the terminator is through, the upstream has this long to end its body, so that its connection can be reused.
 const LINGER: Duration = Duration::from_secs(2);
@@ -227,7 +228,8 @@ fn next_wake(lane: &Lane, times: &RelayTimes, heard: Instant, commented: Instant
 /// The terminator of a stream is about to go out, and the client may leave as soon as it has it.
 fn close_at_terminator(lane: &Lane, meter: &mut Meter) {
     if lane.saw_error() {
-        meter.fail(&told_by_upstream(), lane.tally());
+        let failure = lane.upstream_error().map(failure_of);
+        meter.fail(&told_by_upstream(failure.as_ref()), failure, lane.tally());
     } else {
         meter.close(End::Whole, lane.tally());
     }
@@ -251,7 +253,7 @@ fn settle(lane: &mut Lane, meter: &mut Meter, ready: &mut Vec<Bytes>, ending: En
         return None;
     }
     let error = ending.error();
-    meter.fail(&error, lane.tally());
+    meter.fail(&error, ending.failure(), lane.tally());
     if !lane.is_stream() {
         return Some(CutShort("the provider's answer broke off"));
     }
@@ -261,13 +263,23 @@ fn settle(lane: &mut Lane, meter: &mut Meter, ready: &mut Vec<Bytes>, ending: En
     None
 }
 
-fn told_by_upstream() -> GatewayError {
-    GatewayError::new(ErrorClass::Upstream, "upstream_error", "the provider sent an error in the middle of its answer")
+fn told_by_upstream(failure: Option<&Failure>) -> GatewayError {
+    let code = failure.map_or("upstream_error", Failure::code);
+    GatewayError::new(ErrorClass::Upstream, code, "the provider sent an error in the middle of its answer")
 }
 
 // === impl Ending ===
 
 impl Ending {
+    /// What it says of the connection.
+    fn failure(self) -> Option<Failure> {
+        match self {
+            Self::Complete | Self::Broken | Self::Idle => Some(Failure::malformed_answer("the answer broke off")),
+            // Long answers are no fault.
+            Self::Deadline => None,
+        }
+    }
+
     fn error(self) -> GatewayError {
         match self {
             Self::Complete | Self::Broken => GatewayError::new(

@@ -133,6 +133,11 @@ impl Document {
         self.tail.feed(frame);
     }
 
+    /// Whether it is an answer that says that it failed. Only Responses have such.
+    pub(super) fn has_failed(&self) -> bool {
+        self.kind == Kind::Chat(Format::OpenAiResponses) && self.tally().finish_reason.as_deref() == Some("failed")
+    }
+
     pub(super) fn tally(&self) -> Tally {
         let AnswerFacts { usage, finish_reason } = match self.kind {
             // Images are counted in the words of the newer API.

@@ -29,6 +29,7 @@ pub(crate) struct Streaming {
     out: Vec<u8>,
     /// Where the client's dialect tells how long things took.
     timing: Option<Timing>,
+    ended: bool,
 }
 
 /// What has gone by.
@@ -53,12 +54,13 @@ impl Streaming {
             seen: Seen::new(translation.keeper.clone()),
             out: Vec::new(),
             timing: translation.timing(),
+            ended: false,
         }
     }
 
     /// Takes the next bytes of the upstream and appends to `out` what the client gets of them.
     pub(crate) fn feed(&mut self, frame: &[u8], teller: Teller<'_>, out: &mut Vec<Bytes>) {
-        let Self { decoder, encoder, seen, out: buffer, timing } = self;
+        let Self { decoder, encoder, seen, out: buffer, timing, .. } = self;
         if buffer.capacity() == 0 {
             buffer.reserve(FRAME);
         }
@@ -73,9 +75,12 @@ impl Streaming {
         self.give(out);
     }
 
-    /// The upstream closed its end.
+    /// The upstream closed its end. Only the first call counts.
     pub(crate) fn end(&mut self, teller: Teller<'_>, out: &mut Vec<Bytes>) {
-        let Self { decoder, encoder, seen, out: buffer, timing } = self;
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        let Self { decoder, encoder, seen, out: buffer, timing, .. } = self;
         decoder.end(&mut |event| seen.pass(event, teller, &mut **encoder, buffer));
         if let Some(timing) = timing {
             timing.finished(Instant::now());

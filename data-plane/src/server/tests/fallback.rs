@@ -6,7 +6,7 @@ use omniroute_proto::v1::Outcome;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use super::{
-    upstream::{chat_answer, event_stream, json, typed},
+    upstream::{chat_answer, event_stream, events, json, typed},
     *,
 };
 
@@ -246,4 +246,67 @@ async fn an_edit_counts_for_the_next_request() {
     proxy.inner.gateway.snapshot.publish(Arc::new(std::mem::take(&mut index)), false);
     assert_eq!(proxy.chat(CHAT).await.status, 200);
     assert_eq!((one.asked().len(), two.asked().len()), (1, 1));
+}
+
+const ROLE: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
+const WHOLE: &[&str] = &[
+    ROLE,
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"good\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n",
+];
+const PAUSE: Duration = Duration::from_millis(30);
+
+#[tokio::test]
+async fn an_error_behind_events_that_say_nothing_is_still_before_the_answer() {
+    const FAILED: &str = "data: {\"error\":{\"message\":\"busy\",\"code\":\"rate_limit_exceeded\"}}\n\n";
+    for frames in [&[ROLE, FAILED][..], &[": OPENROUTER PROCESSING\n\n", FAILED], &[ROLE]] {
+        let bad = Upstream::answering(move |_| events(frames, PAUSE)).await;
+        let good = Upstream::answering(|_| events(WHOLE, Duration::ZERO)).await;
+        let proxy = over(&[&bad, &good], |_| {}).await;
+        let answer = proxy.chat(STREAM).await;
+        assert_eq!(answer.text(), WHOLE.concat(), "{frames:?}");
+        let event = proxy.event().await;
+        assert_eq!((event.connection_id.as_str(), event.attempts), ("c2", 2), "{frames:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_has_begun_and_says_nothing_is_not_held_back_for_long() {
+    let (sender, given) = event_stream();
+    let given = std::sync::Mutex::new(Some(given));
+    let upstream = Upstream::answering(move |_| given.lock().expect("a lock").take().expect("one request")).await;
+    let proxy = over(&[&upstream], |_| {}).await;
+    sender.send(ROLE).await.expect("sent");
+    let asked = proxy.chat(STREAM);
+    let answered = async {
+        // As long as the model thinks; no other connection is tried, and the first byte counts as come.
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        for frame in &WHOLE[1..] {
+            sender.send(frame).await.expect("the stream is still read");
+        }
+        drop(sender);
+    };
+    let (answer, ()) = tokio::join!(asked, answered);
+    assert_eq!(answer.text(), WHOLE.concat());
+}
+
+#[tokio::test]
+async fn what_fails_in_mid_stream_counts_against_its_connection() {
+    const CONTENT: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}]}\n\n";
+    const LIMITED: &str = "data: {\"error\":{\"message\":\"slow down\",\"code\":\"rate_limit_exceeded\"}}\n\n";
+    for (frames, asked, code) in
+        [(&[CONTENT, LIMITED][..], 1, "upstream_rate_limited"), (&[CONTENT], 2, "upstream_broken")]
+    {
+        let bad = Upstream::answering(move |_| events(frames, PAUSE)).await;
+        let good = Upstream::answering(|_| events(WHOLE, Duration::ZERO)).await;
+        let proxy = over(&[&bad, &good], |_| {}).await;
+        for n in 0..4 {
+            let answer = proxy.chat(STREAM).await;
+            assert_eq!(answer.text() == WHOLE.concat(), n >= asked, "{n}: {}", answer.text());
+            let events = proxy.inner.closed_events(n + 1).await;
+            assert_eq!(events[n].error_code, if n < asked { code } else { "" });
+            // It is noted behind the answer.
+            tokio::time::sleep(PAUSE).await;
+        }
+        assert_eq!(bad.asked().len(), asked);
+    }
 }

@@ -370,3 +370,15 @@ async fn a_text_that_fails_fails_the_request() {
     let answer = proxy.post("/v1/embeddings", body).await;
     assert_eq!((answer.error().0, answer.error().2.as_str()), (429, "upstream_rate_limited"));
 }
+
+#[tokio::test]
+async fn a_stream_without_content_ends_once() {
+    const CUT: &str = "data: {\"candidates\":[{\"content\":{},\"finishReason\":\"MAX_TOKENS\"}],\"usageMetadata\":{\"promptTokenCount\":3,\"thoughtsTokenCount\":9,\"totalTokenCount\":12}}\r\n\r\n";
+    let upstream = Upstream::answering(|_| typed(200, "text/event-stream", CUT)).await;
+    let proxy = over("gemini", &upstream, |_| {}).await;
+    let body = r#"{"model":"gemini/m","max_tokens":9,"stream":true,"messages":[{"role":"user","content":"hi"}]}"#;
+    for (path, end) in [("/v1/chat/completions", "data: [DONE]"), ("/v1/messages", "event: message_stop")] {
+        let answer = proxy.post(path, body).await;
+        assert_eq!(answer.text().matches(end).count(), 1, "{}", answer.text());
+    }
+}

@@ -1,0 +1,263 @@
+//! Whether what an upstream begins to send is an answer.
+//!
+//! Only what surely is the beginning of one counts. HTML, an error object behind a 200, an error in a stream's first events or
+//! nothing at all is a [`Failed`], while another connection can still be tried.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use http::{header, response};
+use hyper::body::{Body, Incoming};
+use omniroute_wire::ir::Format;
+use tokio::time::Instant;
+
+use super::{
+    attempt::{EMPTY, Failed, Trial, beginning, next, rest},
+    outgoing::Way,
+};
+use crate::{
+    respond::{
+        lane::{Fault, Kind, Lane, Shape, is_error_object},
+        substance::Substance,
+    },
+    translate::{Streaming, Translation, WholeError, from_document, from_stream},
+};
+
+/// Fewer bytes do not tell what a document is.
+const TELLING: usize = 32;
+const HTML: &str = "the answer is an HTML page";
+/// A stream that says nothing yet is held back this long, and up to this size, for an error to show.
+pub(super) const HELD: Duration = Duration::from_secs(5);
+const MOST_HELD: usize = 256 * 1024;
+
+/// The beginning of an answer.
+pub(crate) struct Answer {
+    pub(crate) head: response::Parts,
+    /// What follows the first bytes.
+    pub(crate) body: Incoming,
+    /// Has seen the first bytes.
+    pub(crate) lane: Lane,
+    /// What the client gets of them.
+    pub(crate) ready: Vec<Bytes>,
+    /// It has said nothing yet, and is not waited for any longer before the client is told that it has begun.
+    pub(crate) is_quiet: bool,
+    /// Set where the answer did not come in the shape that was asked for.
+    pub(crate) reshaped: Option<Box<Translation>>,
+}
+
+/// The beginning of an answer that goes on as it is.
+pub(super) async fn pass(
+    trial: &Trial<'_>,
+    head: response::Parts,
+    mut body: Incoming,
+    kind: Kind,
+    hide_usage: bool,
+) -> Result<Answer, Failed> {
+    let content_type = head.headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes());
+    let mut first = beginning(&mut body).await?;
+    let shape = Shape::of(content_type, &first);
+    if let Kind::Chat(format) = kind
+        && shape.is_stream().is_some_and(|streams| streams != trial.asked.stream)
+    {
+        // Rare, and a large future: kept out of this one.
+        return Box::pin(reshaped(trial, format, head, first, body)).await;
+    }
+    let streams = match shape {
+        Shape::Events => true,
+        Shape::Lines => kind == Kind::Chat(Format::Ollama),
+        Shape::Json => false,
+        Shape::Html => return Err(Failed::malformed(HTML)),
+        Shape::Unknown => return Err(Failed::malformed("the answer is neither JSON nor an event stream")),
+    };
+    if streams {
+        // As large as the rest together, and once a stream.
+        return Box::pin(events(trial, head, first, body, Lane::events(kind, hide_usage))).await;
+    }
+    let mut ended = body.is_end_stream();
+    while first.len() < TELLING && !ended {
+        let Some(more) = next(&mut body).await? else {
+            ended = true;
+            break;
+        };
+        first = joined(&first, &more);
+        ended = body.is_end_stream();
+    }
+    let (mut lane, mut ready) = (Lane::json(kind), Vec::with_capacity(2));
+    lane.feed(first.clone(), trial.teller(), &mut ready);
+    checked(trial, &lane, kind, &head, &first, ended)?;
+    Ok(Answer { head, body, lane, ready, is_quiet: false, reshaped: None })
+}
+
+/// The beginning of a stream that goes on as it is. Errors often come behind a first event that says nothing yet: it
+/// waits for the next, though not for long, so that another connection can still be tried.
+async fn events(
+    trial: &Trial<'_>,
+    head: response::Parts,
+    first: Bytes,
+    mut body: Incoming,
+    mut lane: Lane,
+) -> Result<Answer, Failed> {
+    let Way::Pass { kind, .. } = *trial.way else { return Err(Failed::malformed(EMPTY)) };
+    let mut substance = Substance::of(kind);
+    let mut ready = Vec::with_capacity(4);
+    let until = Instant::now() + HELD;
+    let mut ended = body.is_end_stream();
+    substance.see(&first);
+    lane.feed(first.clone(), trial.teller(), &mut ready);
+    trial.heard.store(true, Ordering::Relaxed);
+    let mut held = first.len();
+    let mut is_quiet = false;
+    while !ended && !lane.saw_error() {
+        // Nothing goes out before the first event is whole.
+        let more = if ready.is_empty() {
+            next(&mut body).await?
+        } else if substance.is_settled() || is_quiet || held > MOST_HELD {
+            break;
+        } else {
+            match tokio::time::timeout_at(until, next(&mut body)).await {
+                Ok(more) => more?,
+                Err(_) => {
+                    is_quiet = true;
+                    continue;
+                }
+            }
+        };
+        match more {
+            Some(more) => {
+                held += more.len();
+                substance.see(&more);
+                lane.feed(more, trial.teller(), &mut ready);
+                ended = body.is_end_stream();
+            }
+            None => ended = true,
+        }
+    }
+    if let Some(error) = lane.upstream_error().filter(|_| !substance.is_seen()) {
+        return Err(Failed::of_stream_error(error));
+    }
+    checked(trial, &lane, kind, &head, &first, ended)?;
+    Ok(Answer { head, body, lane, ready, is_quiet, reshaped: None })
+}
+
+fn checked(
+    trial: &Trial<'_>,
+    lane: &Lane,
+    kind: Kind,
+    head: &response::Parts,
+    first: &[u8],
+    ended: bool,
+) -> Result<(), Failed> {
+    match lane.check_first(kind, first, ended) {
+        Ok(()) => Ok(()),
+        Err(Fault::ErrorObject) => Err(Failed::in_disguise(trial.upstream(), head, first)),
+        Err(Fault::NoAnswer) => Err(Failed::malformed("the answer lacks what every answer of its kind has")),
+    }
+}
+
+/// The beginning of an answer that came whole to a client that wants a stream, or the reverse: it is written anew in its
+/// own format.
+async fn reshaped(
+    trial: &Trial<'_>,
+    format: Format,
+    head: response::Parts,
+    first: Bytes,
+    body: Incoming,
+) -> Result<Answer, Failed> {
+    let translation = Box::new(trial.asked.reshaping(format, trial.plan.requested()));
+    let answer = translated(trial, head, first, body, &translation).await?;
+    Ok(Answer { reshaped: Some(translation), ..answer })
+}
+
+pub(super) async fn translated_from(
+    trial: &Trial<'_>,
+    head: response::Parts,
+    mut body: Incoming,
+    translation: &Translation,
+) -> Result<Answer, Failed> {
+    let first = beginning(&mut body).await?;
+    translated(trial, head, first, body, translation).await
+}
+
+/// The beginning of an answer in another format. One that is whole, or that the client wants whole, is translated here,
+/// while another connection can still be tried.
+async fn translated(
+    trial: &Trial<'_>,
+    head: response::Parts,
+    first: Bytes,
+    mut body: Incoming,
+    translation: &Translation,
+) -> Result<Answer, Failed> {
+    let upstream = trial.upstream();
+    let teller = trial.teller();
+    let content_type = head.headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes());
+    let shape = Shape::of(content_type, &first);
+    // Some hosts send events under another type.
+    let streams = content_type.is_some_and(is_stream_type) || shape == Shape::Events;
+    if shape == Shape::Html {
+        return Err(Failed::malformed(HTML));
+    }
+    if !streams || !translation.stream {
+        let whole = rest(&mut body, first).await?;
+        if !streams && is_error_object(&whole) {
+            return Err(Failed::in_disguise(upstream, &head, &whole));
+        }
+        let written = if streams { from_stream(&whole, translation) } else { from_document(&whole, translation) };
+        return match written {
+            Ok((bytes, tally)) => Ok(Answer {
+                head,
+                body,
+                lane: Lane::Finished(tally),
+                ready: vec![bytes],
+                is_quiet: false,
+                reshaped: None,
+            }),
+            Err(WholeError::Upstream(error)) => Err(Failed::of_stream_error(&error)),
+            Err(WholeError::Malformed(error)) => {
+                tracing::debug!(%error, "an answer could not be read");
+                Err(Failed::malformed("the answer is not in the provider's own format"))
+            }
+        };
+    }
+    let mut streaming = Streaming::new(translation);
+    let mut ready = Vec::with_capacity(4);
+    streaming.feed(&first, teller, &mut ready);
+    trial.heard.store(true, Ordering::Relaxed);
+    // Nothing goes out before something of the answer is there, so that an error before it is still ours to handle; but not
+    // for long: who waits for a model that thinks wants a sign of life.
+    let until = Instant::now() + HELD;
+    let mut is_quiet = false;
+    while !streaming.has_substance() && streaming.error().is_none() {
+        let Ok(more) = tokio::time::timeout_at(until, next(&mut body)).await else {
+            is_quiet = true;
+            break;
+        };
+        let Some(more) = more? else {
+            streaming.end(teller, &mut ready);
+            break;
+        };
+        streaming.feed(&more, teller, &mut ready);
+    }
+    if let Some(error) = streaming.error().filter(|_| !streaming.has_substance()) {
+        return Err(Failed::of_stream_error(error));
+    }
+    Ok(Answer { head, body, lane: Lane::Translated(Box::new(streaming)), ready, is_quiet, reshaped: None })
+}
+
+fn is_stream_type(content_type: &[u8]) -> bool {
+    let kind = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    [
+        &b"text/event-stream"[..],
+        b"application/x-ndjson",
+        b"application/stream+json",
+        b"application/vnd.amazon.eventstream",
+    ]
+    .iter()
+    .any(|known| kind.eq_ignore_ascii_case(known))
+}
+
+fn joined(first: &Bytes, more: &Bytes) -> Bytes {
+    let mut both = BytesMut::with_capacity(first.len() + more.len());
+    both.extend_from_slice(first);
+    both.extend_from_slice(more);
+    both.freeze()
+}
