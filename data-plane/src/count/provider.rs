@@ -70,7 +70,7 @@ fn write(
         return Ok((anthropic::upstream_body(asked.body.clone(), asked.scan, model), Vec::new()));
     }
     let sealer = FleetSealer::new(&gateway.snapshot.load().settings().pepper);
-    let request = decode(asked.dialect, asked.body, &DecodeContext { sealer: &sealer })?;
+    let request = decode(asked.dialect, asked.body, &DecodeContext { sealer: &sealer, answer: "" })?;
     let profile = omniroute_providers::profile(upstream.provider().as_str(), format, model);
     let names = name_table(format, &request);
     let target = Target { model, profile: &profile, names: &names, stream: false };

@@ -48,7 +48,7 @@ impl Asked<'_> {
             return Ok(Vec::new());
         };
         let profile = omniroute_providers::profile(upstream.provider().as_str(), format, model);
-        let context = DecodeContext { sealer: &FleetSealer::new(self.pepper) };
+        let context = DecodeContext { sealer: &FleetSealer::new(self.pepper), answer: "" };
         let request = self.dialect.decode_request(&self.body, &context)?;
         missing(&request, format, &profile, fetched)
     }

@@ -32,7 +32,7 @@ pub(super) fn answer(
         return None;
     }
     // One that cannot be read is refused with its reason later on.
-    let request = dialect.decode_request(body, &DecodeContext { sealer: &NoSealer }).ok()?;
+    let request = dialect.decode_request(body, &DecodeContext { sealer: &NoSealer, answer: "" }).ok()?;
     let asked = preload(&request)?;
     let exchange = Exchange {
         id: String::new(),

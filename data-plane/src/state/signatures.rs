@@ -6,8 +6,8 @@
 //! an open tool loop is looked at (providers ask for no more), and only what the same model signed is put back. A miss
 //! is normal: the wire formats know what to send instead.
 //!
-//! Where a vendor gives each call an id of its own, that names it. Where ids are made here, or the client has none, calls of
-//! two conversations may look alike, and what was said before goes into the name as well.
+//! Each call of an answer has an id of its own, which names it. Where the client has none, calls of two conversations may
+//! look alike, and what was said before goes into the name as well.
 
 use std::borrow::Cow;
 
@@ -128,7 +128,7 @@ impl Signatures {
         if latest.is_empty() {
             return false;
         }
-        let befores = needs_before(dialect, format).then(|| Before::each(&request.turns));
+        let befores = has_no_ids(dialect).then(|| Before::each(&request.turns));
         let looked_up = latest.iter().map(|at| {
             let before = befores.as_ref().map(|befores| befores[*at]);
             self.load(&request.turns[*at], dialect, before)
@@ -165,19 +165,13 @@ impl Signatures {
 // === impl Keeper ===
 
 impl Keeper {
-    /// For the answer to `request` from `upstream`.
-    pub(crate) fn new(
-        signatures: Signatures,
-        request: &Request<'_>,
-        upstream: Format,
-        model: &str,
-        names: &NameTable,
-    ) -> Self {
+    /// For the answer to `request`.
+    pub(crate) fn new(signatures: Signatures, request: &Request<'_>, model: &str, names: &NameTable) -> Self {
         let dialect = request.format;
         // Only a call without an id is known by its name.
-        let names = (dialect == Format::Ollama).then(|| names.clone()).unwrap_or_default();
+        let names = has_no_ids(dialect).then(|| names.clone()).unwrap_or_default();
         // Without tools there are no calls.
-        let before = needs_before(dialect, upstream) && !request.tools.is_empty();
+        let before = has_no_ids(dialect) && !request.tools.is_empty();
         let before = before.then(|| Before::answer(&request.turns));
         Self { signatures, dialect, model: model.to_owned(), names, before }
     }
@@ -196,9 +190,9 @@ impl Keeper {
     }
 }
 
-/// Whether calls are told apart by what was said before them: ids for Gemini are made from the call, and Ollama has none.
-fn needs_before(dialect: Format, upstream: Format) -> bool {
-    dialect == Format::Ollama || upstream == Format::Gemini
+/// Whether the client's dialect has no ids of calls.
+fn has_no_ids(dialect: Format) -> bool {
+    dialect == Format::Ollama
 }
 
 /// Removes every signature that `family` would look at; says whether there was one.
@@ -276,7 +270,7 @@ fn put_back(turn: &mut Turn<'_>, entry: Entry, family: Family) {
 
 impl<'c> Call<'c> {
     fn of(dialect: Format, id: &'c str, name: &'c str, arguments: &'c str, before: Option<Before>) -> Self {
-        let kind = if dialect == Format::Ollama { CallName::Itself { name, arguments } } else { CallName::Id(id) };
+        let kind = if has_no_ids(dialect) { CallName::Itself { name, arguments } } else { CallName::Id(id) };
         Self { kind, before }
     }
 

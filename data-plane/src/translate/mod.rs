@@ -148,7 +148,7 @@ impl Translation {
 /// # Errors
 /// When the client's body is wrong, or asks for what the upstream's format cannot say.
 pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError> {
-    let context = DecodeContext { sealer: &*job.sealer };
+    let context = DecodeContext { sealer: &*job.sealer, answer: "" };
     // Lives longer than the request, which borrows from it.
     let fetched = OnceLock::new();
     let mut request = job.dialect.decode_request(job.body, &context)?;
@@ -185,7 +185,7 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
         sealer: Arc::clone(&job.sealer) as _,
         names,
     };
-    let keeper = Keeper::new(job.signatures.clone(), &request, job.upstream, job.model, &exchange.names);
+    let keeper = Keeper::new(job.signatures.clone(), &request, job.model, &exchange.names);
     let translation = Translation {
         dialect: job.dialect.clone(),
         upstream: job.upstream,

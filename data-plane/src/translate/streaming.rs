@@ -48,8 +48,10 @@ struct Seen {
 
 impl Streaming {
     pub(crate) fn new(translation: &Translation) -> Self {
+        let mut decoder = decoder(translation.upstream);
+        decoder.of_answer(&translation.exchange.id);
         Self {
-            decoder: decoder(translation.upstream),
+            decoder,
             encoder: translation.dialect.encoder(translation.exchange.clone()),
             seen: Seen::new(translation.keeper.clone()),
             out: Vec::new(),

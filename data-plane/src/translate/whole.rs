@@ -26,7 +26,7 @@ pub(crate) enum WholeError {
 /// # Errors
 /// When it is no answer.
 pub(crate) fn from_document(body: &[u8], translation: &Translation) -> Result<(Bytes, Tally), WholeError> {
-    let context = DecodeContext { sealer: &*translation.exchange.sealer };
+    let context = DecodeContext { sealer: &*translation.exchange.sealer, answer: &translation.exchange.id };
     let response = decode_response(translation.upstream, body, &context).map_err(|error| {
         failure_in(translation.upstream, body, &error).map_or(WholeError::Malformed(error), WholeError::Upstream)
     })?;
@@ -39,6 +39,7 @@ pub(crate) fn from_document(body: &[u8], translation: &Translation) -> Result<(B
 /// When the stream ended with an error, or too early.
 pub(crate) fn from_stream(body: &[u8], translation: &Translation) -> Result<(Bytes, Tally), WholeError> {
     let mut decoder = decoder(translation.upstream);
+    decoder.of_answer(&translation.exchange.id);
     let mut collector = Collector::default();
     decoder.feed(body, &mut |event| collector.push(&event));
     decoder.end(&mut |event| collector.push(&event));

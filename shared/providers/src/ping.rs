@@ -52,8 +52,9 @@ pub fn ping(upstream: &Upstream, model: &str) -> Result<http::Request<Vec<u8>>, 
     })
     .to_string();
     let wire = |error: omniroute_wire::codec::WireError| PingError::Wire(error.into());
-    let asked =
-        Dialect::Chat.decode_request(question.as_bytes(), &DecodeContext { sealer: &NoSealer }).map_err(wire)?;
+    let asked = Dialect::Chat
+        .decode_request(question.as_bytes(), &DecodeContext { sealer: &NoSealer, answer: "" })
+        .map_err(wire)?;
     let names = name_table(format, &asked);
     let profile = profile(upstream.provider().as_str(), format, model);
     let target = Target { model, profile: &profile, names: &names, stream: false };

@@ -35,6 +35,9 @@ pub trait Sealer: Send + Sync {
 #[derive(Clone, Copy)]
 pub struct DecodeContext<'s> {
     pub sealer: &'s dyn Sealer,
+    /// What makes ids of an answer's calls that come without one this answer's own: clients take two calls with one id for
+    /// the same, and models make the same call again. Empty for requests, whose ids every proxy has to make alike.
+    pub answer: &'s str,
 }
 
 /// Whom a request is written for.
@@ -118,6 +121,8 @@ pub trait StreamDecoder: Send {
     fn feed(&mut self, bytes: &[u8], emit: &mut dyn FnMut(Event<'_>));
     /// The upstream closed its end. A stream without its terminator becomes [`Event::Error`].
     fn end(&mut self, emit: &mut dyn FnMut(Event<'_>));
+    /// As [`DecodeContext::answer`], for formats whose calls may come without ids. Call it first.
+    fn of_answer(&mut self, _answer: &str) {}
 }
 
 /// Events in, client bytes out, appended to a reused buffer.

@@ -115,7 +115,8 @@ impl EventReader {
     }
 
     fn dispatch(&mut self, emit: &mut impl FnMut(ServerEvent<'_>)) {
-        if self.has_data {
+        // Some hosts send empty ones to keep the stream alive.
+        if self.has_data && !self.data.trim_ascii().is_empty() {
             emit(ServerEvent { name: &self.name, data: &self.data });
         }
         self.name.clear();

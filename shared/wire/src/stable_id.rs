@@ -32,6 +32,14 @@ fn hashed(prefix: &str, purpose: &[u8], text: &str) -> String {
     short
 }
 
+/// The id of an answer's call that came without one; see [`crate::codec::DecodeContext::answer`].
+pub(crate) fn made_call_id(answer: &str, number: usize) -> String {
+    match answer {
+        "" => format!("call_{number}"),
+        answer => format!("call_{answer}_{number}"),
+    }
+}
+
 /// 64-bit FNV-1a over the pieces, with a mark between them so that `("a", "bc")` and `("ab", "c")` differ. Not for
 /// anything that an attacker may not guess.
 pub(crate) fn stable_hash(pieces: &[&str]) -> u64 {

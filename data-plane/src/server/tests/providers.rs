@@ -382,3 +382,40 @@ async fn a_stream_without_content_ends_once() {
         assert_eq!(answer.text().matches(end).count(), 1, "{}", answer.text());
     }
 }
+
+#[tokio::test]
+async fn the_same_call_of_two_answers_has_two_ids() {
+    const OLLAMA: &str = r#"{"model":"m","message":{"role":"assistant","tool_calls":[{"function":{"name":"ls","arguments":{"path":"."}}}]},"done":true,"done_reason":"stop"}"#;
+    const GEMINI: &str = r#"{"candidates":[{"content":{"parts":[{"functionCall":{"name":"ls","args":{"path":"."}}}]},"finishReason":"STOP"}]}"#;
+    const CHAT: &str = r#"{"choices":[{"index":0,"message":{"role":"assistant","tool_calls":[{"type":"function","function":{"name":"ls","arguments":"{}"}}]},"finish_reason":"tool_calls"}]}"#;
+    let upstream = Upstream::answering(|asked| match asked.path.as_str() {
+        "/api/chat" if asked.body.windows(13).any(|at| at == b"\"stream\":true") => {
+            typed(200, "application/x-ndjson", OLLAMA)
+        }
+        "/api/chat" => json(200, OLLAMA),
+        path if path.contains(":stream") => typed(200, "text/event-stream", format!("data: {GEMINI}\n\n")),
+        path if path.contains("gen") => json(200, GEMINI),
+        _ => json(200, CHAT),
+    })
+    .await;
+    let index = index_with(|resources| {
+        for provider in ["ollama", "gemini"] {
+            resources.connection(provider, provider, |own| own.base_url = format!("http://{}", upstream.address));
+        }
+        resources.node("mock", &upstream.base_url());
+        resources.connection("c1", "mock", |_| {});
+    });
+    let proxy = Proxy::start(&[], index).await;
+    let mut ids = std::collections::HashSet::new();
+    for provider in ["ollama", "gemini", "mock"] {
+        for stream in [false, false, true, true] {
+            let body = value!({"model": format!("{provider}/m"), "max_tokens": 9, "stream": stream,
+                "messages": [{"role": "user", "content": "hi"}], "tools": [{"name": "ls", "input_schema": {"type": "object"}}]});
+            let text = proxy.post("/v1/messages", body.to_string()).await.text().to_owned();
+            let at = text.find("\"id\":\"call_").unwrap_or_else(|| panic!("{provider}: {text}")) + 6;
+            let id = text[at..].split('"').next().expect("an id");
+            assert!(id.len() <= 40, "{id}");
+            assert!(ids.insert(id.to_owned()), "{provider}, {stream}: {id} again");
+        }
+    }
+}

@@ -33,7 +33,7 @@ impl Sealer for PlainSealer {
     }
 }
 
-const CONTEXT: DecodeContext<'_> = DecodeContext { sealer: &PlainSealer };
+const CONTEXT: DecodeContext<'_> = DecodeContext { sealer: &PlainSealer, answer: "" };
 
 fn exchange(names: NameTable) -> Exchange {
     Exchange {

@@ -14,7 +14,7 @@ use crate::{
     codec::{DecodeContext, WireError},
     ir::{CallKind, Choice, FinishReason, Part, Response},
     object::{read, wire_object},
-    stable_id::stable_hash,
+    stable_id::made_call_id,
     text::{Str, TextOr},
 };
 
@@ -41,7 +41,7 @@ wire_object! {
 ///
 /// # Errors
 /// When it is no answer: no JSON, no message, or one that says that it failed.
-pub fn decode_response<'a>(body: &'a [u8], _: &DecodeContext<'_>) -> Result<Response<'a>, WireError> {
+pub fn decode_response<'a>(body: &'a [u8], context: &DecodeContext<'_>) -> Result<Response<'a>, WireError> {
     let body: Body<'a> = read(body)?;
     let Some(message) = body.message else {
         return Err(WireError::field("message", "the upstream's answer has no message"));
@@ -56,7 +56,7 @@ pub fn decode_response<'a>(body: &'a [u8], _: &DecodeContext<'_>) -> Result<Resp
     let finish =
         if called && matches!(finish, Some(FinishReason::End) | None) { Some(FinishReason::ToolCalls) } else { finish };
     let choice = Choice {
-        parts: decode_parts(message),
+        parts: decode_parts(message, context),
         finish,
         stop_sequence: None,
         logprobs: body.logprobs.filter(|items| !items.is_empty()).and_then(|items| as_openai(&items)),
@@ -73,7 +73,7 @@ pub fn decode_response<'a>(body: &'a [u8], _: &DecodeContext<'_>) -> Result<Resp
     Ok(response)
 }
 
-fn decode_parts(message: MessageField<'_>) -> Vec<Part<'_>> {
+fn decode_parts<'a>(message: MessageField<'a>, context: &DecodeContext<'_>) -> Vec<Part<'a>> {
     let mut parts = Vec::new();
     // Which part each block of the content became.
     let mut places: Vec<Option<usize>> = Vec::new();
@@ -111,21 +111,21 @@ fn decode_parts(message: MessageField<'_>) -> Vec<Part<'_>> {
             annotations.push(annotation);
         }
     }
-    for (number, call) in message.tool_calls.into_iter().flatten().enumerate() {
-        parts.extend(tool_call(number, call));
+    let mut number = 0;
+    for call in message.tool_calls.into_iter().flatten() {
+        let call = tool_call(call, || made_call_id(context.answer, number));
+        number += usize::from(call.is_some());
+        parts.extend(call);
     }
     parts
 }
 
 /// A call without a name cannot be made.
-fn tool_call(number: usize, call: ToolCall<'_>) -> Option<Part<'_>> {
+fn tool_call(call: ToolCall<'_>, made: impl FnOnce() -> String) -> Option<Part<'_>> {
     let function = call.function?;
     let name = function.name.filter(|name| !name.is_empty())?;
     let arguments = function.arguments.unwrap_or_default();
-    let id = call.id.filter(|id| !id.is_empty()).map_or_else(
-        || format!("call_{:016x}", stable_hash(&[&number.to_string(), &name, &arguments])).into(),
-        Into::into,
-    );
+    let id = call.id.filter(|id| !id.is_empty()).map_or_else(|| made().into(), Into::into);
     Some(Part::ToolCall {
         id,
         name: name.into(),

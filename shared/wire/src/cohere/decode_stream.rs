@@ -17,6 +17,7 @@ use crate::{
     event_stream::TooLong,
     ir::{CallKind, Event, FinishReason, PartKind, StreamError},
     object::wire_object,
+    stable_id::made_call_id,
     text::Str,
 };
 
@@ -62,6 +63,7 @@ pub struct Decoder {
 
 #[derive(Debug, Default)]
 struct State {
+    answer: Box<str>,
     started: bool,
     finished: bool,
     failed: bool,
@@ -89,6 +91,10 @@ struct CallState {
 // === impl Decoder ===
 
 impl StreamDecoder for Decoder {
+    fn of_answer(&mut self, answer: &str) {
+        self.state.answer = answer.into();
+    }
+
     fn feed(&mut self, bytes: &[u8], emit: &mut dyn FnMut(Event<'_>)) {
         let state = &mut self.state;
         if state.failed {
@@ -243,7 +249,10 @@ impl State {
         let Some(name) = function.name.filter(|name| !name.is_empty()) else { return };
         self.close_prose(emit);
         let Some(part) = self.take_part() else { return };
-        let id = call.id.filter(|id| !id.is_empty()).map_or_else(|| format!("call_{part}").into(), Into::into);
+        let id = call
+            .id
+            .filter(|id| !id.is_empty())
+            .map_or_else(|| made_call_id(&self.answer, self.calls.len()).into(), Into::into);
         let kind = PartKind::ToolCall { id, name: name.into(), kind: CallKind::Function };
         emit(Event::PartStart { choice: 0, part, kind });
         self.calls.push(CallState { index, part, open: true, has_arguments: false });

@@ -96,7 +96,7 @@ fn decode_candidate<'a>(
     context: &DecodeContext<'_>,
 ) -> Result<Choice<'a>, WireError> {
     // Candidates of one answer may make the same call: their ids differ.
-    let seed = if number == 0 { Cow::Borrowed(id) } else { Cow::Owned(format!("{id}/{number}")) };
+    let seed = if number == 0 { format!("{id}{}", context.answer) } else { format!("{id}{}/{number}", context.answer) };
     let mut origin = Origin { turn: &seed, calls: 0 };
     let mut parts = Vec::new();
     let mut map = TextMap::default();

@@ -36,6 +36,7 @@ enum Detected {
 
 #[derive(Debug, Default)]
 struct State {
+    answer: Box<str>,
     started: bool,
     failed: bool,
     /// `[DONE]`, which some hosts add.
@@ -85,6 +86,10 @@ impl Sealer for Unsealed {
 // === impl Decoder ===
 
 impl StreamDecoder for Decoder {
+    fn of_answer(&mut self, answer: &str) {
+        self.state.answer = answer.into();
+    }
+
     fn feed(&mut self, mut bytes: &[u8], emit: &mut dyn FnMut(Event<'_>)) {
         let state = &mut self.state;
         if state.failed {
@@ -160,6 +165,7 @@ impl State {
             self.started = true;
             let id = body.id.unwrap_or_default();
             self.id.push_str(&id);
+            self.id.push_str(&self.answer);
             emit(Event::Start { id: id.into(), model: body.model.unwrap_or_default().into(), created: None });
         }
         // Before the candidates: one of them may be the end of the stream, and what it cost is still billed.
@@ -188,7 +194,7 @@ impl State {
         let mut parts = Vec::new();
         let mut origin = Origin { turn: &seed, calls: state.calls };
         for part in field.content.unwrap_or_default().parts.unwrap_or_default().0 {
-            if push_part(&mut parts, part, &mut origin, &DecodeContext { sealer: &Unsealed }).is_err() {
+            if push_part(&mut parts, part, &mut origin, &DecodeContext { sealer: &Unsealed, answer: "" }).is_err() {
                 let message = "the upstream sent a part that is not valid".to_owned();
                 return self.fail(ErrorClass::Upstream, "upstream_malformed", message, emit);
             }

@@ -16,7 +16,7 @@ use crate::{
 ///
 /// # Errors
 /// When it is no answer: no JSON, an error, or neither a message nor a text.
-pub fn decode_response<'a>(body: &'a [u8], _context: &DecodeContext<'_>) -> Result<Response<'a>, WireError> {
+pub fn decode_response<'a>(body: &'a [u8], context: &DecodeContext<'_>) -> Result<Response<'a>, WireError> {
     let mut answer: Answer<'a> = read(body)?;
     if answer.error.is_some() {
         return Err(WireError::new("upstream_error", super::decode_error(500, body).message));
@@ -35,8 +35,8 @@ pub fn decode_response<'a>(body: &'a [u8], _context: &DecodeContext<'_>) -> Resu
     parts.extend(content_parts(&mut message));
     let before = parts.len();
     // The moment of the answer tells its calls from the same ones of another round.
-    let seed = answer.created_at.as_deref().unwrap_or_default();
-    parts.extend(calls.into_iter().enumerate().filter_map(|(number, call)| tool_call(call, seed, number)));
+    let seed = [answer.created_at.as_deref().unwrap_or_default(), context.answer].concat();
+    parts.extend(calls.into_iter().enumerate().filter_map(|(number, call)| tool_call(call, &seed, number)));
     let called = parts.len() > before;
     let finish = finish_reason(answer.done_reason.as_deref(), called);
     let choice = Choice {

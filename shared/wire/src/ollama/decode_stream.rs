@@ -27,6 +27,7 @@ pub struct Decoder {
 
 #[derive(Debug, Default)]
 struct State {
+    answer: Box<str>,
     started: bool,
     ended: bool,
     next_part: u32,
@@ -46,6 +47,10 @@ enum Prose {
 // === impl Decoder ===
 
 impl StreamDecoder for Decoder {
+    fn of_answer(&mut self, answer: &str) {
+        self.state.answer = answer.into();
+    }
+
     fn feed(&mut self, bytes: &[u8], emit: &mut dyn FnMut(Event<'_>)) {
         let state = &mut self.state;
         if state.ended {
@@ -89,6 +94,7 @@ impl State {
         if !self.started {
             self.started = true;
             self.seed.push_str(answer.created_at.as_deref().unwrap_or_default());
+            self.seed.push_str(&self.answer);
             let created = answer.created();
             let model = answer.model.take().map(Into::into).unwrap_or_default();
             emit(Event::Start { id: "".into(), model, created });

@@ -168,8 +168,22 @@ pub(super) fn push_reasoning<'a>(parts: &mut Vec<Part<'a>>, message: &mut Messag
         parts.extend(plain.map(|text| Part::Thinking { text: text.into(), signature: None }));
         return;
     }
+    let mut open = None;
     for detail in details {
-        parts.extend(reasoning_part(detail, context));
+        let index = detail.index;
+        let Some(part) = reasoning_part(detail, context) else { continue };
+        // As a stream told it: a thought in pieces, which a client may have kept as they came, its signature in the last.
+        match (parts.last_mut(), part) {
+            (
+                Some(Part::Thinking { text, signature: signature @ None }),
+                Part::Thinking { text: more, signature: own },
+            ) if open.is_some_and(|open| open == index && (index.is_some() || more.is_empty())) => {
+                text.to_mut().push_str(&more);
+                *signature = own;
+            }
+            (_, part) => parts.push(part),
+        }
+        open = Some(index);
     }
 }
 

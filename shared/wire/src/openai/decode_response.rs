@@ -7,6 +7,7 @@ use crate::{
     codec::{DecodeContext, WireError},
     ir::{CallKind, Choice, FinishReason, Part, Response, Signature},
     object::{read, wire_object},
+    stable_id::made_call_id,
     text::Str,
 };
 
@@ -91,7 +92,8 @@ fn decode_choice<'a>(choice: ChoiceField<'a>, context: &DecodeContext<'_>) -> Re
         };
         let Some(name) = name else { continue };
         // As a stream names calls that have no id.
-        let id = call.id.filter(|id| !id.is_empty()).map_or_else(|| format!("call_{number}").into(), Into::into);
+        let id =
+            call.id.filter(|id| !id.is_empty()).map_or_else(|| made_call_id(context.answer, number).into(), Into::into);
         parts.push(Part::ToolCall { id, name: name.into(), arguments, kind, signature, cache: None });
         called = true;
     }

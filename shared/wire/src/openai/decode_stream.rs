@@ -15,6 +15,7 @@ use crate::{
     event_stream::{EventReader, ServerEvent, TooLong},
     ir::{CallKind, Event, Family, FinishReason, PartKind, Signature, StreamError},
     object::wire_object,
+    stable_id::made_call_id,
     text::Str,
 };
 
@@ -66,6 +67,7 @@ pub struct Decoder {
 
 #[derive(Debug, Default)]
 struct State {
+    answer: Box<str>,
     started: bool,
     done: bool,
     /// It has been told how the answer is served: that stands in every chunk.
@@ -76,6 +78,7 @@ struct State {
 
 #[derive(Debug, Default)]
 struct ChoiceState {
+    answer: Box<str>,
     next_part: u32,
     /// The open text, refusal or thinking part: they follow each other.
     open: Option<(u32, Prose)>,
@@ -113,6 +116,10 @@ struct CallState {
 // === impl Decoder ===
 
 impl StreamDecoder for Decoder {
+    fn of_answer(&mut self, answer: &str) {
+        self.state.answer = answer.into();
+    }
+
     fn feed(&mut self, bytes: &[u8], emit: &mut dyn FnMut(Event<'_>)) {
         let state = &mut self.state;
         if state.failed {
@@ -187,7 +194,7 @@ impl State {
             return;
         }
         while self.choices.len() <= index as usize {
-            self.choices.push(ChoiceState::default());
+            self.choices.push(ChoiceState { answer: self.answer.clone(), ..ChoiceState::default() });
         }
         let choice = &mut self.choices[index as usize];
         if choice.finished {
@@ -406,7 +413,7 @@ impl ChoiceState {
                     && name.is_some()
                     && arguments.is_some_and(|text| serde_json::from_str::<IgnoredAny>(&text.0).is_ok()),
                 index,
-                id: id.map_or_else(|| format!("call_{number}"), str::to_owned),
+                id: id.map_or_else(|| made_call_id(&self.answer, number), str::to_owned),
                 name: String::new(),
                 part: None,
                 early: String::new(),

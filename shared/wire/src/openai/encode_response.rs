@@ -30,7 +30,7 @@ pub fn encode_response(response: &Response<'_>, exchange: &Exchange, out: &mut V
 fn write_choice(w: &mut Writer<'_>, index: usize, choice: &Choice<'_>, exchange: &Exchange) {
     w.object(|w| {
         w.field("index", &index);
-        w.key("message").object(|w| write_message(w, &choice.parts, exchange));
+        w.key("message").object(|w| write_message(w, choice, exchange));
         match &choice.logprobs {
             Some(raw) => w.field_raw("logprobs", raw.as_str()),
             None => w.field_null("logprobs"),
@@ -39,7 +39,8 @@ fn write_choice(w: &mut Writer<'_>, index: usize, choice: &Choice<'_>, exchange:
     });
 }
 
-fn write_message(w: &mut Writer<'_>, parts: &[Part<'_>], exchange: &Exchange) {
+fn write_message(w: &mut Writer<'_>, choice: &Choice<'_>, exchange: &Exchange) {
+    let parts = &choice.parts;
     let mut text: Option<String> = None;
     let mut refusal: Option<&str> = None;
     let mut thinking = String::new();
@@ -58,6 +59,9 @@ fn write_message(w: &mut Writer<'_>, parts: &[Part<'_>], exchange: &Exchange) {
             Part::Thinking { text, .. } => thinking.push_str(text),
             _ => {}
         }
+    }
+    if choice.finish == Some(FinishReason::Refusal) {
+        refusal = refusal.or(Some(super::REFUSED));
     }
     w.field_str("role", "assistant");
     match &text {

@@ -32,6 +32,8 @@ pub struct Encoder {
 #[derive(Default)]
 struct ChoiceState {
     begun: bool,
+    /// A refusal has been said.
+    refused: bool,
     calls: u32,
     /// Characters of text so far, of all parts.
     said: u64,
@@ -138,7 +140,10 @@ impl Encoder {
         self.begin(choice, out);
         let open = match kind {
             PartKind::Text => OpenKind::Text { from: self.choice(choice).said, waiting: Vec::new() },
-            PartKind::Refusal => OpenKind::Refusal,
+            PartKind::Refusal => {
+                self.choice(choice).refused = true;
+                OpenKind::Refusal
+            }
             PartKind::Thinking => OpenKind::Thinking,
             PartKind::ToolCall { id, name, kind } => self.call_start(choice, id, name, *kind, out),
             PartKind::RedactedThinking { data } => {
@@ -369,6 +374,9 @@ impl StreamEncoder for Encoder {
             Event::Usage(usage) => self.usage = *usage,
             Event::Finish { choice, reason, .. } => {
                 self.begin(*choice, out);
+                if *reason == super::FinishReason::Refusal && !self.choice(*choice).refused {
+                    self.delta(*choice, out, |w| w.field_str("refusal", super::REFUSED));
+                }
                 self.chunk(out, |w| {
                     w.key("choices").array(|w| {
                         w.object(|w| {

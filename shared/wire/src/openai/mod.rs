@@ -32,6 +32,9 @@ pub(crate) use usage::write_usage;
 
 use crate::ir::{Effort, Family, FinishReason};
 
+/// What a refusal says whose upstream has no words for it.
+pub(crate) const REFUSED: &str = "The model declined to answer.";
+
 /// Calls of the legacy `function_call` form have no id; both sides of a round derive the same one from the name.
 fn legacy_call_id(name: &str) -> String {
     format!("call_{name}")

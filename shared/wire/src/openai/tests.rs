@@ -21,7 +21,7 @@ impl Sealer for NoSealer {
     }
 }
 
-const CONTEXT: DecodeContext<'_> = DecodeContext { sealer: &NoSealer };
+const CONTEXT: DecodeContext<'_> = DecodeContext { sealer: &NoSealer, answer: "" };
 
 fn exchange() -> Exchange {
     Exchange {
@@ -343,4 +343,44 @@ fn bad_fields_are_named() {
         let error = decode_request(body.as_bytes(), &CONTEXT).expect_err(body);
         assert_eq!(error.param.as_deref(), Some(param), "{body}: {error}");
     }
+}
+
+#[test]
+fn a_thought_that_a_client_kept_in_pieces_is_one_again() {
+    let body = r#"{"model":"m","messages":[{"role":"user","content":"x"},{"role":"assistant","content":"y","reasoning_details":[
+        {"type":"reasoning.text","text":"one ","index":0},{"type":"reasoning.text","text":"two","index":0},
+        {"type":"reasoning.text","signature":"S1","format":"anthropic-claude-v1","index":0},
+        {"type":"reasoning.text","text":"three","signature":"S2","format":"anthropic-claude-v1","index":1},
+        {"type":"reasoning.text","text":"four","index":1},
+        {"type":"reasoning.text","text":"five"},{"type":"reasoning.text","signature":"S3","format":"anthropic-claude-v1"},
+        {"type":"reasoning.text","text":"six"}]}]}"#;
+    let request = decode_request(body.as_bytes(), &CONTEXT).expect("a request");
+    let thoughts: Vec<_> = request.turns[1]
+        .parts
+        .iter()
+        .filter_map(|part| match part {
+            Part::Thinking { text, signature } => {
+                Some((text.as_ref(), signature.as_ref().map(|signature| signature.payload.as_ref())))
+            }
+            _ => None,
+        })
+        .collect();
+    let expected =
+        [("one two", Some("S1")), ("three", Some("S2")), ("four", None), ("five", Some("S3")), ("six", None)];
+    assert_eq!(thoughts, expected);
+}
+
+#[test]
+fn a_refusal_without_words_is_told() {
+    let choice = crate::ir::Choice { finish: Some(FinishReason::Refusal), ..Default::default() };
+    let response = crate::ir::Response { choices: vec![choice], ..Default::default() };
+    let mut whole = Vec::new();
+    encode_response(&response, &exchange(), &mut whole);
+    let whole: serde_json::Value = serde_json::from_slice(&whole).expect("JSON");
+    assert_eq!(whole["choices"][0]["message"]["refusal"], REFUSED);
+    let (mut encoder, mut stream) = (Encoder::new(exchange()), Vec::new());
+    crate::ir::replay(&response, &mut |event| encoder.event(&event, &mut stream));
+    encoder.end(&mut stream);
+    let stream = String::from_utf8(stream).expect("text");
+    assert_eq!(stream.matches(&format!("\"delta\":{{\"refusal\":\"{REFUSED}\"}}")).count(), 1, "{stream}");
 }

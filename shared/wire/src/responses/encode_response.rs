@@ -2,11 +2,12 @@
 
 use super::{
     write_item::{self, Life, ToolName, item_id},
-    write_response::{Own, REFUSED, Status, write_response},
+    write_response::{Own, Status, write_response},
 };
 use crate::{
     codec::Exchange,
     ir::{CallKind, Choice, Family, FinishReason, Part, Response, Source},
+    openai::{REFUSED, tier_word},
     write::Writer,
 };
 
@@ -18,7 +19,7 @@ pub fn encode_response(response: &Response<'_>, exchange: &Exchange, out: &mut V
     let own = Own {
         created: response.created.unwrap_or(exchange.created),
         status: Status::of(finish),
-        service_tier: response.service_tier.as_deref().and_then(crate::openai::tier_word),
+        service_tier: response.service_tier.as_deref().and_then(tier_word),
         usage: Some(&response.usage),
     };
     write_response(&mut Writer::new(out), exchange, &own, |w| {

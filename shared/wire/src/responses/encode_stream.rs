@@ -7,12 +7,12 @@ use super::{
     error::{event, write_event_fields},
     stream_parts::{Message, Open, OpenPart},
     write_item::item_id,
-    write_response::{Own, REFUSED, Status, write_response},
+    write_response::{Own, Status, write_response},
 };
 use crate::{
     codec::{Exchange, StreamEncoder},
     ir::{Event, FinishReason, Json, StreamError},
-    openai::tier_word,
+    openai::{REFUSED, tier_word},
     usage::Usage,
     write::Writer,
 };

@@ -49,9 +49,6 @@ impl Status<'_> {
     }
 }
 
-/// What an answer says when the model's word for ending is a refusal, and it said nothing itself.
-pub(super) const REFUSED: &str = "The model declined to answer.";
-
 /// Id of the answer.
 pub fn response_id(exchange: &Exchange) -> String {
     format!("resp_{}", exchange.id)

@@ -33,7 +33,7 @@ impl Sealer for PlainSealer {
     }
 }
 
-pub(crate) const CONTEXT: DecodeContext<'_> = DecodeContext { sealer: &PlainSealer };
+pub(crate) const CONTEXT: DecodeContext<'_> = DecodeContext { sealer: &PlainSealer, answer: "" };
 
 /// A file beside the tests.
 pub(crate) fn path(name: &str) -> PathBuf {

@@ -37,7 +37,7 @@ impl Sealer for TestSealer {
     }
 }
 
-const CONTEXT: DecodeContext<'_> = DecodeContext { sealer: &TestSealer };
+const CONTEXT: DecodeContext<'_> = DecodeContext { sealer: &TestSealer, answer: "" };
 
 fn exchange() -> Exchange {
     Exchange {

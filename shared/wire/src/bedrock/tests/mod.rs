@@ -24,7 +24,7 @@ impl Sealer for NoSealer {
     }
 }
 
-const CONTEXT: DecodeContext<'_> = DecodeContext { sealer: &NoSealer };
+const CONTEXT: DecodeContext<'_> = DecodeContext { sealer: &NoSealer, answer: "" };
 const CLAUDE: &str = "us.anthropic.claude-sonnet-4-5-20250929-v1:0";
 const NOVA: &str = "us.amazon.nova-2-lite-v1:0";
 const LLAMA: &str = "us.meta.llama4-maverick-17b-instruct-v1:0";

@@ -21,7 +21,7 @@ impl Sealer for NoSealer {
     }
 }
 
-const CONTEXT: DecodeContext<'_> = DecodeContext { sealer: &NoSealer };
+const CONTEXT: DecodeContext<'_> = DecodeContext { sealer: &NoSealer, answer: "" };
 
 fn encode(
     request: &Request<'_>,

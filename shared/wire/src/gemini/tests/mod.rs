@@ -36,7 +36,7 @@ impl Sealer for OpenSealer {
     }
 }
 
-const CONTEXT: DecodeContext<'_> = DecodeContext { sealer: &OpenSealer };
+const CONTEXT: DecodeContext<'_> = DecodeContext { sealer: &OpenSealer, answer: "" };
 
 fn exchange() -> Exchange {
     Exchange {

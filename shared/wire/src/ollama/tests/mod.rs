@@ -24,7 +24,7 @@ impl Sealer for NoSealer {
     }
 }
 
-const CONTEXT: DecodeContext<'_> = DecodeContext { sealer: &NoSealer };
+const CONTEXT: DecodeContext<'_> = DecodeContext { sealer: &NoSealer, answer: "" };
 
 fn exchange() -> Exchange {
     Exchange {

@@ -39,7 +39,7 @@ impl Sealer for PlainSealer {
     }
 }
 
-pub(super) const CONTEXT: DecodeContext<'_> = DecodeContext { sealer: &PlainSealer };
+pub(super) const CONTEXT: DecodeContext<'_> = DecodeContext { sealer: &PlainSealer, answer: "" };
 
 pub(super) fn exchange() -> Exchange {
     Exchange {
