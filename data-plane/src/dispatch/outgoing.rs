@@ -15,7 +15,7 @@ use omniroute_wire::{
     anthropic,
     embeddings::EmbedDialect,
     gemini,
-    ir::Format,
+    ir::{Format, ThinkingStyle},
     ollama,
     openai::{renamed_body, upstream_body},
     responses,
@@ -30,7 +30,7 @@ use crate::{
     respond::lane::Kind,
     server::Gateway,
     state::{Vault, signatures::Signatures},
-    translate::{FleetSealer, Job, OldSignatures, Translation, Within, translate},
+    translate::{FleetSealer, Job, OldSignatures, Translation, Within, has_token, translate},
 };
 
 /// Asks for a refusal instead of an answer to a request that had to be cut down for its upstream.
@@ -53,6 +53,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) scope: &'a str,
     /// The stored answer that the body went on from.
     pub(crate) previous: Option<&'a str>,
+    /// The answer will be stored, to go on from.
+    pub(crate) is_kept: bool,
 }
 
 /// How an answer is read.
@@ -133,7 +135,7 @@ impl Asked<'_> {
     /// When the upstream cannot do what is asked at all.
     pub(super) fn as_it_is(&self, upstream: &Upstream, model: &str) -> Result<Result<Outgoing, Format>, GatewayError> {
         let format = upstream.chat_format().ok_or_else(|| unsupported("the provider of this model does not chat"))?;
-        Ok(self.passed(format, model).ok_or(format))
+        Ok(self.passed(upstream, format, model).ok_or(format))
     }
 
     async fn translated(
@@ -219,8 +221,13 @@ impl Asked<'_> {
     }
 
     /// The client's own bytes, where that is so.
-    fn passed(&self, format: Format, model: &str) -> Option<Outgoing> {
+    fn passed(&self, upstream: &Upstream, format: Format, model: &str) -> Option<Outgoing> {
         if !self.passes(format) {
+            return None;
+        }
+        // Thoughts of another family, as the client got them from us: who signed its own would refuse the request.
+        let is_signed = matches!(format, Format::Anthropic | Format::Gemini | Format::OpenAiResponses);
+        if is_signed && has_token(&self.body) {
             return None;
         }
         let mut hide_usage = false;
@@ -230,7 +237,13 @@ impl Asked<'_> {
                 hide_usage = upstream.hide_usage;
                 upstream.segments
             }
-            Format::OpenAiResponses => responses::upstream_body(self.body.clone(), self.scan, model),
+            Format::OpenAiResponses => {
+                let keeps_thoughts = self.is_kept && {
+                    let profile = omniroute_providers::profile(upstream.provider().as_str(), format, model);
+                    profile.thinking != ThinkingStyle::None && profile.fixed_sampling
+                };
+                responses::upstream_body(self.body.clone(), self.scan, model, keeps_thoughts)
+            }
             Format::Anthropic => anthropic::upstream_body(self.body.clone(), self.scan, model),
             // The model is in the path.
             Format::Gemini => vec![self.body.clone()],

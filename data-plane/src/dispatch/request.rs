@@ -209,6 +209,7 @@ mod tests {
             pepper: &Pepper::new("p"),
             scope: "",
             previous: None,
+            is_kept: false,
         };
         let Ok(outgoing) = asked.as_it_is(upstream, "m").expect("possible") else { panic!("the formats are the same") };
         build(upstream, &asked, &outgoing, "m").expect("built")

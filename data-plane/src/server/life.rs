@@ -143,6 +143,7 @@ where
             pepper: &settings.pepper,
             scope: state::scope(&caller),
             previous: stored.as_ref().and_then(|stored| stored.previous.as_deref()),
+            is_kept: stored.as_ref().is_some_and(|stored| stored.keeper.is_some()),
         },
         session: session.as_ref(),
         max_attempts: settings.max_attempts,

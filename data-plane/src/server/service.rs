@@ -3,7 +3,7 @@
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::extract::ConnectInfo;
-use http::{Request, Response};
+use http::{HeaderName, Request, Response};
 use hyper::body::Incoming;
 use omniroute_core::error::{ErrorClass, GatewayError};
 use tower::ServiceExt;
@@ -14,6 +14,10 @@ use crate::{
     respond::Reply,
 };
 
+/// Anthropic's clients send it, and look for a request's id under a name of their own.
+const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+
 /// Answers one request. Never fails: what goes wrong is an answer too.
 pub(super) async fn answer(
     shared: Arc<Shared>,
@@ -21,11 +25,16 @@ pub(super) async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Reply>, Infallible> {
     let from_page = cors::applies(&request);
+    let is_anthropics =
+        request.uri().path().starts_with("/v1/messages") || request.headers().contains_key(ANTHROPIC_VERSION);
     let mut response = match Route::of(&request) {
         Some(route) => life::serve(&shared.gateway, route, request, None).await,
         // A large future that few requests need.
         None => Box::pin(route(&shared, peer, request)).await,
     };
+    if is_anthropics && let Some(id) = response.headers().get(X_REQUEST_ID).cloned() {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
     if from_page {
         cors::allow(response.headers_mut());
     }

@@ -27,7 +27,7 @@ use crate::media::{self, FetchedMedia, Means, MediaStore};
 use crate::state::signatures::{self, Keeper, Signatures};
 
 pub(crate) use self::{
-    sealer::{FleetSealer, NoSealer},
+    sealer::{FleetSealer, NoSealer, has_token},
     streaming::Streaming,
     whole::{WholeError, from_document, from_stream},
 };

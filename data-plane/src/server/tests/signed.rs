@@ -147,6 +147,44 @@ async fn a_refused_signature_of_the_clients_own_is_left_out_too() {
 }
 
 #[tokio::test]
+async fn thoughts_of_another_family_do_not_go_to_who_did_not_sign_them() {
+    // Refuses what is not Anthropic's, as Anthropic does.
+    let claude = Upstream::answering(|asked| {
+        let foreign = memchr::memmem::find(&asked.body, b"omr1.").is_some();
+        if foreign { answer_json(400, REFUSED) } else { answer_json(200, TEXT) }
+    })
+    .await;
+    let gpt = Upstream::answering(|_| answer_json(200, THINKS)).await;
+    let index = index_with(|resources| {
+        resources.node_of("claude", &claude.base_url(), "anthropic-compatible", "messages");
+        resources.node_of("gpt", &gpt.base_url(), "openai-compatible", "responses");
+        resources.connection("c1", "claude", |_| {});
+        resources.connection("c2", "gpt", |_| {});
+    });
+    let proxy = Proxy::start(&[], index).await;
+    let mut body = json!({
+        "model": "gpt/gpt-5.4", "max_tokens": 4096, "thinking": {"type": "enabled", "budget_tokens": 1024},
+        "tools": [{"name": "look", "input_schema": {"type": "object"}}], "messages": [{"role": "user", "content": "look"}],
+    });
+    let answer = proxy.post("/v1/messages", body.to_string()).await;
+    assert!(answer.text().contains("omr1."), "{}", answer.text());
+    assert_eq!(answer.header("request-id"), answer.header("x-request-id"), "Anthropic's name for it");
+    body["model"] = "claude/claude-sonnet-4-5".into();
+    let turns = body["messages"].as_array_mut().expect("messages");
+    turns.push(json!({"role": "assistant", "content": answer.json()["content"]}));
+    turns.push(json!({"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "seen"}]}));
+    turns.push(json!({"role": "assistant", "content": [signed(), {"type": "text", "text": "so it is"}]}));
+    turns.push(json!({"role": "user", "content": "look again"}));
+    let answer = proxy.post("/v1/messages", body.to_string()).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    assert_eq!(claude.asked().len(), 1, "at the first try");
+    let sent: Value = serde_json::from_slice(&claude.last().body).expect("JSON");
+    assert_eq!(kinds(sent["messages"][1]["content"].as_array().expect("blocks")), ["tool_use"]);
+    assert_eq!(sent["messages"][3]["content"][0], signed(), "its own stays");
+    assert_eq!(sent["thinking"]["type"], "enabled");
+}
+
+#[tokio::test]
 async fn a_refusal_that_stays_is_told() {
     let upstream = Upstream::answering(|_| answer_json(400, REFUSED)).await;
     let index = index_with(|resources| {

@@ -301,3 +301,20 @@ async fn a_conversation_stays_within_the_limit_on_bodies() {
         }
     }
 }
+
+#[tokio::test]
+async fn thoughts_of_a_kept_conversation_are_asked_for_in_a_form_that_can_go_back() {
+    let (upstream, proxy) = before_responses(&[
+        r#"{"id":"resp_up1","object":"response","status":"completed","model":"m","output":[],"usage":{"input_tokens":1,"output_tokens":1,"total_tokens":2}}"#,
+    ])
+    .await;
+    for (body, included) in [
+        (json!({"model": "vendor/gpt-5", "input": "one"}), true),
+        (json!({"model": "vendor/gpt-5", "input": "one", "store": false}), false),
+        (json!({"model": "vendor/gpt-4o", "input": "one"}), false),
+    ] {
+        assert_eq!(ask(&proxy, &body).await.status, StatusCode::OK);
+        let sent: Value = serde_json::from_slice(&upstream.last().body).expect("JSON");
+        assert_eq!(sent.get("include").is_some(), included, "{sent}");
+    }
+}

@@ -226,7 +226,7 @@ pub fn passthrough(bytes: &[u8]) {
             openai::upstream_body(body.clone(), &found, new).segments,
             openai::renamed_body(body.clone(), &found, new),
             anthropic::upstream_body(body.clone(), &found, new),
-            responses::upstream_body(body.clone(), &found, new),
+            responses::upstream_body(body.clone(), &found, new, true),
         ] {
             assert_json(&segments.concat(), "a spliced body");
         }

@@ -27,6 +27,7 @@ pub use encode_stream::Encoder;
 pub use error::{decode_error, encode_error, encode_stream_error};
 pub(crate) use error::{wait_in_text, words};
 pub use image_scanner::ImageScanner;
+pub(crate) use passthrough::quoted;
 pub use passthrough::{UpstreamBody, renamed_body, upstream_body};
 pub(crate) use usage::write_usage;
 

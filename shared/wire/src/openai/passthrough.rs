@@ -75,7 +75,7 @@ pub fn renamed_body(body: Bytes, scan: &RequestScan<'_>, model: &str) -> Segment
 }
 
 /// Model ids rarely need escapes; those that do get them.
-fn quoted(text: &str) -> Bytes {
+pub(crate) fn quoted(text: &str) -> Bytes {
     let plain = text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
     if !plain {
         return serde_json::Value::from(text).to_string().into();

@@ -129,7 +129,7 @@ fn only_the_model_changes() {
     let body = r#"{ "stream":true,"model":"p/m" ,"input":"x","max_output_tokens":9}"#;
     let scan = scan(body.as_bytes()).expect("scanned");
     assert_eq!(scan.max_tokens, Some(9));
-    let spliced = super::upstream_body(Bytes::from(body), &scan, "m").concat();
+    let spliced = super::upstream_body(Bytes::from(body), &scan, "m", false).concat();
     assert_eq!(spliced, br#"{ "stream":true,"model":"m" ,"input":"x","max_output_tokens":9}"#);
 }
 
@@ -142,5 +142,31 @@ fn what_a_cut_stream_has_told_of_its_response_is_known() {
         let (_, scanner) = run(stream.as_bytes(), split);
         let expected = Begun { next: 3, id: Some("resp_7".into()), created: 17, model: Some("gpt-x".into()) };
         assert_eq!(scanner.begun(), &expected, "pieces of {split}");
+    }
+}
+
+#[test]
+fn thoughts_are_asked_for_in_a_form_that_can_go_back() {
+    const WORD: &str = "reasoning.encrypted_content";
+    for (body, expected) in [
+        (r#"{"model":"p/m","input":"x"}"#, format!(r#"{{"include":["{WORD}"],"model":"m","input":"x"}}"#)),
+        (
+            r#"{"include" : ["file_search_call.results"], "model":"p/m","z":1.0}"#,
+            format!(r#"{{"include" : ["file_search_call.results","{WORD}"], "model":"m","z":1.0}}"#),
+        ),
+        (
+            r#"{"model":"p/m","include":["reasoning.encrypted_content"]}"#,
+            r#"{"model":"m","include":["reasoning.encrypted_content"]}"#.to_owned(),
+        ),
+        (
+            r#"{"model":"p/m","tools":[{"include":1}],"input":"\"include\""}"#,
+            format!(r#"{{"include":["{WORD}"],"model":"m","tools":[{{"include":1}}],"input":"\"include\""}}"#),
+        ),
+        // What is no list is for the upstream to refuse.
+        (r#"{"model":"p/m","include":7}"#, r#"{"model":"m","include":7}"#.to_owned()),
+    ] {
+        let scan = scan(body.as_bytes()).expect("scanned");
+        let out = super::upstream_body(Bytes::from(body), &scan, "m", true).concat();
+        assert_eq!(String::from_utf8(out).expect("text"), expected);
     }
 }
