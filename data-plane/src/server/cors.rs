@@ -54,7 +54,7 @@ pub(super) fn allow(headers: &mut HeaderMap) {
 /// page would otherwise spend the user's money behind their back.
 pub(crate) fn is_local_origin(headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else {
-        return true;
+        return is_local_host(headers);
     };
     let Some(host) = origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok()?.host().map(str::to_owned))
     else {
@@ -63,6 +63,22 @@ pub(crate) fn is_local_origin(headers: &HeaderMap) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost")
         || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Whether the call names this machine as one that it finds without a public name. A page may have its own name resolve to
+/// this machine, and then reads what it asks for without an origin.
+fn is_local_host(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST) else {
+        return true;
+    };
+    let Some(authority) = host.to_str().ok().and_then(|host| host.parse::<http::uri::Authority>().ok()) else {
+        return false;
+    };
+    let host = authority.host().to_ascii_lowercase();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    !host.contains('.')
+        || bare.parse::<std::net::IpAddr>().is_ok()
+        || [".localhost", ".local", ".internal", ".lan", ".home.arpa"].iter().any(|end| host.ends_with(end))
 }
 
 #[cfg(test)]
@@ -105,6 +121,15 @@ mod tests {
             is_local_origin(&headers)
         };
         assert!(is_local_origin(&HeaderMap::new()));
+        let named = |host: &str| {
+            is_local_origin(&HeaderMap::from_iter([(header::HOST, HeaderValue::from_str(host).expect("a value"))]))
+        };
+        for host in ["localhost:20128", "127.0.0.1:20128", "[::1]:20128", "omniroute:20128", "host.docker.internal"] {
+            assert!(named(host), "{host}");
+        }
+        for host in ["evil.example", "evil.example:20128", "localhost.evil.example", "127.0.0.1.nip.io", "a b"] {
+            assert!(!named(host), "{host}");
+        }
         for origin in ["http://localhost:3000", "http://127.0.0.1", "http://[::1]:8080"] {
             assert!(local(origin), "{origin}");
         }

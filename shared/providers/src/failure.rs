@@ -67,6 +67,8 @@ impl Failure {
         let html = body.trim_ascii_start().starts_with(b"<");
         let class = match error.class {
             _ if html && status.is_server_error() => FailureClass::Server,
+            // No fault of the request: a path that is not there, a lock, an upstream that hung up.
+            ErrorClass::BadRequest if matches!(status.as_u16(), 405 | 409 | 425 | 499) => FailureClass::Server,
             ErrorClass::ContextTooLong => FailureClass::ContextTooLong,
             ErrorClass::Unauthenticated | ErrorClass::Forbidden => FailureClass::Credential,
             ErrorClass::Payment => FailureClass::Quota,
@@ -144,10 +146,10 @@ impl Failure {
                 GatewayError::new(ErrorClass::UpstreamTimeout, code, "The provider did not answer in time.")
             }
             FailureClass::Server => GatewayError::new(
-                if self.status == Some(503) || self.status == Some(529) {
-                    ErrorClass::Overloaded
-                } else {
-                    ErrorClass::Upstream
+                match self.status {
+                    Some(503 | 529) => ErrorClass::Overloaded,
+                    Some(408 | 504 | 524) => ErrorClass::UpstreamTimeout,
+                    _ => ErrorClass::Upstream,
                 },
                 code,
                 format!("The provider failed: {words}"),
@@ -228,6 +230,11 @@ mod tests {
             (422, "{}", FailureClass::Client, 400),
             (500, "<html>", FailureClass::Server, 502),
             (503, "{}", FailureClass::Server, 503),
+            (408, "{}", FailureClass::Server, 504),
+            (504, "<html>", FailureClass::Server, 504),
+            (405, "{}", FailureClass::Server, 502),
+            (409, "{}", FailureClass::Server, 502),
+            (451, "{}", FailureClass::Client, 400),
         ] {
             let failure = classify(status, &[], body);
             assert_eq!(failure.class, class, "{status} {body}");

@@ -172,7 +172,9 @@ async fn thoughts_of_another_family_do_not_go_to_who_did_not_sign_them() {
     body["model"] = "claude/claude-sonnet-4-5".into();
     let turns = body["messages"].as_array_mut().expect("messages");
     turns.push(json!({"role": "assistant", "content": answer.json()["content"]}));
-    turns.push(json!({"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "seen"}]}));
+    turns.push(
+        json!({"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "seen"}]}),
+    );
     turns.push(json!({"role": "assistant", "content": [signed(), {"type": "text", "text": "so it is"}]}));
     turns.push(json!({"role": "user", "content": "look again"}));
     let answer = proxy.post("/v1/messages", body.to_string()).await;
