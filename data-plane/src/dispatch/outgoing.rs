@@ -152,6 +152,7 @@ impl Asked<'_> {
         let translated = translate(&Job {
             dialect: self.dialect,
             body: &self.body,
+            headers: self.headers,
             upstream: format,
             model,
             requested,
@@ -264,6 +265,15 @@ impl Way {
             Self::Translate(translation) => {
                 !matches!(translation.dialect, Dialect::Gemini { .. } | Dialect::Ollama { .. })
             }
+            Self::Embed(_) => false,
+        }
+    }
+
+    /// Whether the upstream knows the client's own switches.
+    pub(super) fn stays_in_family(&self) -> bool {
+        match self {
+            Self::Pass { .. } => true,
+            Self::Translate(translation) => translation.dialect.format() == translation.upstream,
             Self::Embed(_) => false,
         }
     }

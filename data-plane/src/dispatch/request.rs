@@ -1,6 +1,7 @@
 //! The request as an upstream gets it: head and body.
 
 use std::{
+    collections::HashSet,
     convert::Infallible,
     pin::Pin,
     sync::Arc,
@@ -89,7 +90,7 @@ fn build_with(
 ) -> Result<Request<Segmented>, GatewayError> {
     let template = upstream.headers();
     let mut headers = HeaderMap::with_capacity(template.len() + OWN_HEADERS);
-    let passes = matches!(outgoing.way, Way::Pass { .. });
+    let passes = outgoing.way.stays_in_family();
     for (name, value) in asked.headers {
         // A vendor's own switches mean nothing to another vendor.
         if may_pass(name) && (passes || !is_vendors(name)) {
@@ -104,8 +105,14 @@ fn build_with(
         headers.insert(name.clone(), value.clone());
     }
     for (name, value) in &outgoing.headers {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(*name, value);
+        // What the client switched on itself stays on.
+        let given = headers.get_all(*name).iter().filter_map(|given| given.to_str().ok());
+        let mut all: Vec<&str> =
+            given.chain([value.as_str()]).flat_map(|list| list.split(',')).map(str::trim).collect();
+        let mut seen = HashSet::new();
+        all.retain(|one| seen.insert(*one));
+        if let Ok(all) = HeaderValue::from_str(&all.join(",")) {
+            headers.insert(*name, all);
         }
     }
     let uri = upstream.uri_for(asked.operation, model, asked.stream).map_err(|_| {

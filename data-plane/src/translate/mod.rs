@@ -11,11 +11,13 @@ mod whole;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderName};
 use omniroute_core::{
     error::{ErrorClass, GatewayError},
     time::UnixMillis,
 };
 use omniroute_wire::{
+    anthropic,
     codec::{DecodeContext, Exchange, NameTable, Target},
     ir::{Format, Json, Losses, Profile, Request, StreamError},
     ollama::Timing,
@@ -32,6 +34,8 @@ pub(crate) use self::{
     whole::{WholeError, from_document, from_stream},
 };
 
+/// Switches of Anthropic's clients.
+const ANTHROPIC_BETA: HeaderName = HeaderName::from_static("anthropic-beta");
 /// Bytes of a prompt per token, about.
 const BYTES_PER_TOKEN: u64 = 4;
 
@@ -39,6 +43,7 @@ const BYTES_PER_TOKEN: u64 = 4;
 pub(crate) struct Job<'a> {
     pub(crate) dialect: &'a Dialect,
     pub(crate) body: &'a [u8],
+    pub(crate) headers: &'a HeaderMap,
     pub(crate) upstream: Format,
     /// The upstream's own id of the model, and the client's.
     pub(crate) model: &'a str,
@@ -166,6 +171,10 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
             false
         }
     };
+    if matches!(job.dialect, Dialect::Messages) && job.upstream != Format::Anthropic {
+        let given = job.headers.get_all(ANTHROPIC_BETA).iter();
+        anthropic::keep_switches(&mut request, given.filter_map(|value| value.to_str().ok()));
+    }
     request.stream = job.stream;
     let names = name_table(job.upstream, &request);
     let target = Target { model: job.model, profile: job.profile, names: &names, stream: job.stream };

@@ -419,3 +419,46 @@ async fn the_same_call_of_two_answers_has_two_ids() {
         }
     }
 }
+
+#[tokio::test]
+async fn switches_of_anthropics_clients_go_where_they_are_known_and_are_listed_elsewhere() {
+    let upstream = Upstream::answering(|asked| answer_of(&asked.path)).await;
+    let ask = async |proxy: &Proxy, model: &str, body: &str| {
+        let request = proxy.request("POST", "/v1/messages").header("x-api-key", KEY);
+        let request = request.header("anthropic-beta", "claude-code-20250219, interleaved-thinking-2025-05-14");
+        let body = body.replace("MODEL", model);
+        send(request.header("anthropic-beta", "context-1m-2025-08-07").body(Full::from(body)).expect("a request")).await
+    };
+    const PLAIN: &str = r#"{"model":"MODEL","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}"#;
+    for (provider, model, taken) in [
+        (
+            "bedrock",
+            "eu.anthropic.claude-sonnet-4-5-v1:0",
+            Some(value!(["interleaved-thinking-2025-05-14", "context-1m-2025-08-07"])),
+        ),
+        ("bedrock", "anthropic.claude-opus-4-7-v1", Some(value!(["interleaved-thinking-2025-05-14"]))),
+        ("bedrock", "amazon.nova-lite-v1:0", None),
+        ("cohere", "command-x", None),
+        ("gemini", "gemini-x", None),
+        ("ollama", "qwen3", None),
+    ] {
+        let proxy = over(provider, &upstream, |_| {}).await;
+        let answer = ask(&proxy, &format!("{provider}/{model}"), PLAIN).await;
+        assert_eq!(answer.status, 200, "{provider}: {}", answer.text());
+        assert!(answer.header("x-omniroute-dropped").contains("anthropic-beta"), "{provider} {model}");
+        let sent: serde_json::Value = serde_json::from_slice(&upstream.last().body).expect("JSON");
+        assert_eq!(sent["additionalModelRequestFields"].get("anthropic_beta"), taken.as_ref(), "{sent}");
+        assert!(!upstream.last().headers.contains_key("anthropic-beta"));
+    }
+    // A request that is written anew for its own family keeps them, beside those that it needs.
+    let proxy = over("anthropic", &upstream, |_| {}).await;
+    let again = r#"{"model":"MODEL","max_tokens":9,"context_management":{"edits":[]},"messages":[{"role":"user","content":"hi"},
+        {"role":"assistant","content":[{"type":"thinking","thinking":"x","signature":"omr1.x"},{"type":"text","text":"a"}]},{"role":"user","content":"b"}]}"#;
+    assert_eq!(ask(&proxy, "anthropic/m", again).await.status, 200);
+    let asked = upstream.last();
+    let betas: Vec<_> = asked.headers.get_all("anthropic-beta").iter().map(|one| one.to_str().expect("text")).collect();
+    assert_eq!(
+        betas,
+        ["claude-code-20250219,interleaved-thinking-2025-05-14,context-1m-2025-08-07,context-management-2025-06-27"]
+    );
+}

@@ -1,7 +1,7 @@
 //! Beta flags that a request needs whoever sends it. What else a client asks for in its own header is the caller's to add.
 
 use super::{BETA_HEADER, extras::Extras};
-use crate::ir::{Family, Part, Request, Source};
+use crate::ir::{Family, Json, Part, Request, Source};
 
 const CONTEXT_MANAGEMENT: &str = "context-management-2025-06-27";
 /// With the tools' settings inside the server's definition; later they moved into a tool set of their own.
@@ -58,6 +58,16 @@ pub(super) fn headers(request: &Request<'_>, extras: &Extras<'_>, system_turns: 
         add(FILES);
     }
     if flags.is_empty() { Vec::new() } else { vec![(BETA_HEADER, flags.join(","))] }
+}
+
+/// Keeps the switches of a client's own header for an upstream of another family, which takes some of them or lists them as
+/// lost.
+pub fn keep_switches<'h>(request: &mut Request<'_>, header: impl Iterator<Item = &'h str>) {
+    let flags: Vec<&str> =
+        header.flat_map(|value| value.split(',')).map(str::trim).filter(|flag| !flag.is_empty()).collect();
+    if let Some(flags) = Json::from_value(&flags.into()).filter(|list| list.as_str() != "[]") {
+        request.extensions.push(BETA_HEADER, flags);
+    }
 }
 
 fn names_file(part: &Part<'_>) -> bool {

@@ -38,6 +38,7 @@ mod usage;
 mod usage_scanner;
 
 pub use answer_facts::{answer_facts, read_answer_usage};
+pub use betas::keep_switches;
 pub use count_tokens::{
     decode_count_tokens, decode_count_tokens_response, encode_count_tokens, encode_count_tokens_response,
 };
@@ -57,7 +58,8 @@ use crate::ir::{Effort, FinishReason};
 pub const STRUCTURED_TOOL: &str = "omniroute_structured_output";
 
 /// The header that Anthropic's beta flags go into, comma-separated.
-const BETA_HEADER: &str = "anthropic-beta";
+/// The header with beta switches, and where a request of another upstream keeps them.
+pub(crate) const BETA_HEADER: &str = "anthropic-beta";
 
 const fn effort_word(effort: Effort) -> &'static str {
     match effort {

@@ -12,6 +12,7 @@ use super::{
     vendor::Vendor,
 };
 use crate::{
+    anthropic::BETA_HEADER,
     codec::{Encoded, Target, WireError},
     ir::{Json, Losses, Modality, OutputFormat, Request, ThinkingStyle},
     text::Str,
@@ -143,7 +144,7 @@ fn write_rest(w: &mut Writer<'_>, request: &Request<'_>, vendor: Vendor, losses:
     for (name, raw) in request.extensions.iter() {
         if OWN_FIELDS.contains(&name) {
             w.field_raw(name, raw.as_str());
-        } else if name != "additionalModelRequestFields" {
+        } else if name != "additionalModelRequestFields" && name != BETA_HEADER {
             losses.drop_field(name.to_owned());
         }
     }

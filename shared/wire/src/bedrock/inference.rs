@@ -6,6 +6,7 @@ use super::{
     vendor::Vendor,
 };
 use crate::{
+    anthropic::BETA_HEADER,
     codec::{Target, WireError},
     ir::{Losses, Request},
     write::Writer,
@@ -88,11 +89,13 @@ pub(super) fn write_additional(
             .map_err(|_| WireError::field("additionalModelRequestFields", "it must be an object"))?,
         _ => Fields::default(),
     };
-    let ours: Vec<(&str, String)> = [thinking_field(thinking), top_k_field(request, target, vendor, thinking, losses)]
-        .into_iter()
-        .flatten()
-        .filter(|(name, _)| own.get(name).is_none())
-        .collect();
+    let switches = switches_field(request, target, vendor, losses);
+    let ours: Vec<(&str, String)> =
+        [thinking_field(thinking), top_k_field(request, target, vendor, thinking, losses), switches]
+            .into_iter()
+            .flatten()
+            .filter(|(name, _)| own.get(name).is_none())
+            .collect();
     if ours.is_empty() && own.0.is_empty() {
         return Ok(());
     }
@@ -101,6 +104,26 @@ pub(super) fn write_additional(
         own.0.iter().for_each(|(name, raw)| w.field_raw(name, raw.get()));
     });
     Ok(())
+}
+
+/// Of the switches of an Anthropic client those that Claude has here too; any other is refused as an "invalid beta flag".
+fn switches_field(
+    request: &Request<'_>,
+    target: &Target<'_>,
+    vendor: Vendor,
+    losses: &mut Losses,
+) -> Option<(&'static str, String)> {
+    let given: Vec<String> = serde_json::from_str(request.extensions.get(BETA_HEADER)?.as_str()).unwrap_or_default();
+    let takes = |flag: &str| {
+        let long = flag.starts_with("context-1m-")
+            && ["sonnet-4-2025", "sonnet-4-5"].iter().any(|name| target.model.contains(name));
+        vendor == Vendor::Claude && (flag.starts_with("interleaved-thinking-") || long)
+    };
+    let taken: Vec<&String> = given.iter().filter(|flag| takes(flag)).collect();
+    if taken.len() < given.len() {
+        losses.drop_field(BETA_HEADER);
+    }
+    (!taken.is_empty()).then(|| ("anthropic_beta", serde_json::json!(taken).to_string()))
 }
 
 fn thinking_field(thinking: &Thinking) -> Option<(&'static str, String)> {
