@@ -7,7 +7,7 @@ use omniroute_core::settings::Secret;
 use omniroute_providers::{Auth, Catalog};
 use serde_json::{Value, json};
 
-use super::{ANTHROPIC, App, OPENAI, Services, merged};
+use super::{ANTHROPIC, App, OPENAI, Services, UpstreamTimeouts, merged};
 use crate::{
     api::{ApiError, Edit, Fields},
     store::{
@@ -28,7 +28,7 @@ const FROM_NODE: [&str; 5] = ["prefix", "apiType", "nodeName", "chatPath", "mode
 const LONGEST_REGION: usize = 64;
 
 /// An edit that merges may meet another one; it is then made again on what that one left.
-const MERGE_ATTEMPTS: u32 = 3;
+pub(super) const MERGE_ATTEMPTS: u32 = 8;
 
 /// What a new connection needs.
 #[derive(Debug)]
@@ -54,7 +54,8 @@ pub struct ConnectionChange {
     pub priority: Option<i32>,
     pub is_active: Option<bool>,
     pub max_concurrent: Edit<u32>,
-    pub timeouts: Option<TimeoutsRecord>,
+    /// Those that are named.
+    pub timeouts: Option<UpstreamTimeouts>,
     /// Merged into what is stored; null removes a field.
     pub specific: Option<Object>,
     pub extras: Object,
@@ -204,7 +205,7 @@ impl Services {
             priority: change.priority,
             is_active: change.is_active,
             secret: change.secret.clone(),
-            timeouts: change.timeouts,
+            timeouts: change.timeouts.map(|edit| edit.over(held.timeouts)),
             max_concurrent: change.max_concurrent.clone().into_patch(),
             ..ConnectionPatch::default()
         };

@@ -4,7 +4,7 @@ use omniroute_core::time::UnixMillis;
 use rand::distr::{Alphanumeric, SampleString as _};
 use zeroize::Zeroizing;
 
-use super::{Services, merged};
+use super::{Services, connections::MERGE_ATTEMPTS, merged};
 use crate::{
     api::{ApiError, Edit},
     store::{
@@ -31,7 +31,7 @@ pub struct NewKey {
 }
 
 /// An edit of a key.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct KeyChange {
     pub name: Option<String>,
     pub is_active: Option<bool>,
@@ -82,6 +82,17 @@ impl Services {
         if let Some(connections) = &change.allowed_connections {
             self.check_connections(connections).await?;
         }
+        let mut attempts = MERGE_ATTEMPTS;
+        loop {
+            attempts -= 1;
+            match self.try_update_key(actor, id, change.clone()).await {
+                Err(StoreError::Stale { .. }) if attempts > 0 => {}
+                outcome => return Ok(outcome?),
+            }
+        }
+    }
+
+    async fn try_update_key(&self, actor: &Actor, id: &str, change: KeyChange) -> Result<KeyRecord, StoreError> {
         let (extras, expected_revision) = if change.extras.is_empty() {
             (None, None)
         } else {

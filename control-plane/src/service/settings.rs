@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::Services;
 use crate::{
     api::{ApiError, Body, Fields},
-    store::records::{Actor, Object, SettingsDocument},
+    store::records::{Actor, Object, SettingsDocument, TimeoutsRecord},
 };
 
 const LONGEST_TIMEOUT_MS: u64 = 24 * 60 * 60 * 1000;
@@ -87,14 +87,18 @@ pub struct GatewaySettings {
 #[serde(rename_all = "camelCase")]
 #[schema(rename_all = "camelCase")]
 pub struct UpstreamTimeouts {
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(default = 0)]
-    pub connect_ms: u64,
+    pub connect_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(default = 0)]
-    pub first_byte_ms: u64,
+    pub first_byte_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(default = 0)]
-    pub idle_ms: u64,
+    pub idle_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(default = 0)]
-    pub total_ms: u64,
+    pub total_ms: Option<u64>,
 }
 
 // === impl GatewaySettings ===
@@ -107,7 +111,7 @@ impl GatewaySettings {
             require_login: Some(stored.require_login.unwrap_or(true)),
             max_body_size_mb: Some(stored.max_body_size_mb.unwrap_or(32)),
             request_retry: Some(stored.request_retry.unwrap_or(3)),
-            timeouts: Some(stored.timeouts.unwrap_or_default()),
+            timeouts: Some(stored.timeouts.unwrap_or_default().or_zero()),
             max_retry_interval_sec: Some(stored.max_retry_interval_sec.unwrap_or(30)),
             sticky_round_robin_limit: Some(stored.sticky_round_robin_limit.unwrap_or(3)),
             idempotency_window_ms: Some(stored.idempotency_window_ms.unwrap_or(5000)),
@@ -154,13 +158,41 @@ impl Body for GatewaySettings {
     }
 }
 
+impl UpstreamTimeouts {
+    /// All of them.
+    pub fn of(record: &TimeoutsRecord) -> Self {
+        let TimeoutsRecord { connect_ms, first_byte_ms, idle_ms, total_ms } = *record;
+        Self {
+            connect_ms: Some(connect_ms),
+            first_byte_ms: Some(first_byte_ms),
+            idle_ms: Some(idle_ms),
+            total_ms: Some(total_ms),
+        }
+    }
+
+    /// What is named, over what `held` says.
+    pub fn over(self, held: TimeoutsRecord) -> TimeoutsRecord {
+        TimeoutsRecord {
+            connect_ms: self.connect_ms.unwrap_or(held.connect_ms),
+            first_byte_ms: self.first_byte_ms.unwrap_or(held.first_byte_ms),
+            idle_ms: self.idle_ms.unwrap_or(held.idle_ms),
+            total_ms: self.total_ms.unwrap_or(held.total_ms),
+        }
+    }
+
+    /// With the default of everything that it does not say.
+    fn or_zero(self) -> Self {
+        Self::of(&self.over(TimeoutsRecord::default()))
+    }
+}
+
 impl Body for UpstreamTimeouts {
     fn read(fields: &mut Fields) -> Self {
         Self {
-            connect_ms: fields.whole("connectMs", 0..=LONGEST_TIMEOUT_MS).unwrap_or(0),
-            first_byte_ms: fields.whole("firstByteMs", 0..=LONGEST_TIMEOUT_MS).unwrap_or(0),
-            idle_ms: fields.whole("idleMs", 0..=LONGEST_TIMEOUT_MS).unwrap_or(0),
-            total_ms: fields.whole("totalMs", 0..=LONGEST_TIMEOUT_MS).unwrap_or(0),
+            connect_ms: fields.whole("connectMs", 0..=LONGEST_TIMEOUT_MS),
+            first_byte_ms: fields.whole("firstByteMs", 0..=LONGEST_TIMEOUT_MS),
+            idle_ms: fields.whole("idleMs", 0..=LONGEST_TIMEOUT_MS),
+            total_ms: fields.whole("totalMs", 0..=LONGEST_TIMEOUT_MS),
         }
     }
 }

@@ -84,10 +84,15 @@ impl Write {
         let old = self.read_settings().await?;
         let mut document = old.document.clone();
         for (key, value) in patch {
-            if value.is_null() {
-                document.remove(&key);
-            } else {
-                document.insert(key, value);
+            match (document.get_mut(&key), value) {
+                (_, Value::Null) => {
+                    document.remove(&key);
+                }
+                // A group of fields keeps those that are not named.
+                (Some(Value::Object(held)), Value::Object(group)) => held.extend(group),
+                (_, value) => {
+                    document.insert(key, value);
+                }
             }
         }
         self.change_settings(old, document, expected_revision).await

@@ -227,7 +227,7 @@ impl CreateConnection {
             priority: options.priority,
             is_active: options.is_active.unwrap_or(true),
             max_concurrent: options.max_concurrent.set(),
-            timeouts: options.timeouts.map(timeouts).unwrap_or_default(),
+            timeouts: options.timeouts.unwrap_or_default().over(TimeoutsRecord::default()),
             specific: options.provider_specific_data.unwrap_or_default(),
             extras,
         }
@@ -261,7 +261,7 @@ impl ChangeConnection {
             priority: options.priority,
             is_active: options.is_active,
             max_concurrent: options.max_concurrent,
-            timeouts: options.timeouts.map(timeouts),
+            timeouts: options.timeouts,
             specific: options.provider_specific_data,
             extras: options.extras.to_object(),
         }
@@ -364,12 +364,7 @@ impl From<ConnectionView> for Connection {
             unreadable: record.unreadable,
             cooldown: cooling.map(|row| CooldownView { until: row.until.to_rfc3339(), reason: row.reason }),
             provider_specific_data: specific,
-            timeouts: UpstreamTimeouts {
-                connect_ms: record.timeouts.connect_ms,
-                first_byte_ms: record.timeouts.first_byte_ms,
-                idle_ms: record.timeouts.idle_ms,
-                total_ms: record.timeouts.total_ms,
-            },
+            timeouts: UpstreamTimeouts::of(&record.timeouts),
             max_concurrent: record.max_concurrent,
             created_at: record.created_at.to_rfc3339(),
             updated_at: record.updated_at.to_rfc3339(),
@@ -432,15 +427,6 @@ fn is_secret_name(name: &str) -> bool {
 fn not_enforced(extras: &Object) -> Vec<String> {
     let restricts = |name: &&&str| extras.get(**name).is_some_and(|value| !value.is_null());
     NOT_ENFORCED.iter().filter(restricts).map(|name| (*name).to_owned()).collect()
-}
-
-fn timeouts(timeouts: UpstreamTimeouts) -> TimeoutsRecord {
-    TimeoutsRecord {
-        connect_ms: timeouts.connect_ms,
-        first_byte_ms: timeouts.first_byte_ms,
-        idle_ms: timeouts.idle_ms,
-        total_ms: timeouts.total_ms,
-    }
 }
 
 #[cfg(test)]

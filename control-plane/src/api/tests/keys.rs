@@ -79,6 +79,23 @@ async fn limits_that_nobody_enforces_yet_are_kept_and_said_so() {
 }
 
 #[tokio::test]
+async fn edits_of_one_key_at_the_same_moment_all_count() {
+    let gateway = Gateway::new().await;
+    let made = make(&gateway, json!({ "name": "k" })).await;
+    let path = format!("/api/keys/{}", made["id"].as_str().expect("an id"));
+    let edits =
+        [json!({ "maxSessions": 3 }), json!({ "maxRequestsPerDay": 5 }), json!({ "ipAllowlist": ["10.0.0.1"] })];
+    for answer in futures_util::future::join_all(edits.map(|edit| gateway.patch(&path, edit))).await {
+        answer.ok(200);
+    }
+    let key = gateway.get(&path).await.ok(200);
+    assert_eq!(
+        (&key["maxSessions"], &key["maxRequestsPerDay"], &key["ipAllowlist"]),
+        (&json!(3), &json!(5), &json!(["10.0.0.1"]))
+    );
+}
+
+#[tokio::test]
 async fn a_regenerated_key_keeps_everything_but_its_secret() {
     let gateway = Gateway::new().await;
     let made = make(&gateway, json!({ "name": "k", "scopes": ["manage"] })).await;

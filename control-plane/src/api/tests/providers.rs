@@ -48,6 +48,8 @@ async fn a_connection_can_be_added_changed_and_deleted_and_its_secret_never_come
     assert_eq!((&connection["priority"], &connection["authType"]), (&json!(1), &json!("apikey")));
     assert_eq!((&connection["testStatus"], &connection["hasApiKey"]), (&json!("unknown"), &json!(true)));
     assert_eq!(connection["timeouts"], json!({ "connectMs": 0, "firstByteMs": 5000, "idleMs": 0, "totalMs": 0 }));
+    let edited = gateway.patch(&path, json!({ "timeouts": { "idleMs": 9 } })).await.ok(200)["connection"].clone();
+    assert_eq!(edited["timeouts"], json!({ "connectMs": 0, "firstByteMs": 5000, "idleMs": 9, "totalMs": 0 }));
     let specific = &connection["providerSpecificData"];
     assert_eq!((&specific["prefix"], &specific["nodeName"]), (&json!("mock"), &json!("Mock")));
     assert_eq!((&specific["region"], &specific["customHeaders"]["x-team"]), (&json!("eu"), &json!("****")));

@@ -17,6 +17,8 @@ async fn settings_have_defaults_and_an_edit_changes_what_it_names() {
     assert_eq!((&after["mcpEnabled"], &after["maxBodySizeMb"]), (&json!(true), &json!(64)));
     assert_eq!(gateway.get("/api/settings").await.ok(200), after);
     assert!(after.get("unknown").is_none());
+    let after = gateway.patch("/api/settings", json!({ "timeouts": { "idleMs": 7 } })).await.ok(200);
+    assert_eq!(after["timeouts"], json!({ "connectMs": 1000, "firstByteMs": 60000, "idleMs": 7, "totalMs": 0 }));
 }
 
 #[tokio::test]
