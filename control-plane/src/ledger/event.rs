@@ -36,6 +36,10 @@ pub(super) struct Event {
     pub(super) first_byte_us: u64,
     pub(super) attempts: u32,
     pub(super) finish_reason: String,
+    /// Empty, as the formats, where the proxy did not say.
+    pub(super) path: String,
+    pub(super) source_format: String,
+    pub(super) target_format: String,
 }
 
 // === impl Event ===
@@ -78,6 +82,9 @@ impl Event {
             first_byte_us: event.first_byte_us.min(MAX_DURATION_US),
             attempts: event.attempts,
             finish_reason: clean(&event.finish_reason),
+            path: clean(&event.path),
+            source_format: clean(&event.source_format),
+            target_format: clean(&event.target_format),
         })
     }
 

@@ -39,6 +39,12 @@ pub struct UsageRow {
     pub first_byte_us: u64,
     pub attempts: u32,
     pub finish_reason: String,
+    /// What the client called. Empty, as the formats, in rows from older proxies.
+    pub path: String,
+    /// Format that the client spoke.
+    pub source_format: String,
+    /// Format that the provider spoke.
+    pub target_format: String,
     pub price_revision: Option<u64>,
     /// `None` when no price is known.
     pub cost: Option<MicroUsd>,
@@ -82,7 +88,7 @@ macro_rules! select {
              c.name AS connection_name, e.provider, e.requested_model, e.model, e.operation, e.stream, e.outcome, \
              e.status, e.error_code, e.input, e.cache_read, e.cache_write_5m, e.cache_write_1h, e.output, \
              e.reasoning, e.audio_in, e.audio_out, e.estimated, e.duration_us, e.first_byte_us, e.attempts, \
-             e.finish_reason, e.price_revision, e.cost, e.cost_input, e.cost_cache, e.cost_output \
+             e.finish_reason, e.path, e.source_format, e.target_format, e.price_revision, e.cost, e.cost_input, e.cost_cache, e.cost_output \
              FROM usage_events e LEFT JOIN api_keys k ON k.id = e.api_key_id \
              LEFT JOIN connections c ON c.id = e.connection_id ",
             $rest
@@ -189,6 +195,9 @@ fn row(row: &AnyRow) -> Result<UsageRow, StoreError> {
         first_byte_us: row.u64("first_byte_us")?,
         attempts: row.u32("attempts")?,
         finish_reason: row.text("finish_reason")?,
+        path: row.text("path")?,
+        source_format: row.text("source_format")?,
+        target_format: row.text("target_format")?,
         price_revision: row.opt_u64("price_revision")?,
         cost: amount("cost")?,
         cost_input: amount("cost_input")?,

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::store::{Columns as _, StoreError, batches, clean, number, placeholders};
 
-const COLUMNS: usize = 33;
+const COLUMNS: usize = 36;
 
 /// What became of a batch.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -104,7 +104,7 @@ async fn insert(
         "INSERT INTO usage_events (day, id, at, proxy_id, request_id, api_key_id, connection_id, provider, \
          requested_model, model, operation, stream, outcome, status, error_code, input, cache_read, cache_write_5m, \
          cache_write_1h, output, reasoning, audio_in, audio_out, estimated, duration_us, first_byte_us, attempts, \
-         finish_reason, price_revision, cost, cost_input, cost_cache, cost_output) VALUES {} \
+         finish_reason, price_revision, cost, cost_input, cost_cache, cost_output, path, source_format, target_format) VALUES {} \
          ON CONFLICT DO NOTHING RETURNING id",
         placeholders(batch.len(), COLUMNS)
     );
@@ -149,7 +149,10 @@ async fn insert(
             .bind(cost.map(|cost| cost.total.0))
             .bind(cost.map(|cost| cost.input.0))
             .bind(cost.map(|cost| cost.cache.0))
-            .bind(cost.map(|cost| cost.output.0));
+            .bind(cost.map(|cost| cost.output.0))
+            .bind(event.path.clone())
+            .bind(event.source_format.clone())
+            .bind(event.target_format.clone());
     }
     for row in statement.fetch_all(tx).await? {
         inserted.insert(row.blob("id")?);

@@ -42,7 +42,7 @@ use crate::{
     media::FetchedMedia,
     resolve::Plan,
     respond::{
-        meter::{Arrival, Meter},
+        meter::{Arrival, Meter, Sent},
         refusal::Refusal,
     },
     server::Gateway,
@@ -102,8 +102,13 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
     let mut patience = Patience::new(arrival.started, &times_of(entry), plan.model(), &asked.body);
     // A request that cannot be written for its upstream fails here, before anything is spent.
     let mut outgoing = asked.outgoing(&gateway, &entry.upstream, plan.model(), plan.requested(), &fetched).await?;
-    let prompt_bytes = asked.body.len() as u64;
-    let (mut meter, unwritten) = Meter::open(arrival, plan, call.caller, entry, slot, asked.stream, prompt_bytes);
+    let sent = Sent {
+        path: asked.head.uri.path(),
+        format: asked.dialect.format(),
+        stream: asked.stream,
+        bytes: asked.body.len() as u64,
+    };
+    let (mut meter, unwritten) = Meter::open(arrival, plan, call.caller, entry, slot, sent);
     if let Some(unwritten) = unwritten {
         unwritten.written(meter.is_alone()).await;
     }

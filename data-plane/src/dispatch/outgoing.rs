@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, request::Parts};
 use omniroute_core::{
     error::{ErrorClass, GatewayError},
     hash::Pepper,
@@ -40,7 +40,7 @@ const X_OMNIROUTE_STRICT: HeaderName = HeaderName::from_static("x-omniroute-stri
 pub(crate) struct Asked<'a> {
     pub(crate) operation: Operation,
     pub(crate) dialect: &'a Dialect,
-    pub(crate) headers: &'a HeaderMap,
+    pub(crate) head: &'a Parts,
     pub(crate) body: Bytes,
     pub(crate) scan: &'a RequestScan<'a>,
     /// How embeddings are asked for.
@@ -152,7 +152,7 @@ impl Asked<'_> {
         let translated = translate(&Job {
             dialect: self.dialect,
             body: &self.body,
-            headers: self.headers,
+            headers: &self.head.headers,
             upstream: format,
             model,
             requested,
@@ -194,7 +194,7 @@ impl Asked<'_> {
     }
 
     pub(super) fn is_strict(&self) -> bool {
-        is_strict(self.headers)
+        is_strict(&self.head.headers)
     }
 
     /// Images are made in OpenAI's form only. The answer may be large and passes as it comes, as a document or a stream.

@@ -91,7 +91,7 @@ fn build_with(
     let template = upstream.headers();
     let mut headers = HeaderMap::with_capacity(template.len() + OWN_HEADERS);
     let passes = outgoing.way.stays_in_family();
-    for (name, value) in asked.headers {
+    for (name, value) in &asked.head.headers {
         // A vendor's own switches mean nothing to another vendor.
         if may_pass(name) && (passes || !is_vendors(name)) {
             headers.append(name.clone(), value.clone());
@@ -203,10 +203,12 @@ mod tests {
     fn built(upstream: &Upstream, operation: Operation, headers: &HeaderMap, stream: bool) -> Request<Segmented> {
         let body = Bytes::from_static(br#"{"model":"m","messages":[]}"#);
         let read = body.clone();
+        let (mut head, ()) = Request::new(()).into_parts();
+        head.headers.clone_from(headers);
         let asked = Asked {
             operation,
             dialect: &Dialect::Chat,
-            headers,
+            head: &head,
             body,
             scan: &scan(&read).expect("scanned"),
             stream,

@@ -6,7 +6,7 @@ use omniroute_core::id::EventId;
 use omniroute_wire::usage::Usage;
 use prost::encoding::encode_varint;
 
-use super::{Closing, Opening};
+use super::{AnsweredBy, Closing, Opening};
 
 /// Kinds of record.
 pub(super) const OPENED: u8 = 1;
@@ -30,6 +30,9 @@ pub(super) fn fixed(id: EventId, opening: &Opening<'_>) -> Vec<u8> {
     text(&mut out, 8, opening.model);
     text(&mut out, 9, opening.operation);
     number(&mut out, 10, u64::from(opening.stream));
+    text(&mut out, 20, opening.path);
+    text(&mut out, 21, opening.source_format);
+    text(&mut out, 22, opening.target_format);
     out
 }
 
@@ -41,10 +44,11 @@ pub(super) fn estimate(out: &mut Vec<u8>, estimate: &Usage) {
 
 /// The fields of a closed record behind the fixed ones.
 pub(super) fn closing(out: &mut Vec<u8>, closing: &Closing<'_>) {
-    if let Some((connection, provider)) = closing.answered_by {
+    if let Some(AnsweredBy { connection, provider, format }) = closing.answered_by {
         // A field that comes twice: the last one counts.
         text(out, 5, connection.as_str());
         text(out, 6, provider.as_str());
+        text(out, 22, format);
     }
     number(out, 11, u64::try_from(closing.outcome as i32).unwrap_or(0));
     number(out, 12, u64::from(closing.status));
@@ -159,7 +163,7 @@ mod tests {
     proptest! {
         #[test]
         fn prost_reads_what_is_written(
-            at in any::<u64>(), request_id in ".{0,40}", model in ".{0,700}", stream in any::<bool>(),
+            at in any::<u64>(), request_id in ".{0,40}", model in ".{0,700}", path in "/.{0,600}", stream in any::<bool>(),
             classes in proptest::array::uniform8(proptest::option::of(any::<u64>())), status in any::<u16>(),
             attempts in any::<u32>(), micros in 0_u64..1 << 50,
         ) {
@@ -170,13 +174,14 @@ mod tests {
             };
             let opening = Opening {
                 at: UnixMillis(at), request_id: &request_id, key: Some(&"k1".into()), connection: &"c1".into(),
-                provider: &"p".into(), requested_model: &model, model: "m", operation: "chat", stream, estimate: usage,
+                provider: &"p".into(), requested_model: &model, model: "m", operation: "chat", stream, path: &path, source_format: "anthropic",
+                target_format: "openai", estimate: usage,
             };
             let fixed = fixed(id, &opening);
             let closing_fields = Closing {
                 outcome: Outcome::Ok, status, error_code: "", usage, estimated: false,
                 duration: Duration::from_micros(micros), first_byte: None, attempts, finish_reason: "stop",
-                answered_by: Some((&"c2".into(), &"p2".into())),
+                answered_by: Some(AnsweredBy { connection: &"c2".into(), provider: &"p2".into(), format: "gemini" }),
             };
             let read = event(&fixed, |out| closing(out, &closing_fields));
             prop_assert_eq!(read.id.as_ref(), id.as_bytes().as_slice());
@@ -185,6 +190,9 @@ mod tests {
             prop_assert_eq!((read.status, read.attempts, read.duration_us), (u32::from(status), attempts, micros));
             prop_assert_eq!(read.outcome, Outcome::Ok as i32);
             prop_assert_eq!((read.connection_id.as_str(), read.provider.as_str()), ("c2", "p2"));
+            prop_assert!(path.starts_with(&read.path) && read.path.len() <= 512);
+            prop_assert_eq!((read.source_format.as_str(), read.target_format.as_str()), ("anthropic", "gemini"));
+            prop_assert_eq!(event(&fixed, |out| estimate(out, &usage)).target_format, "openai");
             let own = read.usage.expect("usage");
             let read_classes = [
                 own.input, own.cache_read, own.cache_write_5m, own.cache_write_1h,

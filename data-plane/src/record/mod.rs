@@ -38,6 +38,11 @@ pub struct Opening<'a> {
     /// "chat", "embeddings"…
     pub operation: &'a str,
     pub stream: bool,
+    /// As the client called it, without the query.
+    pub path: &'a str,
+    /// Formats of the client and of the upstream.
+    pub source_format: &'a str,
+    pub target_format: &'a str,
     /// What is billed if nobody ever says more.
     pub estimate: Usage,
 }
@@ -58,7 +63,15 @@ pub struct Closing<'a> {
     pub finish_reason: &'a str,
     /// Who answered, when it is not the connection that the event was opened with. A bare model id may have fallen back
     /// to another provider, and it is the provider that the price depends on.
-    pub answered_by: Option<(&'a ConnectionId, &'a ProviderId)>,
+    pub answered_by: Option<AnsweredBy<'a>>,
+}
+
+/// A connection, its provider, and the format that it speaks.
+#[derive(Clone, Copy, Debug)]
+pub struct AnsweredBy<'a> {
+    pub connection: &'a ConnectionId,
+    pub provider: &'a ProviderId,
+    pub format: &'a str,
 }
 
 /// Writes usage events. Cheap to clone.

@@ -82,6 +82,9 @@ fn record(journal: &Arc<Journal>, count: usize) -> Vec<Vec<u8>> {
                 model: "m",
                 operation: "chat",
                 stream: false,
+                path: "/v1/chat/completions",
+                source_format: "openai",
+                target_format: "openai",
                 estimate: Usage::default(),
             });
             let id = open.id().as_bytes().to_vec();

@@ -33,6 +33,9 @@ fn begin(recorder: &Recorder) -> (Open, Option<Unwritten>) {
         model: "m",
         operation: "chat",
         stream: false,
+        path: "/v1/chat/completions",
+        source_format: "openai",
+        target_format: "openai",
         estimate: Usage { input: Some(7), ..Usage::default() },
     })
 }

@@ -18,6 +18,10 @@ use crate::{
     snapshot::{ConnectionEntry, Index, ProviderEntry},
 };
 
+/// Bytes of a model's name. It comes back in a header of the answer, which clients and proxies in front bound, and stays
+/// in the ledger.
+const MAX_NAME: usize = 256;
+
 /// Where a request may go.
 pub(crate) struct Plan {
     index: Arc<Index>,
@@ -36,8 +40,9 @@ enum Providers {
 /// Finds the connections for the model that the client named.
 ///
 /// # Errors
-/// When nobody has the model, nobody is connected, or the key may not use it.
+/// When the name can be no model's, nobody has the model, nobody is connected, or the key may not use it.
 pub(crate) fn resolve(index: &Arc<Index>, caller: &Caller, requested: &str) -> Result<Plan, GatewayError> {
+    check(requested)?;
     let (providers, model_at) = find(index, caller, requested)?;
     let plan =
         Plan { index: Arc::clone(index), caller: caller.clone(), providers, requested: requested.to_owned(), model_at };
@@ -45,6 +50,19 @@ pub(crate) fn resolve(index: &Arc<Index>, caller: &Caller, requested: &str) -> R
         return Err(plan.without_connection());
     }
     Ok(plan)
+}
+
+fn check(requested: &str) -> Result<(), GatewayError> {
+    let fault = if requested.len() > MAX_NAME {
+        format!("the model's name is longer than {MAX_NAME} bytes")
+    } else if requested.chars().any(char::is_control) {
+        "the model's name has control characters".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(GatewayError::bad_request("invalid_model", fault)
+        .with_param("model")
+        .with_hint("GET /v1/models lists the models"))
 }
 
 fn find(index: &Index, caller: &Caller, requested: &str) -> Result<(Providers, usize), GatewayError> {

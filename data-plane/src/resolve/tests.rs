@@ -60,8 +60,22 @@ fn what_nobody_has_is_not_found_and_the_nearest_are_named() {
     assert_eq!(resolved(&index, &Caller::Local, "nope/none"), Err("model_not_found"));
     assert_eq!(resolved(&index, &Caller::Local, "mock/"), Err("model_not_found"));
     assert_eq!(resolved(&index, &Caller::Local, "empty/x"), Err("provider_not_connected"));
-    let long = "x".repeat(10_000);
-    assert!(resolve(&index, &Caller::Local, &long).err().expect("unknown").message.len() < 300);
+    let long = "x".repeat(MAX_NAME);
+    assert!(resolve(&index, &Caller::Local, &long).err().expect("unknown").message.len() < 200);
+}
+
+#[test]
+fn a_name_that_can_be_no_models_is_refused_whatever_is_in_front() {
+    let index = index();
+    let longest = format!("mock/{}", "x".repeat(MAX_NAME - 5));
+    assert!(resolved(&index, &Caller::Local, &longest).is_ok());
+    assert!(resolved(&index, &Caller::Local, "mock/モデル 1").is_ok());
+    let longer = format!("{longest}x");
+    for name in [longer.as_str(), "mock/g\n", "mock/g\0", "mock/\u{85}", "nobody/\u{7f}"] {
+        let error = resolve(&index, &Caller::Local, name).err().expect("refused");
+        assert_eq!((error.code, error.param.as_deref()), ("invalid_model", Some("model")), "{name:?}");
+        assert!(error.message.len() < 100, "it is not repeated");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use omniroute_core::{
 use omniroute_proto::v1::Outcome;
 use omniroute_providers::{Failure, Operation};
 use omniroute_telemetry::genai;
-use omniroute_wire::usage::Usage;
+use omniroute_wire::{ir::Format, usage::Usage};
 use tokio::time::Instant;
 use tracing::Span;
 
@@ -18,7 +18,7 @@ use crate::{
     admit::{Caller, request_id::RequestId},
     dispatch::{health::note, slot::Slot},
     metrics::ProviderMetrics,
-    record::{Closing, Open, Opening, Unwritten},
+    record::{AnsweredBy, Closing, Open, Opening, Unwritten},
     resolve::Plan,
     server::{Gateway, lifecycle::Running},
     snapshot::ConnectionEntry,
@@ -47,6 +47,15 @@ pub(crate) struct Arrival {
     pub(crate) at: UnixMillis,
     pub(crate) running: Running,
     pub(crate) span: Span,
+}
+
+/// What the client sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sent<'a> {
+    pub(crate) path: &'a str,
+    pub(crate) format: Format,
+    pub(crate) stream: bool,
+    pub(crate) bytes: u64,
 }
 
 /// Goes with a request from its first upstream attempt to its end.
@@ -104,10 +113,10 @@ impl Meter {
         caller: &Caller,
         entry: &Arc<ConnectionEntry>,
         slot: Slot,
-        stream: bool,
-        prompt_bytes: u64,
+        sent: Sent<'_>,
     ) -> (Self, Option<Unwritten>) {
         let gateway = &arrival.gateway;
+        let Sent { path, format, stream, bytes: prompt_bytes } = sent;
         let estimate = Usage { input: Some(prompt_bytes / BYTES_PER_TOKEN), ..Usage::default() };
         let (open, unwritten) = gateway.recorder.begin(&Opening {
             at: arrival.at,
@@ -119,6 +128,9 @@ impl Meter {
             model: plan.model(),
             operation: arrival.operation.as_str(),
             stream,
+            path,
+            source_format: format.as_str(),
+            target_format: entry.upstream.format_name(arrival.operation),
             estimate,
         });
         arrival.span.record(genai::REQUEST_MODEL, plan.requested()).record(genai::STREAM, stream);
@@ -269,7 +281,11 @@ impl Meter {
             first_byte: self.first_byte,
             attempts: self.attempts,
             finish_reason: tally.finish_reason.as_deref().unwrap_or_default(),
-            answered_by: self.has_turned.then_some((&self.entry.id, &self.entry.provider)),
+            answered_by: self.has_turned.then(|| AnsweredBy {
+                connection: &self.entry.id,
+                provider: &self.entry.provider,
+                format: self.entry.upstream.format_name(self.arrival.operation),
+            }),
         });
         match &mut self.held {
             Some(held) => held.0 = unwritten,

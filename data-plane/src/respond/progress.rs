@@ -69,7 +69,8 @@ pub(super) struct Progress<R> {
 impl<R: Tallied> Progress<R> {
     pub(super) fn new(answer: Pin<Box<R>>, pace: Pace) -> Self {
         let Pace { started, is_chat } = pace;
-        let timer = Box::pin(tokio::time::sleep(EVERY));
+        // An answer that took its time to begin has something to tell at once.
+        let timer = Box::pin(tokio::time::sleep_until(started + EVERY));
         Self { answer, timer, started, is_chat, between: true, ended: false, queued: Vec::new() }
     }
 
@@ -213,6 +214,19 @@ mod tests {
         let progress = Progress::new(Box::pin(script), Pace { started: Instant::now(), is_chat });
         let bytes = progress.collect().await.expect("whole").to_bytes();
         String::from_utf8(bytes.to_vec()).expect("text")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_began_late_tells_of_it_at_once() {
+        let started = Instant::now();
+        tokio::time::advance(Duration::from_secs(5)).await;
+        let script = Script { pieces: [(0, "data: a\n\n"), (1, "data: [DONE]\n\n")].into(), timer: None, tokens: 0 };
+        let mut progress = Progress::new(Box::pin(script), Pace { started, is_chat: false });
+        let mut next = async || progress.frame().await.expect("a frame").expect("whole").into_data().expect("data");
+        assert_eq!(next().await, "data: a\n\n");
+        let told = next().await;
+        assert!(told.starts_with(b"event: progress\n"), "{told:?}");
+        assert!(memchr::memmem::find(&told, br#""elapsed_ms":5000"#).is_some(), "{told:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,8 +1,9 @@
-//! Browsers may call `/v1` from any page: the API key travels in a header that only the page's own code can set, and
+//! Browsers may call `/v1` and Ollama's paths from any page: the API key travels in a header that only the page's own code can set, and
 //! no cookie counts here. A call that needs no key at all is another matter: see [`is_local_origin`].
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 
+use super::route::is_ollamas;
 use crate::respond::Reply;
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE, OPTIONS");
@@ -19,9 +20,10 @@ const EXPOSED: HeaderValue = HeaderValue::from_static(
      x-ratelimit-reset-requests, x-ratelimit-reset-tokens",
 );
 
-/// Whether this is a page's call of `/v1`.
+/// Whether this is a page's call of a path that pages may call.
 pub(super) fn applies<B>(request: &Request<B>) -> bool {
-    request.headers().contains_key(header::ORIGIN) && request.uri().path().starts_with("/v1")
+    let path = request.uri().path();
+    request.headers().contains_key(header::ORIGIN) && (path.starts_with("/v1") || is_ollamas(path))
 }
 
 /// The answer to a browser that asks whether a page may make a call.
@@ -110,6 +112,7 @@ mod tests {
         let method = ("access-control-request-method", "POST");
         assert!(preflight(&ask("/v1/models", &[method])).is_none(), "no origin");
         assert!(preflight(&ask("/api/keys", &[("origin", "https://a"), method])).is_none(), "not ours to allow");
+        assert!(preflight(&ask("/api/tags/x", &[("origin", "https://a"), method])).is_none(), "not ours to allow");
         assert!(preflight(&ask("/v1/models", &[("origin", "https://a")])).is_none(), "a plain OPTIONS");
     }
 

@@ -53,6 +53,12 @@ pub(super) async fn gemini(State(gateway): Shared, request: Request) -> Response
     }
 }
 
+/// Whether a path ends with something that Gemini's clients ask of a model.
+pub(super) fn is_action(path: &str) -> bool {
+    let path = percent_decode_str(path).decode_utf8_lossy();
+    path.strip_prefix("/v1beta/").or_else(|| path.strip_prefix("/v1/")).and_then(parse_path).is_some()
+}
+
 async fn answer(gateway: &Gateway, dialect: &Dialect, request: Request) -> Response {
     let (head, body) = request.into_parts();
     // A drain waits for it.

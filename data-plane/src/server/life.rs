@@ -133,7 +133,7 @@ where
         asked: Asked {
             operation: arrival.operation,
             dialect: &route.dialect,
-            headers: &head.headers,
+            head,
             body,
             scan: &scan,
             stream,

@@ -48,7 +48,7 @@ pub(super) async fn show(
 
 pub(super) async fn delete(State(gateway): Shared, Path(id): Path<String>, headers: HeaderMap) -> Response {
     let deleted = async {
-        if !store(&gateway, &headers)?.remove(&id).await {
+        if !store(&gateway, &headers)?.delete(&id).await? {
             return Err(not_found(&id));
         }
         Ok(Json(json!({"id": id, "object": "response", "deleted": true})).into_response())
@@ -68,8 +68,8 @@ pub(super) async fn input_items(
         let (store, record) = load(&gateway, &headers, &id).await?;
         let mut items = Vec::new();
         for earlier in &record.chain {
-            // What was deleted meanwhile is missing.
-            items.extend(store.load(earlier).await?.iter().flat_map(Record::items));
+            // What has expired meanwhile is missing.
+            items.extend(store.load_part(earlier).await?.iter().flat_map(Record::items));
         }
         items.extend(record.own_input());
         if page.newest_first {

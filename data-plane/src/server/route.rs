@@ -135,22 +135,17 @@ pub(super) fn dialect_of_path(path: &str) -> Dialect {
         Dialect::Messages
     } else if path.starts_with("/v1beta") || (path.starts_with("/v1/models/") && path.contains(':')) {
         Dialect::Gemini { model: String::new(), stream: false, framing: Framing::Sse }
-    } else if matches!(
-        path,
-        "/api/chat"
-            | "/api/generate"
-            | "/api/tags"
-            | "/api/show"
-            | "/api/version"
-            | "/api/ps"
-            | "/api/embed"
-            | "/api/embeddings"
-    ) || path.starts_with("/v1/api/")
-    {
+    } else if is_ollamas(path) || path.starts_with("/v1/api/") {
         Dialect::Ollama { shape: Shape::Chat, timing: Timing::default() }
     } else {
         Dialect::Chat
     }
+}
+
+/// Whether this path under `/api` is Ollama's: the rest of that tree is the control plane's.
+pub(super) fn is_ollamas(path: &str) -> bool {
+    let names = ["chat", "generate", "tags", "show", "version", "ps", "embed", "embeddings"];
+    path.strip_prefix("/api/").is_some_and(|name| names.contains(&name))
 }
 
 #[cfg(test)]

@@ -29,10 +29,10 @@ pub(super) fn router(gateway: &Arc<Gateway>) -> Router {
     let mut router = Router::new()
         .route("/", get(root))
         .route("/v1/models", get(lists::list))
-        .route("/v1/models/{*id}", get(lists::one).post(counts::gemini))
+        .route("/v1/models/{*id}", get(lists::one).post(counts::gemini).fallback(of_model))
         .route("/v1beta/models", get(lists::gemini))
-        .route("/v1beta/models/{*id}", get(lists::gemini_one).post(counts::gemini))
-        .route("/v1beta/{*rest}", post(counts::gemini).fallback(unknown_path))
+        .route("/v1beta/models/{*id}", get(lists::gemini_one).post(counts::gemini).fallback(of_model))
+        .route("/v1beta/{*rest}", post(counts::gemini).fallback(action_or_unknown))
         .route("/v1/messages/count_tokens", post(counts::messages).fallback(post_only))
         // The POST of these is answered before the router is asked.
         .route("/v1/embeddings", get(lists::embeddings).fallback(get_or_post))
@@ -47,8 +47,7 @@ pub(super) fn router(gateway: &Arc<Gateway>) -> Router {
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(prometheus))
-        .fallback(unknown_path)
-        .method_not_allowed_fallback(get_only);
+        .fallback(unknown_path);
     for prefix in ["/api", "/v1/api"] {
         let path = |name: &str| format!("{prefix}/{name}");
         router = router
@@ -61,6 +60,8 @@ pub(super) fn router(gateway: &Arc<Gateway>) -> Router {
             .route(&path("embed"), any(post_only))
             .route(&path("embeddings"), any(post_only));
     }
+    // It holds for the routes that are there by now.
+    router = router.method_not_allowed_fallback(get_only);
     if gateway.forwarder.is_some() {
         for tree in ["/api", "/dashboard"] {
             for path in [tree.to_owned(), format!("{tree}/"), format!("{tree}/{{*rest}}")] {
@@ -132,6 +133,15 @@ async fn unknown_path(request: Request) -> Response {
 
 async fn get_only(request: Request) -> Response {
     method_not_allowed(&request, HeaderValue::from_static("GET, HEAD"))
+}
+
+/// Of a model, whose name may be followed by what Gemini's clients want of it.
+async fn of_model(request: Request) -> Response {
+    if counts::is_action(request.uri().path()) { post_only(request).await } else { get_only(request).await }
+}
+
+async fn action_or_unknown(request: Request) -> Response {
+    if counts::is_action(request.uri().path()) { post_only(request).await } else { unknown_path(request).await }
 }
 
 async fn post_only(request: Request) -> Response {

@@ -169,7 +169,7 @@ impl Keeper {
     pub(crate) fn new(signatures: Signatures, request: &Request<'_>, model: &str, names: &NameTable) -> Self {
         let dialect = request.format;
         // Only a call without an id is known by its name.
-        let names = has_no_ids(dialect).then(|| names.clone()).unwrap_or_default();
+        let names = if has_no_ids(dialect) { names.clone() } else { NameTable::default() };
         // Without tools there are no calls.
         let before = has_no_ids(dialect) && !request.tools.is_empty();
         let before = before.then(|| Before::answer(&request.turns));

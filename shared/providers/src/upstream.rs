@@ -216,6 +216,16 @@ impl Upstream {
         }
     }
 
+    /// Name in the ledger of the format that it is asked in.
+    pub fn format_name(&self, operation: Operation) -> &'static str {
+        match self.inner.adapter.format(operation) {
+            Some(Format::Chat(format)) => format.as_str(),
+            Some(Format::Embeddings(format)) => format.as_str(),
+            Some(Format::OpenAiImages) => "openai",
+            None => "",
+        }
+    }
+
     /// The base URL of its calls.
     pub fn base(&self) -> &Url {
         &self.inner.endpoint.base

@@ -9,7 +9,7 @@ use crate::{
 pub(crate) const CUSTOM_SCHEMA: &str =
     r#"{"type":"object","properties":{"input":{"type":"string"}},"required":["input"],"additionalProperties":false}"#;
 
-/// Arguments of a call for a target that knows only functions.
+/// Arguments of a call for a target that knows only functions; [`crate::custom_input`] is the reverse.
 pub(crate) fn arguments_as_object(arguments: &str, kind: CallKind) -> std::borrow::Cow<'_, str> {
     match kind {
         CallKind::Function if arguments.trim().is_empty() => "{}".into(),
@@ -22,15 +22,6 @@ pub(crate) fn arguments_as_object(arguments: &str, kind: CallKind) -> std::borro
             text.into()
         }
     }
-}
-
-/// The reverse: the free text inside a function call's arguments.
-pub(crate) fn custom_input(arguments: &str) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Input {
-        input: String,
-    }
-    crate::object::read_owned::<Input>(arguments).map(|input| input.input)
 }
 
 /// A result whose call is not there, as a text that the model can read: clients cut their histories, and targets refuse
@@ -100,7 +91,7 @@ mod tests {
     fn custom_input_survives_the_detour_through_a_function() {
         let text = "*** Begin Patch\n\"quoted\" \u{1F980}";
         let arguments = arguments_as_object(text, CallKind::Custom);
-        assert_eq!(custom_input(&arguments).as_deref(), Some(text));
+        assert_eq!(crate::custom_input::free_text(&arguments), text);
     }
 
     #[test]

@@ -25,6 +25,9 @@ pub(super) async fn record(gateway: &Gateway, at: UnixMillis, change: impl FnOnc
         first_byte_us: 12_000,
         attempts: 1,
         finish_reason: "stop".into(),
+        path: "/v1/messages".into(),
+        source_format: "anthropic".into(),
+        target_format: "gemini".into(),
         ..UsageEvent::default()
     };
     change(&mut event);
@@ -47,6 +50,8 @@ async fn requests_are_listed_with_what_they_used() {
         event.first_byte_us = 0;
         event.usage = None;
         event.connection_id = "connection-2".into();
+        // As a proxy of before these fields sends it.
+        (event.path, event.source_format, event.target_format) = Default::default();
     })
     .await;
 
@@ -58,7 +63,12 @@ async fn requests_are_listed_with_what_they_used() {
         json!({ "in": 25, "out": 60, "cacheRead": 5, "cacheWrite": null, "reasoning": null, "compressed": null })
     );
     assert_eq!((&last["duration"], &last["firstByteMs"], &last["error"]), (&json!(70), &json!(12), &json!(null)));
-    assert_eq!((&last["account"], &last["path"]), (&json!("connection-1"), &json!("/v1/chat/completions")));
+    assert_eq!((&last["account"], &last["path"]), (&json!("connection-1"), &json!("/v1/messages")));
+    assert_eq!((&last["sourceFormat"], &last["targetFormat"]), (&json!("anthropic"), &json!("gemini")));
+    assert_eq!(
+        (&first["path"], &first["sourceFormat"], &first["targetFormat"]),
+        (&json!(null), &json!(null), &json!(null))
+    );
     assert_eq!((&first["outcome"], &first["error"]), (&json!("client_closed"), &json!("client_closed")));
     assert_eq!((&first["tokens"]["in"], &first["firstByteMs"]), (&json!(null), &json!(null)), "unknown is not 0");
 

@@ -104,7 +104,8 @@ pub(in crate::api) struct CallLog {
     request_id: String,
     timestamp: String,
     method: &'static str,
-    path: Option<&'static str>,
+    /// What the client called, without its query. Null, as the formats, in rows of proxies that are older than these fields.
+    path: Option<String>,
     /// Status that the client saw; 0 when it saw none.
     status: u32,
     /// `ok`, `upstream_error`, `timeout`, `client_closed` or `interrupted`.
@@ -132,8 +133,10 @@ pub(in crate::api) struct CallLog {
     /// `upstream`: a provider answered.
     cache_source: &'static str,
     request_type: Option<String>,
-    source_format: &'static str,
-    target_format: &'static str,
+    /// Format that the client spoke: `openai`, `responses`, `anthropic`, `gemini` or `ollama`.
+    source_format: Option<String>,
+    /// Format that the provider spoke; the same, or `cohere` or `bedrock`.
+    target_format: Option<String>,
     api_key_id: Option<String>,
     api_key_name: Option<String>,
     combo_name: Option<String>,
@@ -409,7 +412,7 @@ impl From<&UsageRow> for CallLog {
             request_id: row.request_id.clone(),
             timestamp: row.at.to_rfc3339(),
             method: "POST",
-            path: path_of(&row.operation),
+            path: named(&row.path),
             status: row.status,
             outcome: outcome_name(row.outcome),
             model: row.model.clone(),
@@ -429,8 +432,8 @@ impl From<&UsageRow> for CallLog {
             finish_reason: named(&row.finish_reason),
             cache_source: "upstream",
             request_type: None,
-            source_format: "openai",
-            target_format: "openai",
+            source_format: named(&row.source_format),
+            target_format: named(&row.target_format),
             api_key_id: named(&row.api_key_id),
             api_key_name: row.api_key_name.clone(),
             combo_name: None,
@@ -511,14 +514,6 @@ fn account(row: &UsageRow) -> String {
 
 fn outcome_name(outcome: Outcome) -> &'static str {
     OUTCOMES.iter().find(|(_, known)| *known == outcome).map_or("unknown", |(name, _)| name)
-}
-
-fn path_of(operation: &str) -> Option<&'static str> {
-    match operation {
-        "chat" => Some("/v1/chat/completions"),
-        "embeddings" => Some("/v1/embeddings"),
-        _ => None,
-    }
 }
 
 /// `time | model | PROVIDER | account | in | out | status`

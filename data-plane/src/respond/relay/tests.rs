@@ -4,6 +4,7 @@ use futures_util::Stream;
 use http_body_util::StreamBody;
 use omniroute_proto::v1::{self, Outcome};
 use omniroute_providers::Operation;
+use omniroute_wire::ir::Format;
 use tokio::sync::mpsc;
 
 use super::*;
@@ -12,7 +13,7 @@ use crate::{
     admit::{Caller, request_id::RequestId},
     dispatch::slot::Slot,
     resolve::resolve,
-    respond::meter::Arrival,
+    respond::meter::{Arrival, Sent},
     server::testing::{TestGateway, index_with},
 };
 
@@ -133,7 +134,8 @@ fn meter(gateway: &TestGateway) -> Meter {
         span: tracing::Span::none(),
     };
     // Dropping what is unwritten writes it.
-    Meter::open(arrival, &plan, &Caller::Local, entry, slot, true, 400).0
+    let sent = Sent { path: "/v1/chat/completions", format: Format::OpenAiChat, stream: true, bytes: 400 };
+    Meter::open(arrival, &plan, &Caller::Local, entry, slot, sent).0
 }
 
 fn usage(event: &v1::UsageEvent) -> (Option<u64>, Option<u64>, bool) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use omniroute_core::time::{Clock as _, SystemClock};
+use serde_json::json;
 
 use super::{
     client::Raw,
@@ -59,6 +60,35 @@ async fn a_model_that_nobody_has_is_a_404_that_names_the_nearest() {
     assert_eq!(answer.error(), error(404, "model_not_found", "model_not_found"));
     assert_eq!(answer.json()["error"]["omniroute"]["hint"], "nearest: mock/gpt-4o-mini");
     assert!(upstream.asked().is_empty());
+}
+
+#[tokio::test]
+async fn a_name_that_can_be_no_models_is_refused_in_every_dialect() {
+    let (proxy, upstream) = proxy().await;
+    let long = format!("mock/{}", "x".repeat(300_000));
+    let in_body = |model: &str| json!({"model": model, "messages": [{"role": "user", "content": "x"}]}).to_string();
+    for (path, body) in [
+        ("/v1/chat/completions", in_body(&long)),
+        ("/v1/chat/completions", in_body("mock/g\n")),
+        ("/v1/providers/mock/chat/completions", in_body(&long)),
+        ("/v1/messages", in_body(&long)),
+        ("/v1/messages/count_tokens", in_body(&long)),
+        ("/v1/responses", json!({"model": long, "input": "x"}).to_string()),
+        ("/api/chat", in_body("mock/g\u{0}")),
+        ("/v1/embeddings", json!({"model": long, "input": "x"}).to_string()),
+    ] {
+        let answer = proxy.post(path, body).await;
+        assert_eq!(answer.status, 400, "{path}");
+        let error = &answer.json()["error"];
+        let message = error["message"].as_str().or(error.as_str()).expect("a message");
+        assert!(message.starts_with("the model's name "), "{path}: {message}");
+    }
+    let in_path = format!("/v1beta/models/mock/{}:generateContent", "x".repeat(1000));
+    for path in [in_path.as_str(), "/v1beta/models/mock/g%0A:generateContent"] {
+        let answer = proxy.post(path, r#"{"contents":[{"parts":[{"text":"x"}]}]}"#).await;
+        assert_eq!((answer.status.as_u16(), &answer.json()["error"]["status"]), (400, &json!("INVALID_ARGUMENT")));
+    }
+    assert!(upstream.asked().is_empty() && proxy.inner.opened().is_empty());
 }
 
 #[tokio::test]

@@ -78,6 +78,31 @@ async fn the_event_names_the_provider_that_answered() {
 }
 
 #[tokio::test]
+async fn the_event_names_what_was_called_and_what_was_spoken() {
+    const CLAUDE: &str = r#"{"id":"msg_1","type":"message","role":"assistant","model":"m","content":[{"type":"text","text":"hi"}],"stop_reason":"end_turn","usage":{"input_tokens":1,"output_tokens":1}}"#;
+    let (bad, good) =
+        (Upstream::answering(|_| json(500, "{}")).await, Upstream::answering(|_| json(200, CLAUDE)).await);
+    let index = index_with(|resources| {
+        resources.node("first", &bad.base_url());
+        resources.node_of("second", &good.base_url(), "anthropic-compatible", "");
+        for provider in ["first", "second"] {
+            resources.connection(&format!("c-{provider}"), provider, |_| {});
+            resources.model(provider, "shared", "chat");
+        }
+    });
+    let proxy = Proxy::start(&[], index).await;
+    let path = "/v1beta/models/shared:generateContent";
+    let answer = proxy.post(&format!("{path}?alt=json"), r#"{"contents":[{"parts":[{"text":"hi"}]}]}"#).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let event = proxy.event().await;
+    let spoken =
+        |event: &v1::UsageEvent| (event.path.clone(), event.source_format.clone(), event.target_format.clone());
+    assert_eq!(spoken(&event), (path.to_owned(), "gemini".to_owned(), "anthropic".to_owned()));
+    let opened = &proxy.inner.opened()[0];
+    assert_eq!(spoken(opened), (path.to_owned(), "gemini".to_owned(), "openai".to_owned()), "who was asked first");
+}
+
+#[tokio::test]
 async fn the_clients_own_fault_is_not_tried_elsewhere() {
     let (picky, good) =
         (Upstream::answering(|_| json(400, r#"{"error":{"message":"bad field"}}"#)).await, good().await);

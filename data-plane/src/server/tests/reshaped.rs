@@ -66,7 +66,7 @@ async fn a_document_becomes_the_stream_that_was_asked_for() {
         let (proxy, _upstream) = answering(provider, document).await;
         let answer = proxy.post(path, body).await;
         assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, kind), "{}", answer.text());
-        let mut rest = &*answer.text();
+        let mut rest = answer.text();
         for mark in marks {
             let at = rest.find(mark).unwrap_or_else(|| panic!("{provider}: {mark} in {rest}"));
             rest = &rest[at..];

@@ -51,10 +51,25 @@ async fn unknown_paths_and_wrong_methods_are_told_in_json() {
         ("PUT", "/v1/embeddings", "GET, HEAD, POST"),
         ("POST", "/v1/models", "GET, HEAD"),
         ("POST", "/healthz", "GET, HEAD"),
+        ("PUT", "/v1/models/mock/m", "GET, HEAD"),
+        ("PUT", "/v1beta/models/mock/m", "GET, HEAD"),
+        ("PUT", "/v1beta/models/mock/m:generateContent", "POST"),
+        ("GET", "/v1beta/mock/m:generateContent", "POST"),
+        ("DELETE", "/v1/models/mock/m:countTokens", "POST"),
+        ("POST", "/api/tags", "GET, HEAD"),
+        ("PUT", "/v1/api/ps", "GET, HEAD"),
+        ("GET", "/api/show", "POST"),
+        ("GET", "/api/chat", "POST"),
     ] {
         let request = proxy.request(method, path).body(Full::default()).expect("a request");
         let answer = send(request).await;
-        assert_eq!((answer.error().0, answer.header("allow")), (405, allowed), "{method} {path}");
+        assert_eq!((answer.status.as_u16(), answer.header("allow")), (405, allowed), "{method} {path}");
+        assert_eq!(answer.header("content-type"), "application/json", "{method} {path}");
+        let error = &answer.json()["error"];
+        assert!(
+            if path.contains("/api/") { error.is_string() } else { error["message"].is_string() },
+            "{method} {path}"
+        );
     }
 }
 
@@ -76,6 +91,28 @@ async fn a_page_may_ask_and_read() {
     let refused = proxy.request("POST", "/v1/chat/completions").header("origin", "https://app.example");
     let answer = send(refused.body(CHAT.into()).expect("a request")).await;
     assert_eq!((answer.status.as_u16(), answer.header("access-control-allow-origin")), (401, "*"));
+}
+
+#[tokio::test]
+async fn a_page_may_call_ollamas_own_paths_and_no_others_beside_them() {
+    let proxy = proxy(&[]).await;
+    let from_page = |method: &str, path: &str| {
+        let request = proxy.request(method, path).header("origin", "https://app.example").header("x-api-key", KEY);
+        if method == "OPTIONS" { request.header("access-control-request-method", "POST") } else { request }
+    };
+    for (method, path, status) in [
+        ("OPTIONS", "/api/chat", 204),
+        ("OPTIONS", "/api/tags", 204),
+        ("GET", "/api/tags", 200),
+        ("GET", "/api/version", 200),
+        ("POST", "/api/tags", 405),
+    ] {
+        let answer = send(from_page(method, path).body(Full::default()).expect("a request")).await;
+        let allowed = answer.header("access-control-allow-origin");
+        assert_eq!((answer.status.as_u16(), allowed), (status, "*"), "{method} {path}");
+    }
+    let answer = send(from_page("OPTIONS", "/api/keys").body(Full::default()).expect("a request")).await;
+    assert!(answer.headers.get("access-control-allow-origin").is_none(), "the control plane's to allow");
 }
 
 #[tokio::test]

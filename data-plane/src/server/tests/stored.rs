@@ -170,6 +170,33 @@ async fn a_stored_answer_can_be_fetched_listed_and_deleted_by_its_own_key_only()
 }
 
 #[tokio::test]
+async fn a_deleted_answer_is_out_of_sight_and_stays_in_what_went_on_from_it() {
+    let (upstream, proxy) = before_chat().await;
+    let body =
+        |input: &str, previous: &str| json!({"model": "mock/m", "input": input, "previous_response_id": previous});
+    let first = id_of(&ask(&proxy, &json!({"model": "mock/m", "input": "one"})).await);
+    let second = id_of(&ask(&proxy, &body("two", &first)).await);
+    let third = id_of(&ask(&proxy, &body("three", &second)).await);
+    let path = format!("{RESPONSES}/{first}");
+    assert_eq!(with_key(&proxy, "DELETE", &path, KEY, "").await.json()["deleted"], true);
+
+    assert_eq!(with_key(&proxy, "DELETE", &path, KEY, "").await.error().0, 404, "once");
+    assert_eq!(proxy.get(&path).await.error().1, "response_not_found");
+    assert_eq!(proxy.get(&format!("{path}/input_items")).await.error().1, "response_not_found");
+    assert_eq!(ask(&proxy, &body("x", &first)).await.error().1, "previous_response_not_found");
+    let referred = format!("msg_{}_i0", first.trim_start_matches("resp_"));
+    let referred = json!({"model": "mock/m", "input": [{"type": "item_reference", "id": referred}]});
+    assert_eq!(ask(&proxy, &referred).await.status, 400, "its items cannot be named either");
+
+    let items = proxy.get(&format!("{RESPONSES}/{third}/input_items?order=asc")).await.json();
+    assert_eq!(items["data"][0]["content"][0]["text"], "one");
+    assert_eq!(ask(&proxy, &body("four", &third)).await.status, StatusCode::OK);
+    let said: Vec<String> = roles(&upstream).into_iter().map(|(_, text)| text).collect();
+    assert_eq!(said, ["one", "Hello!", "two", "Hello!", "three", "Hello!", "four"]);
+    assert_eq!(ask(&proxy, &body("2b", &second)).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn what_is_not_stored_cannot_be_gone_on_from_and_what_is_not_offered_is_refused() {
     let (_upstream, proxy) = before_chat().await;
     let first = ask(&proxy, &json!({"model": "mock/m", "input": "one", "store": false})).await;

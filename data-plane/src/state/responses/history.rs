@@ -54,7 +54,7 @@ impl Store {
         if let Some(previous) = asked.previous_response_id.as_deref() {
             let last = self.load(previous).await?.ok_or_else(|| gone(previous))?;
             history.chain.clone_from(&last.chain);
-            let records = self.load_all(&last.chain, max.saturating_sub(last.size())).await?;
+            let records = self.load_parts(previous, &last.chain, max.saturating_sub(last.size())).await?;
             history.items = records.iter().chain([&last]).flat_map(Record::items).collect();
             history.chain.push(previous.to_owned());
             if history.chain.len() > LONGEST_CHAIN {
@@ -83,14 +83,14 @@ impl Store {
         Ok(history)
     }
 
-    /// Loads answers, the last ones first, in order.
-    async fn load_all(&self, chain: &[String], mut room: usize) -> Result<Vec<Record>, GatewayError> {
+    /// Loads the answers in front of `last`, the last ones first, in order.
+    async fn load_parts(&self, last: &str, chain: &[String], mut room: usize) -> Result<Vec<Record>, GatewayError> {
         let mut all = Vec::with_capacity(chain.len());
         let max = room;
         for ids in chain.rchunks(LOADED_AT_ONCE) {
-            let loaded = join_all(ids.iter().map(|id| self.load(id))).await;
-            for (id, record) in ids.iter().zip(loaded).rev() {
-                let record = record?.ok_or_else(|| gone(id))?;
+            let loaded = join_all(ids.iter().map(|id| self.load_part(id))).await;
+            for record in loaded.into_iter().rev() {
+                let record = record?.ok_or_else(|| torn(last))?;
                 room = room.checked_sub(record.size()).ok_or_else(|| too_large(max))?;
                 all.push(record);
             }
@@ -108,11 +108,16 @@ fn response_of(item: &str) -> Option<String> {
 }
 
 fn gone(id: &str) -> GatewayError {
-    GatewayError::new(
-        ErrorClass::NotFound,
-        "previous_response_not_found",
-        format!("Previous response with id '{}' not found.", shown(id)),
-    )
-    .with_param("previous_response_id")
-    .with_hint("it was never stored (`store: false`, or an answer that failed), has expired, or belongs to another key")
+    not_found(format!("Previous response with id '{}' not found.", shown(id)))
+        .with_hint("it was never stored (`store: false`, or an answer that failed), was deleted, has expired, or belongs to another key")
+}
+
+/// The answer is there, and the beginning of its conversation is not.
+fn torn(id: &str) -> GatewayError {
+    not_found(format!("The conversation of previous response with id '{}' is not whole any more.", shown(id)))
+        .with_hint("an earlier answer of it has expired or had to make room; send the conversation in `input`")
+}
+
+fn not_found(message: String) -> GatewayError {
+    GatewayError::new(ErrorClass::NotFound, "previous_response_not_found", message).with_param("previous_response_id")
 }

@@ -1,6 +1,7 @@
 //! Takes an answer off its way to the client, and stores it.
 
 use bytes::Bytes;
+use futures_util::future::join;
 use http::{Response, header};
 use omniroute_wire::{
     ir::Json,
@@ -54,8 +55,15 @@ impl Keeper {
     fn store(&mut self) -> Option<Pause> {
         let response = self.harvest.take()?;
         let (id, record) = self.record(response)?;
-        let store = self.store.clone();
-        Some(Box::pin(async move { store.save(&id, &record).await }))
+        let (store, previous) = (self.store.clone(), self.previous.take());
+        Some(Box::pin(async move {
+            let mark = async {
+                if let Some(previous) = &previous {
+                    store.mark_continued(previous).await;
+                }
+            };
+            join(store.save(&id, &record), mark).await;
+        }))
     }
 
     fn record(&mut self, response: Vec<u8>) -> Option<(String, Record)> {

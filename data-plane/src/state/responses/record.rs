@@ -1,6 +1,11 @@
 //! A stored answer.
+//!
+//! An answer is a part of every conversation that went on from it, and stored once. So deleting one that was gone on from
+//! puts it out of sight: nobody can name it any more, while its conversations keep it until it ends by itself. An
+//! answer that none went on from is removed at once.
 
 use bytes::Bytes;
+use futures_util::future::join;
 use omniroute_coordination::{Found, Key};
 use omniroute_core::error::GatewayError;
 use omniroute_wire::{ir::Json, responses};
@@ -8,6 +13,14 @@ use prost::Message as _;
 
 use super::Store;
 use crate::state::unavailable;
+
+/// What is noted of an answer, beside it. A note is younger than the answer, so it ends later.
+#[derive(Clone, Copy)]
+enum Note {
+    /// A stored answer goes on from it.
+    Continued,
+    Deleted,
+}
 
 /// What one exchange leaves.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -47,11 +60,21 @@ impl Record {
 // === impl Store ===
 
 impl Store {
-    /// Loads an answer. `None`: there is none, or it was not this API key's.
+    /// Loads an answer that a client names. `None`: there is none, it was deleted, or it was not this API key's.
     ///
     /// # Errors
     /// When Redis is away and the answer may be there.
     pub(crate) async fn load(&self, id: &str) -> Result<Option<Record>, GatewayError> {
+        let (record, deleted) = join(self.load_part(id), self.noted(Note::Deleted, id)).await;
+        // While Redis is away, nobody knows of what others have deleted.
+        Ok(record?.filter(|_| deleted != Some(true)))
+    }
+
+    /// Loads an answer that a later one went on from.
+    ///
+    /// # Errors
+    /// When Redis is away and the answer may be there.
+    pub(crate) async fn load_part(&self, id: &str) -> Result<Option<Record>, GatewayError> {
         match self.kept.shelf.load(&self.key(id)).await {
             Found::Value(sealed) => {
                 let plain = self.vault.open(&self.name(id), &sealed);
@@ -73,9 +96,47 @@ impl Store {
         }
     }
 
-    /// Says whether there was one.
-    pub(crate) async fn remove(&self, id: &str) -> bool {
-        self.kept.shelf.remove(&self.key(id)).await
+    /// Notes that a stored answer goes on from this one.
+    pub(crate) async fn mark_continued(&self, id: &str) {
+        if self.noted(Note::Continued, id).await != Some(true) {
+            self.note(Note::Continued, id).await;
+        }
+    }
+
+    /// Deletes an answer. Says whether there was one.
+    ///
+    /// # Errors
+    /// When Redis is away, which may have it.
+    pub(crate) async fn delete(&self, id: &str) -> Result<bool, GatewayError> {
+        if !self.noted(Note::Continued, id).await.ok_or_else(unavailable)? {
+            return Ok(self.kept.shelf.remove(&self.key(id)).await);
+        }
+        let is_there = self.load(id).await?.is_some();
+        if is_there {
+            self.note(Note::Deleted, id).await;
+        }
+        Ok(is_there)
+    }
+
+    /// `None` while Redis is away.
+    async fn noted(&self, note: Note, id: &str) -> Option<bool> {
+        match self.kept.shelf.load(&self.note_key(note, id)).await {
+            Found::Value(_) => Some(true),
+            Found::Nothing => Some(false),
+            Found::Unknown => None,
+        }
+    }
+
+    async fn note(&self, note: Note, id: &str) {
+        self.kept.shelf.keep(&self.note_key(note, id), Bytes::from_static(b"1"), self.kept.ttl).await;
+    }
+
+    fn note_key(&self, note: Note, id: &str) -> Key {
+        let name: &[u8] = match note {
+            Note::Continued => b"continued",
+            Note::Deleted => b"deleted",
+        };
+        Key::new(&self.scope, &[name, id.as_bytes()])
     }
 
     fn key(&self, id: &str) -> Key {

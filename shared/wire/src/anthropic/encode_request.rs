@@ -45,7 +45,7 @@ pub(super) fn encode(
     let extras = Extras::new(request, losses);
     let mut messages = conversation::messages(request, target, &extras, losses)?;
     let tools = encode_tools::choose(request, target, &messages, &extras, losses)?;
-    let max_tokens = sampling::max_tokens(request, target);
+    let max_tokens = sampling::max_tokens(request, target, losses);
     let given = Circumstances {
         max_tokens,
         forced_tool: tools.is_forced(),

@@ -13,10 +13,10 @@ const DEFAULT_MAX_TOKENS: u64 = 8_192;
 const MAX_TOKENS_WITHOUT_STREAM: u64 = 21_333;
 
 /// The output limit: the client's, else the model's.
-pub(super) fn max_tokens(request: &Request<'_>, target: &Target<'_>) -> u64 {
+pub(super) fn max_tokens(request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) -> u64 {
     let most = target.profile.max_output_tokens;
-    match request.max_tokens {
-        Some(limit) => most.map_or(limit, |most| limit.min(most)),
+    match request.output_limit(target.profile, 0, losses) {
+        Some(limit) => limit,
         None if target.stream => most.unwrap_or(DEFAULT_MAX_TOKENS),
         None => most.unwrap_or(DEFAULT_MAX_TOKENS).min(MAX_TOKENS_WITHOUT_STREAM),
     }

@@ -27,14 +27,13 @@ pub(super) fn write_config(
     let unbounded = thinking.mode == Mode::NovaEffort(Some("high")) || thinking.mode == Mode::NovaEffort(Some("max"));
     let fixed = target.profile.fixed_sampling || unbounded;
     let claude_thinks = matches!(thinking.mode, Mode::ClaudeBudget(_) | Mode::ClaudeAdaptive(_));
+    let asked = request.output_limit(target.profile, 0, losses);
     let mut note = |name: &'static str, lost: bool| {
         if lost {
             losses.drop_field(name);
         }
     };
-    let limit = thinking.max_tokens.or_else(|| {
-        request.max_tokens.map(|limit| target.profile.max_output_tokens.map_or(limit, |most| limit.min(most)))
-    });
+    let limit = thinking.max_tokens.or(asked);
     note("max_tokens", limit.is_some() && unbounded);
     let max_tokens = limit.filter(|_| !unbounded);
 

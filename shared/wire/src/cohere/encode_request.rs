@@ -85,9 +85,7 @@ fn write_limits(
     target: &Target<'_>,
     losses: &mut Losses,
 ) -> Result<(), WireError> {
-    if let Some(limit) = request.max_tokens {
-        w.field("max_tokens", &target.profile.max_output_tokens.map_or(limit, |most| limit.min(most)));
-    }
+    w.field_opt("max_tokens", request.output_limit(target.profile, 0, losses).as_ref());
     if request.stop.iter().any(|stop| stop.is_empty()) {
         return Err(WireError::field("stop", "a stop sequence must not be empty"));
     }

@@ -37,6 +37,21 @@ pub enum EmbedFormat {
     Bedrock,
 }
 
+// === impl EmbedFormat ===
+
+impl EmbedFormat {
+    /// Name in logs and the ledger.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OpenAi => "openai",
+            Self::Gemini => "gemini",
+            Self::Ollama => "ollama",
+            Self::Cohere => "cohere",
+            Self::Bedrock => "bedrock",
+        }
+    }
+}
+
 /// What a client speaks.
 #[derive(Clone, Debug, Default)]
 pub enum EmbedDialect {

@@ -37,7 +37,6 @@ pub(super) struct Plan<'p> {
 impl<'p> Plan<'p> {
     pub(super) fn of(request: &'p Request<'p>, target: &Target<'_>, losses: &mut Losses) -> Result<Self, WireError> {
         let sampling = &request.sampling;
-        let limit = |wanted: u64| target.profile.max_output_tokens.map_or(wanted, |most| wanted.min(most));
         if request.stop.len() > MAX_STOPS {
             losses.drop_field(format!("stop.{MAX_STOPS}"));
         }
@@ -69,7 +68,7 @@ impl<'p> Plan<'p> {
         });
         let (json, schema) = output(request, target, losses)?;
         Ok(Self {
-            max_tokens: request.max_tokens.map(limit),
+            max_tokens: request.output_limit(target.profile, 0, losses),
             stops: &request.stop[..request.stop.len().min(MAX_STOPS)],
             numbers: numbers(request, target, losses),
             top_k: sampling.top_k,

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{CacheMark, Extensions, Family, Format, Json, Part, SystemPart, Turn};
+use super::{CacheMark, Extensions, Family, Format, Json, Losses, Part, Profile, SystemPart, Turn};
 
 /// A chat request of any format.
 #[derive(Clone, Debug)]
@@ -177,6 +177,17 @@ impl<'a> Request<'a> {
             store: None,
             extensions: Extensions::default(),
         }
+    }
+
+    /// The output limit that the target gets: the client's, or the nearest to it that the model and the format take, which
+    /// is then listed. A limit that the client did not name is no loss.
+    pub(crate) fn output_limit(&self, profile: &Profile, least: u64, losses: &mut Losses) -> Option<u64> {
+        let wanted = self.max_tokens?;
+        let limit = profile.max_output_tokens.map_or(wanted, |most| wanted.min(most)).max(least);
+        if limit != wanted {
+            losses.drop_field("max_tokens");
+        }
+        Some(limit)
     }
 
     /// Bytes of it in any format, about.

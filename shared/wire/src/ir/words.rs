@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use super::Format;
 
 /// Chat's word, and that of Responses, Anthropic, Gemini and Ollama. A word stands for what is below it too.
-const WORDS: [[&str; 5]; 19] = [
+const WORDS: [[&str; 5]; 20] = [
+    ["max_tokens", "max_output_tokens", "max_tokens", "generationConfig.maxOutputTokens", "options.num_predict"],
     ["stop", "stop", "stop_sequences", "generationConfig.stopSequences", "options.stop"],
     ["temperature", "temperature", "temperature", "generationConfig.temperature", "options.temperature"],
     ["top_p", "top_p", "top_p", "generationConfig.topP", "options.top_p"],

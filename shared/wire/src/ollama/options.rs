@@ -98,8 +98,7 @@ pub(super) fn write_options(w: &mut Writer<'_>, request: &Request<'_>, target: &
 
 fn write_fields(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) {
     let profile = target.profile;
-    let limit = request.max_tokens.map(|limit| profile.max_output_tokens.map_or(limit, |most| limit.min(most)));
-    w.field_opt("num_predict", limit.as_ref());
+    w.field_opt("num_predict", request.output_limit(profile, 0, losses).as_ref());
     if !request.stop.is_empty() {
         w.field("stop", &request.stop);
     }

@@ -272,8 +272,7 @@ fn write_tools(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, l
 
 fn write_limits(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) {
     let profile = target.profile;
-    if let Some(limit) = request.max_tokens {
-        let limit = profile.max_output_tokens.map_or(limit, |most| limit.min(most));
+    if let Some(limit) = request.output_limit(profile, 0, losses) {
         w.field(if profile.max_completion_tokens { "max_completion_tokens" } else { "max_tokens" }, &limit);
     }
     if !request.stop.is_empty() {

@@ -3,9 +3,9 @@
 use super::{finish_word, reasoning_format, usage::write_usage};
 use crate::{
     codec::{Exchange, signature_for},
+    custom_input::free_text,
     ir::{Annotation, CallKind, Choice, Family, FinishReason, Part, Response, Source},
     media,
-    tools::custom_input,
     write::Writer,
 };
 
@@ -177,8 +177,11 @@ fn write_call(w: &mut Writer<'_>, call: &Part<'_>, exchange: &Exchange) {
             w.field_str("type", "custom");
             w.key("custom").object(|w| {
                 w.field_str("name", name);
-                let input = if *kind == CallKind::Custom { None } else { custom_input(arguments) };
-                w.field_str("input", input.as_deref().unwrap_or(arguments));
+                if *kind == CallKind::Custom {
+                    w.field_str("input", arguments);
+                } else {
+                    w.field_str("input", &free_text(arguments));
+                }
             });
         } else {
             w.field_str("type", "function");

@@ -235,6 +235,10 @@ impl Encoder {
             OpenKind::Custom { index, input } => (*index, std::borrow::Cow::Owned(input.feed(text)), "custom"),
             _ => return,
         };
+        self.argument_delta(choice, index, field, &piece, out);
+    }
+
+    fn argument_delta(&self, choice: u32, index: u32, field: &str, piece: &str, out: &mut Vec<u8>) {
         if piece.is_empty() {
             return;
         }
@@ -243,7 +247,7 @@ impl Encoder {
                 w.object(|w| {
                     w.field("index", &index);
                     w.key(field).object(|w| {
-                        w.field_str(if field == "custom" { "input" } else { "arguments" }, &piece);
+                        w.field_str(if field == "custom" { "input" } else { "arguments" }, piece);
                     });
                 });
             });
@@ -313,10 +317,17 @@ impl Encoder {
         let state = self.choice(choice);
         let said = state.said;
         let Some(at) = state.open.iter().position(|open| open.part == part) else { return };
-        if let OpenKind::Text { from, waiting } = state.open.remove(at).kind {
-            for annotation in waiting {
-                self.write_annotation(choice, &annotation, (from, said), out);
+        match state.open.remove(at).kind {
+            OpenKind::Text { from, waiting } => {
+                for annotation in waiting {
+                    self.write_annotation(choice, &annotation, (from, said), out);
+                }
             }
+            OpenKind::Custom { index, mut input } => {
+                let rest = input.finish();
+                self.argument_delta(choice, index, "custom", &rest, out);
+            }
+            _ => {}
         }
     }
 

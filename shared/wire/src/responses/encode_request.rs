@@ -101,12 +101,9 @@ fn split_system<'r>(
 
 fn write_limits(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) {
     let profile = target.profile;
-    if let Some(limit) = request.max_tokens {
-        let limit = profile.max_output_tokens.map_or(limit, |most| limit.min(most));
-        // OpenAI refuses less, which other dialects may ask for.
-        let least = if request.format == Format::OpenAiResponses { 0 } else { 16 };
-        w.field("max_output_tokens", &limit.max(least));
-    }
+    // OpenAI refuses less, which other dialects may ask for.
+    let least = if request.format == Format::OpenAiResponses { 0 } else { 16 };
+    w.field_opt("max_output_tokens", request.output_limit(profile, least, losses).as_ref());
     let sampling = &request.sampling;
     for (name, value) in [("temperature", sampling.temperature), ("top_p", sampling.top_p)] {
         match value {

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     codec::Exchange,
+    custom_input::free_text,
     ir::{CallKind, Choice, Family, FinishReason, Part, Response, Source},
     openai::{REFUSED, tier_word},
     write::Writer,
@@ -107,7 +108,7 @@ impl Output<'_> {
                 let tool = ToolName::of(name, *kind, exchange);
                 let id = self.next_id(tool.prefix());
                 if tool.wrapped {
-                    let input = write_item::free_text(arguments);
+                    let input = free_text(arguments);
                     write_item::call(w, &id, Life::Completed, call_id, &tool, &input);
                 } else {
                     let empty = *kind == CallKind::Function && arguments.trim().is_empty();

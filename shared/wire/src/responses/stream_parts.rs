@@ -144,19 +144,19 @@ impl Call {
         }
     }
 
-    /// The arguments are over: what the client has to get yet. No arguments are an empty object, and a model that did not
-    /// keep to the form of a custom tool's function is taken by its word.
+    /// The arguments are over: what the client has to get yet. No arguments are an empty object.
     pub(super) fn complete(&mut self) -> String {
         match &mut self.input {
             None if !self.tool.custom && self.arguments.trim().is_empty() => {
                 "{}".clone_into(&mut self.arguments);
                 "{}".to_owned()
             }
-            Some((_, input)) if input.is_empty() => {
-                *input = write_item::free_text(&self.arguments).into_owned();
-                input.clone()
+            None => String::new(),
+            Some((unwrapper, input)) => {
+                let rest = unwrapper.finish();
+                input.push_str(&rest);
+                rest
             }
-            _ => String::new(),
         }
     }
 

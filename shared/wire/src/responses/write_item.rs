@@ -204,13 +204,3 @@ pub(super) fn call_signature(signature: &Signature<'_>, call_id: &str, exchange:
     let signature = Signature { family: signature.family, payload: payload.into() };
     Some(exchange.sealer.seal(&signature, &exchange.model))
 }
-
-/// The free text inside the arguments of a function that stands for a custom tool. A model that did not keep to the form
-/// is taken by its word.
-pub(super) fn free_text(arguments: &str) -> Cow<'_, str> {
-    match crate::tools::custom_input(arguments) {
-        Some(text) => Cow::Owned(text),
-        None if arguments.trim() == "{}" => Cow::Borrowed(""),
-        None => Cow::Borrowed(arguments),
-    }
-}

@@ -21,21 +21,18 @@ const END: &str = "<!-- end generated -->";
 /// A model of each format that has whatever its format can say.
 fn able(format: Format) -> (&'static str, Profile) {
     let budget = ThinkingStyle::Budget { min: 1024, max: 64_000, can_disable: true };
-    let plain = Profile::default();
+    let plain = Profile { max_output_tokens: Some(64_000), ..Profile::default() };
     match format {
         Format::OpenAiChat => ("gpt-x", Profile { developer_role: true, ..plain }),
         Format::OpenAiResponses => ("gpt-x", Profile { developer_role: true, ..plain }),
-        Format::Anthropic => ("claude-x", Profile { thinking: budget, max_output_tokens: Some(64_000), ..plain }),
+        Format::Anthropic => ("claude-x", Profile { thinking: budget, ..plain }),
         Format::Gemini => {
             let efforts = EffortScale(vec![Effort::Minimal, Effort::Low, Effort::Medium, Effort::High]);
             ("gemini-3-x", Profile { efforts, ..plain })
         }
         Format::Ollama => ("llama-x", Profile { media_urls: false, ..plain }),
         Format::Cohere => ("command-x", Profile { thinking: budget, ..plain }),
-        Format::Bedrock => (
-            "anthropic.claude-x",
-            Profile { thinking: budget, max_output_tokens: Some(64_000), media_urls: false, ..plain },
-        ),
+        Format::Bedrock => ("anthropic.claude-x", Profile { thinking: budget, media_urls: false, ..plain }),
     }
 }
 

@@ -12,6 +12,7 @@ mod checks;
 mod edges;
 mod fates;
 mod fixtures;
+mod free_text;
 mod golden;
 mod hostile;
 mod pretty;

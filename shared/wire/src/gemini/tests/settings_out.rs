@@ -155,7 +155,10 @@ fn every_knob_is_written_listed_or_refused() {
             "responseMimeType":"application/json"})
     );
     assert_eq!(written["serviceTier"], "priority");
-    assert_eq!(lost, "stop.5,min_p,repetition_penalty,logit_bias,verbosity,user,metadata,prompt_cache_key,store");
+    assert_eq!(
+        lost,
+        "stop.5,min_p,repetition_penalty,logit_bias,max_tokens,verbosity,user,metadata,prompt_cache_key,store"
+    );
     for (change, param) in [
         ((|request: &mut Request<'_>| request.sampling.n = Some(9)) as fn(&mut Request<'_>), "n"),
         (|request| request.sampling.top_logprobs = Some(21), "top_logprobs"),
