@@ -8,6 +8,7 @@ mod before;
 pub(crate) mod idempotency;
 pub(crate) mod responses;
 pub(crate) mod signatures;
+mod signed;
 mod vault;
 pub(crate) mod watch;
 

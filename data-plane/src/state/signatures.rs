@@ -9,13 +9,11 @@
 //! Each call of an answer has an id of its own, which names it. Where the client has none, calls of two conversations may
 //! look alike, and what was said before goes into the name as well.
 
-use std::borrow::Cow;
-
 use futures_util::future::join_all;
 use omniroute_coordination::{Found, Key};
 use omniroute_wire::{
     codec::NameTable,
-    ir::{Event, Family, Format, Part, PartKind, Request, Role, Signature, Turn},
+    ir::{Family, Format, Part, Request, Role, Signature, Turn},
 };
 use prost::Message as _;
 
@@ -23,10 +21,11 @@ use super::{
     Kept, Vault,
     before::{Before, reprinted},
     in_background,
+    signed::{Entry, Piece},
 };
 
-/// Of an answer so much is remembered at most.
-const LARGEST: usize = 64 * 1024;
+pub(crate) use super::signed::Gatherer;
+
 /// Calls that one request looks up at most, the latest ones.
 const MOST_LOOKED_UP: usize = 64;
 
@@ -47,49 +46,6 @@ pub(crate) struct Keeper {
     model: String,
     names: NameTable,
     before: Option<Before>,
-}
-
-/// What an answer with tool calls was signed with.
-#[derive(Clone, PartialEq, prost::Message)]
-struct Entry {
-    #[prost(string, tag = "1")]
-    model: String,
-    #[prost(string, tag = "2")]
-    family: String,
-    /// In front of the calls, in order.
-    #[prost(message, repeated, tag = "3")]
-    thoughts: Vec<Thought>,
-    /// Of the calls, by their number within the answer.
-    #[prost(map = "uint32, string", tag = "4")]
-    calls: std::collections::HashMap<u32, String>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Thought {
-    #[prost(string, tag = "1")]
-    text: String,
-    #[prost(string, tag = "2")]
-    signature: String,
-    /// Only its maker can read it; there is no text.
-    #[prost(bool, tag = "3")]
-    redacted: bool,
-}
-
-/// Reads the signatures off an answer.
-#[derive(Debug, Default)]
-pub(crate) struct Gatherer {
-    /// The part that is open, by its number; several may be.
-    open: Vec<(u32, Piece)>,
-    /// Finished parts, in order of their starts.
-    done: Vec<(u32, Piece)>,
-    family: Option<Family>,
-    bytes: usize,
-}
-
-#[derive(Debug)]
-enum Piece {
-    Thought { text: String, signature: Option<String>, redacted: bool },
-    Call { id: String, name: String, arguments: String, signature: Option<String> },
 }
 
 /// By what a call is known when it returns.
@@ -137,7 +93,7 @@ impl Signatures {
         let mut any = false;
         for (at, entry) in latest.into_iter().zip(found) {
             if let Some(entry) = entry.filter(|entry| entry.model == model && entry.family == family.as_str()) {
-                put_back(&mut request.turns[at], entry, family);
+                entry.put_back(&mut request.turns[at], family);
                 any = true;
             }
         }
@@ -239,33 +195,6 @@ fn is_unsigned(turn: &Turn<'_>, family: Family) -> bool {
     turn.role == Role::Assistant && turn.parts.iter().any(is_call) && !turn.parts.iter().any(is_signed)
 }
 
-fn put_back(turn: &mut Turn<'_>, entry: Entry, family: Family) {
-    let signed = |payload: String| Signature { family, payload: payload.into() };
-    if !entry.thoughts.is_empty() {
-        // The same thoughts, as far as the client has kept them.
-        turn.parts.retain(|part| !matches!(part, Part::Thinking { .. } | Part::RedactedThinking { .. }));
-        let thoughts = entry.thoughts.into_iter().map(|thought| {
-            if thought.redacted {
-                Part::RedactedThinking { data: signed(thought.signature) }
-            } else {
-                let signature = (!thought.signature.is_empty()).then(|| signed(thought.signature));
-                Part::Thinking { text: Cow::Owned(thought.text), signature }
-            }
-        });
-        turn.parts.splice(0..0, thoughts);
-    }
-    let mut calls = entry.calls;
-    let mut number = 0;
-    for part in &mut turn.parts {
-        if let Part::ToolCall { signature, .. } = part {
-            if let Some(payload) = calls.remove(&number) {
-                *signature = Some(signed(payload));
-            }
-            number += 1;
-        }
-    }
-}
-
 // === impl Call ===
 
 impl<'c> Call<'c> {
@@ -289,102 +218,6 @@ impl<'c> Call<'c> {
     }
 }
 
-// === impl Gatherer ===
-
-impl Gatherer {
-    /// Takes the next event of an answer.
-    pub(crate) fn see(&mut self, event: &Event<'_>) {
-        if self.bytes > LARGEST {
-            return;
-        }
-        match event {
-            Event::PartStart { choice: 0, part, kind } => self.begin(*part, kind),
-            Event::ThinkingDelta { choice: 0, part, text } => {
-                if let Some(Piece::Thought { text: all, .. }) = self.open_piece(*part) {
-                    all.push_str(text);
-                    self.bytes += text.len();
-                }
-            }
-            Event::ArgsDelta { choice: 0, part, text } => {
-                if let Some(Piece::Call { arguments, .. }) = self.open_piece(*part) {
-                    arguments.push_str(text);
-                    self.bytes += text.len();
-                }
-            }
-            Event::SignatureDelta { choice: 0, part, signature } => {
-                if let Some(Piece::Thought { signature: own, .. } | Piece::Call { signature: own, .. }) =
-                    self.open_piece(*part)
-                {
-                    *own = Some(signature.payload.as_ref().to_owned());
-                    self.bytes += signature.payload.len();
-                    self.family = Some(signature.family);
-                }
-            }
-            Event::PartStop { choice: 0, part } => {
-                if let Some(at) = self.open.iter().position(|(own, _)| own == part) {
-                    self.done.push(self.open.remove(at));
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn begin(&mut self, part: u32, kind: &PartKind<'_>) {
-        let piece = match kind {
-            PartKind::Thinking => Piece::Thought { text: String::new(), signature: None, redacted: false },
-            PartKind::RedactedThinking { data } => {
-                self.family = Some(data.family);
-                self.bytes += data.payload.len();
-                let signature = Some(data.payload.as_ref().to_owned());
-                Piece::Thought { text: String::new(), signature, redacted: true }
-            }
-            PartKind::ToolCall { id, name, .. } => Piece::Call {
-                id: id.as_ref().to_owned(),
-                name: name.as_ref().to_owned(),
-                arguments: String::new(),
-                signature: None,
-            },
-            _ => return,
-        };
-        self.open.push((part, piece));
-    }
-
-    fn open_piece(&mut self, part: u32) -> Option<&mut Piece> {
-        self.open.iter_mut().find(|(own, _)| *own == part).map(|(_, piece)| piece)
-    }
-
-    /// The first call, and what the answer was signed with.
-    fn finish(mut self, model: &str) -> Option<(Piece, Entry)> {
-        let family = self.family.filter(|_| self.bytes <= LARGEST)?;
-        self.done.sort_by_key(|(part, _)| *part);
-        let mut entry = Entry { model: model.to_owned(), family: family.as_str().to_owned(), ..Entry::default() };
-        let mut first = None;
-        let mut number = 0;
-        for (_, piece) in self.done {
-            match piece {
-                Piece::Thought { text, signature, redacted } => {
-                    let signature = signature.unwrap_or_default();
-                    entry.thoughts.push(Thought { text, signature, redacted });
-                }
-                Piece::Call { ref signature, .. } => {
-                    if let Some(signature) = signature {
-                        entry.calls.insert(number, signature.clone());
-                    }
-                    number += 1;
-                    first.get_or_insert(piece);
-                }
-            }
-        }
-        let unsigned = |thought: &Thought| thought.signature.is_empty();
-        if entry.thoughts.iter().all(unsigned) {
-            // Thoughts that nobody signed are the client's to send or not.
-            entry.thoughts.clear();
-        }
-        let anything = !entry.thoughts.is_empty() || !entry.calls.is_empty();
-        first.filter(|_| anything).map(|first| (first, entry))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use omniroute_wire::ir::CallKind;
@@ -393,26 +226,6 @@ mod tests {
 
     fn signature(payload: &str) -> Signature<'_> {
         Signature { family: Family::Anthropic, payload: payload.into() }
-    }
-
-    fn answer() -> Gatherer {
-        let mut gatherer = Gatherer::default();
-        let call = |id: &'static str| PartKind::ToolCall { id: id.into(), name: "f".into(), kind: CallKind::Function };
-        for event in [
-            Event::PartStart { choice: 0, part: 0, kind: PartKind::Thinking },
-            Event::ThinkingDelta { choice: 0, part: 0, text: "hm".into() },
-            Event::ThinkingDelta { choice: 0, part: 0, text: "m".into() },
-            Event::SignatureDelta { choice: 0, part: 0, signature: signature("s1") },
-            Event::PartStop { choice: 0, part: 0 },
-            Event::PartStart { choice: 0, part: 1, kind: call("a") },
-            Event::PartStart { choice: 0, part: 2, kind: call("b") },
-            Event::SignatureDelta { choice: 0, part: 2, signature: signature("s2") },
-            Event::PartStop { choice: 0, part: 2 },
-            Event::PartStop { choice: 0, part: 1 },
-        ] {
-            gatherer.see(&event);
-        }
-        gatherer
     }
 
     fn call(id: &'static str, signature: Option<Signature<'static>>) -> Part<'static> {
@@ -428,51 +241,6 @@ mod tests {
 
     fn turn(role: Role, parts: Vec<Part<'static>>) -> Turn<'static> {
         Turn { role, parts, name: None }
-    }
-
-    #[test]
-    fn an_answer_is_remembered_under_its_first_call_and_put_back_into_its_turn() {
-        let (first, entry) = answer().finish("m").expect("signed");
-        assert!(matches!(first, Piece::Call { ref id, .. } if id == "a"));
-        let mut back = turn(
-            Role::Assistant,
-            vec![
-                Part::Thinking { text: "hmm".into(), signature: None },
-                Part::text("calling"),
-                call("a", None),
-                call("b", None),
-            ],
-        );
-        assert!(is_unsigned(&back, Family::Anthropic));
-        put_back(&mut back, entry, Family::Anthropic);
-        assert_eq!(
-            back.parts,
-            [
-                Part::Thinking { text: "hmm".into(), signature: Some(signature("s1")) },
-                Part::text("calling"),
-                call("a", None),
-                call("b", Some(signature("s2"))),
-            ]
-        );
-        assert!(!is_unsigned(&back, Family::Anthropic) && is_unsigned(&back, Family::Gemini));
-    }
-
-    #[test]
-    fn what_is_unsigned_too_long_or_calls_nothing_is_not_remembered() {
-        let mut unsigned = Gatherer::default();
-        let call = PartKind::ToolCall { id: "a".into(), name: "f".into(), kind: CallKind::Function };
-        unsigned.see(&Event::PartStart { choice: 0, part: 0, kind: call });
-        unsigned.see(&Event::PartStop { choice: 0, part: 0 });
-        assert!(unsigned.finish("m").is_none());
-
-        let mut long = answer();
-        long.see(&Event::PartStart { choice: 0, part: 3, kind: PartKind::Thinking });
-        long.see(&Event::ThinkingDelta { choice: 0, part: 3, text: "x".repeat(LARGEST).into() });
-        assert!(long.finish("m").is_none());
-
-        let mut only_thoughts = answer();
-        only_thoughts.done.truncate(1);
-        assert!(only_thoughts.finish("m").is_none());
     }
 
     #[test]

@@ -1,0 +1,399 @@
+//! What an answer with tool calls was signed with: read off the answer, and put back into its turn.
+
+use std::collections::HashMap;
+
+use omniroute_wire::ir::{Event, Family, Part, PartKind, Signature, Turn};
+
+/// Of an answer so much is remembered at most.
+const LARGEST: usize = 64 * 1024;
+
+/// What an answer with tool calls was signed with.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Entry {
+    #[prost(string, tag = "1")]
+    pub(super) model: String,
+    #[prost(string, tag = "2")]
+    pub(super) family: String,
+    /// In order.
+    #[prost(message, repeated, tag = "3")]
+    thoughts: Vec<Thought>,
+    /// Of the calls, by their number within the answer.
+    #[prost(map = "uint32, string", tag = "4")]
+    calls: HashMap<u32, String>,
+    /// Bytes of text in the answer, of all its parts.
+    #[prost(uint64, tag = "5")]
+    text: u64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Thought {
+    #[prost(string, tag = "1")]
+    text: String,
+    #[prost(string, tag = "2")]
+    signature: String,
+    /// Only its maker can read it; there is no text.
+    #[prost(bool, tag = "3")]
+    redacted: bool,
+    /// Where it stood: behind so many bytes of text, and so many calls.
+    #[prost(uint64, tag = "4")]
+    behind_text: u64,
+    #[prost(uint32, tag = "5")]
+    behind_calls: u32,
+}
+
+/// Reads the signatures off an answer.
+#[derive(Debug, Default)]
+pub(crate) struct Gatherer {
+    /// The part that is open, by its number; several may be.
+    open: Vec<(u32, Piece)>,
+    /// Finished parts, in order of their starts.
+    done: Vec<(u32, Piece)>,
+    family: Option<Family>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+pub(super) enum Piece {
+    /// Its bytes.
+    Text(u64),
+    Thought {
+        text: String,
+        signature: Option<String>,
+        redacted: bool,
+    },
+    Call {
+        id: String,
+        name: String,
+        arguments: String,
+        signature: Option<String>,
+    },
+}
+
+// === impl Entry ===
+
+impl Entry {
+    /// Signs a turn anew: the same thoughts where they stood, as far as the client has kept what stood around them.
+    pub(super) fn put_back(self, turn: &mut Turn<'_>, family: Family) {
+        let Self { thoughts, mut calls, text, .. } = self;
+        if !thoughts.is_empty() {
+            turn.parts.retain(|part| !matches!(part, Part::Thinking { .. } | Part::RedactedThinking { .. }));
+            let kept: usize = turn.parts.iter().map(text_length).sum();
+            let thoughts = thoughts.into_iter().map(|thought| {
+                // In a text that is another one there is no such place.
+                let behind_text = if kept as u64 == text { thought.behind_text as usize } else { 0 };
+                (behind_text, thought.behind_calls, thought.into_part(family))
+            });
+            turn.parts = woven(std::mem::take(&mut turn.parts), thoughts.collect());
+        }
+        let signatures = turn.parts.iter_mut().filter_map(|part| match part {
+            Part::ToolCall { signature, .. } => Some(signature),
+            _ => None,
+        });
+        for (number, signature) in (0..).zip(signatures) {
+            if let Some(payload) = calls.remove(&number) {
+                *signature = Some(Signature { family, payload: payload.into() });
+            }
+        }
+    }
+}
+
+impl Thought {
+    fn into_part(self, family: Family) -> Part<'static> {
+        let signature = Signature { family, payload: self.signature.into() };
+        if self.redacted {
+            return Part::RedactedThinking { data: signature };
+        }
+        let signature = (!signature.payload.is_empty()).then_some(signature);
+        Part::Thinking { text: self.text.into(), signature }
+    }
+}
+
+fn text_length(part: &Part<'_>) -> usize {
+    if let Part::Text { text, .. } = part { text.len() } else { 0 }
+}
+
+/// Puts thoughts between parts: each behind so many bytes of text and so many calls. Clients join texts: one that went on
+/// behind a thought is divided again.
+fn woven<'a>(parts: Vec<Part<'a>>, thoughts: Vec<(usize, u32, Part<'static>)>) -> Vec<Part<'a>> {
+    let mut woven = Vec::with_capacity(parts.len() + thoughts.len());
+    let mut thoughts = thoughts.into_iter().peekable();
+    let (mut said, mut called) = (0, 0);
+    for part in parts {
+        match part {
+            Part::Text { text, annotations, cache } => {
+                let mut rest = text;
+                while let Some((at, _, thought)) =
+                    thoughts.next_if(|(at, calls, _)| *calls <= called && *at < said + rest.len())
+                {
+                    let before = at.saturating_sub(said);
+                    if before > 0 && rest.is_char_boundary(before) {
+                        let tail = rest[before..].to_owned();
+                        let mut head = rest;
+                        head.to_mut().truncate(before);
+                        woven.push(Part::Text { text: head, annotations: Vec::new(), cache: None });
+                        rest = tail.into();
+                        said += before;
+                    }
+                    woven.push(thought);
+                }
+                said += rest.len();
+                woven.push(Part::Text { text: rest, annotations, cache });
+            }
+            part => {
+                let is_call = matches!(part, Part::ToolCall { .. });
+                while let Some((.., thought)) = thoughts.next_if(|(_, calls, _)| is_call && *calls <= called) {
+                    woven.push(thought);
+                }
+                called += u32::from(is_call);
+                woven.push(part);
+            }
+        }
+    }
+    woven.extend(thoughts.map(|(.., thought)| thought));
+    woven
+}
+
+// === impl Gatherer ===
+
+impl Gatherer {
+    /// Takes the next event of an answer.
+    pub(crate) fn see(&mut self, event: &Event<'_>) {
+        if self.bytes > LARGEST {
+            return;
+        }
+        match event {
+            Event::PartStart { choice: 0, part, kind } => self.begin(*part, kind),
+            Event::ThinkingDelta { choice: 0, part, text } => {
+                if let Some(Piece::Thought { text: all, .. }) = self.open_piece(*part) {
+                    all.push_str(text);
+                    self.bytes += text.len();
+                }
+            }
+            Event::TextDelta { choice: 0, part, text } => {
+                if let Some(Piece::Text(bytes)) = self.open_piece(*part) {
+                    *bytes += text.len() as u64;
+                }
+            }
+            Event::ArgsDelta { choice: 0, part, text } => {
+                if let Some(Piece::Call { arguments, .. }) = self.open_piece(*part) {
+                    arguments.push_str(text);
+                    self.bytes += text.len();
+                }
+            }
+            Event::SignatureDelta { choice: 0, part, signature } => {
+                if let Some(Piece::Thought { signature: own, .. } | Piece::Call { signature: own, .. }) =
+                    self.open_piece(*part)
+                {
+                    *own = Some(signature.payload.as_ref().to_owned());
+                    self.bytes += signature.payload.len();
+                    self.family = Some(signature.family);
+                }
+            }
+            Event::PartStop { choice: 0, part } => {
+                if let Some(at) = self.open.iter().position(|(own, _)| own == part) {
+                    self.done.push(self.open.remove(at));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn begin(&mut self, part: u32, kind: &PartKind<'_>) {
+        let piece = match kind {
+            PartKind::Text => Piece::Text(0),
+            PartKind::Thinking => Piece::Thought { text: String::new(), signature: None, redacted: false },
+            PartKind::RedactedThinking { data } => {
+                self.family = Some(data.family);
+                self.bytes += data.payload.len();
+                let signature = Some(data.payload.as_ref().to_owned());
+                Piece::Thought { text: String::new(), signature, redacted: true }
+            }
+            PartKind::ToolCall { id, name, .. } => Piece::Call {
+                id: id.as_ref().to_owned(),
+                name: name.as_ref().to_owned(),
+                arguments: String::new(),
+                signature: None,
+            },
+            _ => return,
+        };
+        self.open.push((part, piece));
+    }
+
+    fn open_piece(&mut self, part: u32) -> Option<&mut Piece> {
+        self.open.iter_mut().find(|(own, _)| *own == part).map(|(_, piece)| piece)
+    }
+
+    /// The first call, and what the answer was signed with.
+    pub(super) fn finish(mut self, model: &str) -> Option<(Piece, Entry)> {
+        let family = self.family.filter(|_| self.bytes <= LARGEST)?;
+        self.done.sort_by_key(|(part, _)| *part);
+        let mut entry = Entry { model: model.to_owned(), family: family.as_str().to_owned(), ..Entry::default() };
+        let mut first = None;
+        let mut number = 0;
+        for (_, piece) in self.done {
+            match piece {
+                Piece::Text(bytes) => entry.text += bytes,
+                Piece::Thought { text, signature, redacted } => {
+                    let signature = signature.unwrap_or_default();
+                    let (behind_text, behind_calls) = (entry.text, number);
+                    entry.thoughts.push(Thought { text, signature, redacted, behind_text, behind_calls });
+                }
+                Piece::Call { ref signature, .. } => {
+                    if let Some(signature) = signature {
+                        entry.calls.insert(number, signature.clone());
+                    }
+                    number += 1;
+                    first.get_or_insert(piece);
+                }
+            }
+        }
+        let unsigned = |thought: &Thought| thought.signature.is_empty();
+        if entry.thoughts.iter().all(unsigned) {
+            // Thoughts that nobody signed are the client's to send or not.
+            entry.thoughts.clear();
+        }
+        let anything = !entry.thoughts.is_empty() || !entry.calls.is_empty();
+        first.filter(|_| anything).map(|first| (first, entry))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use omniroute_wire::ir::{CallKind, Role};
+
+    use super::*;
+
+    fn signature(payload: &str) -> Signature<'_> {
+        Signature { family: Family::Anthropic, payload: payload.into() }
+    }
+
+    fn answer() -> Gatherer {
+        let mut gatherer = Gatherer::default();
+        let call = |id: &'static str| PartKind::ToolCall { id: id.into(), name: "f".into(), kind: CallKind::Function };
+        for event in [
+            Event::PartStart { choice: 0, part: 0, kind: PartKind::Thinking },
+            Event::ThinkingDelta { choice: 0, part: 0, text: "hm".into() },
+            Event::ThinkingDelta { choice: 0, part: 0, text: "m".into() },
+            Event::SignatureDelta { choice: 0, part: 0, signature: signature("s1") },
+            Event::PartStop { choice: 0, part: 0 },
+            Event::PartStart { choice: 0, part: 1, kind: call("a") },
+            Event::PartStart { choice: 0, part: 2, kind: call("b") },
+            Event::SignatureDelta { choice: 0, part: 2, signature: signature("s2") },
+            Event::PartStop { choice: 0, part: 2 },
+            Event::PartStop { choice: 0, part: 1 },
+        ] {
+            gatherer.see(&event);
+        }
+        gatherer
+    }
+
+    fn call(id: &'static str, signature: Option<Signature<'static>>) -> Part<'static> {
+        Part::ToolCall {
+            id: id.into(),
+            name: "f".into(),
+            arguments: "{}".into(),
+            kind: CallKind::Function,
+            signature,
+            cache: None,
+        }
+    }
+
+    fn turn(role: Role, parts: Vec<Part<'static>>) -> Turn<'static> {
+        Turn { role, parts, name: None }
+    }
+
+    #[test]
+    fn an_answer_is_remembered_under_its_first_call_and_put_back_into_its_turn() {
+        let (first, entry) = answer().finish("m").expect("signed");
+        assert!(matches!(first, Piece::Call { ref id, .. } if id == "a"));
+        let mut back = turn(
+            Role::Assistant,
+            vec![
+                Part::Thinking { text: "hmm".into(), signature: None },
+                Part::text("calling"),
+                call("a", None),
+                call("b", None),
+            ],
+        );
+        entry.put_back(&mut back, Family::Anthropic);
+        assert_eq!(
+            back.parts,
+            [
+                Part::Thinking { text: "hmm".into(), signature: Some(signature("s1")) },
+                Part::text("calling"),
+                call("a", None),
+                call("b", Some(signature("s2"))),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_unsigned_too_long_or_calls_nothing_is_not_remembered() {
+        let mut unsigned = Gatherer::default();
+        let call = PartKind::ToolCall { id: "a".into(), name: "f".into(), kind: CallKind::Function };
+        unsigned.see(&Event::PartStart { choice: 0, part: 0, kind: call });
+        unsigned.see(&Event::PartStop { choice: 0, part: 0 });
+        assert!(unsigned.finish("m").is_none());
+
+        let mut long = answer();
+        long.see(&Event::PartStart { choice: 0, part: 3, kind: PartKind::Thinking });
+        long.see(&Event::ThinkingDelta { choice: 0, part: 3, text: "x".repeat(LARGEST).into() });
+        assert!(long.finish("m").is_none());
+
+        let mut only_thoughts = answer();
+        only_thoughts.done.truncate(1);
+        assert!(only_thoughts.finish("m").is_none());
+    }
+
+    #[test]
+    fn thoughts_go_back_to_where_they_stood() {
+        let mut gatherer = Gatherer::default();
+        let mut part = 0;
+        let mut say = |gatherer: &mut Gatherer, kind: PartKind<'static>, text: &'static str| {
+            let signs = matches!(kind, PartKind::Thinking);
+            gatherer.see(&Event::PartStart { choice: 0, part, kind });
+            let event = if signs {
+                Event::SignatureDelta { choice: 0, part, signature: signature(text) }
+            } else {
+                Event::TextDelta { choice: 0, part, text: text.into() }
+            };
+            gatherer.see(&event);
+            gatherer.see(&Event::PartStop { choice: 0, part });
+            part += 1;
+        };
+        let called =
+            |id: &'static str| PartKind::ToolCall { id: id.into(), name: "f".into(), kind: CallKind::Function };
+        for (kind, text) in [
+            (PartKind::Thinking, "S1"),
+            (PartKind::Text, "é one"),
+            (PartKind::Thinking, "S2"),
+            (PartKind::Text, " two"),
+            (called("a"), ""),
+            (PartKind::Thinking, "S3"),
+            (called("b"), ""),
+        ] {
+            say(&mut gatherer, kind, text);
+        }
+        let (_, entry) = gatherer.finish("m").expect("signed");
+        let thought = |payload| Part::Thinking { text: "".into(), signature: Some(signature(payload)) };
+        // The client joins the texts.
+        let mut back = turn(Role::Assistant, vec![Part::text("é one two"), call("a", None), call("b", None)]);
+        entry.clone().put_back(&mut back, Family::Anthropic);
+        let expected = [
+            thought("S1"),
+            Part::text("é one"),
+            thought("S2"),
+            Part::text(" two"),
+            call("a", None),
+            thought("S3"),
+            call("b", None),
+        ];
+        assert_eq!(back.parts, expected);
+        // Another text has no such places; the calls are the same.
+        let mut other = turn(Role::Assistant, vec![Part::text("in short"), call("a", None), call("b", None)]);
+        entry.put_back(&mut other, Family::Anthropic);
+        let expected =
+            [thought("S1"), thought("S2"), Part::text("in short"), call("a", None), thought("S3"), call("b", None)];
+        assert_eq!(other.parts, expected);
+    }
+}
