@@ -5,7 +5,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{header, response};
 use hyper::body::{Body, Incoming};
 use omniroute_wire::ir::Format;
@@ -25,6 +25,8 @@ use crate::{
 
 /// Fewer bytes do not tell what a document is.
 const TELLING: usize = 32;
+/// Up to this size a document is judged as a whole.
+const SHORT: usize = 16 * 1024;
 const HTML: &str = "the answer is an HTML page";
 /// A stream that says nothing yet is held back this long, and up to this size, for an error to show.
 pub(super) const HELD: Duration = Duration::from_secs(5);
@@ -54,7 +56,7 @@ pub(super) async fn pass(
     hide_usage: bool,
 ) -> Result<Answer, Failed> {
     let content_type = head.headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes());
-    let mut first = beginning(&mut body).await?;
+    let first = beginning(&mut body).await?;
     let shape = Shape::of(content_type, &first);
     if let Kind::Chat(format) = kind
         && shape.is_stream().is_some_and(|streams| streams != trial.asked.stream)
@@ -73,18 +75,48 @@ pub(super) async fn pass(
         // As large as the rest together, and once a stream.
         return Box::pin(events(trial, head, first, body, Lane::events(kind, hide_usage))).await;
     }
-    let mut ended = body.is_end_stream();
-    while first.len() < TELLING && !ended {
-        let Some(more) = next(&mut body).await? else {
-            ended = true;
-            break;
-        };
-        first = joined(&first, &more);
-        ended = body.is_end_stream();
+    if !body.is_end_stream() {
+        return Box::pin(document(trial, head, first, body, kind)).await;
     }
-    let (mut lane, mut ready) = (Lane::json(kind), Vec::with_capacity(2));
+    let (mut lane, mut ready) = (Lane::json(kind), Vec::with_capacity(1));
     lane.feed(first.clone(), trial.teller(), &mut ready);
-    checked(trial, &lane, kind, &head, &first, ended)?;
+    checked(trial, &lane, kind, &head, &first, true)?;
+    Ok(Answer { head, body, lane, ready, is_quiet: false, reshaped: None })
+}
+
+/// The beginning of a document that comes in pieces. Whoever waits for one waits for all of it: a short one is judged as a
+/// whole.
+async fn document(
+    trial: &Trial<'_>,
+    head: response::Parts,
+    first: Bytes,
+    mut body: Incoming,
+    kind: Kind,
+) -> Result<Answer, Failed> {
+    let (mut lane, mut ready, mut whole) = (Lane::json(kind), Vec::with_capacity(2), first.to_vec());
+    lane.feed(first, trial.teller(), &mut ready);
+    trial.heard.store(true, Ordering::Relaxed);
+    let until = Instant::now() + HELD;
+    let mut ended = false;
+    while whole.len() < SHORT && !ended {
+        let more = if whole.len() < TELLING {
+            next(&mut body).await?
+        } else {
+            match tokio::time::timeout_at(until, next(&mut body)).await {
+                Ok(more) => more?,
+                Err(_) => break,
+            }
+        };
+        match more {
+            Some(more) => {
+                whole.extend_from_slice(&more);
+                lane.feed(more, trial.teller(), &mut ready);
+                ended = body.is_end_stream();
+            }
+            None => ended = true,
+        }
+    }
+    checked(trial, &lane, kind, &head, &whole, ended)?;
     Ok(Answer { head, body, lane, ready, is_quiet: false, reshaped: None })
 }
 
@@ -111,7 +143,7 @@ async fn events(
         // Nothing goes out before the first event is whole.
         let more = if ready.is_empty() {
             next(&mut body).await?
-        } else if substance.is_settled() || is_quiet || held > MOST_HELD {
+        } else if substance.is_seen() || is_quiet || held > MOST_HELD {
             break;
         } else {
             match tokio::time::timeout_at(until, next(&mut body)).await {
@@ -253,11 +285,4 @@ fn is_stream_type(content_type: &[u8]) -> bool {
     ]
     .iter()
     .any(|known| kind.eq_ignore_ascii_case(known))
-}
-
-fn joined(first: &Bytes, more: &Bytes) -> Bytes {
-    let mut both = BytesMut::with_capacity(first.len() + more.len());
-    both.extend_from_slice(first);
-    both.extend_from_slice(more);
-    both.freeze()
 }

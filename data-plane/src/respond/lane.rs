@@ -174,10 +174,10 @@ impl Lane {
     pub(crate) fn feed(&mut self, frame: Bytes, teller: Teller<'_>, out: &mut Vec<Bytes>) {
         match self {
             Self::Events(events) => {
-                let (from, told) = (out.len(), events.scanner.saw_error());
+                let from = out.len();
                 events.scanner.feed(frame, out);
                 events.whole.filter(out, from);
-                if !told && events.scanner.saw_error() {
+                if events.scanner.saw_error() {
                     events.fail(teller, out, from);
                 }
             }
@@ -194,11 +194,11 @@ impl Lane {
     pub(crate) fn flush(&mut self, teller: Teller<'_>, out: &mut Vec<Bytes>) {
         match self {
             Self::Events(events) => {
-                let (from, told) = (out.len(), events.scanner.saw_error());
+                let from = out.len();
                 events.scanner.end(out);
                 events.whole.filter(out, from);
                 out.extend(events.whole.end());
-                if !told && events.scanner.saw_error() {
+                if events.scanner.saw_error() {
                     events.fail(teller, out, from);
                 }
             }
@@ -313,9 +313,12 @@ impl Lane {
 // === impl Events ===
 
 impl Events {
-    /// The events in `out` from `from` on have an error: understands it, and takes out what a client must not see.
+    /// The events in `out` from `from` on have an error, or come behind one: understands it, and takes out what a client
+    /// must not see.
     fn fail(&mut self, teller: Teller<'_>, out: &mut Vec<Bytes>, from: usize) {
-        self.error = error_in(self.kind, &out[from..].concat()).map(Box::new);
+        if self.error.is_none() {
+            self.error = error_in(self.kind, &out[from..].concat()).map(Box::new);
+        }
         redact(out, from, teller.hidden);
     }
 }

@@ -2,11 +2,13 @@
 //! taken out, and nothing else is touched.
 
 use bytes::Bytes;
-use memchr::{memchr, memchr2};
+use memchr::memchr2;
 use omniroute_providers::sanitise;
 
-/// Keys that hold texts in every provider's errors.
-const TEXTS: [&[u8]; 5] = [b"\"message\"", b"\"error\"", b"\"detail\"", b"\"raw\"", b"\"Message\""];
+/// Keys of texts at the top of an event that is an error.
+const TOP: [&str; 6] = ["message", "detail", "details", "msg", "reason", "description"];
+/// In everything below it each text is the provider's.
+const ERROR: &str = "error";
 
 /// Cleans the error in the events that `out` has from `from` on. `hidden`: the secrets of the connection.
 pub(super) fn redact(out: &mut Vec<Bytes>, from: usize, hidden: &str) {
@@ -20,25 +22,41 @@ pub(super) fn redact(out: &mut Vec<Bytes>, from: usize, hidden: &str) {
 /// `None`: there is nothing to take out.
 fn cleaned(events: &[u8], hidden: &str) -> Option<Vec<u8>> {
     let mut out = Vec::new();
-    // Up to where it has been copied, and the key that the next value belongs to.
-    let (mut copied, mut at, mut key) = (0, 0, &b""[..]);
-    while let Some(found) = memchr(b'"', &events[at..]) {
-        let start = at + found;
-        let Some(end) = string_end(events, start) else { break };
-        at = end;
-        let literal = &events[start..end];
-        if events[end..].trim_ascii_start().starts_with(b":") {
-            key = literal;
-        } else if TEXTS.contains(&key)
-            && let Ok(text) = serde_json::from_slice::<String>(literal)
-        {
-            let shown = sanitise(&text, hidden);
-            if shown != text.trim() {
-                out.extend_from_slice(&events[copied..start]);
-                out.extend_from_slice(serde_json::Value::from(shown).to_string().as_bytes());
-                copied = end;
+    let (mut copied, mut at) = (0, 0);
+    // Per open bracket, whether what is inside belongs to an error; and the key that the next value has.
+    let mut open: Vec<bool> = Vec::new();
+    let mut key = String::new();
+    while let Some(byte) = events.get(at) {
+        match byte {
+            b'{' | b'[' => open.push(open.last() == Some(&true) || key == ERROR),
+            b'}' | b']' => {
+                open.pop();
+                key.clear();
             }
+            b'"' => {
+                let Some(end) = string_end(events, at) else { break };
+                let text = serde_json::from_slice::<String>(&events[at..end]).unwrap_or_default();
+                if events[end..].trim_ascii_start().starts_with(b":") {
+                    key = text;
+                } else if open.last() == Some(&true) || key == ERROR || (open.len() == 1 && TOP.contains(&&*key)) {
+                    let shown = sanitise(&text, hidden);
+                    if shown != text.trim() {
+                        out.extend_from_slice(&events[copied..at]);
+                        out.extend_from_slice(serde_json::Value::from(shown).to_string().as_bytes());
+                        copied = end;
+                    }
+                }
+                at = end;
+                continue;
+            }
+            // An event ends, however its brackets stood.
+            b'\n' | b'\r' => {
+                open.clear();
+                key.clear();
+            }
+            _ => {}
         }
+        at += 1;
     }
     if copied == 0 {
         return None;
@@ -67,23 +85,32 @@ mod tests {
     fn only_what_a_client_must_not_see_goes() {
         for (event, shown) in [
             (
-                "event: error\ndata: {\"type\":\"error\",\"error\":{\"x\":1.0,\"message\":\"key sk-proj-abcdef123456 at \\\"http://a.b/c\\\"\"}}\n\n",
-                "event: error\ndata: {\"type\":\"error\",\"error\":{\"x\":1.0,\"message\":\"key [redacted] at \\\"[url]\\\"\"}}\n\n",
+                r#"event: error¶data: {"type":"error","error":{"x":1.0,"mess\u0061ge":"key sk-proj-abcdef123456 at \"http://a.b/c\""}}¶¶"#,
+                r#"event: error¶data: {"type":"error","error":{"x":1.0,"mess\u0061ge":"key [redacted] at \"[url]\""}}¶¶"#,
             ),
-            ("{\"error\":\"cannot reach 10.1.2.3:80\" }\n", "{\"error\":\"cannot reach [address]\" }\n"),
+            (r#"{"error":"cannot reach 10.1.2.3:80" }¶"#, r#"{"error":"cannot reach [address]" }¶"#),
             (
-                "data: {\"error\":{\"metadata\":{\"raw\":\"hunter2hunter2\"}}}\n\n",
-                "data: {\"error\":{\"metadata\":{\"raw\":\"[redacted]\"}}}\n\n",
+                r#"data: {"error":{"metadata":{"raw":"hunter2hunter2"},"details":[{"reason":"https://a.b"}]}}¶¶"#,
+                r#"data: {"error":{"metadata":{"raw":"[redacted]"},"details":[{"reason":"[url]"}]}}¶¶"#,
+            ),
+            (
+                r#"data: {"message":"see http://a.b","code":"x"}¶¶data: {"a":{"message":"see http://a.b"}}¶¶"#,
+                r#"data: {"message":"see [url]","code":"x"}¶¶data: {"a":{"message":"see http://a.b"}}¶¶"#,
+            ),
+            (
+                r#"data: {"response":{"metadata":{"message":"see http://a.b"},"error":{"message":"at http://a.b"}}}¶¶"#,
+                r#"data: {"response":{"metadata":{"message":"see http://a.b"},"error":{"message":"at [url]"}}}¶¶"#,
             ),
         ] {
+            let [event, shown] = [event, shown].map(|text| text.replace('¶', "\n"));
             let mut out = vec![Bytes::from_static(b"data: 1\n\n")];
             let (first, second) = event.split_at(10);
             out.extend([first, second].map(|piece| Bytes::copy_from_slice(piece.as_bytes())));
             redact(&mut out, 1, "hunter2hunter2");
-            assert_eq!(out.concat(), [&b"data: 1\n\n"[..], shown.as_bytes()].concat(), "{event}");
+            assert_eq!(String::from_utf8_lossy(&out.concat()), format!("data: 1\n\n{shown}"), "{event}");
         }
         for event in
-            ["data: {\"error\" : {\"message\":\"no \\u0041\", \"id\":\"sk-proj-abcdef123456\"}}\n\n", "data: \"cut"]
+            ["data: {\"error\" : {\"message\":\"no \\u0041\"}, \"id\":\"sk-proj-abcdef123456\"}\n\n", "data: \"cut"]
         {
             assert_eq!(cleaned(event.as_bytes(), ""), None, "{event}");
         }

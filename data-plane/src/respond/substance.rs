@@ -1,55 +1,133 @@
 //! Whether a stream that passes as it came has begun to say something.
+//!
+//! Formats begin with events that only name the answer. They are told by their own form: whatever is not one of them, known
+//! here or not, is something that a client may show.
+
+use std::{borrow::Cow, collections::HashMap};
 
 use omniroute_wire::{
-    codec::StreamDecoder,
-    ir::{Event, StreamError},
+    event_stream::EventReader,
+    ir::{Event, Format, StreamError},
     translate::decoder,
 };
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::lane::Kind;
 
 /// Looks at the first events of a stream.
 pub(crate) struct Substance {
-    /// Still looking.
-    decoder: Option<Box<dyn StreamDecoder>>,
+    format: Format,
+    reader: EventReader,
+    /// Of a format of lines: one whose end has not come.
+    line: Vec<u8>,
     seen: bool,
+}
+
+/// A value of which only the form matters.
+type Raw<'a> = Option<&'a RawValue>;
+
+#[derive(Deserialize)]
+struct Chunk<'a> {
+    #[serde(borrow, default)]
+    choices: Option<Vec<Choice<'a>>>,
+    #[serde(borrow, default)]
+    usage: Raw<'a>,
+}
+
+#[derive(Deserialize)]
+struct Choice<'a> {
+    #[serde(borrow, default)]
+    delta: Option<HashMap<Cow<'a, str>, &'a RawValue>>,
+    #[serde(borrow, default)]
+    finish_reason: Raw<'a>,
+}
+
+#[derive(Deserialize)]
+struct Typed<'a> {
+    #[serde(borrow, rename = "type", default)]
+    kind: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(borrow, default)]
+    message: Option<HashMap<Cow<'a, str>, &'a RawValue>>,
+    #[serde(default)]
+    done: bool,
 }
 
 // === impl Substance ===
 
 impl Substance {
     pub(crate) fn of(kind: Kind) -> Self {
-        match kind {
-            Kind::Chat(format) => Self { decoder: Some(decoder(format)), seen: false },
+        let (format, seen) = match kind {
+            Kind::Chat(format) => (format, false),
             // Their first event is a picture.
-            Kind::Embeddings | Kind::Images => Self { decoder: None, seen: true },
-        }
+            Kind::Embeddings | Kind::Images => (Format::OpenAiChat, true),
+        };
+        Self { format, reader: EventReader::default(), line: Vec::new(), seen }
     }
 
     /// Takes the next bytes of the upstream.
     pub(crate) fn see(&mut self, bytes: &[u8]) {
-        let Some(decoder) = &mut self.decoder else { return };
-        let (mut seen, mut over) = (false, false);
-        decoder.feed(bytes, &mut |event| match event {
-            Event::PartStart { .. } | Event::Finish { .. } => seen = true,
-            Event::Error(_) => over = true,
-            _ => {}
-        });
-        self.seen |= seen;
-        if seen || over {
-            self.decoder = None;
+        if self.seen {
+            return;
         }
+        let Self { format, reader, line, seen } = self;
+        if *format == Format::Ollama {
+            for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+                line.extend_from_slice(piece);
+                if piece.ends_with(b"\n") {
+                    *seen |= !says_nothing(*format, line);
+                    line.clear();
+                }
+            }
+            return;
+        }
+        let whole = reader.feed(bytes, |event| *seen |= !says_nothing(*format, event.data));
+        // An event that is too long for the reader says something.
+        *seen |= whole.is_err();
     }
 
     /// Whether something that a client would show has come.
     pub(crate) const fn is_seen(&self) -> bool {
         self.seen
     }
+}
 
-    /// Whether more would tell nothing: there is substance, or an error, if only for who would read all of it.
-    pub(crate) const fn is_settled(&self) -> bool {
-        self.decoder.is_none()
+/// Whether an event only names the answer.
+fn says_nothing(format: Format, data: &[u8]) -> bool {
+    let kind_in = |kinds: &[&str]| {
+        serde_json::from_slice::<Typed<'_>>(data).is_ok_and(|event| kinds.contains(&event.kind.as_ref()))
+    };
+    match format {
+        Format::OpenAiChat => serde_json::from_slice::<Chunk<'_>>(data).is_ok_and(|chunk| {
+            let choices = chunk.choices.unwrap_or_default();
+            is_empty(chunk.usage)
+                && choices.iter().all(|choice| {
+                    let delta = choice.delta.iter().flatten();
+                    is_empty(choice.finish_reason) && are_empty(delta.map(|(name, value)| (name, *value)))
+                })
+        }),
+        Format::OpenAiResponses => kind_in(&["response.created", "response.in_progress", "response.queued"]),
+        Format::Anthropic => kind_in(&["message_start", "ping"]),
+        Format::Ollama => serde_json::from_slice::<Line<'_>>(data).is_ok_and(|line| {
+            let fields = line.message.iter().flatten();
+            !line.done && are_empty(fields.map(|(name, value)| (name, *value)))
+        }),
+        // Its first element has the first words.
+        Format::Gemini | Format::Cohere | Format::Bedrock => false,
     }
+}
+
+/// Whether no field says anything but whose turn it is.
+fn are_empty<'f>(mut fields: impl Iterator<Item = (&'f Cow<'f, str>, &'f RawValue)>) -> bool {
+    fields.all(|(name, value)| name == "role" || is_empty(Some(value)))
+}
+
+fn is_empty(value: Raw<'_>) -> bool {
+    value.is_none_or(|value| matches!(value.get(), "null" | "\"\"" | "[]" | "{}"))
 }
 
 /// What an error among these whole events says.
@@ -66,37 +144,56 @@ pub(super) fn error_in(kind: Kind, events: &[u8]) -> Option<StreamError> {
 
 #[cfg(test)]
 mod tests {
-    use omniroute_wire::ir::Format;
-
     use super::*;
 
+    const ROLE: &str = r#"{"id":"c","choices":[{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"logprobs":null,"finish_reason":null}],"usage":null}"#;
+    const LINE: &str = r#"{"model":"m","message":{"role":"assistant","content":""},"done":false}"#;
+
     #[test]
-    fn what_says_nothing_yet_is_told_from_what_does() {
-        for (format, nothing, something) in [
-            (
-                Format::OpenAiChat,
-                ": OPENROUTER PROCESSING\n\ndata: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n",
-                "data: {\"choices\":[{\"index\":0,\"delta\":{\"reasoning\":\"hm\"}}]}\n\n",
-            ),
-            (
-                Format::Anthropic,
-                "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m\"}}\n\nevent: ping\ndata: {\"type\":\"ping\"}\n\n",
-                "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n",
-            ),
-            (
-                Format::OpenAiResponses,
-                "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"r\"}}\n\nevent: response.in_progress\ndata: {\"type\":\"response.in_progress\",\"response\":{\"id\":\"r\"}}\n\n",
-                "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"output_index\":0,\"content_index\":0,\"delta\":\"x\"}\n\n",
-            ),
+    fn only_what_names_the_answer_says_nothing() {
+        for (format, data) in [
+            (Format::OpenAiChat, ROLE),
+            (Format::OpenAiChat, r#"{"id":"c","choices":[]}"#),
+            (Format::OpenAiResponses, r#"{"type":"response.created","response":{"id":"r","output":[]}}"#),
+            (Format::Anthropic, r#"{"type":"message_start","message":{"id":"m","content":[]}}"#),
+            (Format::Anthropic, r#"{"type": "ping"}"#),
+            (Format::Ollama, LINE),
         ] {
-            let mut substance = Substance::of(Kind::Chat(format));
-            substance.see(nothing.as_bytes());
-            assert_eq!((substance.is_seen(), substance.is_settled()), (false, false), "{nothing}");
-            substance.see(something.as_bytes());
-            assert_eq!((substance.is_seen(), substance.is_settled()), (true, true), "{something}");
+            assert!(says_nothing(format, data.as_bytes()), "{data}");
         }
-        let mut broken = Substance::of(Kind::Chat(Format::OpenAiChat));
-        broken.see(b"data: neither\n\n");
-        assert_eq!((broken.is_seen(), broken.is_settled()), (false, true), "passes as it is");
+        for (format, data) in [
+            (Format::OpenAiChat, r#"{"choices":[{"delta":{"reasoning":"hm"}}]}"#),
+            (Format::OpenAiChat, r#"{"choices":[{"delta":{"audio":{"data":"x"}}}]}"#),
+            (Format::OpenAiChat, r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#),
+            (Format::OpenAiChat, r#"{"choices":[],"usage":{"total_tokens":1}}"#),
+            (Format::OpenAiChat, "[DONE]"),
+            (Format::OpenAiChat, "no json"),
+            (Format::OpenAiResponses, r#"{"type":"response.output_item.added","item":{"type":"web_search_call"}}"#),
+            (Format::Anthropic, r#"{"type":"content_block_start","content_block":{"type":"server_tool_use"}}"#),
+            (Format::Gemini, r#"{"candidates":[{"content":{"parts":[{"text":"","thoughtSignature":"x"}]}}]}"#),
+            (Format::Ollama, r#"{"message":{"role":"assistant","thinking":"x"},"done":false}"#),
+            (Format::Ollama, r#"{"done":true}"#),
+        ] {
+            assert!(!says_nothing(format, data.as_bytes()), "{data}");
+        }
+    }
+
+    #[test]
+    fn events_are_understood_wherever_they_are_split() {
+        let events = format!(": PROCESSING\n\ndata: {ROLE}\n\ndata:\n\n");
+        let lines = format!("{LINE}\n{LINE}\n");
+        for (format, nothing, something) in [
+            (Format::OpenAiChat, &events, "data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n"),
+            (Format::Ollama, &lines, "{\"done\":true}\n"),
+        ] {
+            for split in 1..nothing.len() {
+                let mut substance = Substance::of(Kind::Chat(format));
+                [&nothing[..split], &nothing[split..]].iter().for_each(|piece| substance.see(piece.as_bytes()));
+                assert!(!substance.is_seen(), "{split}");
+                substance.see(something.as_bytes());
+                assert!(substance.is_seen(), "{split}");
+            }
+        }
+        assert!(Substance::of(Kind::Images).is_seen());
     }
 }

@@ -4,6 +4,7 @@
 //! [`whole`] turns an answer in one piece, [`Streaming`] one that is streamed. What lies between is `wire`'s; a
 //! [`FleetSealer`] lets other families' signatures travel through the client.
 
+mod heavy;
 mod sealer;
 mod streaming;
 mod whole;
@@ -28,6 +29,7 @@ use crate::media::{self, FetchedMedia, Means, MediaStore};
 
 use crate::state::signatures::{self, Keeper, Signatures};
 
+use self::heavy::heavy;
 pub(crate) use self::{
     sealer::{FleetSealer, NoSealer, has_token},
     streaming::Streaming,
@@ -156,7 +158,7 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
     let context = DecodeContext { sealer: &*job.sealer, answer: "" };
     // Lives longer than the request, which borrows from it.
     let fetched = OnceLock::new();
-    let mut request = job.dialect.decode_request(job.body, &context)?;
+    let mut request = heavy(job.body.len(), || job.dialect.decode_request(job.body, &context)).await?;
     // Nearly all of it is there already; see `dispatch::media`.
     let missing = media::missing(&request, job.upstream, job.profile, job.fetched)?;
     let media = job.media.fetch(job.means, missing).await?;
@@ -179,7 +181,8 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
     let names = name_table(job.upstream, &request);
     let target = Target { model: job.model, profile: job.profile, names: &names, stream: job.stream };
     let mut losses = Losses::default();
-    let encoded = encode_request(job.upstream, &request, &target, &mut losses)?;
+    let written = heavy(job.body.len(), || encode_request(job.upstream, &request, &target, &mut losses));
+    let encoded = written.await?;
     if job.strict {
         nothing_lost(&losses)?;
     }

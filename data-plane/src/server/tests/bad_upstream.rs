@@ -223,16 +223,33 @@ async fn a_stream_that_goes_silent_is_kept_alive_and_then_given_up() {
 
 #[tokio::test]
 async fn a_document_that_dies_is_cut_so_that_nobody_takes_it_for_whole() {
-    let upstream = Upstream::writing(
-        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{\"choices\":[{\"message\":{\"content\":\"",
-    )
+    let long = "x".repeat(40_000);
+    let upstream = Upstream::scripted(move |mut stream: TcpStream| {
+        let text = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 50000\r\n\r\n{{\"choices\":[{{\"message\":{{\"content\":\"{long}"
+        );
+        async move {
+            let _ = stream.write_all(text.as_bytes()).await;
+        }
+    })
     .await;
     let proxy = Proxy::before(&upstream).await;
     let mut raw = Raw::connect(proxy.address).await;
     raw.write(format!("{}{CHAT}", proxy.chat_head(&format!("content-length: {}\r\n", CHAT.len())))).await;
     let answer = raw.read_to_end().await;
-    assert!(answer.contains("content-length: 500\r\n") && answer.len() < 500, "{answer}");
+    assert!(answer.contains("content-length: 50000\r\n") && answer.len() < 50_000, "{}", answer.len());
     assert_eq!(proxy.event().await.error_code, "upstream_broken");
+}
+
+#[tokio::test]
+async fn a_short_document_that_dies_is_an_error_and_the_next_connections() {
+    let dying = Upstream::writing(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{\"choices\":[{\"message\":{\"content\":\"",
+    )
+    .await;
+    let (status, code, _) = failed_with(dying.clone(), &[]).await;
+    assert_eq!((status, code.as_str()), (502, "upstream_error"));
+    assert_eq!(dying.asked().len(), 1, "it may have been paid for");
 }
 
 #[tokio::test]
