@@ -1,9 +1,9 @@
 //! Bodies that come compressed: some clients do that to long prompts.
 
-use std::io::Read;
+use std::io::{self, BufRead, Read};
 
 use bytes::Bytes;
-use flate2::read::{MultiGzDecoder, ZlibDecoder};
+use flate2::bufread::{GzDecoder, ZlibDecoder};
 use http::{HeaderMap, header};
 use omniroute_core::error::GatewayError;
 
@@ -32,9 +32,10 @@ pub(crate) async fn unpacked(
 ) -> Result<Bytes, GatewayError> {
     let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
     let only = codings.next().filter(|_| codings.next().is_none()).map(|coding| coding.as_bytes().to_ascii_lowercase());
-    let mut reader: Box<dyn Read + Send + '_> = match only.as_deref() {
-        Some(b"gzip" | b"x-gzip") => Box::new(MultiGzDecoder::new(&*body)),
-        Some(b"deflate") => Box::new(ZlibDecoder::new(&*body)),
+    let fed = Fed { body: &body, budget: STEP };
+    let mut reader = match only.as_deref() {
+        Some(b"gzip" | b"x-gzip") => Reader::Gzip(GzDecoder::new(fed)),
+        Some(b"deflate") => Reader::Zlib(ZlibDecoder::new(fed)),
         _ => {
             return Err(GatewayError::bad_request(
                 "unsupported_encoding",
@@ -47,22 +48,83 @@ pub(crate) async fn unpacked(
     let mut whole = Vec::new();
     let mut step = vec![0; STEP];
     loop {
-        let read = reader.read(&mut step).map_err(|_| {
-            GatewayError::bad_request(
-                "invalid_encoding",
-                "the request body is not in the content encoding that it names",
-            )
-        })?;
-        if read == 0 {
-            return Ok(share.hold(whole.into()));
+        match reader.read(&mut step) {
+            Ok(0) => break,
+            Ok(read) => {
+                let length = (whole.len() + read) as u64;
+                if length > max {
+                    return Err(BodyError::TooLarge(max).into());
+                }
+                grow(&mut share, memory, length).await?;
+                whole.extend_from_slice(&step[..read]);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => reader.fed().budget = STEP,
+            Err(_) => return Err(wrong_encoding()),
         }
-        let length = (whole.len() + read) as u64;
-        if length > max {
-            return Err(BodyError::TooLarge(max).into());
-        }
-        grow(&mut share, memory, length).await?;
-        whole.extend_from_slice(&step[..read]);
         tokio::task::yield_now().await;
+    }
+    // What is left may be padding, but nothing that was meant to be read.
+    if reader.fed().body.iter().any(|byte| *byte != 0) {
+        return Err(wrong_encoding());
+    }
+    Ok(share.hold(whole.into()))
+}
+
+fn wrong_encoding() -> GatewayError {
+    GatewayError::bad_request("invalid_encoding", "the request body is not in the content encoding that it names")
+}
+
+/// One compressed text: of several behind each other, which might say nothing for megabytes, no client makes use.
+enum Reader<'b> {
+    Gzip(GzDecoder<Fed<'b>>),
+    Zlib(ZlibDecoder<Fed<'b>>),
+}
+
+/// A body that is read as far as its budget goes, and then blocks: what gives nothing out must have an end as well.
+struct Fed<'b> {
+    body: &'b [u8],
+    budget: usize,
+}
+
+// === impl Reader ===
+
+impl<'b> Reader<'b> {
+    fn read(&mut self, step: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Gzip(reader) => reader.read(step),
+            Self::Zlib(reader) => reader.read(step),
+        }
+    }
+
+    fn fed(&mut self) -> &mut Fed<'b> {
+        match self {
+            Self::Gzip(reader) => reader.get_mut(),
+            Self::Zlib(reader) => reader.get_mut(),
+        }
+    }
+}
+
+// === impl Fed ===
+
+impl Read for Fed<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.fill_buf()?.read(into)?;
+        self.consume(read);
+        Ok(read)
+    }
+}
+
+impl BufRead for Fed<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.budget == 0 && !self.body.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(&self.body[..self.body.len().min(self.budget)])
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.body = &self.body[bytes..];
+        self.budget -= bytes;
     }
 }
 
@@ -114,6 +176,8 @@ mod tests {
             ("gzip", cut, 64 << 20, 64 << 20, "invalid_encoding"),
             ("gzip", Bytes::from_static(b"{}"), 64 << 20, 64 << 20, "invalid_encoding"),
             ("br", packed.clone(), 64 << 20, 64 << 20, "unsupported_encoding"),
+            ("gzip", [packed.clone(), packed.clone()].concat().into(), 64 << 20, 64 << 20, "invalid_encoding"),
+            ("gzip", gzip(b"").repeat(10_000).into(), 64 << 20, 64 << 20, "invalid_encoding"),
             ("gzip, gzip", packed, 64 << 20, 64 << 20, "unsupported_encoding"),
         ] {
             let memory = BodyMemory::new(room);

@@ -83,7 +83,10 @@ impl Failure {
             | ErrorClass::Upstream
             | ErrorClass::Internal => FailureClass::Server,
         };
-        let retry_after = retry_after(headers).or(error.retry_after).map(|wait| wait.min(MAX_RESET));
+        // Words count where they tell of a limit; elsewhere they may be quoted from the request.
+        let limited = matches!(class, FailureClass::RateLimited | FailureClass::Quota);
+        let told = error.retry_after.filter(|_| limited);
+        let retry_after = retry_after(headers).or(told).map(|wait| wait.min(MAX_RESET));
         let message =
             if html { String::from_utf8_lossy(&body[..body.len().min(16)]).into_owned() } else { error.message };
         Self { class, status: Some(status.as_u16()), retry_after, message, named: error.named }
@@ -270,6 +273,13 @@ mod tests {
         assert_eq!(wait(&[("retry-after", "soon")]), None);
         let error = classify(429, &[("retry-after", "7")], "{}").to_gateway_error("");
         assert_eq!(error.retry_after, Some(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn words_set_no_wait_but_of_a_limit() {
+        let told = |status, body: &str| classify(status, &[], body).retry_after;
+        assert_eq!(told(500, r#"{"error":{"message":"could not read 'try again in 9h'"}}"#), None);
+        assert_eq!(told(429, r#"{"error":{"message":"try again in 2s"}}"#), Some(Duration::from_secs(2)));
     }
 
     #[test]

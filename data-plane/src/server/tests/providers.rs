@@ -461,4 +461,5 @@ async fn switches_of_anthropics_clients_go_where_they_are_known_and_are_listed_e
         betas,
         ["claude-code-20250219,interleaved-thinking-2025-05-14,context-1m-2025-08-07,context-management-2025-06-27"]
     );
+    assert!(memchr::memmem::find(&asked.body, b"omr1").is_none(), "a token that nobody can open goes to nobody");
 }

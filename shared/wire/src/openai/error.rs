@@ -60,9 +60,19 @@ pub fn decode_error(status: u16, body: &[u8]) -> UpstreamError {
     };
     let code = code.map(|code| code.0.into_owned()).or_else(|| kind.as_ref().map(|kind| kind.to_string()));
     let message = message.unwrap_or_else(|| format!("the upstream answered {status}"));
-    let class = class_of(status, code.as_deref(), kind.as_deref(), &message);
+    let class = class_of(told_status(status, code.as_deref()), code.as_deref(), kind.as_deref(), &message);
     let retry_after = wait_in_text(&message);
     UpstreamError { class, message, code, named, retry_after }
+}
+
+/// Where there is no status but in the body (a stream, a 200), some hosts write it as the code. That of a refused credential
+/// means the prompt there: an answer had begun.
+fn told_status(status: u16, code: Option<&str>) -> u16 {
+    match code.and_then(|code| code.parse().ok()).filter(|_| status >= 500) {
+        Some(401 | 403) => 400,
+        Some(told @ 400..=599) => told,
+        _ => status,
+    }
 }
 
 fn class_of(status: u16, code: Option<&str>, kind: Option<&str>, message: &str) -> ErrorClass {
@@ -73,6 +83,7 @@ fn class_of(status: u16, code: Option<&str>, kind: Option<&str>, message: &str) 
         Some("model_not_found") => return ErrorClass::NotFound,
         Some("overloaded" | "overloaded_error") => return ErrorClass::Overloaded,
         Some("invalid_api_key") => return ErrorClass::Unauthenticated,
+        Some("content_filter" | "content_policy_violation") => return ErrorClass::BadRequest,
         _ => {}
     }
     let lower = message.to_ascii_lowercase();
@@ -231,6 +242,9 @@ mod tests {
             (400, r#"{"error":"bad"}"#, ErrorClass::BadRequest, "bad"),
             (422, r#"{"detail":"no such field"}"#, ErrorClass::BadRequest, "no such field"),
             (500, "<html>", ErrorClass::Upstream, "the upstream answered 500"),
+            (500, r#"{"error":{"message":"slow","code":429}}"#, ErrorClass::RateLimited, "slow"),
+            (500, r#"{"error":{"message":"flagged","code":403}}"#, ErrorClass::BadRequest, "flagged"),
+            (500, r#"{"error":{"message":"no","code":"content_filter"}}"#, ErrorClass::BadRequest, "no"),
             (429, r#"{"error":{"message":"no money","code":"insufficient_quota"}}"#, ErrorClass::Payment, "no money"),
         ] {
             let error = decode_error(status, body.as_bytes());

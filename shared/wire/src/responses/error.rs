@@ -10,7 +10,10 @@ pub fn decode_error(status: u16, body: &[u8]) -> UpstreamError {
     let word = error.code.as_deref().unwrap_or_default();
     match word {
         "server_is_overloaded" | "slow_down" => error.class = ErrorClass::Overloaded,
-        "invalid_prompt" | "bio_policy" | "cyber_policy" => error.class = ErrorClass::BadRequest,
+        "invalid_prompt" => error.class = ErrorClass::BadRequest,
+        _ if word.starts_with("bio_policy") || word.starts_with("cyber_policy") => {
+            error.class = ErrorClass::BadRequest;
+        }
         "vector_store_timeout" => error.class = ErrorClass::UpstreamTimeout,
         // Of media that the client sent.
         _ if error.class == ErrorClass::Upstream && (word.contains("image") || word.contains("base64")) => {

@@ -195,7 +195,11 @@ fn failures_in_the_stream_are_errors_with_their_class() {
             "Please try again in 1.5s",
         ),
         (r#"{"type":"error","code":null,"message":"boom"}"#, ErrorClass::Upstream, "boom"),
-        (r#"{"error":{"message":"overloaded","type":"server_error","code":503}}"#, ErrorClass::Upstream, "overloaded"),
+        (
+            r#"{"error":{"message":"overloaded","type":"server_error","code":503}}"#,
+            ErrorClass::Overloaded,
+            "overloaded",
+        ),
         (
             r#"{"type":"response.failed","response":{"id":"r","status":"failed","error":{"code":"context_length_exceeded","message":"too long"}}}"#,
             ErrorClass::ContextTooLong,
