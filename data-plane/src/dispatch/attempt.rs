@@ -177,8 +177,8 @@ fn is_encoded(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-/// What an error inside a stream says of the connection.
-pub(crate) fn failure_of(error: &StreamError) -> Failure {
+/// What an error inside a stream with this head says of the connection.
+pub(crate) fn failure_of(error: &StreamError, head: &HeaderMap) -> Failure {
     let status = StatusCode::from_u16(error.class.status()).unwrap_or(StatusCode::BAD_GATEWAY);
     let known = UpstreamError {
         class: error.class,
@@ -187,7 +187,7 @@ pub(crate) fn failure_of(error: &StreamError) -> Failure {
         named: Named::default(),
         retry_after: error.retry_after,
     };
-    Failure::of_answer(status, &HeaderMap::new(), &[], known)
+    Failure::of_answer(status, head, &[], known)
 }
 
 // === impl Trial ===
@@ -224,8 +224,8 @@ impl Failed {
     }
 
     /// A stream that began with an error.
-    pub(super) fn of_stream_error(error: &StreamError) -> Self {
-        Self { failure: failure_of(error), broke: false }
+    pub(super) fn of_stream_error(error: &StreamError, head: &HeaderMap) -> Self {
+        Self { failure: failure_of(error, head), broke: false }
     }
 
     fn of_call(stage: Stage) -> Self {

@@ -11,10 +11,7 @@ use hyper::body::{Body, Incoming};
 use omniroute_wire::ir::Format;
 use tokio::time::Instant;
 
-use super::{
-    attempt::{EMPTY, Failed, Trial, beginning, next, rest},
-    outgoing::Way,
-};
+use super::attempt::{Failed, Trial, beginning, next, rest};
 use crate::{
     respond::{
         lane::{Fault, Kind, Lane, Shape, is_error_object},
@@ -73,7 +70,7 @@ pub(super) async fn pass(
     };
     if streams {
         // As large as the rest together, and once a stream.
-        return Box::pin(events(trial, head, first, body, Lane::events(kind, hide_usage))).await;
+        return Box::pin(events(trial, head, first, body, (kind, hide_usage))).await;
     }
     if !body.is_end_stream() {
         return Box::pin(document(trial, head, first, body, kind)).await;
@@ -127,10 +124,9 @@ async fn events(
     head: response::Parts,
     first: Bytes,
     mut body: Incoming,
-    mut lane: Lane,
+    (kind, hide_usage): (Kind, bool),
 ) -> Result<Answer, Failed> {
-    let Way::Pass { kind, .. } = *trial.way else { return Err(Failed::malformed(EMPTY)) };
-    let mut substance = Substance::of(kind);
+    let (mut lane, mut substance) = (Lane::events(kind, hide_usage), Substance::of(kind));
     let mut ready = Vec::with_capacity(4);
     let until = Instant::now() + HELD;
     let mut ended = body.is_end_stream();
@@ -164,8 +160,9 @@ async fn events(
             None => ended = true,
         }
     }
-    if let Some(error) = lane.upstream_error().filter(|_| !substance.is_seen()) {
-        return Err(Failed::of_stream_error(error));
+    // Whatever stands in front of it, nothing has gone out yet.
+    if let Some(error) = lane.upstream_error() {
+        return Err(Failed::of_stream_error(error, &head.headers));
     }
     checked(trial, &lane, kind, &head, &first, ended)?;
     Ok(Answer { head, body, lane, ready, is_quiet, reshaped: None })
@@ -243,7 +240,7 @@ async fn translated(
                 is_quiet: false,
                 reshaped: None,
             }),
-            Err(WholeError::Upstream(error)) => Err(Failed::of_stream_error(&error)),
+            Err(WholeError::Upstream(error)) => Err(Failed::of_stream_error(&error, &head.headers)),
             Err(WholeError::Malformed(error)) => {
                 tracing::debug!(%error, "an answer could not be read");
                 Err(Failed::malformed("the answer is not in the provider's own format"))
@@ -270,7 +267,7 @@ async fn translated(
         streaming.feed(&more, teller, &mut ready);
     }
     if let Some(error) = streaming.error().filter(|_| !streaming.has_substance()) {
-        return Err(Failed::of_stream_error(error));
+        return Err(Failed::of_stream_error(error, &head.headers));
     }
     Ok(Answer { head, body, lane: Lane::Translated(Box::new(streaming)), ready, is_quiet, reshaped: None })
 }

@@ -12,6 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use omniroute_core::error::{ErrorClass, GatewayError};
 use omniroute_providers::Failure;
@@ -228,7 +229,7 @@ fn next_wake(lane: &Lane, times: &RelayTimes, heard: Instant, commented: Instant
 /// The terminator of a stream is about to go out, and the client may leave as soon as it has it.
 fn close_at_terminator(lane: &Lane, meter: &mut Meter) {
     if lane.saw_error() {
-        let failure = lane.upstream_error().map(failure_of);
+        let failure = lane.upstream_error().map(|error| failure_of(error, &HeaderMap::new()));
         meter.fail(&told_by_upstream(failure.as_ref()), failure, lane.tally());
     } else {
         meter.close(End::Whole, lane.tally());

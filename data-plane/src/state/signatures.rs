@@ -220,28 +220,8 @@ impl<'c> Call<'c> {
 
 #[cfg(test)]
 mod tests {
-    use omniroute_wire::ir::CallKind;
-
     use super::*;
-
-    fn signature(payload: &str) -> Signature<'_> {
-        Signature { family: Family::Anthropic, payload: payload.into() }
-    }
-
-    fn call(id: &'static str, signature: Option<Signature<'static>>) -> Part<'static> {
-        Part::ToolCall {
-            id: id.into(),
-            name: "f".into(),
-            arguments: "{}".into(),
-            kind: CallKind::Function,
-            signature,
-            cache: None,
-        }
-    }
-
-    fn turn(role: Role, parts: Vec<Part<'static>>) -> Turn<'static> {
-        Turn { role, parts, name: None }
-    }
+    use crate::state::signed::tests::{call, signature, turn};
 
     #[test]
     fn stripping_removes_what_the_family_would_look_at() {

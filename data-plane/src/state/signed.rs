@@ -258,12 +258,12 @@ impl Gatherer {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use omniroute_wire::ir::{CallKind, Role};
 
     use super::*;
 
-    fn signature(payload: &str) -> Signature<'_> {
+    pub(in super::super) fn signature(payload: &str) -> Signature<'_> {
         Signature { family: Family::Anthropic, payload: payload.into() }
     }
 
@@ -287,7 +287,7 @@ mod tests {
         gatherer
     }
 
-    fn call(id: &'static str, signature: Option<Signature<'static>>) -> Part<'static> {
+    pub(in super::super) fn call(id: &'static str, signature: Option<Signature<'static>>) -> Part<'static> {
         Part::ToolCall {
             id: id.into(),
             name: "f".into(),
@@ -298,7 +298,7 @@ mod tests {
         }
     }
 
-    fn turn(role: Role, parts: Vec<Part<'static>>) -> Turn<'static> {
+    pub(in super::super) fn turn(role: Role, parts: Vec<Part<'static>>) -> Turn<'static> {
         Turn { role, parts, name: None }
     }
 

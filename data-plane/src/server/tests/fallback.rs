@@ -295,6 +295,46 @@ async fn an_error_behind_events_that_say_nothing_is_still_before_the_answer() {
 }
 
 #[tokio::test]
+async fn such_an_error_keeps_its_class_its_words_and_its_wait() {
+    const STARTED: &str =
+        "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"content\":[]}}\n\n";
+    const LIMITED: &str = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"rate_limit_error\",\"message\":\"slow down\"}}\n\n";
+    const CREATED: &str =
+        "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"r\"}}\n\n";
+    const FAILED: &str = "event: response.failed\ndata: {\"type\":\"response.failed\",\"response\":{\"id\":\"r\",\"status\":\"failed\",\"error\":{\"code\":\"rate_limit_exceeded\",\"message\":\"slow down\"}}}\n\n";
+    for (kind, api, path, body, frames) in [
+        (
+            "anthropic-compatible",
+            "messages",
+            "/v1/messages",
+            r#"{"model":"n/m","max_tokens":9,"stream":true,"messages":[{"role":"user","content":"hi"}]}"#,
+            &[STARTED, LIMITED],
+        ),
+        (
+            "openai-compatible",
+            "responses",
+            "/v1/responses",
+            r#"{"model":"n/m","stream":true,"store":false,"input":"hi"}"#,
+            &[CREATED, FAILED],
+        ),
+    ] {
+        let upstream = Upstream::answering(move |_| {
+            let mut given = events(frames, PAUSE);
+            given.headers_mut().insert("retry-after", http::HeaderValue::from_static("7"));
+            given
+        })
+        .await;
+        let index = index_with(|resources| {
+            resources.node_of("n", &upstream.base_url(), kind, api);
+            resources.connection("c1", "n", |_| {});
+        });
+        let answer = Proxy::start(&[], index).await.post(path, body).await;
+        assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (429, "7"), "{}", answer.text());
+        assert!(answer.text().contains("slow down"), "{}", answer.text());
+    }
+}
+
+#[tokio::test]
 async fn a_stream_that_has_begun_and_says_nothing_is_not_held_back_for_long() {
     let (sender, given) = event_stream();
     let given = std::sync::Mutex::new(Some(given));
