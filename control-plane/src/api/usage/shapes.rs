@@ -126,6 +126,8 @@ pub(in crate::api) struct CallLog {
     tokens: Tokens,
     /// True when any number of tokens is our estimate and not the provider's count.
     estimated: bool,
+    /// True when the proxy's clock was wrong: the time is that of the event's arrival.
+    redated: bool,
     /// US dollars; null when the price is not known.
     cost: Option<f64>,
     cost_micro_usd: Option<i64>,
@@ -427,6 +429,7 @@ impl From<&UsageRow> for CallLog {
             attempts: row.attempts,
             tokens: Tokens::from(&row.usage),
             estimated: row.estimated,
+            redated: row.redated,
             cost: row.cost.map(|cost| cost.as_dollars()),
             cost_micro_usd: row.cost.map(|cost| cost.0),
             finish_reason: named(&row.finish_reason),
