@@ -102,12 +102,7 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
     let mut patience = Patience::new(arrival.started, &times_of(entry), plan.model(), &asked.body);
     // A request that cannot be written for its upstream fails here, before anything is spent.
     let mut outgoing = asked.outgoing(&gateway, &entry.upstream, plan.model(), plan.requested(), &fetched).await?;
-    let sent = Sent {
-        path: asked.head.uri.path(),
-        format: asked.dialect.format(),
-        stream: asked.stream,
-        bytes: asked.body.len() as u64,
-    };
+    let sent = Sent { path: asked.head.uri.path(), dialect: asked.dialect, stream: asked.stream, body: &asked.body };
     let (mut meter, unwritten) = Meter::open(arrival, plan, call.caller, entry, slot, sent);
     if let Some(unwritten) = unwritten {
         unwritten.written(meter.is_alone()).await;

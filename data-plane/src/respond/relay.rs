@@ -169,6 +169,7 @@ where
                     let Ok(piece) = frame.into_data() else { continue };
                     *this.heard = Instant::now();
                     this.lane.feed(piece, this.meter.teller(), this.ready);
+                    this.meter.goes_on(*this.heard, || this.lane.tally());
                     if !this.upstream.is_end_stream() {
                         if this.lane.is_done() && this.meter.is_open() {
                             close_at_terminator(this.lane, this.meter);

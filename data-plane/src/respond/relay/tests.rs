@@ -4,7 +4,7 @@ use futures_util::Stream;
 use http_body_util::StreamBody;
 use omniroute_proto::v1::{self, Outcome};
 use omniroute_providers::Operation;
-use omniroute_wire::ir::Format;
+use omniroute_wire::translate::Dialect;
 use tokio::sync::mpsc;
 
 use super::*;
@@ -134,7 +134,8 @@ fn meter(gateway: &TestGateway) -> Meter {
         span: tracing::Span::none(),
     };
     // Dropping what is unwritten writes it.
-    let sent = Sent { path: "/v1/chat/completions", format: Format::OpenAiChat, stream: true, bytes: 400 };
+    let (dialect, body) = (Dialect::Chat, Bytes::from(vec![b'x'; 400]));
+    let sent = Sent { path: "/v1/chat/completions", dialect: &dialect, stream: true, body: &body };
     Meter::open(arrival, &plan, &Caller::Local, entry, slot, sent).0
 }
 
@@ -303,4 +304,20 @@ async fn a_document_is_closed_at_its_end_and_cut_where_it_breaks() {
     assert_eq!(bench.text().await, head);
     assert!(bench.next().await.expect("a cut").is_err());
     assert_eq!(bench.event().outcome(), Outcome::UpstreamError);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_answer_has_its_count_written_down_about_once_a_second() {
+    let mut bench = Bench::new(Lane::events(CHAT, false), ROLE, TIMES);
+    bench.text().await;
+    for _ in 0..40 {
+        tokio::time::advance(SECOND / 8).await;
+        bench.says(Ok(TEXT));
+        bench.text().await;
+    }
+    let noted = bench.gateway.noted();
+    assert!((4..=5).contains(&noted.len()), "{}", noted.len());
+    let outputs: Vec<u64> = noted.iter().filter_map(|event| event.usage.and_then(|usage| usage.output)).collect();
+    assert!(outputs.len() == noted.len() && outputs.is_sorted() && outputs[0] > 0, "{outputs:?}");
+    assert!(noted.iter().all(|event| event.status == 200 && event.usage.is_some_and(|usage| usage.input == Some(100))));
 }
