@@ -68,7 +68,7 @@ impl Services {
             expires_at: new.expires_at,
             max_body_bytes: new.max_body_bytes,
             extras: new.extras,
-            ..KeyDraft::new(new.name.trim(), &secret, self.store.pepper())
+            ..KeyDraft::new(new.name.trim(), &secret, &self.store.pepper())
         };
         let mut write = self.store.write(actor).await?;
         let record = write.create_key(draft).await?;
@@ -124,7 +124,7 @@ impl Services {
     /// 404.
     pub async fn rotate_key(&self, actor: &Actor, id: &str) -> Result<SecretKey, ApiError> {
         let secret = generate();
-        let patch = KeyPatch { secret: Some(RotatedSecret::new(&secret, self.store.pepper())), ..KeyPatch::default() };
+        let patch = KeyPatch { secret: Some(RotatedSecret::new(&secret, &self.store.pepper())), ..KeyPatch::default() };
         let mut write = self.store.write(actor).await?;
         let record = write.update_key(id, patch).await?;
         write.commit().await?;

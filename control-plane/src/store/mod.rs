@@ -18,6 +18,7 @@ mod config_log;
 mod connections;
 pub(crate) mod engine;
 mod error;
+mod fleet;
 mod keys;
 mod leases;
 mod limits;
@@ -50,12 +51,13 @@ pub use self::{
     connections::Connections,
     engine::Engine,
     error::StoreError,
+    fleet::{ControlPlaneRow, ControlPlaneState},
     keys::Keys,
     leases::{Lease, Leases},
     models::Models,
     nodes::Nodes,
     prices::Prices,
-    proxies::{Command, Proxies},
+    proxies::{Command, Delivery, Proxies},
     sealing::Resealed,
     sessions::Sessions,
     settings::Settings,
@@ -63,6 +65,7 @@ pub use self::{
 };
 pub(crate) use self::{
     connections::connection_secrets,
+    fleet::FleetValues,
     limits::clean,
     proxies::LOST_AFTER,
     row::{Columns, batches, number, placeholders},
@@ -83,8 +86,9 @@ pub struct StoreOptions {
     /// Connections at most (on SQLite: readers).
     pub max_connections: u32,
     pub ring: KeyRing,
-    /// `API_KEY_SECRET`; never stored.
+    /// `API_KEY_SECRET`. Stored sealed; what is stored is in force.
     pub pepper: Pepper,
+    /// As `pepper`.
     pub allow_private_upstreams: bool,
     pub clock: Arc<dyn Clock>,
 }
@@ -100,8 +104,7 @@ struct Inner {
     writer: AnyPool,
     reader: AnyPool,
     ring: KeyRing,
-    pepper: Pepper,
-    allow_private_upstreams: bool,
+    fleet: fleet::Fleet,
     clock: Arc<dyn Clock>,
     /// Last revision that this process committed.
     committed: watch::Sender<u64>,
@@ -122,13 +125,12 @@ impl Store {
             writer: pools.writer,
             reader: pools.reader,
             ring: options.ring,
-            pepper: options.pepper,
-            allow_private_upstreams: options.allow_private_upstreams,
+            fleet: fleet::Fleet::new(options.pepper, options.allow_private_upstreams, options.clock.now()),
             clock: options.clock,
             committed: watch::Sender::new(0),
         }));
         store.check_master_key().await?;
-        store.settings().ensure().await?;
+        store.join_fleet().await?;
         Ok(store)
     }
 
@@ -138,14 +140,6 @@ impl Store {
 
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.0.clock
-    }
-
-    pub fn pepper(&self) -> &Pepper {
-        &self.0.pepper
-    }
-
-    pub fn allow_private_upstreams(&self) -> bool {
-        self.0.allow_private_upstreams
     }
 
     /// Revision of the last committed change.
@@ -166,6 +160,7 @@ impl Store {
 
     /// Closes every connection; on SQLite this also folds the write-ahead log into the file.
     pub async fn close(&self) {
+        self.leave_fleet().await;
         self.0.writer.close().await;
         self.0.reader.close().await;
     }
@@ -181,6 +176,10 @@ impl Store {
 
     pub(crate) fn ring(&self) -> &KeyRing {
         &self.0.ring
+    }
+
+    fn fleet(&self) -> &fleet::Fleet {
+        &self.0.fleet
     }
 
     pub(crate) fn reader(&self) -> &AnyPool {
