@@ -214,6 +214,27 @@ impl Stack {
         wait_ready(&self.rest_url).await;
     }
 
+    /// Changes what the control plane finds in its environment when it is started again.
+    pub fn set_control_plane(&mut self, name: &str, value: &str) {
+        self.control_plane_environment.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Lets the control plane end by itself.
+    pub async fn stop_control_plane(&mut self) {
+        self.control_plane.terminate();
+        self.control_plane.ended(Duration::from_secs(30)).await;
+    }
+
+    /// Starts another control plane on the same database, which differs in these variables, its ports among them.
+    pub async fn another_control_plane(&self, differences: &BTreeMap<String, String>) -> Process {
+        let mut environment = self.control_plane_environment.clone();
+        environment.extend(differences.clone());
+        let log = self.directory.path().join("another-control-plane.log");
+        let process = Process::start(&program("omniroute-control-plane"), &[], &environment, &log);
+        wait_ready(&format!("http://127.0.0.1:{}", environment["CONTROL_PLANE_PORT"])).await;
+        process
+    }
+
     /// Connects the provider once more, under another prefix: what happens to that connection leaves the first one alone.
     pub async fn connect_as(&self, prefix: &str) {
         connect(&self.rest, &self.provider, prefix).await;
