@@ -25,7 +25,7 @@ use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use sqlx::{AnyConnection, any::AnyRow};
 use uuid::Uuid;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{Columns as _, LOST_AFTER, Store, StoreError, number, records::Actor, sealing, sql};
 
@@ -164,19 +164,23 @@ impl FleetValues {
     }
 
     fn to_json(&self) -> Zeroizing<Vec<u8>> {
-        let stored = Stored {
+        let mut stored = Stored {
             key_pepper: STANDARD.encode(self.pepper.as_bytes()),
             allow_private_upstreams: self.allow_private_upstreams,
             digest_key: STANDARD.encode(*self.digest_key),
         };
-        Zeroizing::new(serde_json::to_vec(&stored).unwrap_or_default())
+        let json = Zeroizing::new(serde_json::to_vec(&stored).unwrap_or_default());
+        stored.key_pepper.zeroize();
+        json
     }
 
     fn from_json(json: &[u8]) -> Option<Self> {
-        let stored: Stored = serde_json::from_slice(json).ok()?;
+        let mut stored: Stored = serde_json::from_slice(json).ok()?;
+        let pepper = STANDARD.decode(&stored.key_pepper);
+        stored.key_pepper.zeroize();
         let digest_key: [u8; 32] = STANDARD.decode(stored.digest_key).ok()?.try_into().ok()?;
         Some(Self {
-            pepper: Arc::new(Pepper::new(STANDARD.decode(stored.key_pepper).ok()?)),
+            pepper: Arc::new(Pepper::new(pepper.ok()?)),
             allow_private_upstreams: stored.allow_private_upstreams,
             digest_key: Zeroizing::new(digest_key),
         })
