@@ -112,6 +112,10 @@ impl Controlled for ControlledProxy {
                 self.gateway.lifecycle().resume();
             }
             Command::Resync => self.resync.notify_one(),
+            Command::Forgive(connection) => {
+                let gateway = Arc::clone(&self.gateway);
+                tokio::spawn(async move { gateway.forgive(&[connection]).await });
+            }
         }
     }
 }
