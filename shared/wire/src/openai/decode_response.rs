@@ -63,7 +63,7 @@ pub fn decode_response<'a>(body: &'a [u8], context: &DecodeContext<'_>) -> Resul
 fn decode_choice<'a>(choice: ChoiceField<'a>, context: &DecodeContext<'_>) -> Result<Choice<'a>, WireError> {
     let mut message = choice.message.unwrap_or_default();
     let mut parts = Vec::new();
-    content::push_reasoning(&mut parts, &mut message, context);
+    content::push_told(&mut parts, &mut message);
     let calls = message.tool_calls.take();
     let legacy = message.function_call.take();
     let refusal = message.refusal.take().filter(|text| !text.is_empty());
