@@ -26,7 +26,7 @@ use omniroute_wire::{
 
 use super::{embeddings::Embedding, request::Segmented};
 use crate::{
-    media::{FetchedMedia, Means},
+    media::FetchedMedia,
     respond::lane::Kind,
     server::Gateway,
     state::{Vault, signatures::Signatures},
@@ -148,7 +148,6 @@ impl Asked<'_> {
         old: OldSignatures,
     ) -> Result<Outgoing, GatewayError> {
         let profile = omniroute_providers::profile(upstream.provider().as_str(), format, model);
-        let policy = gateway.snapshot.load().settings().address_policy;
         let translated = translate(&Job {
             dialect: self.dialect,
             body: &self.body,
@@ -163,7 +162,7 @@ impl Asked<'_> {
             sealer: Arc::new(FleetSealer::new(self.pepper)),
             media: &gateway.media,
             fetched,
-            means: Means { client: &gateway.upstream, memory: &gateway.memory, policy },
+            memory: &gateway.memory,
             previous: self.previous,
             signatures: Signatures::new(&gateway.state.signatures, Vault::new(self.pepper), self.scope),
             old,
