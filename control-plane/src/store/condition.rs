@@ -19,6 +19,9 @@ const EVERY: Duration = Duration::from_secs(5);
 /// …and while it is not.
 const IN_TROUBLE: Duration = Duration::from_secs(1);
 
+/// Whatever happens, looks are at least so far apart: whoever asks for health asks for one.
+const AT_LEAST: Duration = Duration::from_millis(250);
+
 /// A database that takes longer for one row does not answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -123,6 +126,9 @@ impl Store {
         let mut connection = None;
         loop {
             self.look(&mut connection).await;
+            if shutdown.run_until_cancelled(tokio::time::sleep(AT_LEAST)).await.is_none() {
+                break;
+            }
             let pause = if self.0.condition.borrow().trouble.is_some() { IN_TROUBLE } else { EVERY };
             tokio::select! {
                 () = shutdown.cancelled() => break,
