@@ -23,8 +23,8 @@ pub(super) async fn healthz() -> Json<Probe> {
     Json(Probe { status: "alive" })
 }
 
-/// Whether the process can do its work: the database answers, no master key is missing that another control plane has, and
-/// it is not stopping.
+/// Whether the process can do its work: the database answers and can be written, no master key is missing that another
+/// control plane has, and it is not stopping. Answers at once, from what the last look at the database found.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -40,12 +40,9 @@ pub(super) async fn readyz(State(app): State<App>) -> (StatusCode, Json<Probe>) 
         // Another replica can do what this one cannot.
         return (StatusCode::SERVICE_UNAVAILABLE, Json(Probe { status: "a master key is missing" }));
     }
-    match app.store.ping().await {
-        Ok(()) => (StatusCode::OK, Json(Probe { status: "ready" })),
-        Err(error) => {
-            tracing::warn!(%error, "not ready: the database does not answer");
-            (StatusCode::SERVICE_UNAVAILABLE, Json(Probe { status: "the database does not answer" }))
-        }
+    match app.store.condition().trouble {
+        None => (StatusCode::OK, Json(Probe { status: "ready" })),
+        Some(trouble) => (StatusCode::SERVICE_UNAVAILABLE, Json(Probe { status: trouble.sentence() })),
     }
 }
 

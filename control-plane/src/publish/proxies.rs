@@ -75,6 +75,17 @@ impl ProxyRegistry {
         registry
     }
 
+    /// Tells a proxy something, as [`Self::order`] does, and does not wait until another replica has passed it on.
+    ///
+    /// # Errors
+    /// When the database is needed and fails.
+    pub async fn tell(&self, proxy_id: &str, command: Command) -> Result<(), StoreError> {
+        if self.send(proxy_id, &command) {
+            return Ok(());
+        }
+        self.0.store.proxies().order(proxy_id, &command).await.map(drop)
+    }
+
     /// Tells a proxy something: at once when it is attached here, else through the database to the replica that it is
     /// attached to, which looks every second and is waited for. An order that nobody can deliver is void after five
     /// minutes.
@@ -82,11 +93,11 @@ impl ProxyRegistry {
     /// # Errors
     /// When the database is needed and fails.
     pub async fn order(&self, proxy_id: &str, command: Command) -> Result<Delivery, StoreError> {
-        if self.send(proxy_id, command) {
+        if self.send(proxy_id, &command) {
             return Ok(Delivery::Delivered);
         }
         let proxies = self.0.store.proxies();
-        let order = proxies.order(proxy_id, command).await?;
+        let order = proxies.order(proxy_id, &command).await?;
         let deadline = Instant::now() + ORDER_PATIENCE;
         while Instant::now() < deadline {
             if !proxies.is_waiting(&order).await? {
@@ -102,7 +113,7 @@ impl ProxyRegistry {
         self.0.attached.lock().proxies.values().map(|attachment| attachment.status.clone()).collect()
     }
 
-    fn send(&self, proxy_id: &str, command: Command) -> bool {
+    fn send(&self, proxy_id: &str, command: &Command) -> bool {
         let attached = self.0.attached.lock();
         let attachment = attached.proxies.get(proxy_id);
         attachment.is_some_and(|attachment| attachment.commands.try_send(Ok(command.to_proto())).is_ok())
@@ -281,8 +292,8 @@ async fn deliver(registry: &ProxyRegistry) -> Result<(), StoreError> {
             continue;
         }
         for command in proxies.take_orders(&id).await? {
-            if !registry.send(&id, command) {
-                proxies.order(&id, command).await?;
+            if !registry.send(&id, &command) {
+                proxies.order(&id, &command).await?;
             }
         }
     }

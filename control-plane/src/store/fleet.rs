@@ -271,10 +271,19 @@ impl Store {
     /// Takes this process's place in the fleet, and learns what is in force.
     pub(super) async fn join_fleet(&self) -> Result<(), StoreError> {
         let old = self.clock().now().0.saturating_sub(millis(FORGET));
-        sql("DELETE FROM control_planes WHERE last_seen_at < $1").bind(number(old)).execute(self.writer()).await?;
-        // The others must know of this process before it judges whether they have gone.
-        self.tell().await?;
-        self.attend().await.map(drop)
+        let struck = sql("DELETE FROM control_planes WHERE last_seen_at < $1").bind(number(old));
+        // The others must know of this process before it judges whether they have gone. While nothing can be written, as on
+        // a full disk, it starts all the same.
+        let told = match struck.execute(self.writer()).await {
+            Ok(_) => self.tell().await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = told {
+            tracing::warn!(%error, "the other control planes cannot be told of this one");
+        }
+        let others = self.others().await?;
+        self.note_keys(&others);
+        self.settle(&others).await
     }
 
     /// Looks at the others, brings the values in force up to date, and says that this process runs. To be called every
