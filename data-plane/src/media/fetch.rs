@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 use omniroute_core::{
     address::{AddressError, AddressPolicy},
     error::{ErrorClass, GatewayError},
@@ -15,7 +15,10 @@ use omniroute_wire::ir::MediaKind;
 use url::Url;
 
 use super::{Fetched, Means, kind};
-use crate::{dispatch::Segmented, upstream_client::Stage};
+use crate::{
+    dispatch::Segmented,
+    upstream_client::{Stage, UpstreamBody},
+};
 
 /// All of a fetch, redirects included.
 const TIME: Duration = Duration::from_secs(10);
@@ -69,7 +72,7 @@ fn check(policy: AddressPolicy, text: &str) -> Result<Url, GatewayError> {
     }
 }
 
-async fn get(means: Means<'_>, url: &Url) -> Result<Response<Incoming>, GatewayError> {
+async fn get(means: Means<'_>, url: &Url) -> Result<Response<UpstreamBody>, GatewayError> {
     let mut request = Request::new(Segmented::new(Vec::new()));
     *request.method_mut() = Method::GET;
     let mut bare = url.clone();
@@ -89,7 +92,7 @@ async fn get(means: Means<'_>, url: &Url) -> Result<Response<Incoming>, GatewayE
     })
 }
 
-async fn read(means: Means<'_>, response: Response<Incoming>, wanted: MediaKind) -> Result<Fetched, GatewayError> {
+async fn read(means: Means<'_>, response: Response<UpstreamBody>, wanted: MediaKind) -> Result<Fetched, GatewayError> {
     if response.status() != StatusCode::OK {
         return Err(unreachable("its server does not have it"));
     }

@@ -95,7 +95,6 @@ impl Gateway {
             Arc::new(move || snapshot.load().settings().address_policy)
         };
         let upstream = UpstreamClient::new(ClientOptions {
-            connect_timeout: settings.connect_timeout.0,
             idle_per_host: settings.upstream_idle_connections as usize,
             policy,
             extra_roots: ExtraRoots::read(&settings.upstream_tls_ca)?,
