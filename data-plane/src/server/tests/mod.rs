@@ -7,6 +7,7 @@ mod chat;
 mod client;
 mod counts;
 mod fallback;
+mod hosts;
 mod http2_upstream;
 mod images;
 mod lifecycle;
@@ -20,6 +21,7 @@ mod secure_upstream;
 mod signed;
 mod stored;
 mod switches;
+mod thoughts;
 mod upstream;
 mod websocket;
 
