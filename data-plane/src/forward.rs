@@ -80,7 +80,6 @@ impl Forwarder {
             return Err(ForwardError::Url);
         }
         let options = ClientOptions {
-            connect_timeout: CONNECT,
             idle_per_host: IDLE_CONNECTIONS,
             // The operator named this address in the process's own configuration.
             policy: Arc::new(|| AddressPolicy::AllowPrivate),

@@ -277,7 +277,7 @@ impl Meter {
         self.close(End::Failed(error.class, error.code), tally);
     }
 
-    /// More of the answer has come, at `now`. From time to time its count is written down, for the case that this process
+    /// More of the answer is waited for, since `now`. From time to time its count is written down, for the case that this process
     /// does not live to the end of it.
     pub(crate) fn goes_on(&mut self, now: Instant, tally: impl FnOnce() -> Tally) {
         if now < self.noted + NOTE_EVERY {

@@ -54,8 +54,10 @@ pin_project! {
         sent: usize,
         meter: Meter,
         times: RelayTimes,
-        // When the upstream last sent something, and when the client last got a comment.
+        // Since when the upstream has been waited for, and when the client last got a comment. While a client does not
+        // take what is there, nobody waits for the upstream.
         heard: Instant,
+        waits: bool,
         commented: Instant,
         // Bytes to come, where that is known.
         remaining: Option<u64>,
@@ -101,6 +103,7 @@ where
             cut: None,
             sent: 0,
             heard: now,
+            waits: false,
             commented: now,
             upstream,
             lane,
@@ -108,7 +111,7 @@ where
             meter,
             times,
         };
-        let is_all = relay.upstream.is_end_stream();
+        let is_all = is_over(&relay.upstream);
         if is_all {
             relay.over = true;
             relay.cut = settle(&mut relay.lane, &mut relay.meter, &mut relay.ready, Ending::Complete);
@@ -167,12 +170,12 @@ where
             let ending = match this.upstream.as_mut().poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     let Ok(piece) = frame.into_data() else { continue };
-                    *this.heard = Instant::now();
+                    *this.waits = false;
                     this.lane.feed(piece, this.meter.teller(), this.ready);
-                    this.meter.goes_on(*this.heard, || this.lane.tally());
-                    if !this.upstream.is_end_stream() {
+                    if !is_over(&*this.upstream) {
                         if this.lane.is_done() && this.meter.is_open() {
                             close_at_terminator(this.lane, this.meter);
+                            *this.heard = Instant::now();
                             this.times.deadline = this.times.deadline.min(*this.heard + LINGER);
                             this.timer.as_mut().reset(next_wake(this.lane, this.times, *this.heard, *this.commented));
                         }
@@ -183,6 +186,10 @@ where
                 Poll::Ready(Some(Err(_))) => Ending::Broken,
                 Poll::Ready(None) => Ending::Complete,
                 Poll::Pending => {
+                    if !std::mem::replace(this.waits, true) {
+                        *this.heard = Instant::now();
+                        this.meter.goes_on(*this.heard, || this.lane.tally());
+                    }
                     std::task::ready!(this.timer.as_mut().poll(cx));
                     let now = Instant::now();
                     if now >= this.times.deadline {
@@ -216,6 +223,12 @@ where
     fn size_hint(&self) -> SizeHint {
         self.remaining.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
+}
+
+/// Whether nothing follows. Of a declared length, all may have come though the upstream has not said yet that it is at its
+/// end; a client that was told the length leaves then.
+fn is_over(upstream: &impl Body) -> bool {
+    upstream.is_end_stream() || upstream.size_hint().exact() == Some(0)
 }
 
 /// The next moment at which there may be something to do.

@@ -7,7 +7,6 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use super::{
     lane::Tally,
@@ -15,7 +14,10 @@ use super::{
     progress::{Pace, Progress, Tallied},
     relay::Relay,
 };
-use crate::state::watch::{Observer, Watched};
+use crate::{
+    state::watch::{Observer, Watched},
+    upstream_client::UpstreamBody,
+};
 
 /// What a client gets.
 pub struct Reply(Kind);
@@ -24,9 +26,9 @@ enum Kind {
     /// Something this proxy wrote itself.
     Whole(Bytes),
     /// An upstream's answer on its way through.
-    Relay(Pin<Box<Relay<Incoming>>>),
+    Relay(Pin<Box<Relay<UpstreamBody>>>),
     /// The same, with the name of the answer that it goes on from.
-    GoingOn(Box<GoingOn<Relay<Incoming>>>),
+    GoingOn(Box<GoingOn<Relay<UpstreamBody>>>),
     /// Any of these, with events of progress in it.
     Progress(Box<Progress<Reply>>),
     /// An answer of the router.
@@ -51,11 +53,11 @@ impl Reply {
         Self(Kind::Whole(bytes.into()))
     }
 
-    pub(super) fn relay(relay: Relay<Incoming>) -> Self {
+    pub(super) fn relay(relay: Relay<UpstreamBody>) -> Self {
         Self(Kind::Relay(Box::pin(relay)))
     }
 
-    pub(super) fn going_on_from(relay: Relay<Incoming>, previous: &str) -> Self {
+    pub(super) fn going_on_from(relay: Relay<UpstreamBody>, previous: &str) -> Self {
         Self(Kind::GoingOn(Box::new(GoingOn::new(Box::pin(relay), previous))))
     }
 

@@ -96,7 +96,6 @@ impl Gateway {
         };
         let extra_roots = ExtraRoots::read(&settings.upstream_tls_ca)?;
         let upstream = UpstreamClient::new(ClientOptions {
-            connect_timeout: settings.connect_timeout.0,
             idle_per_host: settings.upstream_idle_connections as usize,
             policy,
             extra_roots: extra_roots.clone(),

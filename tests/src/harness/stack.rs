@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::{
     Client, Engine, Ledger, Process, Rest, client, database::PostgresDatabase, eventually, free_port, process::program,
 };
-use crate::mock_provider::{MockProvider, models};
+use crate::mock_provider::{MockProvider, Secure, models};
 
 /// Admin password of every stack.
 const PASSWORD: &str = "planted-admin-password-77";
@@ -31,6 +31,7 @@ pub struct Setup {
     redis: Option<String>,
     control_plane: BTreeMap<String, String>,
     proxy: BTreeMap<String, String>,
+    secure: Option<Secure>,
 }
 
 /// A running gateway with a provider behind it. All of it ends with the value.
@@ -64,7 +65,7 @@ pub struct Proxy {
 
 impl Setup {
     pub fn on(engine: Engine) -> Self {
-        Self { engine, proxies: 1, redis: None, control_plane: BTreeMap::new(), proxy: BTreeMap::new() }
+        Self { engine, proxies: 1, redis: None, control_plane: BTreeMap::new(), proxy: BTreeMap::new(), secure: None }
     }
 
     pub fn proxies(mut self, proxies: usize) -> Self {
@@ -100,13 +101,26 @@ impl Setup {
         self
     }
 
+    /// With a provider behind TLS that speaks HTTP/2.
+    pub fn secure(mut self, secure: Secure) -> Self {
+        self.secure = Some(secure);
+        self
+    }
+
     /// Starts everything, and waits until a first request would be answered.
     ///
     /// # Panics
     /// When that does not come to pass.
-    pub async fn start(self) -> Stack {
+    pub async fn start(mut self) -> Stack {
         let directory = tempfile::tempdir().expect("a directory");
-        let provider = MockProvider::start().await.expect("a provider");
+        let provider = match self.secure {
+            Some(secure) => MockProvider::start_secure(secure).await.expect("a provider"),
+            None => MockProvider::start().await.expect("a provider"),
+        };
+        if let Some(ca) = provider.ca() {
+            let ca = ca.display().to_string();
+            self = self.control_plane("UPSTREAM_TLS_CA", &ca).proxy("UPSTREAM_TLS_CA", &ca);
+        }
         let control_plane_dir = new_dir(directory.path(), "control-plane");
         let (rest_port, grpc_port) = (free_port(), free_port());
         let mut environment = variables(&[

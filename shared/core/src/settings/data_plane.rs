@@ -47,7 +47,7 @@ settings! {
         allow_private_media_urls: bool = "false", ["ALLOW_PRIVATE_MEDIA_URLS"];
         #[doc = "Time to connect to a provider, TLS included."]
         connect_timeout: Span = "5s", ["UPSTREAM_CONNECT_TIMEOUT"];
-        #[doc = "Time until a provider's first byte."]
+        #[doc = "Time until a provider's first byte, since it has all of the request."]
         first_byte_timeout: Span = "120s", ["UPSTREAM_FIRST_BYTE_TIMEOUT"];
         #[doc = "Time until a provider's first byte where the model thinks, told by its name or by the request."]
         thinking_first_byte_timeout: Span = "600s", ["UPSTREAM_THINKING_FIRST_BYTE_TIMEOUT"];
@@ -83,7 +83,7 @@ settings! {
         idempotency_memory: ByteSize = "64MiB", ["IDEMPOTENCY_MEMORY"];
         #[doc = "Client connections at once."]
         max_connections: u32 = "10000", ["MAX_CONNECTIONS"];
-        #[doc = "Idle connections kept open per provider host."]
+        #[doc = "Idle HTTP/1 connections kept open per provider host."]
         upstream_idle_connections: u32 = "256", ["UPSTREAM_IDLE_CONNECTIONS"];
         #[doc = "How long streams may go on after SIGTERM before they are cut."]
         drain_deadline: Span = "10m", ["DRAIN_DEADLINE"];

@@ -4,7 +4,9 @@ use std::borrow::Cow;
 
 use super::{
     details::Marks,
-    message::{Annotation, Audio, BlockSource, CacheControl, ContentPart, File, Message, ReasoningDetail, ThoughtPiece},
+    message::{
+        Annotation, Audio, BlockSource, CacheControl, ContentPart, File, Message, ReasoningDetail, ThoughtPiece,
+    },
 };
 use crate::{
     codec::{DecodeContext, WireError, signature_from},
