@@ -78,7 +78,9 @@ pub async fn run(settings: ControlPlaneSettings) -> anyhow::Result<()> {
 
     let services = grpc::Services { publisher, proxies, ledger };
     let mut grpc = tokio::spawn(grpc.serve(services, stopping.clone()));
-    let mut rest = tokio::spawn(api::serve(rest, api::router(App::clone(&app)), stopping.clone()));
+    let balancers =
+        api::Balancers { trusted: app.settings.trusted_proxies.clone(), proxy_protocol: app.settings.proxy_protocol };
+    let mut rest = tokio::spawn(api::serve(rest, api::router(App::clone(&app)), balancers, stopping.clone()));
     tracing::info!(
         version = omniroute_core::VERSION,
         rest = %SocketAddr::new(app.settings.control_plane_host, app.settings.control_plane_port),
