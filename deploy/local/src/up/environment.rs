@@ -75,10 +75,6 @@ fn of_proxy(context: &Context, secrets: &Secrets) -> Vec<(&'static str, OsString
     // The launcher kills after this time; the proxy should have closed its records by then.
     environment.push(("DRAIN_DEADLINE", format!("{}ms", context.launcher.shutdown_timeout.0.as_millis()).into()));
     let settings = &context.data_plane;
-    // One machine has no balancer that would have to turn away.
-    if settings.lame_duck.is_none() {
-        environment.push(("LAME_DUCK", "0s".into()));
-    }
     if settings.control_plane_url == default_of("control_plane_url") {
         let url = client::local_url(context.control_plane.grpc_host, context.launcher.grpc_port);
         environment.push(("CONTROL_PLANE_URL", url.into()));
@@ -96,6 +92,10 @@ fn of_both(context: &Context, secrets: &Secrets) -> Vec<(&'static str, OsString)
         ("DATA_DIR", context.launcher.data_dir.clone().into()),
         ("OMNIROUTE_JOIN_TOKEN", secrets.join_token.expose().into()),
     ];
+    // One machine has no balancer that would have to turn away.
+    if context.data_plane.lame_duck.is_none() {
+        environment.push(("LAME_DUCK", "0s".into()));
+    }
     if let Some(file) = &context.config_file {
         environment.push(("OMNIROUTE_CONFIG", file.clone().into()));
     }
