@@ -44,6 +44,8 @@ const LAST_RETRY: Duration = Duration::from_secs(15);
 /// With a sentence that says what to do.
 pub async fn run(settings: ControlPlaneSettings) -> anyhow::Result<()> {
     let stop = stop_signal()?;
+    // A file that may not grow any more is an error for whoever writes it; by default it ends the process.
+    let _file_size = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).context("SIGXFSZ")?;
     let _ = omniroute_telemetry::prometheus().with_build_info(ControlPlaneSettings::PROCESS);
     check_secrets(&settings)?;
     let ring = KeyRing::new(settings.storage_encryption_key.expose().split(',')).context("STORAGE_ENCRYPTION_KEY")?;
@@ -62,6 +64,7 @@ pub async fn run(settings: ControlPlaneSettings) -> anyhow::Result<()> {
         store = opening => store?,
         () = &mut stop => return Ok(()),
     };
+    let watch = tokio::spawn(store.clone().watch(stopping.clone()));
     let publisher = Publisher::start(store.clone(), stopping.clone()).await?;
     let proxies = ProxyRegistry::start(store.clone(), stopping.clone());
     let ledger = Ledger::start(store.clone(), settings.usage_retention_days).await?;
@@ -100,11 +103,12 @@ pub async fn run(settings: ControlPlaneSettings) -> anyhow::Result<()> {
         ended = &mut rest => Some(ended.map_err(anyhow::Error::from).and_then(|ended| ended.map_err(Into::into))),
     };
     if failed.is_none() && !lame_duck.is_zero() {
-        tracing::info!("stopping in {lame_duck:?}: not ready any more, calls are still answered");
+        let seconds = lame_duck.as_secs_f64();
+        tracing::info!(seconds, "stopping soon: not ready any more, calls are still answered");
         leaving.cancel();
         tokio::time::sleep(lame_duck).await;
     }
-    tracing::info!("stopping; running calls may take {drain:?} to finish");
+    tracing::info!(seconds = drain.as_secs_f64(), "stopping; running calls may take as long to finish");
     stopping.cancel();
     app.background.close();
     let finished = async {
@@ -116,6 +120,7 @@ pub async fn run(settings: ControlPlaneSettings) -> anyhow::Result<()> {
         }
         app.background.wait().await;
         jobs.finished().await;
+        let _ = watch.await;
     };
     if timeout(drain, finished).await.is_err() {
         tracing::warn!("some calls did not finish in time");
@@ -219,7 +224,8 @@ async fn open_store(settings: &ControlPlaneSettings, ring: KeyRing, clock: Arc<d
         match Store::open(options).await {
             Ok(store) => return Ok(store),
             Err(StoreError::Unavailable(cause)) => {
-                tracing::warn!(%cause, "the database of DATABASE_URL does not answer; trying again in {wait:?}");
+                let again_in_seconds = wait.as_secs_f64();
+                tracing::warn!(%cause, again_in_seconds, "the database of DATABASE_URL does not answer yet");
             }
             Err(error) => return Err(error.into()),
         }

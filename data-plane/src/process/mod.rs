@@ -169,13 +169,16 @@ fn lame_duck(settings: &DataPlaneSettings) -> Duration {
 async fn stop(gateway: &Gateway, journal: &Journal, lame_duck: Duration, limit: Duration) {
     let lifecycle = gateway.lifecycle();
     if !lame_duck.is_zero() && lifecycle.phase() == Phase::Serving {
-        tracing::info!(time = ?lame_duck, "stopping soon: not ready any more, requests are still served");
+        tracing::info!(
+            seconds = lame_duck.as_secs_f64(),
+            "stopping soon: not ready any more, requests are still served"
+        );
         lifecycle.leave();
         sleep(lame_duck).await;
     }
     tracing::info!(
         requests = lifecycle.requests_in_flight(),
-        deadline = ?limit,
+        deadline_seconds = limit.as_secs_f64(),
         "stopping: no new requests, what runs may finish"
     );
     lifecycle.stop();

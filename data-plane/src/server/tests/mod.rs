@@ -9,6 +9,7 @@ mod client;
 mod counts;
 mod early;
 mod fallback;
+mod hosts;
 mod images;
 mod lifecycle;
 mod model_lists;
@@ -20,6 +21,7 @@ mod secure;
 mod signed;
 mod stored;
 mod switches;
+mod thoughts;
 mod upstream;
 mod websocket;
 
