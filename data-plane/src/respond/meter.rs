@@ -14,7 +14,10 @@ use omniroute_wire::{translate::Dialect, usage::Usage};
 use tokio::time::Instant;
 use tracing::Span;
 
-use super::lane::{Tally, Teller};
+use super::{
+    early::SignOfLife,
+    lane::{Tally, Teller},
+};
 use crate::{
     admit::{Caller, request_id::RequestId},
     count::guess,
@@ -41,6 +44,8 @@ pub(crate) enum End {
     Whole,
     /// The client went away.
     ClientClosed,
+    /// The deadline of a drain cut it.
+    Drained,
     /// With this error, of which the client may have been told only in mid-stream.
     Failed(ErrorClass, &'static str),
 }
@@ -53,6 +58,8 @@ pub(crate) struct Arrival {
     pub(crate) started: Instant,
     pub(crate) at: UnixMillis,
     pub(crate) running: Running,
+    /// Set where the client may get the head of its answer before the upstream's.
+    pub(crate) sign: Option<Arc<SignOfLife>>,
     pub(crate) span: Span,
 }
 
@@ -105,15 +112,17 @@ impl End {
         match self {
             Self::Whole => Outcome::Ok,
             Self::ClientClosed => Outcome::ClientClosed,
+            Self::Drained => Outcome::Drained,
             Self::Failed(ErrorClass::UpstreamTimeout, _) => Outcome::Timeout,
             Self::Failed(..) => Outcome::UpstreamError,
         }
     }
 
-    const fn code(self) -> &'static str {
+    pub(crate) const fn code(self) -> &'static str {
         match self {
             Self::Whole => "",
             Self::ClientClosed => "client_closed",
+            Self::Drained => "drain_deadline",
             Self::Failed(_, code) => code,
         }
     }
@@ -253,7 +262,8 @@ impl Meter {
 
     /// The upstream failed before an answer began; the client gets `error` with its status.
     pub(crate) fn refuse(&mut self, error: &GatewayError) {
-        self.status = error.class.status();
+        let has_begun = self.arrival.sign.as_ref().is_some_and(|sign| sign.has_begun());
+        self.status = if has_begun { 200 } else { error.class.status() };
         self.close(End::Failed(error.class, error.code), Tally::default());
     }
 
@@ -277,8 +287,8 @@ impl Meter {
         self.close(End::Failed(error.class, error.code), tally);
     }
 
-    /// More of the answer is waited for, since `now`. From time to time its count is written down, for the case that this process
-    /// does not live to the end of it.
+    /// More of the answer is waited for, since `now`. From time to time its count is written down, for the case that this
+    /// process does not live to the end of it.
     pub(crate) fn goes_on(&mut self, now: Instant, tally: impl FnOnce() -> Tally) {
         if now < self.noted + NOTE_EVERY {
             return;
@@ -296,6 +306,15 @@ impl Meter {
             first_byte: self.first_byte,
             attempts: self.attempts,
         });
+    }
+
+    /// The answer ends before its end, and it is not the provider's doing: the client left, unless this proxy cuts what runs.
+    pub(crate) fn abandon(&mut self, tally: Tally) {
+        let is_cut = self.gateway().lifecycle.phase().cuts();
+        if is_cut && self.is_open() {
+            tracing::warn!(request_id = %self.request_id(), code = End::Drained.code(), "the drain deadline cut an answer");
+        }
+        self.close(if is_cut { End::Drained } else { End::ClientClosed }, tally);
     }
 
     /// Writes the event down as closed. Only the first call counts.
@@ -341,7 +360,7 @@ impl Meter {
     fn settle(&mut self, end: End, tally: &Tally) -> (Usage, bool) {
         let mut usage = tally.usage.unwrap_or_default();
         let answered = self.first_byte.is_some();
-        if !answered && end != End::ClientClosed {
+        if !answered && matches!(end, End::Failed(..)) {
             // An upstream that answered with an error, or not at all, charges nothing.
             return (usage, false);
         }
@@ -399,7 +418,7 @@ impl Meter {
 
 impl Drop for Meter {
     fn drop(&mut self) {
-        // Whoever came to an end has closed the event: what is left was dropped because the client went away.
-        self.close(End::ClientClosed, Tally::default());
+        // Whoever came to an end has closed the event: what is left was dropped on the way there.
+        self.abandon(Tally::default());
     }
 }

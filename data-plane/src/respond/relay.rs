@@ -69,9 +69,14 @@ pin_project! {
     impl<B> PinnedDrop for Relay<B> {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            // Only an answer that did not come to its end is still open here: the client went away.
+            // Only an answer that did not come to its end is still open here: the client went away, or it took so little
+            // that the deadline was not seen in here.
             if this.meter.is_open() {
-                this.meter.close(End::ClientClosed, this.lane.tally());
+                if Instant::now() >= this.times.deadline {
+                    this.meter.fail(&Ending::Deadline.error(), Ending::Deadline.failure(), this.lane.tally());
+                } else {
+                    this.meter.abandon(this.lane.tally());
+                }
             }
         }
     }
@@ -85,6 +90,8 @@ enum Ending {
     Broken,
     Idle,
     Deadline,
+    /// This proxy cuts what still runs.
+    Drained,
 }
 
 // === impl Relay ===
@@ -129,6 +136,19 @@ where
     /// Whether the answer has come to its own end, without an error.
     pub(crate) fn ended_well(&self) -> bool {
         self.over && self.cut.is_none() && (self.lane.is_done() || self.lane.has_finished()) && !self.lane.saw_error()
+    }
+
+    /// When the whole request has to be over.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.times.deadline
+    }
+
+    /// Ends it here, because the deadline of a drain has come: the client of a stream is told so by the next frame.
+    pub(crate) fn cut(self: Pin<&mut Self>) {
+        let this = self.project();
+        if !std::mem::replace(this.over, true) {
+            *this.cut = settle(this.lane, this.meter, this.ready, Ending::Drained);
+        }
     }
 
     /// See [`Meter::release`].
@@ -268,9 +288,12 @@ fn settle(lane: &mut Lane, meter: &mut Meter, ready: &mut Vec<Bytes>, ending: En
         return None;
     }
     let error = ending.error();
-    meter.fail(&error, ending.failure(), lane.tally());
+    match ending {
+        Ending::Drained => meter.abandon(lane.tally()),
+        _ => meter.fail(&error, ending.failure(), lane.tally()),
+    }
     if !lane.is_stream() {
-        return Some(CutShort("the provider's answer broke off"));
+        return Some(CutShort("the answer broke off"));
     }
     if !told {
         lane.fail(&error, meter.request_id().as_str(), ready);
@@ -290,8 +313,8 @@ impl Ending {
     fn failure(self) -> Option<Failure> {
         match self {
             Self::Complete | Self::Broken | Self::Idle => Some(Failure::malformed_answer("the answer broke off")),
-            // Long answers are no fault.
-            Self::Deadline => None,
+            // Long answers are no fault, and our end is none of theirs.
+            Self::Deadline | Self::Drained => None,
         }
     }
 
@@ -312,6 +335,12 @@ impl Ending {
                 "request_deadline",
                 "the request took longer than this gateway allows",
             ),
+            Self::Drained => GatewayError::new(
+                ErrorClass::Overloaded,
+                End::Drained.code(),
+                "this proxy is stopping and cannot finish the answer",
+            )
+            .with_hint("send the request again: another proxy will answer"),
         }
     }
 }

@@ -108,7 +108,7 @@ pub(in crate::api) struct CallLog {
     path: Option<String>,
     /// Status that the client saw; 0 when it saw none.
     status: u32,
-    /// `ok`, `upstream_error`, `timeout`, `client_closed` or `interrupted`.
+    /// `ok`, `upstream_error`, `timeout`, `client_closed`, `drained` or `interrupted`.
     outcome: &'static str,
     model: String,
     requested_model: String,
@@ -254,7 +254,7 @@ pub(in crate::api) struct Which {
     connection_id: Option<String>,
     /// Id of a key.
     api_key: Option<String>,
-    /// `ok`, `upstream_error`, `timeout`, `client_closed` or `interrupted`.
+    /// `ok`, `upstream_error`, `timeout`, `client_closed`, `drained` or `interrupted`.
     outcome: Option<String>,
     #[param(value_type = Option<String>)]
     since: Option<UnixMillis>,
@@ -262,11 +262,12 @@ pub(in crate::api) struct Which {
     until: Option<UnixMillis>,
 }
 
-const OUTCOMES: [(&str, Outcome); 5] = [
+const OUTCOMES: [(&str, Outcome); 6] = [
     ("ok", Outcome::Ok),
     ("upstream_error", Outcome::UpstreamError),
     ("timeout", Outcome::Timeout),
     ("client_closed", Outcome::ClientClosed),
+    ("drained", Outcome::Drained),
     ("interrupted", Outcome::Interrupted),
 ];
 

@@ -125,6 +125,7 @@ fn meter(gateway: &TestGateway) -> Meter {
     let entry = plan.candidates().next().expect("a connection");
     let slot = Slot::take(&entry.in_flight, 0, &gateway.freed).expect("a place");
     let arrival = Arrival {
+        sign: None,
         gateway: Arc::clone(gateway),
         operation: Operation::Chat,
         request_id: RequestId::generate(),

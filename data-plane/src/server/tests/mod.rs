@@ -3,9 +3,11 @@
 mod again;
 mod bad_input;
 mod bad_upstream;
+mod balancer;
 mod chat;
 mod client;
 mod counts;
+mod early;
 mod fallback;
 mod hosts;
 mod http2_upstream;
