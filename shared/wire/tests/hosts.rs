@@ -1,6 +1,8 @@
 //! What hosts send that speak somebody else's format, in every format that is read: reasons to end that are no end, side
 //! fields of the wrong type, contents that are lists, errors that are words, and streams that go on for an hour.
 
+#![cfg(test)]
+
 use omniroute_core::error::ErrorClass;
 use omniroute_wire::{
     bedrock::frames::write_event,
