@@ -19,6 +19,7 @@ mod secure;
 mod signed;
 mod stored;
 mod switches;
+mod thoughts;
 mod upstream;
 mod websocket;
 

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::message::{
-    Annotation, Audio, BlockSource, CacheControl, ContentPart, File, Message, ReasoningDetail, ThoughtPiece,
+use super::{
+    details::Marks,
+    message::{Annotation, Audio, BlockSource, CacheControl, ContentPart, File, Message, ReasoningDetail, ThoughtPiece},
 };
 use crate::{
     codec::{DecodeContext, WireError, signature_from},
@@ -195,7 +196,28 @@ pub(super) fn annotation(field: Annotation<'_>) -> Option<ir::Annotation<'_>> {
     })
 }
 
-/// Thinking of an earlier answer. `reasoning_details` (with signatures) wins over the plain texts.
+/// Thinking of an answer: its details as they are told, or the plain text.
+pub(super) fn push_told<'a>(parts: &mut Vec<Part<'a>>, message: &mut Message<'a>) {
+    let details = message.reasoning_details.take().unwrap_or_default();
+    let plain = message.reasoning_content.take().or(message.reasoning.take()).filter(|text| !text.is_empty());
+    if details.is_empty() {
+        parts.extend(plain.map(|text| Part::Thinking { text: text.into(), signature: None }));
+    }
+    for detail in details {
+        let signature = Marks::of(&detail).signature();
+        if detail.kind.as_deref() == Some("reasoning.encrypted") {
+            let data = signature.filter(|_| detail.data.is_some());
+            parts.extend(data.map(|data| Part::RedactedThinking { data }));
+            continue;
+        }
+        let text = detail.text.or(detail.summary).unwrap_or_default();
+        if !text.is_empty() || signature.is_some() {
+            parts.push(Part::Thinking { text: text.into(), signature });
+        }
+    }
+}
+
+/// Thinking that a client sends back. `reasoning_details` (with signatures) wins over the plain texts.
 pub(super) fn push_reasoning<'a>(parts: &mut Vec<Part<'a>>, message: &mut Message<'a>, context: &DecodeContext<'_>) {
     let details = message.reasoning_details.take().unwrap_or_default();
     let plain = message.reasoning_content.take().or(message.reasoning.take()).filter(|text| !text.is_empty());

@@ -71,7 +71,7 @@ fn decode_choice<'a>(choice: ChoiceField<'a>, context: &DecodeContext<'_>) -> Re
     }
     let mut message = choice.message.unwrap_or_default();
     let mut parts = Vec::new();
-    content::push_reasoning(&mut parts, &mut message, context);
+    content::push_told(&mut parts, &mut message);
     let calls = message.tool_calls.take();
     let legacy = message.function_call.take();
     let refusal = message.refusal.take().filter(|text| !text.is_empty());

@@ -7,9 +7,10 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::{
-    content, error, finish_reason, is_failure,
+    content,
+    details::Marks,
+    error, finish_reason, is_failure,
     message::{Annotation, Audio, ContentPart, FunctionCall, ReasoningDetail, ToolCall},
-    reasoning_family,
     sound::Sound,
     usage::UsageField,
 };
@@ -96,8 +97,8 @@ struct ChoiceState {
     next_part: u32,
     /// The open text, refusal or thinking part: they follow each other.
     open: Option<(u32, Prose)>,
-    /// The open thought has its signature, from the detail of this index: what comes of another is another thought.
-    signed: Option<Option<u32>>,
+    /// Of the open thought, where details tell it.
+    marks: Option<Marks>,
     calls: Vec<CallState>,
     called: bool,
     sound: Sound,
@@ -385,28 +386,26 @@ impl ChoiceState {
     fn detail(&mut self, choice: u32, detail: ReasoningDetail<'_>, emit: &mut dyn FnMut(Event<'_>)) {
         // The proof of a thought may come last, also behind the reason to end.
         let complete = self.complete && detail.text.is_none() && detail.summary.is_none();
-        self.proven_thought(choice, detail, emit);
+        self.proven_thought(choice, &detail, emit);
         self.complete = complete;
     }
 
-    fn proven_thought(&mut self, choice: u32, detail: ReasoningDetail<'_>, emit: &mut dyn FnMut(Event<'_>)) {
-        let family = reasoning_family(detail.format.as_deref());
-        if self.signed.is_some_and(|index| index != detail.index) {
+    fn proven_thought(&mut self, choice: u32, detail: &ReasoningDetail<'_>, emit: &mut dyn FnMut(Event<'_>)) {
+        if self.marks.as_ref().is_some_and(|open| open.is_followed_by(detail)) {
             self.close_prose(choice, emit);
         }
         if detail.kind.as_deref() == Some("reasoning.encrypted") {
-            let Some(data) = detail.data else { return };
-            let data = Signature { family, payload: data.into() };
+            let Some(data) = Marks::of(detail).signature().filter(|_| detail.data.is_some()) else { return };
             return self.whole(choice, PartKind::RedactedThinking { data }, emit);
         }
-        if let Some(text) = detail.text.or(detail.summary).filter(|text| !text.is_empty()) {
+        let is_signature = detail.signature.as_deref().is_some_and(|payload| !payload.is_empty());
+        let text = detail.text.as_ref().or(detail.summary.as_ref()).filter(|text| !text.is_empty());
+        if text.is_some() || is_signature {
             let part = self.prose(choice, Prose::Thinking, emit);
-            emit(Event::ThinkingDelta { choice, part, text: text.into() });
-        }
-        if let Some(payload) = detail.signature.filter(|payload| !payload.is_empty()) {
-            let part = self.prose(choice, Prose::Thinking, emit);
-            emit(Event::SignatureDelta { choice, part, signature: Signature { family, payload: payload.into() } });
-            self.signed = Some(detail.index);
+            if let Some(text) = text {
+                emit(Event::ThinkingDelta { choice, part, text: (**text).into() });
+            }
+            self.marks.get_or_insert_default().add(detail);
         }
     }
 
@@ -431,8 +430,11 @@ impl ChoiceState {
     }
 
     fn close_prose(&mut self, choice: u32, emit: &mut dyn FnMut(Event<'_>)) {
-        self.signed = None;
+        let marks = self.marks.take();
         if let Some((part, _)) = self.open.take() {
+            if let Some(signature) = marks.and_then(|marks| marks.signature()) {
+                emit(Event::SignatureDelta { choice, part, signature });
+            }
             emit(Event::PartStop { choice, part });
         }
     }

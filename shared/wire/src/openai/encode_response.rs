@@ -1,6 +1,6 @@
 //! [`Response`] → a `chat.completion`.
 
-use super::{finish_word, reasoning_format, usage::write_usage};
+use super::{details::write_told, finish_word, reasoning_format, usage::write_usage};
 use crate::{
     codec::{Exchange, signature_for},
     custom_input::free_text,
@@ -133,6 +133,10 @@ fn write_message(w: &mut Writer<'_>, choice: &Choice<'_>, exchange: &Exchange) {
 /// A thought with its signature, so that a client that sends it back loses nothing.
 pub(super) fn write_reasoning_detail(w: &mut Writer<'_>, index: usize, part: &Part<'_>) {
     match part {
+        Part::Thinking { text, signature: Some(told) } if told.family == Family::OpenRouter => {
+            write_told(w, &told.payload, text);
+        }
+        Part::RedactedThinking { data } if data.family == Family::OpenRouter => write_told(w, &data.payload, ""),
         Part::Thinking { text, signature } => w.object(|w| {
             w.field_str("type", "reasoning.text");
             w.field_str("text", text);

@@ -8,6 +8,7 @@ mod content;
 mod decode_request;
 mod decode_response;
 mod decode_stream;
+mod details;
 mod encode_content;
 mod encode_request;
 mod encode_response;
@@ -22,6 +23,7 @@ mod usage;
 pub use decode_request::decode_request;
 pub use decode_response::decode_response;
 pub use decode_stream::Decoder;
+pub use details::unwrap_details;
 pub use encode_request::encode_request;
 pub use encode_response::encode_response;
 pub use encode_stream::Encoder;
@@ -56,6 +58,8 @@ const fn reasoning_format(family: Family) -> &'static str {
         Family::Anthropic | Family::Bedrock => "anthropic-claude-v1",
         Family::Gemini => "google-gemini-v1",
         Family::OpenAi | Family::Ollama | Family::Cohere => "openai-responses-v1",
+        // Its payload says it.
+        Family::OpenRouter => "unknown",
     }
 }
 
@@ -74,7 +78,8 @@ pub(crate) const fn effort_word(effort: Effort) -> &'static str {
         Effort::Low => "low",
         Effort::Medium => "medium",
         Effort::High => "high",
-        Effort::Max => "xhigh",
+        Effort::XHigh => "xhigh",
+        Effort::Max => "max",
     }
 }
 
