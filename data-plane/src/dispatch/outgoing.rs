@@ -26,7 +26,7 @@ use omniroute_wire::{
 
 use super::{embeddings::Embedding, request::Segmented};
 use crate::{
-    media::{FetchedMedia, Means},
+    media::FetchedMedia,
     respond::lane::Kind,
     server::Gateway,
     state::{Vault, signatures::Signatures},
@@ -152,7 +152,6 @@ impl Asked<'_> {
         // The upstream said so itself, whatever its name.
         profile.reasoning_content_demanded |= old == OldSignatures::StandIn;
         profile.reasoning_content_back |= profile.reasoning_content_demanded;
-        let policy = gateway.snapshot.load().settings().address_policy;
         let translated = translate(&Job {
             dialect: self.dialect,
             body: &self.body,
@@ -167,7 +166,7 @@ impl Asked<'_> {
             sealer: Arc::new(FleetSealer::new(self.pepper)),
             media: &gateway.media,
             fetched,
-            means: Means { client: &gateway.upstream, memory: &gateway.memory, policy },
+            memory: &gateway.memory,
             previous: self.previous,
             signatures: Signatures::new(&gateway.state.signatures, Vault::new(self.pepper), self.scope),
             old,

@@ -26,7 +26,10 @@ use omniroute_wire::{
     translate::{Dialect, encode_request, name_table},
 };
 
-use crate::media::{self, FetchedMedia, Means, MediaStore};
+use crate::{
+    admit::memory::BodyMemory,
+    media::{self, FetchedMedia, MediaStore},
+};
 
 use crate::state::signatures::{self, Keeper, Signatures, Wanted};
 
@@ -58,7 +61,7 @@ pub(crate) struct Job<'a> {
     pub(crate) at: UnixMillis,
     pub(crate) sealer: Arc<FleetSealer>,
     pub(crate) media: &'a MediaStore,
-    pub(crate) means: Means<'a>,
+    pub(crate) memory: &'a BodyMemory,
     /// Media that have been fetched before.
     pub(crate) fetched: &'a FetchedMedia,
     /// The stored answer that the body went on from, which the client's own body named.
@@ -165,7 +168,7 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
     let mut request = heavy(job.body.len(), || job.dialect.decode_request(job.body, &context)).await?;
     // Nearly all of it is there already; see `dispatch::media`.
     let missing = media::missing(&request, job.upstream, job.profile, job.fetched)?;
-    let media = job.media.fetch(job.means, missing).await?;
+    let media = job.media.fetch(job.memory, missing).await?;
     media::put_in(&mut request, job.fetched);
     media::put_in(&mut request, fetched.get_or_init(|| media));
     if !job.profile.reasoning_details_back {

@@ -7,6 +7,7 @@ mod chat;
 mod client;
 mod counts;
 mod fallback;
+mod hosts;
 mod images;
 mod lifecycle;
 mod model_lists;

@@ -112,8 +112,7 @@ fn response_of(item: &str) -> Option<String> {
 }
 
 fn gone(id: &str) -> GatewayError {
-    not_found(format!("Previous response with id '{}' not found.", shown(id)))
-        .with_hint("it was never stored (`store: false`, or an answer that failed), was deleted, has expired, or belongs to another key")
+    not_found(format!("Previous response with id '{}' not found.", shown(id))).with_hint(super::WHY_MISSING)
 }
 
 /// The answer is there, and the beginning of its conversation is not.

@@ -107,6 +107,11 @@ fn no_memory() -> GatewayError {
         .with_retry_after(std::time::Duration::from_secs(1))
 }
 
+/// Why an answer that a client has seen may be unknown.
+const WHY_MISSING: &str = "it was never stored (`store: false`, or an answer that failed), was deleted, has expired, \
+    belongs to another key, or was made by another proxy that has not shared it yet: proxies share through Redis, and \
+    catch up when it was away";
+
 /// What a client is told of an id that names nothing.
 pub(crate) fn not_found(id: &str) -> GatewayError {
     GatewayError::new(
@@ -114,6 +119,7 @@ pub(crate) fn not_found(id: &str) -> GatewayError {
         "response_not_found",
         format!("Response with id '{}' not found.", shown(id)),
     )
+    .with_hint(WHY_MISSING)
 }
 
 /// An id as it may be repeated to the client.

@@ -17,6 +17,7 @@ mod error;
 mod image_scanner;
 mod message;
 mod passthrough;
+mod sound;
 mod usage;
 
 pub use decode_request::decode_request;
@@ -103,6 +104,11 @@ const fn finish_word(reason: FinishReason) -> &'static str {
         // Never reaches a client as a finish: it is an upstream error (docs/translation.md).
         FinishReason::MalformedCall => "stop",
     }
+}
+
+/// Whether a finish word says that there is no answer. OpenRouter's.
+fn is_failure(word: &str) -> bool {
+    word == "error"
 }
 
 /// A finish word of an upstream. A host's own invention counts as a normal end.

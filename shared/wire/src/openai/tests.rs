@@ -483,3 +483,41 @@ fn details_are_unwrapped_for_who_does_not_speak_them() {
         ]
     );
 }
+
+#[test]
+fn every_picture_and_sound_of_a_whole_answer_has_its_place_and_no_field_stands_twice() {
+    let inline = |media_type: &'static str, data: &'static str| crate::ir::Source::Inline {
+        media_type: media_type.into(),
+        data: data.into(),
+    };
+    let image = |data| Part::Image { source: inline("image/png", data), detail: None, cache: None };
+    let sound = |data| Part::Audio { source: inline("audio/wav", data), format: None, transcript: Some("la ".into()) };
+    let choice = crate::ir::Choice {
+        parts: vec![image("AAAA"), sound("AAE="), image("BBBB"), sound("Ag==")],
+        ..crate::ir::Choice::default()
+    };
+    let response = crate::ir::Response { choices: vec![choice], ..crate::ir::Response::default() };
+    let mut out = Vec::new();
+    encode_response(&response, &exchange(), &mut out);
+    let text = String::from_utf8(out).expect("text");
+    for field in ["\"images\"", "\"audio\""] {
+        assert_eq!(text.matches(field).count(), 1, "{field} in {text}");
+    }
+    let message = &serde_json::from_str::<serde_json::Value>(&text).expect("JSON")["choices"][0]["message"];
+    let urls: Vec<_> =
+        message["images"].as_array().expect("a list").iter().map(|image| &image["image_url"]["url"]).collect();
+    assert_eq!(urls, ["data:image/png;base64,AAAA", "data:image/png;base64,BBBB"]);
+    assert_eq!((&message["audio"]["data"], &message["audio"]["transcript"]), (&"AAEC".into(), &"la la ".into()));
+}
+
+#[test]
+fn thoughts_that_are_a_list_of_parts_come_back_from_a_client_as_they_went_out() {
+    let body = r#"{"model":"m","messages":[{"role":"user","content":"hi"},{"role":"assistant","content":[
+        {"type":"thinking","thinking":[{"type":"text","text":"Well, "},{"type":"text","text":"now."}],"closed":true},
+        {"type":"text","text":"It is 4."},{"type":"reference","reference_ids":[1]}]},{"role":"user","content":"why?"}]}"#;
+    let request = decode_request(body.as_bytes(), &CONTEXT).expect("a request");
+    let parts = &request.turns[1].parts;
+    assert!(matches!(&parts[0], Part::Thinking { text, .. } if text == "Well, now."), "{parts:?}");
+    assert!(matches!(&parts[1], Part::Text { text, .. } if text == "It is 4."), "{parts:?}");
+    assert_eq!(parts.len(), 2);
+}
