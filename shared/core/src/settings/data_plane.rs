@@ -74,7 +74,7 @@ settings! {
         stored_responses_per_key: ByteSize = "256MiB", ["STORED_RESPONSES_PER_KEY"];
         #[doc = "Memory for stored answers, all API keys together; beyond it the oldest make room."]
         stored_responses_memory: ByteSize = "128MiB", ["STORED_RESPONSES_MEMORY"];
-        #[doc = "How long signatures of thoughts and tool calls are kept for clients that do not send them back."]
+        #[doc = "How long signatures of thoughts and tool calls, and thoughts that their model wants back, are kept for clients that do not send them."]
         signature_ttl: Span = "24h", ["SIGNATURE_TTL"];
         #[doc = "Memory for kept signatures; one API key may take half of it."]
         signature_memory: ByteSize = "32MiB", ["SIGNATURE_MEMORY"];
