@@ -112,8 +112,10 @@ impl Reserved {
 
     /// Gives back what it covers beyond `bytes`.
     pub(crate) fn shrink_to(&mut self, bytes: u64) {
-        let spare = self.0.num_permits().saturating_sub(units(bytes) as usize);
-        drop(self.0.split(spare));
+        let needed = units(bytes) as usize;
+        for permit in std::iter::once(&mut self.units).chain(&mut self.of_key).chain(&mut self.of_edited) {
+            drop(permit.split(permit.num_permits().saturating_sub(needed)));
+        }
     }
 
     pub(crate) fn merge(&mut self, other: Self) {
