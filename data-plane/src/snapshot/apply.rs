@@ -16,6 +16,7 @@ use omniroute_proto::{
     DigestSet, Kind, PROTOCOL_MINOR,
     v1::{self, resource::Body},
 };
+use omniroute_providers::Operation;
 use omniroute_telemetry::names;
 
 use super::{
@@ -409,8 +410,12 @@ impl Applier {
                     self.index.connections.insert(id, Arc::new(entry));
                 }
                 Err(reason) => {
-                    // A connection whose node is gone has nowhere to go: its previous version must not go on either.
-                    if orphan {
+                    // A connection whose node is gone has nowhere to go, and where an address is forbidden by now nothing
+                    // may go: then its previous version must not go on either.
+                    let is_forbidden = previous.is_some_and(|entry| {
+                        policy.check_url(&entry.upstream.uri(Operation::Chat).to_string()).is_err()
+                    });
+                    if orphan || is_forbidden {
                         self.drop_connection(&id, progress);
                     }
                     progress.repaired.remove(&id);

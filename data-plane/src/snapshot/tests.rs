@@ -375,3 +375,18 @@ fn other_contents_under_the_same_revision_are_noticed() {
     assert!(applier.digests().matches(&theirs(11)));
     assert!(!applier.digests().matches(&theirs(12)));
 }
+
+#[test]
+fn an_address_that_is_forbidden_by_now_is_used_no_more() {
+    let mut applier = Applier::default();
+    let url = "http://127.0.0.1:9/v1";
+    applier.apply(full(2, vec![settings(1), node("n1", "mock", url, 1), connection("c1", "n1", 1, 2)]));
+    let mut strict = settings(3);
+    let Some(Body::Settings(body)) = &mut strict.body else { panic!("settings") };
+    body.allow_private_upstreams = false;
+    let applied = applier.apply(delta(3, vec![strict]));
+    assert_eq!(applied.rejections.len(), 1);
+    assert!(applied.index.connection("c1").is_none() && applied.index.connections("n1").is_empty());
+    let again = applier.apply(delta(4, vec![settings(4)]));
+    assert!(again.rejections.is_empty() && again.index.connections("n1").len() == 1);
+}
