@@ -209,10 +209,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_sqlite_has_committed_is_on_the_disk() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let url = format!("sqlite:{}", directory.path().join("storage.sqlite").display());
-        let pools = connect(&Secret::new(url), 2).await.expect("open");
-        let level: (i64,) = sqlx::query_as("PRAGMA synchronous").fetch_one(&pools.writer).await.expect("a level");
+        let database = crate::store::testing::TestDatabase::sqlite();
+        let store = database.store().await;
+        let level: (i64,) = sqlx::query_as("PRAGMA synchronous").fetch_one(store.writer()).await.expect("a level");
         assert_eq!(level.0, 2, "FULL");
     }
 
