@@ -1,6 +1,6 @@
 //! What the fleet last said of itself, and orders for proxies that are attached to another replica.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use omniroute_core::time::UnixMillis;
 use omniroute_proto::v1;
@@ -21,11 +21,14 @@ pub(crate) const LOST_AFTER: Duration = Duration::from_secs(15);
 /// An order that no replica could deliver by then is void.
 const COMMAND_TTL: Duration = Duration::from_mins(5);
 
+/// Before the connection that an order to forgive is about.
+const FORGIVE: &str = "forgive:";
+
 /// Reads and writes proxies.
 pub struct Proxies<'a>(&'a Store);
 
 /// What a proxy can be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Stop taking new work; end streams at the deadline.
     Drain {
@@ -34,6 +37,19 @@ pub enum Command {
     Resume,
     /// Drop the configuration and subscribe anew.
     Resync,
+    /// End the cooldown of a connection.
+    Forgive {
+        connection: String,
+    },
+}
+
+/// Whether an order has reached its proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// It is on the proxy's stream.
+    Delivered,
+    /// The proxy is not attached anywhere; the order waits until it is void.
+    Waiting,
 }
 
 // === impl Store ===
@@ -62,14 +78,16 @@ impl Proxies<'_> {
         rows.iter().map(|row| record(row, now)).collect()
     }
 
-    /// Keeps a status.
+    /// Keeps a status under the proxy's id. `false`: another process has the id, and was heard of a moment ago.
     ///
     /// # Errors
     /// When the database fails.
-    pub(crate) async fn upsert(&self, status: &v1::ProxyStatus) -> Result<(), StoreError> {
+    pub(crate) async fn upsert(&self, status: &v1::ProxyStatus) -> Result<bool, StoreError> {
+        let now = self.0.clock().now();
+        let silent_since = now.0.saturating_sub(u64::try_from(LOST_AFTER.as_millis()).unwrap_or(u64::MAX));
         let cooling: Vec<CoolingRow> = status.cooling.iter().map(cooling_row).collect();
         let cooling = serde_json::to_string(&cooling).unwrap_or_else(|_| "[]".to_owned());
-        sql(
+        let statement = sql(
             "INSERT INTO proxies (id, boot_id, version, protocol, address, started_at, last_seen_at, revision, stale, \
              draining, requests_in_flight, streams_in_flight, requests_total, memory_rss_bytes, journal_pending, \
              journal_lost, last_error, last_error_at, cooling) \
@@ -81,7 +99,8 @@ impl Proxies<'_> {
              streams_in_flight = excluded.streams_in_flight, requests_total = excluded.requests_total, \
              memory_rss_bytes = excluded.memory_rss_bytes, journal_pending = excluded.journal_pending, \
              journal_lost = excluded.journal_lost, last_error = excluded.last_error, \
-             last_error_at = excluded.last_error_at, cooling = excluded.cooling",
+             last_error_at = excluded.last_error_at, cooling = excluded.cooling \
+             WHERE proxies.boot_id IN (excluded.boot_id, '') OR proxies.last_seen_at < $20",
         )
         .bind(clean(&status.proxy_id))
         .bind(clean(&status.boot_id))
@@ -89,7 +108,7 @@ impl Proxies<'_> {
         .bind(i64::from(status.protocol))
         .bind(clean(&status.address))
         .bind(number(status.started_at_ms))
-        .bind(number(self.0.clock().now().0))
+        .bind(number(now.0))
         .bind(number(status.revision))
         .bind(i64::from(status.stale))
         .bind(i64::from(status.draining))
@@ -102,8 +121,31 @@ impl Proxies<'_> {
         .bind(clean(&status.last_error))
         .bind(number(status.last_error_at_ms))
         .bind(cooling)
-        .execute(self.0.writer())
-        .await?;
+        .bind(number(silent_since));
+        Ok(statement.execute(self.0.writer()).await?.rows_affected() > 0)
+    }
+
+    /// A process has left: its id is free at once. Unless it was heard of since `seen`, by another replica.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) async fn release(&self, proxy_id: &str, boot_id: &str, seen: UnixMillis) -> Result<(), StoreError> {
+        sql("UPDATE proxies SET boot_id = '' WHERE id = $1 AND boot_id = $2 AND last_seen_at <= $3")
+            .bind(clean(proxy_id))
+            .bind(clean(boot_id))
+            .bind(number(seen.0))
+            .execute(self.0.writer())
+            .await?;
+        Ok(())
+    }
+
+    /// Strikes a process off the list under an id that it has no more.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) async fn strike(&self, proxy_id: &str, boot_id: &str) -> Result<(), StoreError> {
+        let statement = sql("DELETE FROM proxies WHERE id = $1 AND boot_id = $2");
+        statement.bind(clean(proxy_id)).bind(clean(boot_id)).execute(self.0.writer()).await?;
         Ok(())
     }
 
@@ -133,24 +175,34 @@ impl Proxies<'_> {
         Ok(())
     }
 
-    /// Leaves an order for whichever replica the proxy is attached to.
+    /// Leaves an order for whichever replica the proxy is attached to. Returns the order's id.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn order(&self, proxy_id: &str, command: Command) -> Result<(), StoreError> {
+    pub async fn order(&self, proxy_id: &str, command: &Command) -> Result<String, StoreError> {
+        let id = Uuid::now_v7().to_string();
         let now = self.0.clock().now();
         let (name, deadline) = command.to_row();
         sql("INSERT INTO proxy_commands (id, proxy_id, command, deadline_ms, created_at, expires_at) \
              VALUES ($1, $2, $3, $4, $5, $6)")
-        .bind(Uuid::now_v7().to_string())
+        .bind(id.clone())
         .bind(clean(proxy_id))
-        .bind(name)
+        .bind(name.into_owned())
         .bind(number(deadline))
         .bind(number(now.0))
         .bind(number(now.saturating_add(COMMAND_TTL).0))
         .execute(self.0.writer())
         .await?;
-        Ok(())
+        Ok(id)
+    }
+
+    /// Whether nobody has taken an order yet.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) async fn is_waiting(&self, order: &str) -> Result<bool, StoreError> {
+        let statement = sql("SELECT 1 AS one FROM proxy_commands WHERE id = $1").bind(order.to_owned());
+        Ok(statement.fetch_optional(self.0.writer()).await?.is_some())
     }
 
     /// Proxies for which orders wait.
@@ -201,11 +253,12 @@ impl Proxies<'_> {
 // === impl Command ===
 
 impl Command {
-    fn to_row(self) -> (&'static str, u64) {
+    fn to_row(&self) -> (Cow<'static, str>, u64) {
         match self {
-            Self::Drain { deadline } => ("drain", u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)),
-            Self::Resume => ("resume", 0),
-            Self::Resync => ("resync", 0),
+            Self::Drain { deadline } => ("drain".into(), millis(*deadline)),
+            Self::Resume => ("resume".into(), 0),
+            Self::Resync => ("resync".into(), 0),
+            Self::Forgive { connection } => (format!("{FORGIVE}{}", clean(connection)).into(), 0),
         }
     }
 
@@ -214,19 +267,24 @@ impl Command {
             "drain" => Some(Self::Drain { deadline: Duration::from_millis(deadline_ms) }),
             "resume" => Some(Self::Resume),
             "resync" => Some(Self::Resync),
-            _ => None,
+            other => other.strip_prefix(FORGIVE).map(|id| Self::Forgive { connection: id.to_owned() }),
         }
     }
 
-    pub(crate) fn to_proto(self) -> v1::ProxyCommand {
+    pub(crate) fn to_proto(&self) -> v1::ProxyCommand {
         use v1::proxy_command::Body;
         let body = match self {
-            Self::Drain { .. } => Body::Drain(v1::Drain { deadline_ms: self.to_row().1 }),
+            Self::Drain { deadline } => Body::Drain(v1::Drain { deadline_ms: millis(*deadline) }),
             Self::Resume => Body::Resume(v1::Resume {}),
             Self::Resync => Body::Resync(v1::Resync {}),
+            Self::Forgive { connection } => Body::Forgive(v1::Forgive { connection_id: connection.clone() }),
         };
         v1::ProxyCommand { body: Some(body) }
     }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn cooling_row(cooling: &v1::CoolingConnection) -> CoolingRow {

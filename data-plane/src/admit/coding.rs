@@ -5,10 +5,10 @@ use std::io::{self, BufRead, Read};
 use bytes::Bytes;
 use flate2::bufread::{GzDecoder, ZlibDecoder};
 use http::{HeaderMap, header};
-use omniroute_core::error::GatewayError;
+use omniroute_core::error::{ErrorClass, GatewayError};
 
 use super::{
-    body::{BodyError, grow},
+    body::{BodyError, grow, unmarked},
     memory::BodyMemory,
 };
 
@@ -37,7 +37,8 @@ pub(crate) async fn unpacked(
         Some(b"gzip" | b"x-gzip") => Reader::Gzip(GzDecoder::new(fed)),
         Some(b"deflate") => Reader::Zlib(ZlibDecoder::new(fed)),
         _ => {
-            return Err(GatewayError::bad_request(
+            return Err(GatewayError::new(
+                ErrorClass::UnsupportedMedia,
                 "unsupported_encoding",
                 "the request body has a content encoding that this gateway does not read",
             )
@@ -67,7 +68,7 @@ pub(crate) async fn unpacked(
     if reader.fed().body.iter().any(|byte| *byte != 0) {
         return Err(wrong_encoding());
     }
-    Ok(share.hold(whole.into()))
+    Ok(unmarked(share.hold(whole.into())))
 }
 
 fn wrong_encoding() -> GatewayError {

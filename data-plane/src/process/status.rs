@@ -119,6 +119,10 @@ impl Controlled for ControlledProxy {
                 tracing::info!(command = "resync", "the control plane commands");
                 self.resync.notify_one();
             }
+            Command::Forgive(connection) => {
+                let gateway = Arc::clone(&self.gateway);
+                tokio::spawn(async move { gateway.forgive(&[connection]).await });
+            }
         }
     }
 }

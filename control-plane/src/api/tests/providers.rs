@@ -10,6 +10,7 @@ use super::{
     nodes::node,
     provider::{KEY, Provider},
 };
+use crate::store::Command;
 
 /// Id of a new connection at a node with this URL.
 pub(super) async fn connection(gateway: &Gateway, base_url: &str) -> String {
@@ -333,6 +334,22 @@ async fn a_connection_that_works_again_leaves_its_cooldown() {
     gateway.app.coordination.cool(&id, later, "429").await;
     gateway.post(&format!("/api/providers/{id}/test"), json!({})).await.ok(200);
     assert_eq!(gateway.app.coordination.cooling(&id), None);
+}
+
+#[tokio::test]
+async fn proxies_are_told_that_a_connection_works_again() {
+    let gateway = Gateway::new().await;
+    let provider = Provider::start().await;
+    let id = connection(&gateway, &provider.url()).await;
+    let store = &gateway.app.store;
+    let status = v1::ProxyStatus { proxy_id: "p1".into(), ..Default::default() };
+    store.proxies().upsert(&status).await.expect("stored");
+    gateway.post(&format!("/api/providers/{id}/test"), json!({})).await.ok(200);
+    let orders = store.proxies().take_orders("p1").await.expect("read");
+    assert_eq!(orders, [Command::Forgive { connection: id.clone() }], "left for the replica that p1 is attached to");
+    let gone = connection(&gateway, "http://127.0.0.1:9/v1").await;
+    gateway.post(&format!("/api/providers/{gone}/test"), json!({})).await.ok(200);
+    assert_eq!(store.proxies().take_orders("p1").await.expect("read"), [], "it does not work");
 }
 
 #[tokio::test]

@@ -3,10 +3,14 @@
 mod again;
 mod bad_input;
 mod bad_upstream;
+mod balancer;
 mod chat;
 mod client;
 mod counts;
+mod early;
 mod fallback;
+mod hosts;
+mod http2_upstream;
 mod images;
 mod lifecycle;
 mod model_lists;
@@ -15,9 +19,11 @@ mod providers;
 mod reshaped;
 mod routes;
 mod secure;
+mod secure_upstream;
 mod signed;
 mod stored;
 mod switches;
+mod thoughts;
 mod upstream;
 mod websocket;
 

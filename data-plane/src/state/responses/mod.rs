@@ -12,7 +12,10 @@ mod record;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use omniroute_core::error::{ErrorClass, GatewayError};
+use omniroute_core::{
+    error::{ErrorClass, GatewayError},
+    time::Clock,
+};
 use omniroute_wire::responses;
 
 pub(crate) use self::{keeper::Keeper, record::Record};
@@ -25,6 +28,7 @@ pub(crate) struct Store {
     kept: Kept,
     vault: Vault,
     scope: Arc<str>,
+    clock: Arc<dyn Clock>,
 }
 
 /// A request whose stored part is known.
@@ -41,7 +45,12 @@ pub(crate) struct Begun {
 
 impl Store {
     pub(crate) fn of(gateway: &Gateway, caller: &Caller, settings: &Settings) -> Self {
-        Self { kept: gateway.state.responses.clone(), vault: Vault::new(&settings.pepper), scope: scope(caller).into() }
+        Self {
+            kept: gateway.state.responses.clone(),
+            vault: Vault::new(&settings.pepper),
+            scope: scope(caller).into(),
+            clock: Arc::clone(&gateway.clock),
+        }
     }
 }
 
@@ -72,7 +81,7 @@ pub(crate) async fn begin(
         if whole.len() > max {
             return Err(too_large(max));
         }
-        let share = gateway.memory.reserve(whole.len() as u64).await.map_err(|_| no_memory())?;
+        let share = gateway.memory.of(caller).reserve(whole.len() as u64).await.map_err(|_| no_memory())?;
         expanded = Some(share.hold(whole.into()));
     }
     let previous = asked.previous_response_id.map(|id| id.into_owned());
