@@ -15,6 +15,7 @@ async fn behind_tls(max_concurrent_streams: Option<u32>) -> Stack {
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_that_end_in_a_frame_of_their_own_are_whole_and_the_ledger_is_exact() {
     let stack = behind_tls(None).await;
+    let mut ids = Vec::new();
     for words in [3, 20_000] {
         let model = format!("mock/gpt-mock+words={words}+late_end");
         let answer = stack.client.chat(&model, "a document").await;
@@ -23,9 +24,19 @@ async fn answers_that_end_in_a_frame_of_their_own_are_whole_and_the_ledger_is_ex
     }
     let answer = stack.client.stream("mock/gpt-mock", "in pieces").await;
     assert!(answer.ok().is_done());
+    ids.push(answer.request_id().to_owned());
     // A connection that goes away after every answer costs nobody anything.
     for _ in 0..5 {
-        stack.client.chat("mock/gpt-mock+go_away", "and gone").await.ok();
+        let answer = stack.client.chat("mock/gpt-mock+go_away", "and gone").await;
+        ids.push(answer.ok().request_id().to_owned());
+    }
+    exact(&stack, ids.iter().map(String::as_str)).await;
+}
+
+/// Each of these is in the ledger as answered, and all of them together cost what the provider charges.
+async fn exact(stack: &Stack, ids: impl Iterator<Item = &str>) {
+    for id in ids {
+        assert_eq!(stack.ledger.call(id).await.outcome(), "ok");
     }
     assert_eq!(stack.ledger.answered().await, stack.provider.total());
 }
@@ -36,7 +47,7 @@ async fn more_requests_than_a_connection_takes_run_at_the_same_time() {
     let stream = |_| stack.client.stream("mock/gpt-mock+words=40+chunk_delay_ms=20", "at the same time");
     let answers = join_all((0..12).map(stream)).await;
     assert!(answers.iter().all(|answer| answer.ok().is_done()));
-    assert_eq!(stack.ledger.answered().await, stack.provider.total());
+    exact(&stack, answers.iter().map(|answer| answer.request_id())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -85,14 +85,17 @@ async fn forward(
     mut request: Request<Incoming>,
 ) -> Result<Response<Reply>, Infallible> {
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    let is_secure = scheme == uri::Scheme::HTTPS;
     parts.scheme = Some(scheme);
     parts.authority = Some(upstream);
     let Ok(uri) = Uri::from_parts(parts) else {
         return Ok(empty(StatusCode::BAD_REQUEST));
     };
     *request.uri_mut() = uri;
-    // HTTP/2 has it in the URI.
-    request.headers_mut().remove(header::HOST);
+    if is_secure {
+        // HTTP/2 has it in the URI.
+        request.headers_mut().remove(header::HOST);
+    }
     Ok(match client.request(request).await {
         Ok(response) => response.map(Either::Left),
         Err(_) => empty(StatusCode::BAD_GATEWAY),

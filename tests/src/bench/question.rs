@@ -9,6 +9,9 @@ use serde_json::json;
 
 use super::{conversation, dialect::Dialect};
 
+/// So many bytes of a body tell its kind.
+pub(super) const TELLING: usize = 48;
+
 /// Prefix of the upstream behind TLS.
 pub(super) const SECURE_PREFIX: &str = "bench-tls";
 
@@ -70,7 +73,7 @@ impl Kind {
 
     /// The kind whose model is named at the start of a body.
     pub(super) fn of_body(start: &[u8]) -> Self {
-        let start = &start[..start.len().min(48)];
+        let start = &start[..start.len().min(TELLING)];
         let names = |kind: Self| start.windows(kind.model().len()).any(|window| window == kind.model().as_bytes());
         [Self::Stream, Self::Slow, Self::Held].into_iter().find(|kind| names(*kind)).unwrap_or(Self::Chat)
     }

@@ -35,7 +35,7 @@ use tokio::{
 use super::{
     answers::{Answers, CHUNKS, Script},
     dialect::Dialect,
-    question::Kind,
+    question::{Kind, TELLING},
 };
 use crate::mock_provider::secure::Identity;
 
@@ -170,7 +170,7 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
     let dialect = Dialect::of_path(request.uri().path());
     let script = state.answers.of(dialect);
     let mut body = request.into_body();
-    let mut kind = None;
+    let (mut kind, mut start) = (None, Vec::new());
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else {
             let mut broken = Response::new(Answer::Whole(Bytes::new()));
@@ -178,7 +178,9 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
             return Ok(broken);
         };
         if let (None, Some(data)) = (kind, frame.data_ref()) {
-            kind = Some(Kind::of_body(data));
+            // Over HTTP/2, a body may come in the pieces that it was made of.
+            start.extend_from_slice(&data[..data.len().min(TELLING)]);
+            kind = (start.len() >= TELLING).then(|| Kind::of_body(&start));
         }
     }
     let (chunks, pause) = match kind {
