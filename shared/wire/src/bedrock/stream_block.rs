@@ -3,8 +3,9 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::value::RawValue;
 
-use super::{answer::ANSWER_TOOL, media::image_media_type};
+use super::media::image_media_type;
 use crate::{
+    answer_tool::ANSWER_TOOL,
     ir::{CallKind, Event, Family, Json, PartKind, Signature},
     object::wire_object,
     text::Str,
