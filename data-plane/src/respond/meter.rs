@@ -56,6 +56,8 @@ pub(crate) struct Sent<'a> {
     pub(crate) format: Format,
     pub(crate) stream: bool,
     pub(crate) bytes: u64,
+    /// Name of the format in which the first connection is asked.
+    pub(crate) asked_in: &'static str,
 }
 
 /// Goes with a request from its first upstream attempt to its end.
@@ -66,6 +68,8 @@ pub(crate) struct Meter {
     /// Whoever set it writes the closed record; without it that happens at once.
     held: Option<Held>,
     entry: Arc<ConnectionEntry>,
+    /// Name of the format in which it is asked.
+    asked_in: &'static str,
     /// Another connection answers than the one that the event was opened with.
     has_turned: bool,
     provider: Arc<ProviderMetrics>,
@@ -116,7 +120,7 @@ impl Meter {
         sent: Sent<'_>,
     ) -> (Self, Option<Unwritten>) {
         let gateway = &arrival.gateway;
-        let Sent { path, format, stream, bytes: prompt_bytes } = sent;
+        let Sent { path, format, stream, bytes: prompt_bytes, asked_in } = sent;
         let estimate = Usage { input: Some(prompt_bytes / BYTES_PER_TOKEN), ..Usage::default() };
         let (open, unwritten) = gateway.recorder.begin(&Opening {
             at: arrival.at,
@@ -130,7 +134,7 @@ impl Meter {
             stream,
             path,
             source_format: format.as_str(),
-            target_format: entry.upstream.format_name(arrival.operation),
+            target_format: asked_in,
             estimate,
         });
         arrival.span.record(genai::REQUEST_MODEL, plan.requested()).record(genai::STREAM, stream);
@@ -140,6 +144,7 @@ impl Meter {
             open: Some(open),
             held: None,
             entry: Arc::clone(entry),
+            asked_in,
             has_turned: false,
             slot: Some(slot),
             stream,
@@ -172,12 +177,13 @@ impl Meter {
     }
 
     /// The next attempt goes to this connection.
-    pub(crate) fn turn_to(&mut self, entry: &Arc<ConnectionEntry>, slot: Slot) {
+    pub(crate) fn turn_to(&mut self, entry: &Arc<ConnectionEntry>, slot: Slot, asked_in: &'static str) {
         self.slot = Some(slot);
         if self.entry.provider != entry.provider {
             self.provider = self.gateway().metrics.provider(&entry.provider);
         }
         self.entry = Arc::clone(entry);
+        self.asked_in = asked_in;
         self.has_turned = true;
     }
 
@@ -284,7 +290,7 @@ impl Meter {
             answered_by: self.has_turned.then(|| AnsweredBy {
                 connection: &self.entry.id,
                 provider: &self.entry.provider,
-                format: self.entry.upstream.format_name(self.arrival.operation),
+                format: self.asked_in,
             }),
         });
         match &mut self.held {

@@ -134,7 +134,8 @@ fn meter(gateway: &TestGateway) -> Meter {
         span: tracing::Span::none(),
     };
     // Dropping what is unwritten writes it.
-    let sent = Sent { path: "/v1/chat/completions", format: Format::OpenAiChat, stream: true, bytes: 400 };
+    let sent =
+        Sent { path: "/v1/chat/completions", format: Format::OpenAiChat, stream: true, bytes: 400, asked_in: "openai" };
     Meter::open(arrival, &plan, &Caller::Local, entry, slot, sent).0
 }
 

@@ -5,6 +5,7 @@ mod bad_input;
 mod bad_upstream;
 mod chat;
 mod client;
+mod compact;
 mod counts;
 mod fallback;
 mod images;
