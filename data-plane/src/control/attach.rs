@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use omniroute_core::id::ConnectionId;
 use omniroute_proto::v1::{self, proxy_command::Body, proxy_control_client::ProxyControlClient};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -13,7 +14,7 @@ const PATH: &str = "/omniroute.v1.ProxyControl/Attach";
 const EVERY: Duration = Duration::from_secs(5);
 
 /// What an operator can tell a proxy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     Drain {
         /// What still runs then is cut.
@@ -21,6 +22,8 @@ pub enum Command {
     },
     Resume,
     Resync,
+    /// A connection works again: nothing is held against it any more.
+    Forgive(ConnectionId),
 }
 
 /// Where a status comes from, and where commands go.
@@ -69,6 +72,7 @@ async fn session(
                     Body::Drain(drain) => Command::Drain { deadline: Duration::from_millis(drain.deadline_ms) },
                     Body::Resume(_) => Command::Resume,
                     Body::Resync(_) => Command::Resync,
+                    Body::Forgive(forgive) => Command::Forgive(forgive.connection_id.into()),
                 }),
                 // A command that this version does not know.
                 Some(v1::ProxyCommand { body: None }) => {}

@@ -8,6 +8,7 @@ mod client;
 mod compact;
 mod counts;
 mod fallback;
+mod hosts;
 mod images;
 mod lifecycle;
 mod model_lists;
@@ -19,6 +20,7 @@ mod secure;
 mod signed;
 mod stored;
 mod switches;
+mod thoughts;
 mod upstream;
 mod websocket;
 
