@@ -3,6 +3,7 @@
 use axum::{Json, extract::State};
 use http::StatusCode;
 use omniroute_core::settings::Secret;
+use omniroute_providers::ChatApis;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -19,7 +20,7 @@ use crate::{
 };
 
 pub(super) const KINDS: [&str; 2] = [OPENAI, ANTHROPIC];
-pub(super) const API_TYPES: [&str; 2] = ["chat", "responses"];
+pub(super) const API_TYPES: [&str; 3] = ChatApis::WORDS;
 pub(super) const LONGEST_URL: usize = 2000;
 const LONGEST_PATH: usize = 500;
 
@@ -130,7 +131,7 @@ impl Body for CreateNode {
         };
         let is_openai = node.kind.as_deref().unwrap_or(OPENAI) == OPENAI;
         if is_openai && node.api_type.is_none() {
-            fields.refuse_unless_noted("apiType", "must be one of chat, responses for OpenAI-compatible nodes");
+            fields.refuse_unless_noted("apiType", "must be one of chat, responses, both for OpenAI-compatible nodes");
         }
         node
     }

@@ -5,6 +5,7 @@ use omniroute_proto::{
     Kind,
     v1::{self, resource::Body},
 };
+use omniroute_providers::ChatApis;
 use omniroute_telemetry::names;
 use prost::Message as _;
 use serde_json::Value;
@@ -181,6 +182,13 @@ fn connection(row: &AnyRow, id: &str, store: &Store) -> Result<v1::Connection, S
             total_ms: row.u64("total_ms")?,
         }),
         region: specific.get("region").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        // Older versions kept whatever stood here.
+        api_type: specific
+            .get("apiType")
+            .and_then(Value::as_str)
+            .filter(|word| ChatApis::parse(word).is_some())
+            .unwrap_or_default()
+            .to_owned(),
         max_concurrent: row.opt_u64("max_concurrent")?.map_or(0, |limit| u32::try_from(limit).unwrap_or(u32::MAX)),
     })
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use http::{HeaderName, HeaderValue};
 use omniroute_core::settings::Secret;
-use omniroute_providers::{Auth, Catalog};
+use omniroute_providers::{Auth, Catalog, ChatApis};
 use serde_json::{Value, json};
 use url::{Origin, Url};
 
@@ -306,10 +306,14 @@ impl Services {
         let custom = fields.nullable_value("customHeaders", Value::is_object).set();
         let region = fields.nullable_text("region", 0..=LONGEST_REGION).set();
         let region = region.map(|region| region.trim().to_ascii_lowercase()).filter(|region| !region.is_empty());
+        let api_type = fields.choice("apiType", &ChatApis::WORDS);
         let headers = custom.map(|custom| read_headers(&mut fields, custom, held)).unwrap_or_default();
         let mut data = fields.rest();
         if let Some(region) = region {
             data.insert("region".into(), json!(region));
+        }
+        if let Some(api_type) = api_type {
+            data.insert("apiType".into(), json!(api_type));
         }
         let base_url = fields.finish(base_url).map_err(|error| error.inside("providerSpecificData"))?;
         // Clients send back what they were shown; a URL that is the provider's own overrides nothing.

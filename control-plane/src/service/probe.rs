@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use omniroute_core::{address::AddressError, settings::Secret, time::UnixMillis};
 use omniroute_providers::{
-    CompileError, ConnectionSpec, Failure, FailureClass, NodeSpec, Timeouts, Upstream, ping, sanitise,
+    ChatApis, CompileError, ConnectionSpec, Failure, FailureClass, NodeSpec, Timeouts, Upstream, ping, sanitise,
 };
 
 use super::{
@@ -31,6 +31,8 @@ pub struct Candidate {
     pub base_url: Option<String>,
     /// Of providers that have regions.
     pub region: Option<String>,
+    /// Which of OpenAI's chat APIs the host has.
+    pub api_type: Option<String>,
     /// Ask this model something instead of asking for the list of models.
     pub model: Option<String>,
 }
@@ -160,6 +162,7 @@ impl Services {
         let spec = ConnectionSpec {
             base_url,
             region: candidate.region.as_deref().unwrap_or_default(),
+            api_type: candidate.api_type.as_deref().unwrap_or_default(),
             secret: candidate.secret.expose(),
             provider: provider.id(),
             node: provider.node().map(node_spec),
@@ -206,6 +209,7 @@ impl Services {
                 ("apiKey", error)
             }
             Err(error @ CompileError::Region(_)) => ("providerSpecificData.region", error),
+            Err(error @ CompileError::ApiType(_)) => ("providerSpecificData.apiType", error),
             Err(error @ CompileError::UnknownProvider(_)) => ("provider", error),
             Err(error @ CompileError::Header(_)) => ("providerSpecificData.customHeaders", error),
             Err(error @ (CompileError::Address(_) | CompileError::Path(_))) => ("providerSpecificData.baseUrl", error),
@@ -409,6 +413,7 @@ pub(super) fn compile(
     services: &Services,
 ) -> Result<Upstream, CompileError> {
     let headers = pairs(&record.headers);
+    let api_type = record.provider_data.get("apiType").and_then(|word| word.as_str());
     let spec = ConnectionSpec {
         id: record.id.as_str(),
         provider: record.provider.as_str(),
@@ -417,6 +422,7 @@ pub(super) fn compile(
         secret: secret.expose(),
         base_url: record.base_url.as_deref().unwrap_or_default(),
         region: record.provider_data.get("region").and_then(|region| region.as_str()).unwrap_or_default(),
+        api_type: api_type.filter(|word| ChatApis::parse(word).is_some()).unwrap_or_default(),
         headers: &headers,
         node: provider.node().map(node_spec),
         ..blank()
@@ -438,6 +444,7 @@ fn blank<'a>() -> ConnectionSpec<'a> {
         secret: "",
         base_url: "",
         region: "",
+        api_type: "",
         headers: &[],
         timeouts: Timeouts::default(),
         max_concurrent: 0,

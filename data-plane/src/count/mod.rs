@@ -17,6 +17,7 @@ use omniroute_wire::{
     codec::{DecodeContext, WireError},
     gemini,
     ir::Request,
+    responses,
     scan::RequestScan,
     translate::Dialect,
 };
@@ -27,7 +28,7 @@ pub(crate) use self::local::{Counter, guess};
 
 /// What is to be counted.
 pub(crate) struct Asked<'a> {
-    /// Anthropic's or Gemini's.
+    /// Anthropic's, Gemini's or Responses.
     pub(crate) dialect: &'a Dialect,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) body: &'a Bytes,
@@ -68,6 +69,7 @@ pub(crate) async fn count(gateway: &Gateway, plan: &Plan, asked: Asked<'_>) -> R
 fn decode<'a>(dialect: &'a Dialect, body: &'a [u8], context: &DecodeContext<'_>) -> Result<Request<'a>, WireError> {
     match dialect {
         Dialect::Gemini { model, .. } => gemini::decode_count_request(body, model, context),
+        Dialect::Responses => responses::decode_request(body, context),
         _ => anthropic::decode_count_tokens(body, context),
     }
 }
@@ -80,6 +82,7 @@ impl Count {
         let mut out = Vec::with_capacity(128);
         match dialect {
             Dialect::Gemini { .. } => gemini::encode_count_response(self.tokens, &mut out),
+            Dialect::Responses => responses::encode_count_response(self.tokens, &mut out),
             _ => anthropic::encode_count_tokens_response(self.tokens, &mut out),
         }
         out

@@ -6,18 +6,25 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 use http_body_util::BodyExt;
 use omniroute_core::error::GatewayError;
-use omniroute_providers::Upstream;
+use omniroute_providers::{ChatWish, Upstream};
 use omniroute_wire::{
     anthropic,
     codec::{DecodeContext, Encoded, Target, WireError},
     gemini,
     ir::{Format, Losses},
+    openai::renamed_body,
+    responses,
     splice::Segments,
     translate::{Dialect, name_table},
 };
 
 use super::{Asked, decode};
-use crate::{dispatch::Segmented, server::Gateway, translate::FleetSealer, upstream_client::UpstreamBody};
+use crate::{
+    dispatch::Segmented,
+    server::Gateway,
+    translate::{FleetSealer, has_token},
+    upstream_client::UpstreamBody,
+};
 
 /// Clients count before every request, so the count must not take longer than the answer.
 const TIME: Duration = Duration::from_secs(10);
@@ -41,9 +48,17 @@ pub(super) async fn ask(
     model: &str,
     asked: &Asked<'_>,
 ) -> Result<Option<u64>, GatewayError> {
-    let (Some(uri), Some(format)) = (upstream.count_uri(model), upstream.chat_format()) else {
-        return Ok(None);
+    let wish = ChatWish::plain(asked.dialect.format());
+    let Some(format) = upstream.chat_format_for(model, &wish) else { return Ok(None) };
+    let uri = match (format, asked.dialect) {
+        (Format::OpenAiResponses, Dialect::Responses) if !has_token(asked.body) => {
+            upstream.responses_uri("input_tokens")
+        }
+        // What crosses to it from another dialect is counted here as well as there, and sooner.
+        (Format::OpenAiResponses, _) => None,
+        _ => upstream.count_uri(model),
     };
+    let Some(uri) = uri else { return Ok(None) };
     let (body, headers) = write(gateway, upstream, format, model, asked)?;
     let mut request = Request::new(Segmented::new(body));
     *request.method_mut() = Method::POST;
@@ -67,6 +82,9 @@ fn write(
 ) -> Result<(Segments, Headers), GatewayError> {
     if let (Dialect::Messages, Format::Anthropic) = (asked.dialect, format) {
         return Ok((anthropic::upstream_body(asked.body.clone(), asked.scan, model), Vec::new()));
+    }
+    if let (Dialect::Responses, Format::OpenAiResponses) = (asked.dialect, format) {
+        return Ok((renamed_body(asked.body.clone(), asked.scan, model), Vec::new()));
     }
     let sealer = FleetSealer::new(&gateway.snapshot.load().settings().pepper);
     let request = decode(asked.dialect, asked.body, &DecodeContext { sealer: &sealer, answer: "" })?;
@@ -131,12 +149,19 @@ fn judge(
     if response.status().is_success() {
         let counted = match format {
             Format::Gemini => gemini::decode_count_response(text),
+            Format::OpenAiResponses => responses::decode_count_response(text),
             _ => anthropic::decode_count_tokens_response(text),
         };
         return Ok(counted.ok());
     }
     let failure = upstream.adapter().classify(response.status(), response.headers(), text);
-    if failure.retryable() || response.status().as_u16() == 405 {
+    let has_none = match response.status().as_u16() {
+        // Of these hosts few count.
+        404 | 501 => format == Format::OpenAiResponses,
+        405 => true,
+        _ => false,
+    };
+    if failure.retryable() || has_none {
         // A host without the endpoint, or one that has no time: the prompt can be counted here as well.
         tracing::debug!(connection = upstream.id().as_str(), code = failure.code(), "the provider does not count");
         return Ok(None);

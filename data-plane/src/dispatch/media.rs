@@ -31,9 +31,9 @@ pub(super) type Seat<'p> = (usize, &'p Arc<ConnectionEntry>, Slot);
 
 impl Asked<'_> {
     /// Whether this upstream may need media that it cannot fetch. Cheap, and almost always false.
-    pub(super) fn may_need_media(&self, upstream: &Upstream) -> bool {
+    pub(super) fn may_need_media(&self, upstream: &Upstream, model: &str) -> bool {
         self.operation == Operation::Chat
-            && upstream.chat_format().is_some_and(|format| !self.passes(format))
+            && self.format_at(upstream, model).is_some_and(|format| !self.passes(format))
             && URL.find(&self.body).is_some()
     }
 
@@ -44,7 +44,7 @@ impl Asked<'_> {
         model: &str,
         fetched: &FetchedMedia,
     ) -> Result<Vec<Wanted>, GatewayError> {
-        let Some(format) = upstream.chat_format().filter(|_| self.may_need_media(upstream)) else {
+        let Some(format) = self.format_at(upstream, model).filter(|_| self.may_need_media(upstream, model)) else {
             return Ok(Vec::new());
         };
         let profile = omniroute_providers::profile(upstream.provider().as_str(), format, model);

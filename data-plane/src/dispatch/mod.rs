@@ -95,7 +95,7 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
         _ => Box::pin(wait_for_one(&gateway, &order, &[])).await?,
     };
     let mut fetched = FetchedMedia::new();
-    if asked.may_need_media(&entry.upstream) {
+    if asked.may_need_media(&entry.upstream, plan.model()) {
         let seat = seated(&gateway, asked, plan.model(), &order, &[], (index, entry, slot), &mut fetched);
         (index, entry, slot) = Box::pin(seat).await?;
     }
@@ -104,7 +104,13 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
     let mut patience = Patience::new(arrival.started, &times_of(entry), plan.model(), &asked.body);
     // A request that cannot be written for its upstream fails here, before anything is spent.
     let mut outgoing = asked.outgoing(&gateway, &entry.upstream, plan.model(), plan.requested(), &fetched).await?;
-    let sent = Sent { path: asked.head.uri.path(), dialect: asked.dialect, stream: asked.stream, body: &asked.body };
+    let sent = Sent {
+        path: asked.head.uri.path(),
+        dialect: asked.dialect,
+        stream: asked.stream,
+        body: &asked.body,
+        asked_in: asked.format_name_at(&entry.upstream, plan.model()),
+    };
     let (mut meter, unwritten) = Meter::open(arrival, plan, call.caller, entry, slot, sent);
     if let Some(unwritten) = unwritten {
         unwritten.written(meter.is_alone()).await;
@@ -167,6 +173,15 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
                 continue;
             }
         }
+        if asked.compacted.is_some() && matches!(failure.status, Some(404 | 405 | 501)) {
+            // A host of Responses that compacts nothing: the same target is asked for a summary.
+            let (upstream, model, requested) = (&entry.upstream, plan.model(), plan.requested());
+            let summary = asked.summarized(&gateway, upstream, model, requested, &fetched, &outgoing.way);
+            if let Some(summary) = Box::pin(summary).await {
+                outgoing = summary;
+                continue;
+            }
+        }
         if !is_ours {
             note(&gateway, entry, &failure).await;
         }
@@ -180,7 +195,7 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
         let Pick::Chosen(mut next_index, mut next_entry, mut slot) = next else {
             return Err(give_up(&mut meter, &failure, &outgoing.way));
         };
-        if asked.may_need_media(&next_entry.upstream) {
+        if asked.may_need_media(&next_entry.upstream, plan.model()) {
             meter.leave();
             let seat = (next_index, next_entry, slot);
             let seat = seated(&gateway, asked, plan.model(), &order, &tried, seat, &mut fetched);
@@ -195,9 +210,11 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
             code = failure.code(),
             "falling back"
         );
-        let same = entry.upstream.provider() == next_entry.upstream.provider();
+        let format_at = |entry: &ConnectionEntry| asked.format_at(&entry.upstream, plan.model());
+        let same =
+            entry.upstream.provider() == next_entry.upstream.provider() && format_at(entry) == format_at(next_entry);
         (index, entry) = (next_index, next_entry);
-        meter.turn_to(entry, slot);
+        meter.turn_to(entry, slot, asked.format_name_at(&entry.upstream, plan.model()));
         if !same {
             let (upstream, model, requested) = (&entry.upstream, plan.model(), plan.requested());
             outgoing = match asked.outgoing(&gateway, upstream, model, requested, &fetched).await {

@@ -10,7 +10,7 @@ use omniroute_core::{
     hash::Pepper,
     time::{Clock, UnixMillis},
 };
-use omniroute_providers::{Failure, Format as Spoken, Operation, Upstream};
+use omniroute_providers::{ChatWish, Failure, Format as Spoken, Operation, Upstream};
 use omniroute_wire::{
     anthropic,
     embeddings::EmbedDialect,
@@ -36,6 +36,9 @@ use crate::{
 /// Asks for a refusal instead of an answer to a request that had to be cut down for its upstream.
 const X_OMNIROUTE_STRICT: HeaderName = HeaderName::from_static("x-omniroute-strict");
 
+/// The call that makes a conversation shorter, beside Responses.
+pub(super) const COMPACT: &str = "compact";
+
 /// A client's request, before it is known who answers it.
 pub(crate) struct Asked<'a> {
     pub(crate) operation: Operation,
@@ -55,6 +58,9 @@ pub(crate) struct Asked<'a> {
     pub(crate) previous: Option<&'a str>,
     /// The answer will be stored, to go on from.
     pub(crate) is_kept: bool,
+    /// A conversation that is to be made shorter, as the client sent it: an upstream that does that gets it instead of `body`,
+    /// which asks for a summary.
+    pub(crate) compacted: Option<(&'a Bytes, &'a RequestScan<'a>)>,
 }
 
 /// How an answer is read.
@@ -118,11 +124,7 @@ impl Asked<'_> {
         before: &Way,
         failure: &Failure,
     ) -> Option<Outgoing> {
-        let format = match before {
-            Way::Pass { kind: Kind::Chat(format), .. } => *format,
-            Way::Pass { .. } | Way::Embed(_) => return None,
-            Way::Translate(translation) => translation.upstream,
-        };
+        let format = before.format()?;
         let or_nothing = matches!(before, Way::Translate(translation) if !translation.signed_again);
         let old =
             if failure.misses_thought() { OldSignatures::StandIn } else { OldSignatures::LeaveOut { or_nothing } };
@@ -130,13 +132,47 @@ impl Asked<'_> {
         self.translated(gateway, upstream, format, (model, requested), fetched, old).await.ok()
     }
 
+    /// The request for a summary, where the upstream turned out not to compact by itself. `None`: that was not asked.
+    pub(crate) async fn summarized(
+        &self,
+        gateway: &Gateway,
+        upstream: &Upstream,
+        model: &str,
+        requested: &str,
+        fetched: &FetchedMedia,
+        before: &Way,
+    ) -> Option<Outgoing> {
+        let format = before.format().filter(|_| self.compacted.is_some() && before.is_passed())?;
+        self.translated(gateway, upstream, format, (model, requested), fetched, OldSignatures::PutBack).await.ok()
+    }
+
     /// The client's own bytes, or the format that they have to be translated into.
     ///
     /// # Errors
     /// When the upstream cannot do what is asked at all.
     pub(super) fn as_it_is(&self, upstream: &Upstream, model: &str) -> Result<Result<Outgoing, Format>, GatewayError> {
-        let format = upstream.chat_format().ok_or_else(|| unsupported("the provider of this model does not chat"))?;
+        let format = self.format_at(upstream, model);
+        let format = format.ok_or_else(|| unsupported("the provider of this model does not chat"))?;
         Ok(self.passed(upstream, format, model).ok_or(format))
+    }
+
+    /// The chat format in which this upstream is asked; `None` when it does not chat.
+    pub(super) fn format_at(&self, upstream: &Upstream, model: &str) -> Option<Format> {
+        let wish = ChatWish {
+            client: self.dialect.format(),
+            has_tools: self.scan.has_tools,
+            effort: self.scan.effort,
+            many: self.scan.n.is_some_and(|n| n > 1),
+        };
+        upstream.chat_format_for(model, &wish)
+    }
+
+    /// Name in the ledger of the format in which this upstream is asked.
+    pub(super) fn format_name_at(&self, upstream: &Upstream, model: &str) -> &'static str {
+        match self.format_at(upstream, model).filter(|_| self.operation == Operation::Chat) {
+            Some(format) => format.as_str(),
+            None => upstream.format_name(self.operation),
+        }
     }
 
     async fn translated(
@@ -240,6 +276,10 @@ impl Asked<'_> {
             return None;
         }
         let mut hide_usage = false;
+        if let Some((body, scan)) = self.compacted {
+            upstream.responses_uri(COMPACT)?;
+            return Some(Outgoing::passed(renamed_body(body.clone(), scan, model), Kind::Chat(format), hide_usage));
+        }
         let segments = match format {
             Format::OpenAiChat => {
                 let upstream = upstream_body(self.body.clone(), self.scan, model);
@@ -277,12 +317,26 @@ impl Way {
         }
     }
 
+    /// Whether the client's own body went up.
+    pub(crate) const fn is_passed(&self) -> bool {
+        matches!(self, Self::Pass { .. })
+    }
+
     /// Whether the upstream knows the client's own switches.
     pub(super) fn stays_in_family(&self) -> bool {
         match self {
             Self::Pass { .. } => true,
             Self::Translate(translation) => translation.dialect.format() == translation.upstream,
             Self::Embed(_) => false,
+        }
+    }
+
+    /// The chat format in which the upstream is asked.
+    pub(super) fn format(&self) -> Option<Format> {
+        match self {
+            Self::Pass { kind: Kind::Chat(format), .. } => Some(*format),
+            Self::Translate(translation) => Some(translation.upstream),
+            Self::Pass { .. } | Self::Embed(_) => None,
         }
     }
 

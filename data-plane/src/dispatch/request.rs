@@ -22,7 +22,7 @@ use omniroute_providers::{Signer, Upstream};
 use omniroute_wire::splice::{self, Segments};
 use tokio::time::Instant;
 
-use super::outgoing::{Asked, Outgoing, Way};
+use super::outgoing::{Asked, COMPACT, Outgoing, Way};
 
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("omniroute/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -183,7 +183,13 @@ fn build_with(
             headers.insert(*name, all);
         }
     }
-    let uri = upstream.uri_for(asked.operation, model, asked.stream).map_err(|_| {
+    let compacts = asked.compacted.is_some() && outgoing.way.is_passed();
+    let uri = match (compacts.then(|| upstream.responses_uri(COMPACT)).flatten(), outgoing.way.format()) {
+        (Some(compact), _) => Ok(compact),
+        (None, Some(format)) => upstream.chat_uri(format, model, asked.stream),
+        (None, None) => upstream.uri_for(asked.operation, model, asked.stream),
+    };
+    let uri = uri.map_err(|_| {
         GatewayError::bad_request("invalid_model", "the model's name cannot be used with this provider")
             .with_param("model")
     })?;
@@ -260,6 +266,7 @@ mod tests {
             secret: "sk-vendor",
             base_url: "",
             region: "",
+            api_type: "",
             headers,
             timeouts: Timeouts::default(),
             max_concurrent: 0,
@@ -287,6 +294,7 @@ mod tests {
             scope: "",
             previous: None,
             is_kept: false,
+            compacted: None,
         };
         let Ok(outgoing) = asked.as_it_is(upstream, "m").expect("possible") else { panic!("the formats are the same") };
         build(upstream, &asked, &outgoing, "m").expect("built")

@@ -70,6 +70,8 @@ pub(crate) struct Sent<'a> {
     pub(crate) dialect: &'a Dialect,
     pub(crate) stream: bool,
     pub(crate) body: &'a Bytes,
+    /// Name of the format in which the first connection is asked.
+    pub(crate) asked_in: &'static str,
 }
 
 /// Goes with a request from its first upstream attempt to its end.
@@ -80,6 +82,8 @@ pub(crate) struct Meter {
     /// Whoever set it writes the closed record; without it that happens at once.
     held: Option<Held>,
     entry: Arc<ConnectionEntry>,
+    /// Name of the format in which it is asked.
+    asked_in: &'static str,
     /// Another connection answers than the one that the event was opened with.
     has_turned: bool,
     provider: Arc<ProviderMetrics>,
@@ -141,7 +145,7 @@ impl Meter {
         sent: Sent<'_>,
     ) -> (Self, Option<Unwritten>) {
         let gateway = &arrival.gateway;
-        let Sent { path, dialect, stream, body } = sent;
+        let Sent { path, dialect, stream, body, asked_in } = sent;
         let by_length = body.len() as u64 / BYTES_PER_TOKEN;
         let estimate = Usage { input: Some(by_length), ..Usage::default() };
         let prompt = if arrival.operation == Operation::Chat && body.len() <= LONGEST_READ {
@@ -161,7 +165,7 @@ impl Meter {
             stream,
             path,
             source_format: dialect.format().as_str(),
-            target_format: entry.upstream.format_name(arrival.operation),
+            target_format: asked_in,
             estimate,
         });
         arrival.span.record(genai::REQUEST_MODEL, plan.requested()).record(genai::STREAM, stream);
@@ -172,6 +176,7 @@ impl Meter {
             open: Some(open),
             held: None,
             entry: Arc::clone(entry),
+            asked_in,
             has_turned: false,
             slot: Some(slot),
             stream,
@@ -204,12 +209,13 @@ impl Meter {
     }
 
     /// The next attempt goes to this connection.
-    pub(crate) fn turn_to(&mut self, entry: &Arc<ConnectionEntry>, slot: Slot) {
+    pub(crate) fn turn_to(&mut self, entry: &Arc<ConnectionEntry>, slot: Slot, asked_in: &'static str) {
         self.slot = Some(slot);
         if self.entry.provider != entry.provider {
             self.provider = self.gateway().metrics.provider(&entry.provider);
         }
         self.entry = Arc::clone(entry);
+        self.asked_in = asked_in;
         self.has_turned = true;
     }
 
@@ -347,7 +353,7 @@ impl Meter {
             answered_by: self.has_turned.then(|| AnsweredBy {
                 connection: &self.entry.id,
                 provider: &self.entry.provider,
-                format: self.entry.upstream.format_name(self.arrival.operation),
+                format: self.asked_in,
             }),
         });
         match &mut self.held {

@@ -1,4 +1,4 @@
-//! Counting tokens: `POST /v1/messages/count_tokens` and Gemini's `:countTokens`.
+//! Counting tokens: `POST /v1/messages/count_tokens`, `POST /v1/responses/input_tokens` and Gemini's `:countTokens`.
 
 use arc_swap::Guard;
 use axum::{
@@ -29,6 +29,7 @@ use crate::{
     count::{Asked, count},
     resolve::resolve,
     respond::head::{X_OMNIROUTE_MODEL, X_OMNIROUTE_PROVIDER},
+    state::responses,
 };
 
 /// Where a count comes from: `provider`, `tokenizer`, `estimate`.
@@ -37,6 +38,11 @@ const X_OMNIROUTE_TOKEN_COUNT: HeaderName = HeaderName::from_static("x-omniroute
 /// `POST /v1/messages/count_tokens`.
 pub(super) async fn messages(State(gateway): Shared, request: Request) -> Response {
     answer(&gateway, &Dialect::Messages, request).await
+}
+
+/// `POST /v1/responses/input_tokens`.
+pub(super) async fn responses(State(gateway): Shared, request: Request) -> Response {
+    answer(&gateway, &Dialect::Responses, request).await
 }
 
 /// `POST /v1beta/…:countTokens`. What else is asked for at such paths is answered before the router is asked, or unknown.
@@ -86,6 +92,12 @@ async fn steps(
     let mut body = body::read(body, None, limits, &memory).await?;
     if coding::is_packed(&head.headers) {
         body = coding::unpacked(&head.headers, body, limits.max_bytes, &memory).await?;
+    }
+    if let Dialect::Responses = dialect {
+        scanned(dialect, &body)?;
+        // What it goes on from counts too.
+        let begun = responses::begin(gateway, &caller, index.settings(), &body, limits.max_bytes).await?;
+        body = begun.body.unwrap_or(body);
     }
     let scan = scanned(dialect, &body)?;
     let plan = resolve(&index, &caller, named_model(dialect, &scan)?)?;

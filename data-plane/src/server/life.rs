@@ -14,12 +14,13 @@ use omniroute_providers::Operation;
 use omniroute_telemetry::{RequestSpan, genai, request_span};
 use omniroute_wire::{
     gemini,
+    responses::summary_request,
     scan::{RequestScan, ScanError, scan},
     translate::Dialect,
 };
 use tokio::time::Instant;
 
-use super::{Gateway, preload, refuse, route::Route, service::accepting};
+use super::{Gateway, compact, preload, refuse, route::Route, service::accepting};
 use crate::{
     admit::{
         admit,
@@ -130,6 +131,13 @@ where
         _ => None,
     };
     let body = stored.as_ref().and_then(|stored| stored.body.clone()).unwrap_or(body);
+    // What the client wants made shorter, beside the request for a summary that stands for it where no upstream does that.
+    let whole = route.compacts.then(|| body.clone());
+    let whole_scan = whole.as_ref().map(|whole| scanned(&route.dialect, whole)).transpose()?;
+    let body = match &whole {
+        Some(whole) => summary_request(whole).map_err(GatewayError::from)?.into(),
+        None => body,
+    };
     let original = body.clone();
     let scan = scanned(&route.dialect, &original)?;
     let requested = route.model(named_model(&route.dialect, &scan)?, &index)?;
@@ -156,7 +164,8 @@ where
             pepper: &settings.pepper,
             scope: state::scope(&caller),
             previous: stored.as_ref().and_then(|stored| stored.previous.as_deref()),
-            is_kept: stored.as_ref().is_some_and(|stored| stored.keeper.is_some()),
+            is_kept: !route.compacts && stored.as_ref().is_some_and(|stored| stored.keeper.is_some()),
+            compacted: whole.as_ref().zip(whole_scan.as_ref()),
         },
         session: session.as_ref(),
         max_attempts: settings.max_attempts,
@@ -171,13 +180,17 @@ where
         sign.waits(&arrival.request_id);
     }
     let dispatched = dispatch(arrival, &plan, call).await?;
-    let previous = stored.as_ref().and_then(|stored| stored.previous.as_deref());
+    let previous = stored.as_ref().and_then(|stored| stored.previous.as_deref()).filter(|_| !route.compacts);
     let named = Named { requested: plan.requested(), model: plan.model(), previous };
+    let is_summary = route.compacts && !dispatched.way.is_passed();
     let (mut response, pace) = respond::begin(dispatched, named).await;
+    if is_summary {
+        response = Box::pin(compact::told(response)).await?;
+    }
     if let Some(session) = session {
         response.headers_mut().insert(X_OMNIROUTE_SESSION_ID, session.header());
     }
-    if let Some(keeper) = stored.and_then(|stored| stored.keeper) {
+    if let Some(keeper) = stored.and_then(|stored| stored.keeper).filter(|_| !route.compacts) {
         response = keeper.watch(response);
     }
     // Whoever gets the answer again finds it stored.
@@ -199,7 +212,7 @@ pub(super) fn scanned<'b>(dialect: &Dialect, body: &'b Bytes) -> Result<RequestS
 }
 
 fn wants_stream(route: &Route, scan: &RequestScan<'_>) -> bool {
-    if !matches!(route.operation, Operation::Chat | Operation::Images) {
+    if !matches!(route.operation, Operation::Chat | Operation::Images) || route.compacts {
         return false;
     }
     match &route.dialect {

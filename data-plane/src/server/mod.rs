@@ -5,6 +5,7 @@
 //! request from admission to the recorded event, everything else to the [`router`]. [`Gateway`] is what they all
 //! share; [`lifecycle`] says whether new work is taken and counts what runs.
 
+mod compact;
 mod connection;
 mod cors;
 mod counts;

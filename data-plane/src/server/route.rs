@@ -22,6 +22,8 @@ pub(super) struct Route {
     pub(super) dialect: Dialect,
     /// How embeddings are asked for.
     pub(super) embed: EmbedDialect,
+    /// A conversation is to be made shorter, not answered.
+    pub(super) compacts: bool,
     /// Of `/v1/providers/{provider}/…`: the only provider that may answer.
     provider: Option<String>,
 }
@@ -42,6 +44,7 @@ impl Route {
             "/v1/images/generations" => route(Operation::Images, Dialect::Chat),
             "/v1/messages" => route(Operation::Chat, Dialect::Messages),
             "/v1/responses" => route(Operation::Chat, Dialect::Responses),
+            "/v1/responses/compact" => Some(Self { compacts: true, ..Self::new(Operation::Chat, Dialect::Responses) }),
             "/v1/completions" => route(Operation::Chat, Dialect::Completions),
             "/api/chat" | "/v1/api/chat" => route(Operation::Chat, ollama(Shape::Chat)),
             "/api/generate" | "/v1/api/generate" => route(Operation::Chat, ollama(Shape::Generate)),
@@ -53,7 +56,7 @@ impl Route {
     }
 
     fn new(operation: Operation, dialect: Dialect) -> Self {
-        Self { operation, dialect, embed: EmbedDialect::OpenAi, provider: None }
+        Self { operation, dialect, embed: EmbedDialect::OpenAi, compacts: false, provider: None }
     }
 
     /// The model, under the prefix of the path's provider where there is one.
@@ -164,6 +167,7 @@ mod tests {
             ("/v1/providers/mock/chat/completions", "openai"),
             ("/v1/completions", "openai"),
             ("/v1/responses", "responses"),
+            ("/v1/responses/compact", "responses"),
             ("/v1/messages?beta=true", "anthropic"),
             ("/v1beta/models/gemini-2.5-pro:generateContent", "gemini"),
             ("/v1beta/models/mock/gpt-mock:streamGenerateContent?alt=sse", "gemini"),
@@ -176,7 +180,14 @@ mod tests {
             let route = route(path).expect(path);
             assert_eq!(route.dialect.format().as_str(), expected, "{path}");
         }
-        for path in ["/v1/models", "/api/keys", "/v1/messages/count_tokens", "/v1beta/models/x:countTokens", "/v1/x"] {
+        for path in [
+            "/v1/models",
+            "/api/keys",
+            "/v1/messages/count_tokens",
+            "/v1/responses/input_tokens",
+            "/v1beta/models/x:countTokens",
+            "/v1/x",
+        ] {
             assert!(route(path).is_none(), "{path}");
         }
     }

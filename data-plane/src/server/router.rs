@@ -41,6 +41,8 @@ pub(super) fn router(gateway: &Arc<Gateway>) -> Router {
         .route("/v1/completions", any(post_only))
         .route("/v1/messages", any(post_only))
         .route("/v1/responses", any(post_only))
+        .route("/v1/responses/input_tokens", post(counts::responses).fallback(post_only))
+        .route("/v1/responses/compact", any(post_only))
         .route("/v1/responses/{id}", get(responses::show).delete(responses::delete).fallback(get_or_delete))
         .route("/v1/responses/{id}/input_items", get(responses::input_items))
         .route("/v1/ws", get(websocket::open))

@@ -67,6 +67,7 @@ impl ConnectionSource {
             secret: &self.secret,
             base_url: &self.spec.base_url,
             region: &self.spec.region,
+            api_type: &self.spec.api_type,
             headers: &headers,
             timeouts: timeouts(self.spec.timeouts.as_ref()),
             max_concurrent: self.spec.max_concurrent,

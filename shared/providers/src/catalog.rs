@@ -4,7 +4,10 @@ use std::{borrow::Cow, collections::HashMap, sync::OnceLock};
 
 use serde::Deserialize;
 
-use crate::aws::{DEFAULT_REGION, domain_of};
+use crate::{
+    ChatApis,
+    aws::{DEFAULT_REGION, domain_of},
+};
 
 static CATALOG: OnceLock<Catalog> = OnceLock::new();
 
@@ -31,6 +34,9 @@ pub struct Provider {
     /// Where its models are listed, when not below the base URL.
     pub models_url: Option<String>,
     pub auth: Auth,
+    /// Of a provider that speaks OpenAI's API: which of its two chat APIs it has.
+    #[serde(default)]
+    pub apis: ChatApis,
     pub models: Vec<ModelFacts>,
 }
 

@@ -5,7 +5,7 @@ use omniroute_core::address::AddressPolicy;
 use url::Url;
 
 use crate::{
-    Adapter, Catalog, CompileError, ConnectionSpec, NextPage, Operation,
+    Adapter, Catalog, ChatApis, CompileError, ConnectionSpec, NextPage, OpenAiCompatible, Operation,
     aws::{DEFAULT_REGION, is_region, region_of_host},
 };
 
@@ -20,6 +20,8 @@ pub(crate) struct Endpoint {
     /// Of providers that have regions; else it says nothing.
     pub(crate) region: String,
     chat: Uri,
+    /// Of a host that has OpenAI's two chat APIs: the other one.
+    responses: Option<Uri>,
     embeddings: Uri,
     images: Uri,
     models: Uri,
@@ -34,6 +36,7 @@ impl Endpoint {
     pub(crate) fn new(
         spec: &ConnectionSpec<'_>,
         adapter: &dyn Adapter,
+        apis: ChatApis,
         secrets_region: Option<&str>,
         policy: AddressPolicy,
     ) -> Result<Self, CompileError> {
@@ -60,6 +63,10 @@ impl Endpoint {
         };
         Ok(Self {
             chat: at(spec.node.map(|node| node.chat_path), Operation::Chat)?,
+            responses: match apis {
+                ChatApis::Both => Some(join(&base, &OpenAiCompatible::Responses.path(Operation::Chat, "", false))?),
+                ChatApis::Chat | ChatApis::Responses => None,
+            },
             embeddings: at(None, Operation::Embeddings)?,
             images: at(None, Operation::Images)?,
             models,
@@ -76,6 +83,15 @@ impl Endpoint {
             Operation::Images => &self.images,
             Operation::Models => &self.models,
         }
+    }
+
+    pub(crate) const fn has_own_chat_path(&self) -> bool {
+        self.own_chat_path
+    }
+
+    /// Where Responses are asked for, at a host that has both of OpenAI's chat APIs.
+    pub(crate) const fn responses(&self) -> Option<&Uri> {
+        self.responses.as_ref()
     }
 
     pub(crate) fn uri_for(
@@ -140,6 +156,12 @@ fn join(base: &Url, path: &str) -> Result<Uri, CompileError> {
     }
     url.set_fragment(None);
     url.as_str().parse().map_err(|_| fail())
+}
+
+/// A URL with one more segment; its query stays.
+pub(crate) fn below(uri: &Uri, segment: &str) -> Result<Uri, CompileError> {
+    let base = Url::parse(&uri.to_string()).map_err(|_| CompileError::Path(uri.path().to_owned()))?;
+    join(&base, segment)
 }
 
 /// The URL of the page that follows `page`.

@@ -9,7 +9,7 @@ use omniroute_wire::{
     translate::{Dialect, encode_request, name_table},
 };
 
-use crate::{CompileError, Operation, Upstream, profile};
+use crate::{ChatWish, CompileError, Upstream, profile};
 
 /// OpenAI's Responses take no smaller limit.
 const MAX_TOKENS: u64 = 16;
@@ -43,7 +43,8 @@ impl Sealer for NoSealer {
 /// # Errors
 /// When the upstream does not chat, or the model's name cannot be used with it.
 pub fn ping(upstream: &Upstream, model: &str) -> Result<http::Request<Vec<u8>>, PingError> {
-    let format = upstream.chat_format().ok_or(PingError::DoesNotChat)?;
+    let wish = ChatWish::plain(Dialect::Chat.format());
+    let format = upstream.chat_format_for(model, &wish).ok_or(PingError::DoesNotChat)?;
     let question = serde_json::json!({
         "model": model,
         "messages": [{ "role": "user", "content": "ping" }],
@@ -61,7 +62,7 @@ pub fn ping(upstream: &Upstream, model: &str) -> Result<http::Request<Vec<u8>>, 
     let encoded = encode_request(format, &asked, &target, &mut Losses::default()).map_err(wire)?;
     let mut request = http::Request::new(encoded.body);
     *request.method_mut() = http::Method::POST;
-    *request.uri_mut() = upstream.uri_for(Operation::Chat, model, false)?;
+    *request.uri_mut() = upstream.chat_uri(format, model, false)?;
     *request.headers_mut() = upstream.headers().clone();
     for (name, value) in encoded.headers {
         if let Ok(value) = HeaderValue::from_str(&value) {
@@ -130,5 +131,8 @@ mod tests {
             let body: Value = serde_json::from_slice(request.body()).expect("JSON");
             assert_eq!(body.pointer(field), Some(&value), "{}: {body}", spec.provider);
         }
+        let openai = Upstream::compile(&spec(), AddressPolicy::PublicOnly).expect("compiled");
+        let request = ping(&openai, "gpt-5.2-pro").expect("a question");
+        assert_eq!(request.uri().path(), "/v1/responses", "the API that alone has the model");
     }
 }

@@ -8,12 +8,12 @@ use omniroute_core::{
     address::{AddressError, AddressPolicy},
     id::{ConnectionId, ProviderId},
 };
-use omniroute_wire::embeddings::EmbedFormat;
+use omniroute_wire::{embeddings::EmbedFormat, ir};
 use url::Url;
 use zeroize::Zeroizing;
 
 use crate::{
-    Adapter, Auth, Catalog, Format, NextPage, Operation, Signer, adapter_of,
+    Adapter, Auth, Catalog, ChatApis, ChatWish, Format, NextPage, Operation, Signer, adapter_of,
     aws::{AwsSecret, IncompleteKeys, read_secret},
     endpoint::{self, Endpoint},
 };
@@ -49,6 +49,9 @@ pub struct ConnectionSpec<'a> {
     pub base_url: &'a str,
     /// Empty means what credential or base URL tell, else the provider's usual one. Counts where a provider has regions.
     pub region: &'a str,
+    /// Which of OpenAI's two chat APIs the host has: `chat`, `responses` or `both`. Empty means what the node says, or the
+    /// catalog.
+    pub api_type: &'a str,
     pub headers: &'a [(String, String)],
     pub timeouts: Timeouts,
     pub max_concurrent: u32,
@@ -60,6 +63,7 @@ pub struct ConnectionSpec<'a> {
 pub struct NodeSpec<'a> {
     /// "openai-compatible" or "anthropic-compatible".
     pub kind: &'a str,
+    /// As [`ConnectionSpec::api_type`]; empty means `chat`.
     pub api_type: &'a str,
     pub base_url: &'a str,
     /// Empty means the kind's own.
@@ -93,6 +97,8 @@ pub enum CompileError {
     Secret,
     #[error("a credential is needed")]
     MissingSecret,
+    #[error("`{0}` is none of the APIs `chat`, `responses` and `both`")]
+    ApiType(String),
     #[error("`{0}` is no region")]
     Region(String),
     #[error(transparent)]
@@ -130,14 +136,17 @@ impl Upstream {
     pub fn compile(spec: &ConnectionSpec<'_>, policy: AddressPolicy) -> Result<Self, CompileError> {
         let catalog = Catalog::builtin().get(spec.provider);
         let (format, auth) = match (&spec.node, catalog) {
-            (Some(node), _) if node.api_type == "responses" => ("openai-responses", None),
             (Some(node), _) => (node.kind, None),
             (None, Some(provider)) => (provider.format.as_str(), Some(provider.auth)),
             (None, None) => return Err(CompileError::UnknownProvider(spec.provider.to_owned())),
         };
+        let apis = chat_apis(spec, catalog.map_or(ChatApis::Chat, |provider| provider.apis))?;
+        let is_openais = matches!(format, "openai" | "openai-compatible");
+        let format = if is_openais && apis == ChatApis::Responses { "openai-responses" } else { format };
         let adapter = adapter_of(format).ok_or_else(|| CompileError::UnknownFormat(format.to_owned()))?;
         let credential = Credential::new(spec, auth.unwrap_or_else(|| adapter.auth()))?;
-        let endpoint = Endpoint::new(spec, adapter, credential.region(), policy)?;
+        let endpoint =
+            Endpoint::new(spec, adapter, if is_openais { apis } else { ChatApis::Chat }, credential.region(), policy)?;
         let headers = headers(spec, &credential, adapter.headers())?;
         let signer = credential.into_signer(&endpoint.region);
         Ok(Self {
@@ -186,6 +195,17 @@ impl Upstream {
         self.inner.endpoint.uri_for(self.inner.adapter, operation, model, stream)
     }
 
+    /// Where a request is sent that is written in this format.
+    ///
+    /// # Errors
+    /// As [`Self::uri_for`].
+    pub fn chat_uri(&self, format: ir::Format, model: &str, stream: bool) -> Result<Uri, CompileError> {
+        match self.inner.endpoint.responses() {
+            Some(responses) if format == ir::Format::OpenAiResponses => Ok(responses.clone()),
+            _ => self.uri_for(Operation::Chat, model, stream),
+        }
+    }
+
     /// The URL of a list's next page.
     ///
     /// # Errors
@@ -194,14 +214,31 @@ impl Upstream {
         endpoint::next_page(page, next)
     }
 
+    /// A call beside Responses, such as `compact`; `None` when the upstream has none, or answers at paths of the operator's own.
+    pub fn responses_uri(&self, call: &str) -> Option<Uri> {
+        let endpoint = &self.inner.endpoint;
+        let is_its_own = || self.chat_format() == Some(ir::Format::OpenAiResponses) && !endpoint.has_own_chat_path();
+        let responses = endpoint.responses().or_else(|| is_its_own().then(|| endpoint.uri(Operation::Chat)))?;
+        endpoint::below(responses, call).ok()
+    }
+
     /// Where the tokens of a request to `model` are counted; `None` when the upstream does not count, or answers at paths of the
     /// operator's own.
     pub fn count_uri(&self, model: &str) -> Option<Uri> {
         self.inner.endpoint.count_uri(self.inner.adapter, model)
     }
 
-    /// The format of its chat; `None` when it does not chat.
-    pub fn chat_format(&self) -> Option<omniroute_wire::ir::Format> {
+    /// The format in which a request to `model` is asked; `None` when it does not chat.
+    pub fn chat_format_for(&self, model: &str, wish: &ChatWish<'_>) -> Option<ir::Format> {
+        match self.inner.endpoint.responses() {
+            Some(_) => Some(wish.api_for(model)),
+            None => self.chat_format(),
+        }
+    }
+
+    /// The usual format of its chat; `None` when it does not chat. Of a host with two APIs, it takes the model and the request
+    /// to know.
+    pub fn chat_format(&self) -> Option<ir::Format> {
         match self.inner.adapter.format(Operation::Chat) {
             Some(Format::Chat(format)) => Some(format),
             _ => None,
@@ -216,7 +253,7 @@ impl Upstream {
         }
     }
 
-    /// Name in the ledger of the format that it is asked in.
+    /// Name in the ledger of the format that it is asked in, for chat as [`Self::chat_format`] says.
     pub fn format_name(&self, operation: Operation) -> &'static str {
         match self.inner.adapter.format(operation) {
             Some(Format::Chat(format)) => format.as_str(),
@@ -269,6 +306,18 @@ impl fmt::Debug for Upstream {
             .field("adapter", &self.inner.adapter.id())
             .field("base", &self.inner.endpoint.base.as_str())
             .finish_non_exhaustive()
+    }
+}
+
+/// Which of OpenAI's chat APIs the host has, in the connection's words, else the node's, else the catalog's.
+fn chat_apis(spec: &ConnectionSpec<'_>, catalogs: ChatApis) -> Result<ChatApis, CompileError> {
+    /// Part of Azure's older URLs, below which there is Chat only.
+    const DEPLOYMENTS: &str = "/deployments/";
+    let own = spec.node.map_or("", |node| node.api_type);
+    match [spec.api_type, own].into_iter().find(|word| !word.is_empty()) {
+        Some(word) => ChatApis::parse(word).ok_or_else(|| CompileError::ApiType(word.to_owned())),
+        None if spec.node.is_some() || spec.base_url.contains(DEPLOYMENTS) => Ok(ChatApis::Chat),
+        None => Ok(catalogs),
     }
 }
 
@@ -362,6 +411,7 @@ pub(crate) mod tests {
             secret: "sk-vendor",
             base_url: "",
             region: "",
+            api_type: "",
             headers: &[],
             timeouts: Timeouts::default(),
             max_concurrent: 0,
@@ -382,6 +432,47 @@ pub(crate) mod tests {
         assert!(!format!("{upstream:?}").contains("sk-vendor"));
         let without = ConnectionSpec { secret: "", ..spec() };
         assert_eq!(Upstream::compile(&without, AddressPolicy::PublicOnly).err(), Some(CompileError::MissingSecret));
+    }
+
+    #[test]
+    fn openai_is_asked_in_the_api_that_the_model_wants_and_hosts_in_the_one_that_they_have() {
+        use ir::Format::{OpenAiChat as Chat, OpenAiResponses as Responses};
+        let asked = |spec: &ConnectionSpec<'_>, model: &str, client| {
+            let upstream = Upstream::compile(spec, AddressPolicy::PublicOnly).expect("compiled");
+            let format = upstream.chat_format_for(model, &ChatWish::plain(client)).expect("it chats");
+            (format, upstream.chat_uri(format, model, false).expect("a URL").to_string())
+        };
+        let chat = |base: &str| (Chat, format!("{base}/chat/completions"));
+        let responses = |base: &str| (Responses, format!("{base}/responses"));
+        let own = "https://api.openai.com/v1";
+        assert_eq!(asked(&spec(), "gpt-4o", Chat), chat(own));
+        assert_eq!(asked(&spec(), "gpt-4o", Responses), responses(own));
+        assert_eq!(asked(&spec(), "gpt-5-codex", Chat), responses(own));
+        let one = |api_type| ConnectionSpec { api_type, ..spec() };
+        assert_eq!(asked(&one("chat"), "gpt-5-codex", Responses), chat(own));
+        assert_eq!(asked(&one("responses"), "gpt-4o", Chat), responses(own));
+        assert_eq!(asked(&one("both"), "gpt-5-codex", Chat), responses(own));
+
+        let azure = "https://x.openai.azure.com/openai/v1";
+        let moved = ConnectionSpec { base_url: azure, ..spec() };
+        assert_eq!(asked(&moved, "gpt-5-codex", Chat), responses(azure));
+        let deployment = "https://x.openai.azure.com/openai/deployments/d";
+        let moved = ConnectionSpec { base_url: deployment, ..spec() };
+        assert_eq!(asked(&moved, "gpt-5-codex", Responses), chat(deployment));
+
+        let groq = ConnectionSpec { provider: "groq", ..spec() };
+        assert_eq!(asked(&groq, "openai/gpt-oss-120b", Responses).0, Chat);
+        let node = node("https://n.example/v1");
+        let at_node =
+            |api_type| ConnectionSpec { provider: "node-1", node: Some(NodeSpec { api_type, ..node }), ..spec() };
+        assert_eq!(asked(&at_node("chat"), "gpt-5-codex", Responses), chat("https://n.example/v1"));
+        assert_eq!(asked(&at_node(""), "gpt-5-codex", Responses), chat("https://n.example/v1"));
+        assert_eq!(asked(&at_node("responses"), "gpt-4o", Chat), responses("https://n.example/v1"));
+        assert_eq!(asked(&at_node("both"), "gpt-4o", Responses), responses("https://n.example/v1"));
+        let anthropic = ConnectionSpec { provider: "anthropic", api_type: "both", ..spec() };
+        assert_eq!(asked(&anthropic, "claude-opus-5", Chat).0, ir::Format::Anthropic);
+        let misspelt = Upstream::compile(&one("reponses"), AddressPolicy::PublicOnly).err();
+        assert_eq!(misspelt, Some(CompileError::ApiType("reponses".into())));
     }
 
     #[test]
@@ -420,6 +511,23 @@ pub(crate) mod tests {
         assert_eq!(uri(&spec(), "gpt-5"), None);
         let own = NodeSpec { kind: "anthropic-compatible", chat_path: "/own", ..node("https://n.example") };
         assert_eq!(uri(&ConnectionSpec { provider: "n", node: Some(own), ..spec() }, "m"), None);
+    }
+
+    #[test]
+    fn calls_beside_responses_are_below_their_path() {
+        let uri = |spec: &ConnectionSpec<'_>| {
+            let upstream = Upstream::compile(spec, AddressPolicy::PublicOnly).expect("compiled");
+            upstream.responses_uri("compact").map(|uri| uri.to_string())
+        };
+        assert_eq!(uri(&spec()).as_deref(), Some("https://api.openai.com/v1/responses/compact"));
+        let moved = ConnectionSpec { base_url: "https://x.example/o?api-version=3", ..spec() };
+        assert_eq!(uri(&moved).as_deref(), Some("https://x.example/o/responses/compact?api-version=3"));
+        assert_eq!(uri(&ConnectionSpec { api_type: "chat", ..spec() }), None);
+        assert_eq!(uri(&ConnectionSpec { provider: "anthropic", ..spec() }), None);
+        let node = NodeSpec { api_type: "responses", ..node("https://n.example/v1") };
+        let at = |node| ConnectionSpec { provider: "n", node: Some(node), ..spec() };
+        assert_eq!(uri(&at(node)).as_deref(), Some("https://n.example/v1/responses/compact"));
+        assert_eq!(uri(&at(NodeSpec { chat_path: "/own", ..node })), None);
     }
 
     #[test]

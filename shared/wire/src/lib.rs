@@ -4,6 +4,7 @@
 //! [`splice`] exchanges them, [`usage_scanner`] and [`json_tail`] watch the answer go by. In the *translate* lane a body is
 //! decoded into the intermediate representation ([`ir`]) and encoded for the other side; each format is one module.
 
+mod answer_tool;
 pub mod anthropic;
 pub mod bedrock;
 pub mod byte_order_mark;
@@ -27,12 +28,14 @@ pub mod openai;
 mod quote;
 pub mod render;
 pub mod responses;
+mod rounds;
 pub mod scan;
 pub mod splice;
 mod stable_id;
 mod string_block;
 mod system_text;
 mod text;
+mod tool_schema;
 mod tools;
 pub mod translate;
 mod tree;

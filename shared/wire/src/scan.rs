@@ -30,6 +30,10 @@ pub struct RequestScan<'a> {
     pub max_tokens: Option<u64>,
     /// Answers wanted.
     pub n: Option<u64>,
+    /// `tools` or `functions` has something in it.
+    pub has_tools: bool,
+    /// `reasoning_effort` as it stands there, quotes included.
+    pub effort: Option<&'a str>,
     /// `messages` or `input`: the prompt, for an estimate of its size.
     pub prompt: Option<Range<usize>>,
     /// Just behind the opening brace.
@@ -100,6 +104,15 @@ pub fn scan(body: &[u8]) -> Result<RequestScan<'_>, ScanError> {
                 completion_cap = completion_cap.or(cap);
             }
             "n" => scan.n = number(&mut walk, "n")?,
+            "tools" | "functions" => {
+                let span = span_of(&mut walk)?;
+                let inside = walk.slice(&span).strip_prefix('[').map(str::trim_start);
+                scan.has_tools |= inside.is_some_and(|inside| !inside.starts_with(']'));
+            }
+            "reasoning_effort" => {
+                let span = span_of(&mut walk)?;
+                scan.effort = Some(walk.slice(&span)).filter(|text| *text != "null");
+            }
             "messages" => scan.prompt = Some(span_of(&mut walk)?),
             "input" => {
                 let span = span_of(&mut walk)?;

@@ -80,6 +80,10 @@ fn is_closed(schema: &Tree) -> bool {
             return false;
         }
     }
+    let says_nothing = !["type", "anyOf", "$ref", "enum", "const"].into_iter().any(|own| object.get(own).is_some());
+    if says_nothing {
+        return false;
+    }
     all("properties") && all("$defs") && all("definitions") && all("anyOf") && object.get("items").is_none_or(is_closed)
 }
 

@@ -8,7 +8,7 @@ use crate::{
     codec::{DecodeContext, Encoded, Exchange, NameTable, StreamDecoder, StreamEncoder, Target, WireError},
     cohere, completions, gemini,
     ir::{Format, Losses, Request, Response, StreamError},
-    ollama, openai, responses,
+    ollama, openai, responses, rounds,
 };
 use omniroute_core::error::{ErrorClass, GatewayError};
 
@@ -146,6 +146,15 @@ pub fn encode_request(
             "the request has nothing in it that a model could answer",
         ));
     }
+    let paired;
+    let request = match format {
+        Format::OpenAiChat | Format::OpenAiResponses | Format::Ollama | Format::Cohere | Format::Bedrock => {
+            paired = rounds::paired(request, format, losses);
+            &*paired
+        }
+        // They plan their turns themselves.
+        Format::Anthropic | Format::Gemini => request,
+    };
     let encoded = match format {
         Format::OpenAiChat => openai::encode_request(request, target, losses),
         Format::OpenAiResponses => responses::encode_request(request, target, losses),

@@ -106,6 +106,8 @@ pub(in crate::api) struct ValidateProvider {
     base_url: Option<String>,
     /// Of providers that have regions: Amazon Bedrock.
     region: Option<String>,
+    /// Of OpenAI's two chat APIs, those that the host has: `chat`, `responses` or `both`.
+    api_type: Option<String>,
     /// Ask this model for a few tokens instead of asking for the list of models.
     validation_model_id: Option<String>,
 }
@@ -144,6 +146,7 @@ impl Body for ValidateProvider {
             api_key: api_key(fields),
             base_url: fields.text("baseUrl", 1..=LONGEST_URL),
             region: fields.text("region", 0..=64).map(|region| region.trim().to_owned()),
+            api_type: fields.choice("apiType", &API_TYPES),
             validation_model_id: fields.text("validationModelId", 0..=500).filter(|model| !model.trim().is_empty()),
         }
     }
@@ -283,6 +286,7 @@ pub(in crate::api) async fn validate(
         secret: body.api_key.unwrap_or_default(),
         base_url: body.base_url,
         region: body.region,
+        api_type: body.api_type,
         model: body.validation_model_id,
     };
     Ok(Json(app.validate(&candidate).await?.into()))

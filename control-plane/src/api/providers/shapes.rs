@@ -170,7 +170,8 @@ pub(in crate::api) struct ConnectionOptions {
     max_concurrent: Edit<u32>,
     /// 0 means the gateway's value.
     timeouts: Option<UpstreamTimeouts>,
-    /// `baseUrl` overrides the base URL of any provider; `customHeaders` are sent upstream. In an edit, fields that
+    /// `baseUrl` overrides the base URL of any provider; `customHeaders` are sent upstream; `apiType` says which of OpenAI's
+    /// chat APIs the host of a provider that speaks them has: `chat`, `responses` or `both`. In an edit, fields that
     /// are missing stay and null removes one.
     #[schema(value_type = Option<Object>)]
     provider_specific_data: Option<Object>,

@@ -223,6 +223,7 @@ async fn nodes_are_asked_in_their_own_api_with_and_without_the_version() {
     for (kind, api_type, base, chat, header, value) in [
         ("openai-compatible", "chat", "/v1", "/v1/chat/completions", "authorization", "Bearer key-0123456789"),
         ("openai-compatible", "responses", "/v1", "/v1/responses", "authorization", "Bearer key-0123456789"),
+        ("openai-compatible", "both", "/v1", "/v1/chat/completions", "authorization", "Bearer key-0123456789"),
         ("anthropic-compatible", "chat", "/v1", "/v1/messages", "x-api-key", "key-0123456789"),
         ("anthropic-compatible", "chat", "", "/v1/messages", "x-api-key", "key-0123456789"),
     ] {
@@ -242,6 +243,40 @@ async fn nodes_are_asked_in_their_own_api_with_and_without_the_version() {
             json!({ "type": kind, "apiType": api_type, "baseUrl": vendor.url(base), "apiKey": "key-0123456789" });
         assert_eq!(gateway.post("/api/provider-nodes/validate", candidate).await.ok(200)["valid"], true);
     }
+}
+
+#[tokio::test]
+async fn a_connection_says_which_of_openais_apis_its_host_has() {
+    let vendor = Vendor::start(|asked| (asked.method == Method::POST).then(|| json!({ "fine": true }))).await;
+    let gateway = Gateway::new().await;
+    let specific = |api_type: Value| json!({ "baseUrl": vendor.url("/v1"), "apiType": api_type });
+    let body = json!({ "provider": "openai", "name": "c", "apiKey": "key-0123456789", "providerSpecificData": specific(json!("chat")) });
+    let id = connect(&gateway, body.clone()).await;
+    let path = format!("/api/providers/{id}");
+    let options = json!({ "validationModelId": "gpt-5-codex" });
+    for (api_type, asked) in [
+        (json!("chat"), "/v1/chat/completions"),
+        (json!("responses"), "/v1/responses"),
+        (json!("both"), "/v1/responses"),
+        // What the catalog says of OpenAI.
+        (Value::Null, "/v1/responses"),
+    ] {
+        let edit = json!({ "providerSpecificData": { "apiType": api_type } });
+        let shown = gateway.patch(&path, edit).await.ok(200)["connection"]["providerSpecificData"]["apiType"].clone();
+        assert_eq!(shown, api_type);
+        assert_eq!(gateway.post(&format!("{path}/test"), options.clone()).await.ok(200)["valid"], true, "{api_type}");
+        assert_eq!(vendor.last().path, asked, "{api_type}");
+        let mut candidate = json!({ "provider": "openai", "apiKey": "key-0123456789", "baseUrl": vendor.url("/v1"),
+            "validationModelId": "gpt-5-codex" });
+        if !api_type.is_null() {
+            candidate["apiType"] = api_type.clone();
+        }
+        assert_eq!(gateway.post("/api/providers/validate", candidate).await.ok(200)["valid"], true, "{api_type}");
+        assert_eq!(vendor.last().path, asked, "{api_type}");
+    }
+    let mut misspelt = body;
+    misspelt["providerSpecificData"] = specific(json!("reponses"));
+    assert_eq!(gateway.post("/api/providers", misspelt).await.fields(), ["providerSpecificData.apiType"]);
 }
 
 // === Bedrock ===

@@ -56,6 +56,7 @@ on_both_engines! {
         connection.headers.insert("x-team".into(), "blue".into());
         connection.timeouts.total_ms = 90_000;
         connection.max_concurrent = Some(3);
+        connection.provider_data.insert("apiType".into(), json!("responses"));
         write.create_connection(connection).await.expect("a connection");
         let model = ModelDraft {
             model: "org/gpt".into(), name: None, kind: "chat".into(), context_window: Some(8), max_output_tokens: None,
@@ -85,6 +86,7 @@ on_both_engines! {
                     assert_eq!((sent.secret.as_str(), sent.provider.as_str()), ("sk-vendor", node.id.as_str()));
                     assert_eq!((sent.headers["x-team"].as_str(), sent.max_concurrent), ("blue", 3));
                     assert_eq!(sent.timeouts.expect("timeouts").total_ms, 90_000);
+                    assert_eq!(sent.api_type, "responses");
                 }
                 resource::Body::Model(sent) => {
                     assert_eq!((sent.model.as_str(), sent.context_window), ("org/gpt", 8));

@@ -97,6 +97,48 @@ async fn where_no_provider_counts_it_is_done_here() {
 }
 
 #[tokio::test]
+async fn a_responses_clients_input_is_counted_where_it_can_be() {
+    const COUNT: &str = "/v1/responses/input_tokens";
+    let upstream = Upstream::answering(|asked| match asked.path.as_str() {
+        "/openai/responses/input_tokens" => json_answer(200, r#"{"object":"response.input_tokens","input_tokens":77}"#),
+        "/anthropic/v1/messages/count_tokens" => json_answer(200, r#"{"input_tokens":14}"#),
+        _ => json_answer(404, r#"{"detail":"Not Found"}"#),
+    })
+    .await;
+    let base = format!("http://{}", upstream.address);
+    let index = index_with(|resources| {
+        resources.connection("o1", "openai", |connection| connection.base_url = format!("{base}/openai"));
+        resources.connection("a1", "anthropic", |connection| connection.base_url = format!("{base}/anthropic"));
+        resources.node_of("vllm", &format!("{base}/vllm"), "openai-compatible", "responses");
+        resources.connection("v1", "vllm", |_| {});
+        resources.node("mock", &format!("{base}/mock"));
+        resources.connection("m1", "mock", |_| {});
+    });
+    let proxy = Proxy::start(&[], index).await;
+    let body = |model: &str| format!(r#"{{ "model":"{model}", "instructions":"Be brief.", "input":"hello world" }}"#);
+    for (model, tokens, source) in [
+        ("openai/gpt-4o", 77, "provider"),
+        ("anthropic/claude-sonnet-4-5", 14, "provider"),
+        // Without such a path, and without such an API.
+        ("vllm/gpt-4o", 14, "tokenizer"),
+        ("mock/gpt-4o", 14, "tokenizer"),
+    ] {
+        let answer = proxy.post(COUNT, body(model)).await;
+        let expected = json!({"object": "response.input_tokens", "input_tokens": tokens});
+        assert_eq!((answer.json(), answer.header("x-omniroute-token-count")), (expected, source), "{model}");
+        if model.starts_with("openai") {
+            assert_eq!(upstream.last().body, body("gpt-4o"), "bytes pass as they are");
+        }
+    }
+    let (status, _, code) = proxy.post(COUNT, "{").await.error();
+    assert_eq!((status, code.as_str()), (400, "invalid_json"));
+    assert_eq!(proxy.post(COUNT, body("nobody/x")).await.status, 404);
+    assert!(proxy.inner.opened().is_empty(), "counting leaves no event");
+    let get = proxy.get(COUNT).await;
+    assert_eq!((get.status.as_u16(), get.header("allow")), (405, "POST"));
+}
+
+#[tokio::test]
 async fn wrong_requests_are_refused_like_those_to_chat() {
     let upstream = counting_upstream().await;
     let proxy = proxy(&upstream).await;

@@ -6,6 +6,7 @@ mod bad_upstream;
 mod balancer;
 mod chat;
 mod client;
+mod compact;
 mod counts;
 mod early;
 mod fallback;

@@ -116,6 +116,7 @@ fn expected_signature(upstream: &Upstream, asked: &Asked) -> String {
         secret: PAIR,
         base_url: "",
         region: "eu-west-1",
+        api_type: "",
         headers: &[],
         timeouts: Timeouts::default(),
         max_concurrent: 0,
@@ -462,4 +463,87 @@ async fn switches_of_anthropics_clients_go_where_they_are_known_and_are_listed_e
         ["claude-code-20250219,interleaved-thinking-2025-05-14,context-1m-2025-08-07,context-management-2025-06-27"]
     );
     assert!(memchr::memmem::find(&asked.body, b"omr1").is_none(), "a token that nobody can open goes to nobody");
+}
+
+// === OpenAI ===
+
+const CHATTED: &str = r#"{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"Hello!"},"finish_reason":"stop"}],"usage":{"prompt_tokens":11,"completion_tokens":7,"total_tokens":18}}"#;
+
+fn both(asked: &Asked) -> Given {
+    if asked.path == "/v1/chat/completions" { json(200, CHATTED) } else { answer_of(&asked.path) }
+}
+
+#[tokio::test]
+async fn openai_is_asked_in_the_api_that_has_the_model_and_the_ledger_says_which() {
+    let tools =
+        r#","tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object","properties":{}}}}]"#;
+    let messages = r#""max_tokens":50,"messages":[{"role":"user","content":"hi"}]"#;
+    for (path, model, more, upstream_path, format) in [
+        ("/v1/chat/completions", "gpt-4o", tools, "/v1/chat/completions", "openai"),
+        ("/v1/chat/completions", "gpt-5.4", tools, "/v1/chat/completions", "openai"),
+        ("/v1/chat/completions", "gpt-5.6", tools, "/v1/responses", "openai-responses"),
+        ("/v1/chat/completions", "gpt-5.3-codex", "", "/v1/responses", "openai-responses"),
+        ("/v1/messages", "gpt-5.4", tools_of_messages(), "/v1/responses", "openai-responses"),
+        ("/v1/messages", "gpt-4o", tools_of_messages(), "/v1/chat/completions", "openai"),
+    ] {
+        let upstream = Upstream::answering(both).await;
+        let proxy = over("openai", &upstream, |connection| connection.base_url += "/v1").await;
+        let answer = proxy.post(path, format!(r#"{{"model":"openai/{model}",{messages}{more}}}"#)).await;
+        assert_eq!(answer.status, 200, "{path} {model}: {}", answer.text());
+        assert!(answer.text().contains("Hello!"), "{path} {model}: {}", answer.text());
+        assert_eq!(upstream.last().path, upstream_path, "{path} {model}");
+        let event = proxy.event().await;
+        assert_eq!(event.target_format, format, "{path} {model}");
+        assert_eq!(event.usage.expect("usage").output, Some(7), "{path} {model}");
+    }
+}
+
+const fn tools_of_messages() -> &'static str {
+    r#","tools":[{"name":"f","input_schema":{"type":"object","properties":{}}}]"#
+}
+
+#[tokio::test]
+async fn a_responses_client_passes_to_openai_as_it_came_unless_the_host_has_chat_only() {
+    let upstream = Upstream::answering(both).await;
+    let proxy = over("openai", &upstream, |connection| connection.base_url += "/v1").await;
+    let body = r#"{ "model":"gpt-4o", "input":"hi", "store":false, "a_field_of_tomorrow":1.0 }"#;
+    let answer = proxy.post("/v1/responses", body.replace("gpt-4o", "openai/gpt-4o")).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!((upstream.last().path.as_str(), &upstream.last().body[..]), ("/v1/responses", body.as_bytes()));
+
+    let proxy = over("openai", &upstream, |connection| {
+        connection.base_url += "/v1";
+        connection.api_type = "chat".to_owned();
+    })
+    .await;
+    let answer = proxy.post("/v1/responses", body.replace("gpt-4o", "openai/gpt-4o")).await;
+    assert_eq!(answer.json()["output"][0]["content"][0]["text"], "Hello!", "{}", answer.text());
+    assert_eq!(upstream.last().path, "/v1/chat/completions");
+}
+
+#[tokio::test]
+async fn a_fallback_to_a_host_with_another_api_is_written_anew() {
+    let upstream = Upstream::answering(|asked| match asked.path.as_str() {
+        "/first/responses" => json(500, r#"{"error":{"message":"broken"}}"#),
+        "/second/chat/completions" => json(200, CHATTED),
+        path => json(404, format!(r#"{{"error":{{"message":"no {path}"}}}}"#)),
+    })
+    .await;
+    let index = index_with(|resources| {
+        for (id, place, api_type) in [("c1", "first", "both"), ("c2", "second", "chat")] {
+            resources.connection(id, "openai", |connection| {
+                connection.base_url = format!("http://{}/{place}", upstream.address);
+                connection.api_type = api_type.to_owned();
+                connection.priority = i32::from(place == "second");
+            });
+        }
+    });
+    let proxy = Proxy::start(&[], index).await;
+    let answer = proxy.post("/v1/responses", r#"{"model":"openai/gpt-4o","input":"hi","store":false}"#).await;
+    assert_eq!(answer.json()["output"][0]["content"][0]["text"], "Hello!", "{}", answer.text());
+    let asked = upstream.last();
+    let body: serde_json::Value = serde_json::from_slice(&asked.body).expect("JSON");
+    assert_eq!((asked.path.as_str(), &body["messages"][0]["content"]), ("/second/chat/completions", &value!("hi")));
+    let event = proxy.event().await;
+    assert_eq!((event.target_format.as_str(), event.attempts), ("openai", 2));
 }

@@ -18,6 +18,8 @@ pub(super) fn apply(name: &str, profile: &mut Profile) {
     // The `-latest` names stand for the newest family.
     let version = version(rest).or(rest.ends_with("-latest").then_some((3, 1)));
     let Some(version) = version else { return };
+    // "Function calling with a response mime type: 'application/json' is unsupported."
+    profile.tools_with_format = version >= (3, 0);
     if version < (2, 5) {
         profile.thinking = ThinkingStyle::None;
         profile.full_json_schema = false;
@@ -117,6 +119,7 @@ mod tests {
             let own = profile("gemini", Format::Gemini, name);
             assert_eq!((own.full_json_schema, own.tools), (full, tools), "{name}");
             assert_eq!(own.system_text, tools, "{name}");
+            assert_eq!(own.tools_with_format, !name.starts_with("gemini-2"), "{name}");
         }
         assert!(profile("gemini", Format::Gemini, "gemini-3.6-flash").fixed_sampling);
         assert!(!profile("gemini", Format::Gemini, "gemini-3.5-flash").fixed_sampling);

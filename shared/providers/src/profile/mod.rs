@@ -13,6 +13,8 @@ use omniroute_wire::ir::{Effort, EffortScale, Format, Profile};
 
 use crate::{Catalog, PriceBook};
 
+pub(crate) use self::openai::line as openai_line;
+
 /// Hosts whose lists tell their own models' limits. Resellers tend to list the context window instead.
 const VENDORS: [&str; 5] = ["anthropic", "bedrock", "cohere", "gemini", "openai"];
 

@@ -3,9 +3,10 @@
 //! Sources: developers.openai.com on reasoning effort, per model, and on what reasoning models refuse; the API references
 //! of DeepSeek, Moonshot, Z.AI, MiniMax, Mistral, xAI, Groq and OpenRouter.
 
-use omniroute_wire::ir::{Effort, Profile, ThinkingStyle};
+use omniroute_wire::ir::{Effort, Format, Profile, ThinkingStyle};
 
 use super::{others, scale, version};
+use crate::chat_api::{OpenAiLine, ToolsOnChat};
 
 const WIDE: [Effort; 5] = [Effort::None, Effort::Low, Effort::Medium, Effort::High, Effort::XHigh];
 /// Of GPT since 5.6.
@@ -35,6 +36,7 @@ const SILENT: [&str; 19] = [
 ];
 
 pub(super) fn apply(provider: &str, name: &str, profile: &mut Profile) {
+    profile.system_anywhere = provider == "openai" || is_openais(name);
     // It brings every effort and every parameter to what the model takes.
     if provider == "openrouter" {
         profile.efforts = scale(&Effort::ALL);
@@ -47,8 +49,7 @@ pub(super) fn apply(provider: &str, name: &str, profile: &mut Profile) {
     {
         return gpt(version, rest, profile);
     }
-    let is_o_series = name.starts_with('o') && name[1..].starts_with(|digit: char| digit.is_ascii_digit());
-    if is_o_series {
+    if is_o_series(name) {
         return o_series(name, profile);
     }
     if SILENT.iter().any(|family| name.starts_with(family)) {
@@ -59,6 +60,45 @@ pub(super) fn apply(provider: &str, name: &str, profile: &mut Profile) {
     families(provider, name, profile);
 }
 
+/// Which of OpenAI's two APIs have a model, and what Chat refuses it.
+pub(crate) fn line(model: &str) -> OpenAiLine {
+    let name = model.rsplit('/').next().unwrap_or(model).to_ascii_lowercase();
+    let name = name.strip_prefix("ft:").unwrap_or(&name);
+    let is = |part: &str| name.contains(part);
+    let word = |wanted: &str| name.split('-').any(|word| word == wanted);
+    let gpt = name.strip_prefix("gpt-").and_then(version).filter(|version| *version >= (5, 0));
+    let is_o_series = is_o_series(name);
+    let only_chat = is("audio") || is("search-preview") || is("search-api") || is_first_o(name);
+    let only_responses = (gpt.is_some() || is_o_series) && word("pro")
+        || (gpt.is_some() || name.starts_with("codex")) && word("codex")
+        || is_o_series && is("deep-research")
+        || name.starts_with("computer-use");
+    OpenAiLine {
+        only: match (only_chat, only_responses) {
+            (true, _) => Some(Format::OpenAiChat),
+            (_, true) => Some(Format::OpenAiResponses),
+            _ => None,
+        },
+        thinks: (gpt.is_some() || is_o_series) && !is("chat"),
+        tools_on_chat: match gpt {
+            Some(_) if is("chat") => ToolsOnChat::Always,
+            // It does not think unless it is told to.
+            Some((5, 4)) => ToolsOnChat::WithoutEffort,
+            Some(version) if version > (5, 4) => ToolsOnChat::WithoutThoughts,
+            _ => ToolsOnChat::Always,
+        },
+    }
+}
+
+fn is_o_series(name: &str) -> bool {
+    name.starts_with('o') && name[1..].starts_with(|digit: char| digit.is_ascii_digit())
+}
+
+/// The first two came before developer messages, tools, schemas and Responses.
+fn is_first_o(name: &str) -> bool {
+    name.starts_with("o1-mini") || name.starts_with("o1-preview")
+}
+
 /// GPT-5 and later.
 fn gpt(version: (u32, u32), rest: &str, profile: &mut Profile) {
     use Effort::{High, Low, Max, Medium, Minimal, None, XHigh};
@@ -67,12 +107,14 @@ fn gpt(version: (u32, u32), rest: &str, profile: &mut Profile) {
     let is = |part: &str| rest.contains(part);
     if is("chat") || is("search-api") {
         // The models of ChatGPT: the first of them does not think, the later ones do as they like.
-        profile.fixed_sampling = version > (5, 0) || is("search-api");
+        if version > (5, 0) || is("search-api") {
+            reasons(profile);
+        }
         profile.thinking = if version > (5, 0) { ThinkingStyle::Effort } else { ThinkingStyle::None };
         profile.efforts = scale(&[Medium]);
         return;
     }
-    profile.fixed_sampling = true;
+    reasons(profile);
     profile.efforts = scale(match version {
         (5, 0) if is("pro") => &[High],
         (5, 0) if is("codex") => &[Low, Medium, High],
@@ -92,11 +134,23 @@ fn gpt(version: (u32, u32), rest: &str, profile: &mut Profile) {
     });
 }
 
-fn o_series(name: &str, profile: &mut Profile) {
+/// What OpenAI's reasoning models refuse.
+const fn reasons(profile: &mut Profile) {
     profile.fixed_sampling = true;
+    profile.stop = false;
+    profile.logprobs = false;
+}
+
+/// OpenAI's own, wherever it is served.
+fn is_openais(name: &str) -> bool {
+    let is_gpt = name.strip_prefix("gpt-").is_some_and(|rest| rest.starts_with(|digit: char| digit.is_ascii_digit()));
+    is_gpt || is_o_series(name) || name.starts_with("chatgpt") || name.starts_with("codex-mini")
+}
+
+fn o_series(name: &str, profile: &mut Profile) {
+    reasons(profile);
     profile.max_completion_tokens = true;
-    // The first two came before developer messages, tools and schemas.
-    let is_first = name.starts_with("o1-mini") || name.starts_with("o1-preview");
+    let is_first = is_first_o(name);
     profile.developer_role = !is_first;
     profile.tools = !is_first;
     profile.json_schema = !is_first;
@@ -104,6 +158,24 @@ fn o_series(name: &str, profile: &mut Profile) {
         profile.thinking = ThinkingStyle::None;
     }
     profile.efforts = scale(&[Effort::Low, Effort::Medium, Effort::High]);
+}
+
+/// xAI's, by what follows "grok-".
+fn grok(rest: &str, profile: &mut Profile) {
+    let version = version(rest);
+    let is_mini = rest.starts_with("3-mini");
+    // Its reasoning models take neither penalties nor stop sequences.
+    let thinks = is_mini || rest.starts_with("code") || version.is_some_and(|version| version >= (4, 0));
+    if thinks && !rest.contains("non-reasoning") {
+        profile.penalties = false;
+        profile.stop = false;
+    }
+    if is_mini {
+        profile.efforts = scale(&[Effort::Low, Effort::High]);
+    } else if !version.is_some_and(|version| version >= (4, 3) && version.1 != 20) {
+        // Those before 4.3 refuse to be told.
+        profile.thinking = ThinkingStyle::None;
+    }
 }
 
 /// Other vendors' models.
@@ -114,7 +186,10 @@ fn families(provider: &str, name: &str, profile: &mut Profile) {
     if is("deepseek") {
         profile.efforts = scale(&[Low, Effort::Medium, High, XHigh, Max]);
         // DeepSeek's own service thinks by default, and then takes no tool choice but "auto" and "none".
-        profile.forced_tools = !(is("deepseek-reasoner") || provider == "deepseek" && is("deepseek-v"));
+        let thinks = is("deepseek-reasoner") || provider == "deepseek" && is("deepseek-v");
+        profile.forced_tools = !thinks;
+        // There they are an error.
+        profile.logprobs = !thinks;
     } else if is("kimi-k2") {
         profile.thinking = ThinkingStyle::None;
         // Since 2.5 any other temperature than the model's own is an error.
@@ -136,14 +211,8 @@ fn families(provider: &str, name: &str, profile: &mut Profile) {
         } else {
             profile.thinking = ThinkingStyle::None;
         }
-    } else if is("grok-3-mini") {
-        profile.efforts = scale(&[Low, High]);
     } else if let Some(rest) = name.strip_prefix("grok-") {
-        // Those before 4.3 refuse to be told.
-        let can_be_told = version(rest).is_some_and(|version| version >= (4, 3) && version.1 != 20);
-        if !can_be_told {
-            profile.thinking = ThinkingStyle::None;
-        }
+        grok(rest, profile);
     } else if is("qwen") && matches!(provider, "groq" | "cerebras") {
         // Here the parameter has words of its own.
         profile.thinking = ThinkingStyle::None;
@@ -256,6 +325,48 @@ mod tests {
         }
         assert_eq!(profile("mistral", Format::OpenAiChat, "mistral-small-latest").efforts.clamp(Low), Some(Off));
         assert_eq!(profile("mistral", Format::OpenAiChat, "mistral-small-latest").efforts.clamp(Medium), Some(High));
+    }
+
+    #[test]
+    fn what_a_reasoning_model_refuses_is_known() {
+        // provider, name, sampling, penalties, stop, log probabilities
+        for (provider, name, sampling, penalties, stop, logprobs) in [
+            ("openai", "gpt-4o", true, true, true, true),
+            ("openai", "gpt-5", false, true, false, false),
+            ("openai", "gpt-5-chat-latest", true, true, true, true),
+            ("openai", "gpt-5.2-chat-latest", false, true, false, false),
+            ("openai", "gpt-5.4-mini", false, true, false, false),
+            ("node-1", "azure/o4-mini", false, true, false, false),
+            ("openai", "o1-preview", false, true, false, false),
+            ("xai", "grok-4.5", true, false, false, true),
+            ("xai", "grok-3-mini", true, false, false, true),
+            ("xai", "grok-4-fast-non-reasoning", true, true, true, true),
+            ("xai", "grok-3", true, true, true, true),
+            ("deepseek", "deepseek-reasoner", true, true, true, false),
+            ("deepseek", "deepseek-chat", true, true, true, true),
+            ("node-1", "qwen3", true, true, true, true),
+        ] {
+            let own = profile(provider, Format::OpenAiChat, name);
+            let found = (!own.fixed_sampling, own.penalties, own.stop, own.logprobs);
+            assert_eq!(found, (sampling, penalties, stop, logprobs), "{provider} {name}");
+        }
+    }
+
+    #[test]
+    fn system_texts_may_stand_anywhere_with_openais_own_models() {
+        for (provider, name, anywhere) in [
+            ("openai", "gpt-4o", true),
+            ("openai", "ft:gpt-4o:x", true),
+            ("node-1", "gpt-5.4", true),
+            ("openrouter", "openai/gpt-5", true),
+            ("openrouter", "qwen/qwen3-32b", false),
+            ("groq", "openai/gpt-oss-120b", false),
+            ("node-1", "Qwen3-32B", false),
+            ("mistral", "mistral-large-latest", false),
+        ] {
+            assert_eq!(profile(provider, Format::OpenAiChat, name).system_anywhere, anywhere, "{provider} {name}");
+        }
+        assert!(!profile("ollama", Format::Ollama, "gpt-oss:20b").system_anywhere);
     }
 
     #[test]

@@ -58,6 +58,9 @@ pub(super) fn pair<'p>(messages: Vec<Message<'p>>, losses: &mut Losses, go_on: &
         laid.push(message);
         rounds.push(round);
     }
+    if calls.iter().any(|call| call.answer.is_none()) {
+        losses.drop_field("tool_calls.result");
+    }
     join(laid, rounds, calls, go_on)
 }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::{
     ir::{Json, Losses},
+    tool_schema::object_at_top,
     tools::schema_or_empty,
     tree::{Object, Tree},
 };
@@ -25,47 +26,12 @@ pub(super) fn of_tool<'j>(schema: Option<&'j Json<'_>>, name: &str, losses: &mut
     if !combined && is_type(&object, "object") {
         return Cow::Borrowed(raw);
     }
-    object.set("type", Tree::string("object"));
-    if combined {
-        losses.drop_field(format!("tools.{name}.anyOf"));
-        merge_alternatives(&mut object);
-    }
-    if object.get("properties").is_none() {
-        object.set("properties", Tree::Object(Object::default()));
-    }
+    object_at_top(&mut object, name, losses);
     Cow::Owned(Tree::Object(object).to_string())
 }
 
 fn is_type(object: &Object, word: &str) -> bool {
     object.get("type").and_then(Tree::as_str).as_deref() == Some(word)
-}
-
-/// Every property that any alternative has; required is only what all demand.
-fn merge_alternatives(object: &mut Object) {
-    let mut properties = match object.remove("properties") {
-        Some(Tree::Object(properties)) => properties,
-        _ => Object::default(),
-    };
-    for (keyword, all) in [("allOf", true), ("anyOf", false), ("oneOf", false)] {
-        let Some(Tree::Array(variants)) = object.remove(keyword) else { continue };
-        for variant in variants {
-            let Tree::Object(mut variant) = variant else { continue };
-            if let Some(Tree::Object(own)) = variant.remove("properties") {
-                for (name, schema) in own.0 {
-                    if properties.get(&name).is_none() {
-                        properties.set(&name, schema);
-                    }
-                }
-            }
-            if let (true, Some(Tree::Array(more))) = (all, variant.remove("required")) {
-                match object.get_mut("required") {
-                    Some(Tree::Array(required)) => required.extend(more),
-                    _ => object.set("required", Tree::Array(more)),
-                }
-            }
-        }
-    }
-    object.set("properties", Tree::Object(properties));
 }
 
 /// A schema for constrained output: keywords that it does not know move into the description, where the model may still

@@ -2,8 +2,9 @@
 
 use serde_json::value::RawValue;
 
-use super::{answer::ANSWER_TOOL, citation, media::image_media_type};
+use super::{citation, media::image_media_type};
 use crate::{
+    answer_tool::ANSWER_TOOL,
     codec::WireError,
     ir::{CallKind, Family, Part, Signature, Source},
     media::audio_media_type,

@@ -4,7 +4,6 @@
 //! history has calls; what only one vendor's models know (thinking, `top_k`) goes through `additionalModelRequestFields` in
 //! that vendor's own words; the stream is a binary one, with exceptions in band.
 
-mod answer;
 mod block;
 mod cache;
 mod citation;

@@ -29,6 +29,9 @@ pub(super) fn write_input(
     }
     w.object(|w| {
         w.field_str("type", "object");
+        if fields.get("properties").is_none() {
+            w.key("properties").object(|_| {});
+        }
         for (name, raw) in &fields.0 {
             match name.as_ref() {
                 "type" => {}
@@ -174,7 +177,10 @@ mod tests {
         assert_eq!(json, r#"{"type":"object","properties":{"b":{"type":"string"},"a":{}}}"#);
         assert_eq!(losses, ["tools.parameters.z"]);
         let (json, losses) = input(r#"{"type":["object","null"],"anyOf":[{}]}"#, Vendor::Claude).expect("written");
-        assert_eq!((json.as_str(), losses), (r#"{"type":"object"}"#, vec!["tools.parameters.anyOf".to_owned()]));
+        assert_eq!(
+            (json.as_str(), losses),
+            (r#"{"type":"object","properties":{}}"#, vec!["tools.parameters.anyOf".to_owned()])
+        );
         for odd in ["[]", "7", "\"x\"", r#"{"type":"string"}"#, "null"] {
             assert_eq!(input(odd, Vendor::Other).expect_err(odd).param.as_deref(), Some("tools.0.parameters"));
         }

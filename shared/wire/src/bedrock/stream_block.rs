@@ -2,8 +2,9 @@
 
 use serde_json::value::RawValue;
 
-use super::{answer::ANSWER_TOOL, media::image_media_type};
+use super::media::image_media_type;
 use crate::{
+    answer_tool::ANSWER_TOOL,
     ir::{CallKind, Event, Family, Json, PartKind, Signature},
     media::join_base64,
     object::wire_object,

@@ -1,12 +1,8 @@
 //! Which tools are declared, and how one is chosen.
 
-use super::{
-    answer::{ANSWER_DESCRIPTION, ANSWER_TOOL, JSON_NOTE, NO_CALLS_NOTE},
-    cache::write_point,
-    schema,
-    vendor::Vendor,
-};
+use super::{cache::write_point, schema, vendor::Vendor};
 use crate::{
+    answer_tool::{ANSWER_DESCRIPTION, ANSWER_TOOL, JSON_NOTE, NO_CALLS_NOTE},
     codec::{Target, WireError},
     ir::{CacheMark, Json, Losses, OutputFormat, Part, Request, Tool, ToolChoice, ToolKind},
     tools::{CUSTOM_SCHEMA, schema_or_empty},

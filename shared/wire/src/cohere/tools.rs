@@ -6,7 +6,8 @@ use crate::{
     ir::{Losses, Request, Tool, ToolChoice, ToolKind},
     object::wire_object,
     text::Str,
-    tools::{CUSTOM_SCHEMA, schema_or_empty},
+    tool_schema,
+    tools::CUSTOM_SCHEMA,
     write::Writer,
 };
 
@@ -102,7 +103,9 @@ fn write_tool(w: &mut Writer<'_>, tool: &Tool<'_>, target: &Target<'_>, losses: 
             w.field_str("name", target.names.upstream(&tool.name));
             w.field_str_opt("description", tool.description.as_deref());
             match &tool.kind {
-                ToolKind::Function { schema, .. } => w.field_raw("parameters", schema_or_empty(schema.as_ref())),
+                ToolKind::Function { schema, .. } => {
+                    w.field_raw("parameters", &tool_schema::of_tool(schema.as_ref(), &tool.name, losses));
+                }
                 ToolKind::Custom { grammar } => {
                     if grammar.is_some() {
                         losses.drop_field("tools.format");

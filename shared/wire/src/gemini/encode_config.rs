@@ -35,7 +35,13 @@ pub(super) struct Plan<'p> {
 // === impl Plan ===
 
 impl<'p> Plan<'p> {
-    pub(super) fn of(request: &'p Request<'p>, target: &Target<'_>, losses: &mut Losses) -> Result<Self, WireError> {
+    /// `no_format`: the format of the answer is asked for in another way, or not at all.
+    pub(super) fn of(
+        request: &'p Request<'p>,
+        target: &Target<'_>,
+        no_format: bool,
+        losses: &mut Losses,
+    ) -> Result<Self, WireError> {
         let sampling = &request.sampling;
         if request.stop.len() > MAX_STOPS {
             losses.drop_field(format!("stop.{MAX_STOPS}"));
@@ -66,7 +72,7 @@ impl<'p> Plan<'p> {
             }
             small
         });
-        let (json, schema) = output(request, target, losses)?;
+        let (json, schema) = if no_format { (false, None) } else { output(request, target, losses)? };
         Ok(Self {
             max_tokens: request.output_limit(target.profile, 0, losses),
             stops: &request.stop[..request.stop.len().min(MAX_STOPS)],

@@ -290,6 +290,7 @@ impl<'p, 'l> Planner<'p, 'l> {
                 continue;
             }
             // The client gave up on the call. Without a result the upstream refuses the whole history.
+            self.losses.drop_field("tool_calls.result");
             let kind = PieceKind::Response {
                 id,
                 name: self.target.names.upstream(name).into(),

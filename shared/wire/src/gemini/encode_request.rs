@@ -35,9 +35,10 @@ pub(super) fn write_body(
     model: Option<&str>,
     losses: &mut Losses,
 ) -> Result<(), WireError> {
-    let contents = Planner::new(request, target, losses).plan(request)?;
+    let mut contents = Planner::new(request, target, losses).plan(request)?;
     let tools = encode_tools::Plan::of(request, target, losses)?;
-    let config = encode_config::Plan::of(request, target, losses)?;
+    contents.system.extend(tools.note);
+    let config = encode_config::Plan::of(request, target, tools.withholds_format, losses)?;
     list_lost(request, losses);
     w.object(|w| {
         if let Some(model) = model {

@@ -2,8 +2,9 @@
 
 use super::{decode_tools::FUNCTION_PATH, schema};
 use crate::{
+    answer_tool::{ANSWER_DESCRIPTION, ANSWER_TOOL, JSON_NOTE},
     codec::{Target, WireError},
-    ir::{Family, Format, Losses, Request, Tool, ToolChoice, ToolKind},
+    ir::{Family, Format, Losses, OutputFormat, Request, Tool, ToolChoice, ToolKind},
     tools::CUSTOM_SCHEMA,
     write::Writer,
 };
@@ -13,6 +14,12 @@ pub(super) struct Plan<'p> {
     functions: Vec<(&'p Tool<'p>, Option<Schema<'p>>)>,
     vendor: Vec<(&'p str, &'p str)>,
     choice: Option<&'p ToolChoice<'p>>,
+    /// Stands for the format of the answer: its schema.
+    answer: Option<Schema<'p>>,
+    /// The format of the answer is not asked for: tools are, or the answer's own.
+    pub(super) withholds_format: bool,
+    /// Said in the system text.
+    pub(super) note: Option<&'static str>,
 }
 
 enum Schema<'p> {
@@ -26,7 +33,14 @@ enum Schema<'p> {
 
 impl<'p> Plan<'p> {
     pub(super) fn of(request: &'p Request<'p>, target: &Target<'_>, losses: &mut Losses) -> Result<Self, WireError> {
-        let mut plan = Self { functions: Vec::new(), vendor: Vec::new(), choice: request.tool_choice.as_ref() };
+        let mut plan = Self {
+            functions: Vec::new(),
+            vendor: Vec::new(),
+            choice: request.tool_choice.as_ref(),
+            answer: None,
+            withholds_format: false,
+            note: None,
+        };
         if let Some(ToolChoice::Vendor(name)) = plan.choice {
             let message = format!("this upstream cannot be made to use the tool `{name}`");
             return Err(WireError::unsupported("tool_choice", message));
@@ -48,15 +62,57 @@ impl<'p> Plan<'p> {
         if request.parallel_tool_calls == Some(false) && !request.tools.is_empty() {
             losses.drop_field("parallel_tool_calls");
         }
+        if !target.profile.tools_with_format && request.output != OutputFormat::Text {
+            plan.hold_to_format(request, target, losses)?;
+        }
         Ok(plan)
     }
 
-    fn without_functions(mut self, request: &Request<'_>, losses: &mut Losses) -> Result<Self, WireError> {
-        let forced = matches!(
+    /// The model takes tools or a format of the answer, not both: the format becomes one more tool, which is as good.
+    fn hold_to_format(
+        &mut self,
+        request: &'p Request<'p>,
+        target: &Target<'_>,
+        losses: &mut Losses,
+    ) -> Result<(), WireError> {
+        if self.choice == Some(&ToolChoice::None) {
+            // None may be called, so none is missed.
+            self.functions.clear();
+        }
+        if self.functions.is_empty() && self.vendor.is_empty() {
+            return Ok(());
+        }
+        self.withholds_format = true;
+        let schema = match &request.output {
+            OutputFormat::Schema { schema, .. } if self.vendor.is_empty() && schema::is_of_object(schema) => schema,
+            // There is no schema that a tool could have.
+            _ => {
+                self.note = Some(JSON_NOTE);
+                losses.drop_field("response_format");
+                return Ok(());
+            }
+        };
+        if self.is_forced() {
+            // A tool that the client forces comes first; the answer's turn will come.
+            losses.drop_field("response_format");
+            return Ok(());
+        }
+        self.answer = Some(match target.profile.full_json_schema {
+            true => Schema::Full(schema.as_str()),
+            false => Schema::Lowered(schema::lower(schema, "response_format", true, losses)?),
+        });
+        Ok(())
+    }
+
+    fn is_forced(&self) -> bool {
+        matches!(
             self.choice,
             Some(ToolChoice::Required | ToolChoice::Named(_) | ToolChoice::Allowed { required: true, .. })
-        );
-        if forced {
+        )
+    }
+
+    fn without_functions(mut self, request: &Request<'_>, losses: &mut Losses) -> Result<Self, WireError> {
+        if self.is_forced() {
             return Err(WireError::unsupported("tool_choice", "this model has no tools, so none can be forced"));
         }
         if !request.tools.is_empty() {
@@ -75,6 +131,13 @@ impl<'p> Plan<'p> {
                             for (tool, schema) in &self.functions {
                                 w.object(|w| write_function(w, tool, schema.as_ref(), request, target));
                             }
+                            if let Some(schema) = &self.answer {
+                                w.object(|w| {
+                                    w.field_str("name", ANSWER_TOOL);
+                                    w.field_str("description", ANSWER_DESCRIPTION);
+                                    schema.write(w);
+                                });
+                            }
                         });
                     });
                 }
@@ -89,17 +152,41 @@ impl<'p> Plan<'p> {
     fn write_config(&self, w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>) {
         let choice = self.choice.filter(|_| !self.functions.is_empty());
         let extensions = super::encode_request::below(request, "toolConfig");
-        if choice.is_none() && extensions.is_empty() {
+        if choice.is_none() && extensions.is_empty() && self.answer.is_none() {
             return;
         }
         w.key("toolConfig").object(|w| {
-            if let Some(choice) = choice {
+            if self.answer.is_some() {
+                w.key("functionCallingConfig").object(|w| self.write_any(w, choice, target));
+            } else if let Some(choice) = choice {
                 w.key("functionCallingConfig").object(|w| write_choice(w, choice, target));
             }
             for (name, raw) in extensions {
                 w.field_raw(name, raw);
             }
         });
+    }
+
+    /// Some function has to be called: one of the client's, or the answer.
+    fn write_any(&self, w: &mut Writer<'_>, choice: Option<&ToolChoice<'_>>, target: &Target<'_>) {
+        w.field_str("mode", "ANY");
+        if let Some(ToolChoice::Allowed { names, .. }) = choice {
+            w.key("allowedFunctionNames").array(|w| {
+                names.iter().for_each(|name| w.str(target.names.upstream(name)));
+                w.str(ANSWER_TOOL);
+            });
+        }
+    }
+}
+
+// === impl Schema ===
+
+impl Schema<'_> {
+    fn write(&self, w: &mut Writer<'_>) {
+        match self {
+            Self::Full(raw) => w.field_raw("parametersJsonSchema", raw),
+            Self::Lowered(text) => w.field_raw("parameters", text),
+        }
     }
 }
 
@@ -134,12 +221,12 @@ fn schema_of<'p>(
             if !schema.as_str().starts_with('{') {
                 return Err(WireError::field(param, "the schema of a function must be an object"));
             }
+            // The upstream refuses an object without properties; a function without parameters says nothing.
+            if !(schema::has_properties(schema) || target.profile.full_json_schema && schema::is_map(schema)) {
+                return Ok(None);
+            }
             if target.profile.full_json_schema {
                 return Ok(Some(Schema::Full(schema.as_str())));
-            }
-            // The upstream refuses an object without properties; a function without parameters says nothing.
-            if !schema::has_properties(schema) {
-                return Ok(None);
             }
             schema::lower(schema, &param, false, losses).map(|text| Some(Schema::Lowered(text)))
         }
@@ -155,10 +242,8 @@ fn write_function(
 ) {
     w.field_str("name", target.names.upstream(&tool.name));
     w.field_str_opt("description", tool.description.as_deref());
-    match schema {
-        Some(Schema::Full(raw)) => w.field_raw("parametersJsonSchema", raw),
-        Some(Schema::Lowered(text)) => w.field_raw("parameters", text),
-        None => {}
+    if let Some(schema) = schema {
+        schema.write(w);
     }
     if request.format != Format::Gemini {
         return;

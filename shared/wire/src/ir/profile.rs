@@ -12,6 +12,12 @@ pub struct Profile {
     pub efforts: EffortScale,
     /// Refuses temperature, top_p and penalties (OpenAI's reasoning models).
     pub fixed_sampling: bool,
+    /// Takes penalties, where it takes the rest (xAI's reasoning models do not).
+    pub penalties: bool,
+    /// Takes stop sequences (OpenAI's and xAI's reasoning models do not).
+    pub stop: bool,
+    /// Tells log probabilities and takes a bias (Chat, Responses).
+    pub logprobs: bool,
     /// Wants `max_completion_tokens` instead of `max_tokens` (Chat).
     pub max_completion_tokens: bool,
     /// Takes a `developer` message (Chat).
@@ -21,12 +27,16 @@ pub struct Profile {
     /// Takes full JSON Schema for tools and output (Gemini: `parametersJsonSchema`), not only the OpenAPI subset.
     pub full_json_schema: bool,
     pub tools: bool,
+    /// Takes tools and a format of the answer in one request (Gemini does not before 3).
+    pub tools_with_format: bool,
     /// Can be made to call a tool, or a certain one (DeepSeek's thinking models refuse that).
     pub forced_tools: bool,
     /// Goes on from the beginning of an answer (Claude does not since 4.6).
     pub prefill: bool,
     /// Has a place for system texts (Gemma 3 has none at the Gemini API).
     pub system_text: bool,
+    /// Takes system texts at any place, and several in front (OpenAI's own models: templates of open ones take one, in front).
+    pub system_anywhere: bool,
     /// Takes system turns in mid-conversation (Anthropic beta).
     pub mid_conversation_system: bool,
     /// Wants the text of its own thoughts back with the calls that came of them (`reasoning_content` in Chat).
@@ -67,14 +77,19 @@ impl Default for Profile {
             thinking: ThinkingStyle::Effort,
             efforts: EffortScale(vec![Effort::Low, Effort::Medium, Effort::High]),
             fixed_sampling: false,
+            penalties: true,
+            stop: true,
+            logprobs: true,
             max_completion_tokens: false,
             developer_role: false,
             json_schema: true,
             full_json_schema: true,
             tools: true,
+            tools_with_format: true,
             forced_tools: true,
             prefill: true,
             system_text: true,
+            system_anywhere: false,
             mid_conversation_system: false,
             reasoning_content_back: false,
             reasoning_content_demanded: false,

@@ -12,9 +12,10 @@ use super::{
 use crate::{
     codec::{Encoded, Target, WireError},
     ir::{
-        CallKind, Family, Losses, OutputFormat, Part, Request, Role, Source, ThinkingStyle, Tool, ToolChoice, ToolKind,
-        Turn,
+        CallKind, Family, Format, Losses, OutputFormat, Part, Request, Role, Source, ThinkingStyle, Tool, ToolChoice,
+        ToolKind, Turn,
     },
+    system_text::{self, Systems, is_within_results},
     tools::{self, arguments_as_object},
     write::Writer,
 };
@@ -79,48 +80,69 @@ fn list_losses(request: &Request<'_>, losses: &mut Losses) {
 
 fn write_messages(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) {
     let mut names = CallNames::new();
-    let mut systems = request.system.iter().peekable();
+    let mut systems = Systems::of(request, losses);
+    // Most templates take one, in front. A client of this very format knows what its model's takes.
+    let anywhere = request.format == Format::Ollama;
+    if anywhere {
+        systems.front().iter().for_each(|system| write_text(w, "system", &system.text));
+    } else if let Some(text) = systems.joined_front() {
+        write_text(w, "system", &text);
+    }
     for (position, turn) in request.turns.iter().enumerate() {
-        while let Some(system) = systems.next_if(|system| system.position <= position) {
-            write_system(w, &system.text);
-        }
         for part in &turn.parts {
             if let Part::ToolCall { id, name, .. } = part {
                 names.insert(id, name);
             }
         }
-        write_turn(w, turn, &names, target, losses);
+        write_results(w, turn, &names, target, losses);
+        let due = if is_within_results(&request.turns, position) { &[][..] } else { systems.due(position) };
+        let told = if anywhere { None } else { system_text::as_user_texts(due) };
+        if anywhere {
+            due.iter().for_each(|system| write_text(w, "system", &system.text));
+        }
+        write_rest(w, turn, told, target, losses);
     }
-    for system in systems {
-        write_system(w, &system.text);
+    let last = systems.rest();
+    if anywhere {
+        last.iter().for_each(|system| write_text(w, "system", &system.text));
+    } else if let Some(told) = system_text::as_user_texts(last) {
+        write_text(w, "user", &told);
     }
 }
 
-fn write_system(w: &mut Writer<'_>, text: &str) {
+fn write_text(w: &mut Writer<'_>, role: &str, text: &str) {
     w.object(|w| {
-        w.field_str("role", "system");
+        w.field_str("role", role);
         w.field_str("content", text);
     });
 }
 
-fn write_turn(w: &mut Writer<'_>, turn: &Turn<'_>, names: &CallNames<'_>, target: &Target<'_>, losses: &mut Losses) {
+/// Results come first: they belong directly behind the calls, whatever else the turn says.
+fn write_results(w: &mut Writer<'_>, turn: &Turn<'_>, names: &CallNames<'_>, target: &Target<'_>, losses: &mut Losses) {
     if turn.name.is_some() {
         losses.drop_field("messages.name");
     }
-    // Results first: they belong directly behind the calls, whatever else the turn says.
     for part in &turn.parts {
         if let Part::ToolResult { call_id, name, parts, is_error, .. } = part {
             let name = name.as_deref().or_else(|| names.get(call_id.as_ref()).copied());
             write_result(w, call_id, name.map(|name| target.names.upstream(name)), parts, *is_error, losses);
         }
     }
+}
+
+/// What a turn says beside its results. `told`: system texts that go in front of it.
+fn write_rest(w: &mut Writer<'_>, turn: &Turn<'_>, told: Option<String>, target: &Target<'_>, losses: &mut Losses) {
     match turn.role {
-        Role::Assistant => write_assistant(w, &turn.parts, target, losses),
+        Role::Assistant => {
+            told.iter().for_each(|told| write_text(w, "user", told));
+            write_assistant(w, &turn.parts, target, losses);
+        }
         Role::User | Role::Tool => {
             let own = turn.parts.iter().filter(|part| !matches!(part, Part::ToolResult { .. }));
             // Images in results: few templates show them there, so they follow as the user's.
             let shown = turn.parts.iter().filter_map(result_parts).flatten().filter(|part| is_media(part));
-            let all: Vec<&Part<'_>> = own.chain(shown).collect();
+            let told = told.map(Part::text);
+            let all: Vec<&Part<'_>> = told.iter().chain(own).chain(shown).collect();
             if !all.is_empty() {
                 write_user(w, &all, losses);
             }

@@ -14,6 +14,8 @@ use crate::{
     },
     stable_id::plain_user,
     stable_id::short_call_id,
+    system_text::{self, Systems, is_within_results},
+    tool_schema,
     tools::{self, arguments_as_object},
     write::Writer,
 };
@@ -74,17 +76,48 @@ fn write_messages(
     target: &Target<'_>,
     losses: &mut Losses,
 ) -> Result<(), WireError> {
-    let mut systems = request.system.iter().peekable();
-    for (position, turn) in request.turns.iter().enumerate() {
-        while let Some(system) = systems.next_if(|system| system.position <= position) {
-            write_system(w, system, target);
-        }
-        write_turn(w, turn, target, losses)?;
+    let mut systems = Systems::of(request, losses);
+    // A client of this very format knows what its host takes.
+    let anywhere = target.profile.system_anywhere || request.format == Format::OpenAiChat;
+    if anywhere {
+        systems.front().iter().for_each(|system| write_system(w, system, target));
+    } else if let Some(text) = systems.joined_front() {
+        w.object(|w| {
+            w.field_str("role", "system");
+            w.field_str("content", &text);
+        });
     }
-    for system in systems {
-        write_system(w, system, target);
+    for (position, turn) in request.turns.iter().enumerate() {
+        // Results first: they belong directly behind the calls, whatever else the turn says.
+        for part in &turn.parts {
+            if let Part::ToolResult { call_id, parts, is_error, .. } = part {
+                write_result(w, call_id, parts, *is_error, losses);
+            }
+        }
+        let due = if is_within_results(&request.turns, position) { &[][..] } else { systems.due(position) };
+        let mut told = None;
+        if anywhere {
+            due.iter().for_each(|system| write_system(w, system, target));
+        } else {
+            told = system_text::as_user_texts(due);
+        }
+        write_rest(w, turn, told, target, losses)?;
+    }
+    let last = systems.rest();
+    if anywhere {
+        last.iter().for_each(|system| write_system(w, system, target));
+    } else if let Some(told) = system_text::as_user_texts(last) {
+        write_as_users(w, &told);
     }
     Ok(())
+}
+
+/// System texts of mid-conversation, as a user's message of their own.
+fn write_as_users(w: &mut Writer<'_>, told: &str) {
+    w.object(|w| {
+        w.field_str("role", "user");
+        w.field_str("content", told);
+    });
 }
 
 fn write_system(w: &mut Writer<'_>, system: &SystemPart<'_>, target: &Target<'_>) {
@@ -95,20 +128,34 @@ fn write_system(w: &mut Writer<'_>, system: &SystemPart<'_>, target: &Target<'_>
     });
 }
 
-fn write_turn(w: &mut Writer<'_>, turn: &Turn<'_>, target: &Target<'_>, losses: &mut Losses) -> Result<(), WireError> {
-    // Results first: they belong directly behind the calls, whatever else the turn says.
-    for part in &turn.parts {
-        if let Part::ToolResult { call_id, parts, is_error, .. } = part {
-            write_result(w, call_id, parts, *is_error, losses);
-        }
-    }
+/// What a turn says beside its results. `told`: system texts that go in front of it.
+fn write_rest(
+    w: &mut Writer<'_>,
+    turn: &Turn<'_>,
+    told: Option<String>,
+    target: &Target<'_>,
+    losses: &mut Losses,
+) -> Result<(), WireError> {
     let rest: Vec<&Part<'_>> = turn.parts.iter().filter(|part| !matches!(part, Part::ToolResult { .. })).collect();
     match turn.role {
-        Role::Assistant => write_assistant(w, turn, &rest, target, losses),
+        Role::Assistant => {
+            told.iter().for_each(|told| write_as_users(w, told));
+            write_assistant(w, turn, &rest, target, losses);
+        }
         Role::User | Role::Tool => {
             let mut all = rest;
             // Images in results have no place in a tool message: they follow as the user's.
             all.extend(turn.parts.iter().filter_map(result_parts).flatten().filter(|part| is_media(part)));
+            // One message, not two of the user's in a row, which some templates refuse too.
+            let told = told.map(|told| match all.as_slice() {
+                [Part::Text { text, .. }] => {
+                    let whole = format!("{told}\n\n{text}");
+                    all.clear();
+                    Part::text(whole)
+                }
+                _ => Part::text(told),
+            });
+            all.splice(0..0, told.as_ref());
             if !all.is_empty() {
                 let mut failure = None;
                 w.object(|w| {
@@ -255,11 +302,9 @@ fn write_tools(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, l
                     w.field_str_opt("description", tool.description.as_deref());
                     match &tool.kind {
                         ToolKind::Function { schema, strict } => {
-                            let parameters = tools::schema_or_empty(schema.as_ref());
-                            let strict = strict.map(|strict| {
-                                tools::strict_here(strict, parameters, request.format, "tools.strict", losses)
-                            });
-                            w.field_raw("parameters", parameters);
+                            let (parameters, strict) =
+                                tool_schema::function(schema.as_ref(), *strict, &tool.name, request.format, losses);
+                            w.field_raw("parameters", &parameters);
                             w.field_opt("strict", strict.as_ref());
                         }
                         ToolKind::Custom { grammar } => {
@@ -315,7 +360,9 @@ fn write_limits(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, 
     if let Some(limit) = request.output_limit(profile, 0, losses) {
         w.field(if profile.max_completion_tokens { "max_completion_tokens" } else { "max_tokens" }, &limit);
     }
-    if !request.stop.is_empty() {
+    if !profile.stop && !request.stop.is_empty() {
+        losses.drop_field("stop");
+    } else if !request.stop.is_empty() {
         // OpenAI takes four.
         if request.stop.len() > 4 {
             losses.drop_field("stop.4");
@@ -332,6 +379,7 @@ fn write_limits(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, 
     for (name, value) in adjustable {
         match value {
             Some(_) if profile.fixed_sampling => losses.drop_field(name),
+            Some(_) if !profile.penalties && name.ends_with("penalty") => losses.drop_field(name),
             value => w.field_opt(name, value.as_ref()),
         }
     }
@@ -346,9 +394,21 @@ fn write_limits(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, 
     }
     w.field_opt("seed", sampling.seed.as_ref());
     w.field_opt("n", sampling.n.filter(|n| *n > 1).as_ref());
-    w.field_opt("logprobs", sampling.logprobs.as_ref());
-    w.field_opt("top_logprobs", sampling.top_logprobs.as_ref());
-    w.field_json_opt("logit_bias", sampling.logit_bias.as_ref());
+    if profile.logprobs {
+        w.field_opt("logprobs", sampling.logprobs.as_ref());
+        w.field_opt("top_logprobs", sampling.top_logprobs.as_ref());
+        w.field_json_opt("logit_bias", sampling.logit_bias.as_ref());
+    } else {
+        for (name, given) in [
+            ("logprobs", sampling.logprobs == Some(true)),
+            ("top_logprobs", sampling.top_logprobs.is_some()),
+            ("logit_bias", sampling.logit_bias.is_some()),
+        ] {
+            if given {
+                losses.drop_field(name);
+            }
+        }
+    }
     write_effort(w, request, target, losses);
 }
 
@@ -389,16 +449,11 @@ fn write_output(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, 
             w.key("json_schema").object(|w| {
                 w.field_str("name", name.as_deref().unwrap_or("response"));
                 w.field_str_opt("description", description.as_deref());
+                let schema = tool_schema::of_answer(schema);
                 let strict = strict.map(|strict| {
-                    tools::strict_here(
-                        strict,
-                        schema.as_str(),
-                        request.format,
-                        "response_format.json_schema.strict",
-                        losses,
-                    )
+                    tools::strict_here(strict, &schema, request.format, "response_format.json_schema.strict", losses)
                 });
-                w.field_raw("schema", schema.as_str());
+                w.field_raw("schema", &schema);
                 w.field_opt("strict", strict.as_ref());
             });
         }),

@@ -27,7 +27,7 @@ wire_object! {
 }
 
 /// Extension: the `phase` of messages, as an object from `turn.part` to the word.
-pub(super) const PHASES: &str = "input.phase";
+pub(crate) const PHASES: &str = "input.phase";
 /// Extension: some item of reasoning had nothing in it but an id.
 pub(super) const EMPTY_REASONING: &str = "input.reasoning";
 

@@ -12,7 +12,7 @@ use crate::{
     ir::{Effort, Family, Format, Losses, Modality, OutputFormat, Request, SystemPart, SystemRole, ThinkingStyle},
     openai::{effort_word, tier_word},
     stable_id::plain_user,
-    tools,
+    tool_schema, tools,
     write::Writer,
 };
 
@@ -68,6 +68,12 @@ fn refuse(request: &Request<'_>) -> Result<(), WireError> {
     Ok(())
 }
 
+/// Whether system texts may stand where the client put them: OpenAI takes them anywhere, and a client of this very format
+/// knows what its host takes.
+pub(super) fn takes_several(request: &Request<'_>, target: &Target<'_>) -> bool {
+    target.profile.system_anywhere || request.format == Format::OpenAiResponses
+}
+
 /// The texts in front that become `instructions`, and the rest.
 fn split_system<'r>(
     request: &'r Request<'r>,
@@ -89,8 +95,10 @@ fn split_system<'r>(
         }
         // The word "JSON" must stand in the input for an answer in JSON: there, instructions do not count.
         let marked = part.cache.is_some() && request.format == Format::OpenAiResponses;
-        let movable = !any_json && !marked;
-        if rest.is_empty() && part.position == 0 && part.role == SystemRole::System && movable {
+        let movable = part.role == SystemRole::System && !any_json && !marked;
+        // Hosts that make a chat of it take one system text, in front.
+        let takes_one = !takes_several(request, target);
+        if rest.is_empty() && part.position == 0 && (movable || takes_one) {
             front.push(part.text.as_ref());
         } else {
             rest.push(part);
@@ -111,8 +119,11 @@ fn write_limits(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, 
             value => w.field_opt(name, value.as_ref()),
         }
     }
-    w.field_opt("top_logprobs", sampling.top_logprobs.as_ref());
+    let logprobs = profile.logprobs;
+    w.field_opt("top_logprobs", sampling.top_logprobs.filter(|_| logprobs).as_ref());
     for (name, given) in [
+        ("logprobs", !logprobs && sampling.logprobs == Some(true)),
+        ("top_logprobs", !logprobs && sampling.top_logprobs.is_some()),
         ("stop", !request.stop.is_empty()),
         ("top_k", sampling.top_k.is_some()),
         ("min_p", sampling.min_p.is_some()),
@@ -202,16 +213,11 @@ fn write_text(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, lo
                 w.field_str("type", "json_schema");
                 w.field_str("name", name.as_deref().unwrap_or("response"));
                 w.field_str_opt("description", description.as_deref());
+                let schema = tool_schema::of_answer(schema);
                 let strict = strict.map(|strict| {
-                    tools::strict_here(
-                        strict,
-                        schema.as_str(),
-                        request.format,
-                        "response_format.json_schema.strict",
-                        losses,
-                    )
+                    tools::strict_here(strict, &schema, request.format, "response_format.json_schema.strict", losses)
                 });
-                w.field_raw("schema", schema.as_str());
+                w.field_raw("schema", &schema);
                 w.field_opt("strict", strict.as_ref());
             }),
         }
@@ -228,7 +234,7 @@ fn write_include(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>,
     if wants_thoughts || stateless {
         words.push(ENCRYPTED_REASONING.to_owned());
     }
-    if request.sampling.logprobs == Some(true) {
+    if request.sampling.logprobs == Some(true) && target.profile.logprobs {
         words.push(LOGPROBS.to_owned());
     }
     if request.format == Format::OpenAiResponses

@@ -8,7 +8,7 @@ use crate::{
     ir::{Family, Format, Json, Losses, Request, Tool, ToolChoice, ToolKind, VendorTool},
     object::wire_object,
     text::Str,
-    tools::{schema_or_empty, strict_here},
+    tool_schema,
     write::Writer,
 };
 
@@ -115,13 +115,9 @@ fn write_tool(w: &mut Writer<'_>, request: &Request<'_>, tool: &Tool<'_>, target
         w.field_str_opt("description", tool.description.as_deref());
         match &tool.kind {
             ToolKind::Function { schema, strict } => {
-                match (schema, strict) {
-                    (None, Some(true)) => w.field_raw("parameters", STRICT_EMPTY),
-                    (schema, _) => w.field_raw("parameters", schema_or_empty(schema.as_ref())),
-                }
-                let parameters = schema_or_empty(schema.as_ref());
-                let strict =
-                    strict.map(|strict| strict_here(strict, parameters, request.format, "tools.strict", losses));
+                let (parameters, strict) =
+                    tool_schema::function(schema.as_ref(), *strict, &tool.name, request.format, losses);
+                w.field_raw("parameters", &parameters);
                 match strict {
                     Some(strict) => w.field("strict", &strict),
                     // Here the default is true, elsewhere it is false.
@@ -137,8 +133,6 @@ fn write_tool(w: &mut Writer<'_>, request: &Request<'_>, tool: &Tool<'_>, target
         }
     });
 }
-
-const STRICT_EMPTY: &str = r#"{"type":"object","properties":{},"required":[],"additionalProperties":false}"#;
 
 /// Fields of a tool or a group that the decoder put aside.
 fn write_kept_fields(w: &mut Writer<'_>, request: &Request<'_>, name: &str) {

@@ -10,6 +10,8 @@
 //! [`check_portable`].
 
 mod answer;
+mod compact;
+mod count;
 mod decode_content;
 mod decode_input;
 mod decode_request;
@@ -40,6 +42,9 @@ mod write_item;
 mod write_response;
 
 pub use answer::answer_facts;
+pub use compact::{compaction, summary_request};
+pub use count::{decode_count_response, encode_count_response};
+pub(crate) use decode_input::PHASES;
 pub use decode_request::decode_request;
 pub use decode_response::decode_response;
 pub use decode_stream::Decoder;
@@ -76,6 +81,11 @@ fn flat_name<'a>(namespace: Option<&str>, name: Cow<'a, str>) -> Cow<'a, str> {
         Some(namespace) => Cow::Owned(format!("{namespace}{NAMESPACE_SEPARATOR}{name}")),
         None => name,
     }
+}
+
+/// The id of a message that is all of an answer.
+fn stable_message_id(answer: &str) -> String {
+    format!("msg_{}", answer.strip_prefix("resp_").unwrap_or(answer))
 }
 
 /// The reverse of [`flat_name`].

@@ -23,8 +23,8 @@ fn able(format: Format) -> (&'static str, Profile) {
     let budget = ThinkingStyle::Budget { min: 1024, max: 64_000, can_disable: true };
     let plain = Profile { max_output_tokens: Some(64_000), ..Profile::default() };
     match format {
-        Format::OpenAiChat => ("gpt-x", Profile { developer_role: true, ..plain }),
-        Format::OpenAiResponses => ("gpt-x", Profile { developer_role: true, ..plain }),
+        Format::OpenAiChat => ("gpt-x", Profile { developer_role: true, system_anywhere: true, ..plain }),
+        Format::OpenAiResponses => ("gpt-x", Profile { developer_role: true, system_anywhere: true, ..plain }),
         Format::Anthropic => ("claude-x", Profile { thinking: budget, ..plain }),
         Format::Gemini => {
             let efforts = EffortScale(vec![Effort::Minimal, Effort::Low, Effort::Medium, Effort::High]);

@@ -61,10 +61,17 @@ pub(crate) fn upstream(format: Format) -> (&'static str, Profile) {
     let efforts = EffortScale(vec![Effort::Minimal, Effort::Low, Effort::Medium, Effort::High]);
     let budget = ThinkingStyle::Budget { min: 1024, max: 128_000, can_disable: true };
     match format {
-        Format::OpenAiChat => ("gpt-x", Profile { developer_role: true, ..plain }),
+        Format::OpenAiChat => ("gpt-x", Profile { developer_role: true, system_anywhere: true, ..plain }),
         Format::OpenAiResponses => (
             "gpt-5-x",
-            Profile { fixed_sampling: true, developer_role: true, max_completion_tokens: true, efforts, ..plain },
+            Profile {
+                fixed_sampling: true,
+                developer_role: true,
+                system_anywhere: true,
+                max_completion_tokens: true,
+                efforts,
+                ..plain
+            },
         ),
         Format::Anthropic => ("claude-x", Profile { thinking: budget, max_output_tokens: Some(64_000), ..plain }),
         Format::Gemini => ("gemini-3-x", Profile { efforts, ..plain }),

@@ -15,6 +15,7 @@ mod fixtures;
 mod free_text;
 mod golden;
 mod hostile;
+mod mended;
 mod pretty;
 mod requests;
 mod streams;

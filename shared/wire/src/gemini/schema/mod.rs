@@ -58,6 +58,25 @@ pub(in crate::gemini) fn has_properties(schema: &Json<'_>) -> bool {
     })
 }
 
+/// Whether it describes an object with properties, which the parameters of a function have to be.
+pub(in crate::gemini) fn is_of_object(schema: &Json<'_>) -> bool {
+    object(schema.as_str()).is_some_and(|fields| {
+        let get = |name: &str| fields.iter().find(|(key, _)| key == name).map(|(_, raw)| raw.get());
+        get("type").is_none_or(|kind| kind == "\"object\"") && get("properties").is_some_and(|raw| raw != "{}")
+    })
+}
+
+/// Whether it is an object of any names, which JSON Schema can say and the subset cannot.
+pub(in crate::gemini) fn is_map(schema: &Json<'_>) -> bool {
+    object(schema.as_str()).is_some_and(|fields| {
+        fields.iter().any(|(key, raw)| match key.as_ref() {
+            "additionalProperties" => raw.get() != "false" && raw.get() != "null",
+            "patternProperties" => true,
+            _ => false,
+        })
+    })
+}
+
 /// The fields of an object in their order; of two with one name the last.
 pub(in crate::gemini) fn object(json: &str) -> Option<Vec<(Cow<'_, str>, &RawValue)>> {
     let mut fields = serde_json::from_str::<AnyObject<'_>>(json).ok()?.rest;

@@ -49,7 +49,7 @@ fn results_come_at_once_in_the_order_of_their_calls_and_texts_after() {
     request.system.push(system("rules", 0));
     request.system.push(system("mid", 2));
     let (written, lost) = encode(&request);
-    assert_eq!(lost, "");
+    assert_eq!(lost, "tool_calls.result");
     assert_eq!(written["systemInstruction"], json!({"parts":[{"text":"rules"}]}));
     let contents = written["contents"].as_array().expect("contents");
     assert_eq!(

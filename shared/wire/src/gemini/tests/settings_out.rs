@@ -209,3 +209,83 @@ fn structured_output_takes_the_form_that_the_model_knows() {
     assert_eq!(plain["generationConfig"], json!({"responseMimeType":"application/json"}));
     assert_eq!(lost, "response_format.json_schema");
 }
+
+#[test]
+fn a_function_without_parameters_says_nothing_of_them_forced_or_not() {
+    for schema in [
+        "{}",
+        r#"{"type":"object"}"#,
+        r#"{"type":"object","properties":{}}"#,
+        r#"{"type":"object","properties":{},"required":[],"additionalProperties":false,"$schema":"x"}"#,
+    ] {
+        for full_json_schema in [true, false] {
+            let mut request = asks(vec![turn(Role::User, vec![Part::text("go")])]);
+            request.tools.push(function("now", Some(schema)));
+            request.tool_choice = Some(ToolChoice::Named("now".into()));
+            let profile = Profile { full_json_schema, ..Profile::default() };
+            let (body, lost) = encode_for(&request, "gemini-2.5-flash", &profile).expect("encoded");
+            assert_eq!(body["tools"][0]["functionDeclarations"], json!([{"name": "now"}]), "{schema}");
+            let mode = json!({"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["now"]}});
+            assert_eq!((&body["toolConfig"], lost.as_str()), (&mode, ""), "{schema}");
+        }
+    }
+    // Arguments of any name are arguments.
+    let map = r#"{"type":"object","additionalProperties":{"type":"string"}}"#;
+    let mut request = asks(vec![turn(Role::User, vec![Part::text("go")])]);
+    request.tools.push(function("set", Some(map)));
+    let (body, _) = encode(&request);
+    assert!(body["tools"][0]["functionDeclarations"][0]["parametersJsonSchema"].is_object(), "{body}");
+}
+
+const ANSWER: &str = r#"{"type":"object","properties":{"city":{"type":"string"}}}"#;
+
+fn held_to_json(tools: bool, choice: Option<ToolChoice<'static>>, schema: Option<&str>) -> (Value, String) {
+    let mut request = asks(vec![turn(Role::User, vec![Part::text("go")])]);
+    if tools {
+        request.tools.push(function("f", Some(r#"{"type":"object","properties":{"a":{"type":"string"}}}"#)));
+    }
+    request.tool_choice = choice;
+    request.output = match schema {
+        Some(schema) => OutputFormat::Schema {
+            name: None,
+            description: None,
+            schema: Json::from_string(schema.to_owned()).expect("JSON"),
+            strict: None,
+        },
+        None => OutputFormat::Json,
+    };
+    let older = Profile { tools_with_format: false, ..Profile::default() };
+    encode_for(&request, "gemini-2.5-pro", &older).expect("encoded")
+}
+
+#[test]
+fn a_model_that_takes_tools_or_a_format_gets_the_format_as_one_more_tool() {
+    let (body, lost) = held_to_json(true, None, Some(ANSWER));
+    let functions = &body["tools"][0]["functionDeclarations"];
+    assert_eq!(
+        (functions[0]["name"].as_str(), functions[1]["name"].as_str()),
+        (Some("f"), Some("omniroute_json_answer"))
+    );
+    assert_eq!(functions[1]["parametersJsonSchema"], serde_json::from_str::<Value>(ANSWER).expect("JSON"));
+    assert_eq!(body["toolConfig"]["functionCallingConfig"], json!({"mode": "ANY"}));
+    assert_eq!((body.get("generationConfig"), lost.as_str()), (None, ""));
+    let some = ToolChoice::Allowed { names: vec!["f".into()], required: false };
+    let (body, _) = held_to_json(true, Some(some), Some(ANSWER));
+    let names = json!({"mode": "ANY", "allowedFunctionNames": ["f", "omniroute_json_answer"]});
+    assert_eq!(body["toolConfig"]["functionCallingConfig"], names);
+    // Without tools, or with tools that may not be called, the format is asked for as ever.
+    for (tools, choice) in [(false, None), (true, Some(ToolChoice::None))] {
+        let (body, lost) = held_to_json(tools, choice, Some(ANSWER));
+        assert_eq!(body["generationConfig"]["responseMimeType"], "application/json");
+        assert_eq!((body.get("tools"), lost.as_str()), (None, ""));
+    }
+    // A forced tool comes first; what has no schema of an object can only be asked for in words. Both are listed.
+    let (body, lost) = held_to_json(true, Some(ToolChoice::Required), Some(ANSWER));
+    assert_eq!((body["tools"][0]["functionDeclarations"][1].is_null(), lost.as_str()), (true, "response_format"));
+    for schema in [None, Some(r#"{"type":"array","items":{}}"#)] {
+        let (body, lost) = held_to_json(true, None, schema);
+        assert_eq!((body.get("generationConfig"), lost.as_str()), (None, "response_format"));
+        let told = body["systemInstruction"]["parts"][0]["text"].as_str().unwrap_or_default();
+        assert!(told.contains("JSON"), "{body}");
+    }
+}

@@ -21,7 +21,7 @@ fn codex_works_on_a_chat_upstream() {
     let body: Value = serde_json::from_slice(&body).expect("JSON");
     let roles: Vec<_> =
         body["messages"].as_array().expect("a list").iter().map(|message| message["role"].clone()).collect();
-    assert_eq!(roles, ["system", "system", "user", "assistant", "tool", "tool", "tool", "user"]);
+    assert_eq!(roles, ["system", "user", "assistant", "tool", "tool", "tool", "user"]);
     let tools: Vec<_> =
         body["tools"].as_array().expect("a list").iter().map(|tool| tool["function"]["name"].clone()).collect();
     assert_eq!(tools, ["exec_command", "apply_patch", "multi_agent_v1__spawn_agent"]);
@@ -79,7 +79,7 @@ fn a_chat_client_works_on_a_responses_upstream() {
                 {"type": "function_call", "call_id": "a", "name": "f", "arguments": "{\"n\": 1.50}"},
                 {"type": "function_call_output", "call_id": "a", "output": "42"},
             ],
-            "tools": [{"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": false}],
+            "tools": [{"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}, "strict": false}],
             "tool_choice": {"type": "function", "name": "f"},
             "max_output_tokens": 100, "reasoning": {"effort": "low"}, "include": ["reasoning.encrypted_content"], "store": false,
         })

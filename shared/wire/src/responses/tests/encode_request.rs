@@ -27,8 +27,13 @@ fn system(text: &'static str, role: SystemRole, position: usize) -> SystemPart<'
     SystemPart { text: text.into(), role, position, cache: None }
 }
 
+/// Of OpenAI's own.
+fn openai() -> Profile {
+    Profile { system_anywhere: true, ..Profile::default() }
+}
+
 fn ok(request: &Request<'_>) -> (Value, Losses) {
-    encoded(request, &Profile::default()).expect("encoded")
+    encoded(request, &openai()).expect("encoded")
 }
 
 #[test]
@@ -53,10 +58,10 @@ fn a_body_of_the_same_format_comes_back_the_same() {
             {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "and now?"}]},
         ],
         "tools": [
-            {"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": true, "defer_loading": true},
+            {"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}, "required": [], "additionalProperties": false}, "strict": true, "defer_loading": true},
             {"type": "custom", "name": "patch", "format": {"type": "grammar", "syntax": "lark", "definition": "s"}},
             {"type": "namespace", "name": "ns", "description": "group", "tools": [
-                {"type": "function", "name": "g", "parameters": {"type": "object"}},
+                {"type": "function", "name": "g", "parameters": {"type": "object", "properties": {}}},
             ]},
             {"type": "mcp", "server_label": "s", "server_url": "https://s"},
         ],
@@ -65,7 +70,7 @@ fn a_body_of_the_same_format_comes_back_the_same() {
         "max_output_tokens": 50,
         "temperature": 0.5,
         "reasoning": {"effort": "low", "summary": "concise"},
-        "text": {"format": {"type": "json_schema", "name": "n", "schema": {"type": "object"}, "strict": true}, "verbosity": "low"},
+        "text": {"format": {"type": "json_schema", "name": "n", "schema": {"type": "object", "properties": {}}, "strict": true}, "verbosity": "low"},
         "include": ["reasoning.encrypted_content", "web_search_call.action.sources"],
         "user": "u",
         "store": false,
@@ -104,7 +109,7 @@ fn system_texts_in_front_are_instructions_and_later_ones_keep_their_place() {
     assert_eq!(body["instructions"], "a\n\nb");
     let roles: Vec<_> = body["input"].as_array().expect("items").iter().map(|item| item["role"].clone()).collect();
     assert_eq!(roles, ["user", "system", "user"]);
-    let developer = Profile { developer_role: true, ..Profile::default() };
+    let developer = Profile { developer_role: true, ..openai() };
     assert_eq!(encoded(&request, &developer).expect("encoded").0["input"][1]["role"], "developer");
 }
 
