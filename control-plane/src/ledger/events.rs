@@ -236,6 +236,26 @@ fn row(row: &AnyRow) -> Result<UsageRow, StoreError> {
     })
 }
 
+// === impl EventCursor ===
+
+impl fmt::Display for EventCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.at.0, self.id)
+    }
+}
+
+impl FromStr for EventCursor {
+    type Err = StoreError;
+
+    fn from_str(text: &str) -> Result<Self, StoreError> {
+        let parsed = text.split_once('.').and_then(|(at, id)| {
+            let id = EventId::from_bytes(Uuid::parse_str(id).ok()?.as_bytes())?;
+            Some(Self { at: UnixMillis(at.parse().ok()?), id })
+        });
+        parsed.ok_or_else(|| StoreError::Invalid { field: "cursor", reason: "is not one that a page gave".into() })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use sqlx::{Execute as _, Row as _};
@@ -255,25 +275,5 @@ mod tests {
             let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
             assert!(plan.iter().any(|step| step.contains(index)), "{plan:?}");
         }
-    }
-}
-
-// === impl EventCursor ===
-
-impl fmt::Display for EventCursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.at.0, self.id)
-    }
-}
-
-impl FromStr for EventCursor {
-    type Err = StoreError;
-
-    fn from_str(text: &str) -> Result<Self, StoreError> {
-        let parsed = text.split_once('.').and_then(|(at, id)| {
-            let id = EventId::from_bytes(Uuid::parse_str(id).ok()?.as_bytes())?;
-            Some(Self { at: UnixMillis(at.parse().ok()?), id })
-        });
-        parsed.ok_or_else(|| StoreError::Invalid { field: "cursor", reason: "is not one that a page gave".into() })
     }
 }

@@ -44,7 +44,7 @@ pub(super) async fn run(publisher: Publisher) {
             Some(()) = notified.recv() => {}
             _ = poll.tick() => {
                 looks = looks.wrapping_add(1);
-                anew = attend(&publisher).await || (publisher.withheld().is_some() && looks % RESCAN_EVERY == 0);
+                anew = attend(&publisher).await || (publisher.withheld().is_some() && looks.is_multiple_of(RESCAN_EVERY));
             }
         }
         publisher.0.updates.expire();

@@ -136,13 +136,7 @@ fn meter(gateway: &TestGateway) -> Meter {
     };
     // Dropping what is unwritten writes it.
     let (dialect, body) = (Dialect::Chat, Bytes::from(vec![b'x'; 400]));
-    let sent = Sent {
-        path: "/v1/chat/completions",
-        dialect: &dialect,
-        stream: true,
-        body: &body,
-        asked_in: "openai",
-    };
+    let sent = Sent { path: "/v1/chat/completions", dialect: &dialect, stream: true, body: &body, asked_in: "openai" };
     Meter::open(arrival, &plan, &Caller::Local, entry, slot, sent).0
 }
 

@@ -41,7 +41,7 @@ pub(super) async fn supervised(gateway: &Arc<Gateway>, credentials: &HeaderMap, 
     let pulse = Pulse::new();
     let call = run(gateway, credentials, asked, out, &pulse);
     // That the client is gone is noticed where its messages are read.
-    drop(supervise(call, Arc::clone(&pulse), gateway.limits.unread(), gateway.lifecycle.watch()).await);
+    let _ = Box::pin(supervise(call, Arc::clone(&pulse), gateway.limits.unread(), gateway.lifecycle.watch())).await;
 }
 
 async fn run(
