@@ -362,7 +362,7 @@ impl Provider {
 }
 
 /// The catalog's id of a provider that may be named by an alias.
-fn canonical(name: &str) -> &str {
+pub(super) fn canonical(name: &str) -> &str {
     Catalog::builtin().get(name).map_or(name, |provider| &provider.id)
 }
 

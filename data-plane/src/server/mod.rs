@@ -8,6 +8,7 @@
 mod connection;
 mod cors;
 mod counts;
+mod doubled;
 mod gateway;
 mod life;
 pub mod lifecycle;

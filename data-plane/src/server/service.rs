@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use omniroute_core::error::{ErrorClass, GatewayError};
 use tower::ServiceExt;
 
-use super::{Gateway, Phase, Shared, cors, life, route::Route};
+use super::{Gateway, Phase, Shared, cors, doubled, life, route::Route};
 use crate::{
     admit::request_id::{RequestId, X_REQUEST_ID},
     respond::Reply,
@@ -22,8 +22,9 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 pub(super) async fn answer(
     shared: Arc<Shared>,
     peer: SocketAddr,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Result<Response<Reply>, Infallible> {
+    doubled::mend(request.uri_mut());
     let from_page = cors::applies(&request);
     let is_anthropics =
         request.uri().path().starts_with("/v1/messages") || request.headers().contains_key(ANTHROPIC_VERSION);
