@@ -73,6 +73,11 @@ pub(crate) async fn models(context: &Context, key: &Secret) -> Result<Value, Fai
     let advice = Advice { unauthorized, ..Advice::new(context) };
     let request = http(is_loopback(&base))?.get(join(&base, "/v1/models")).bearer_auth(key.expose());
     match request.send().await {
+        Ok(response) if response.status() == StatusCode::NOT_FOUND => {
+            let what =
+                format!("{base} has no list of models: proxies have, and a control plane is none; name one's address");
+            Err(Failure::failed(what))
+        }
         Ok(response) => answer(response, &advice).await,
         Err(error) => {
             let what = format!("no proxy answers at {base} ({}); {}", deepest(&error), advice.unreachable);

@@ -122,7 +122,11 @@ impl Context {
         }
         // The directory of a gateway that runs tells its ports.
         if self.running.is_none() {
-            let ports = [("port", self.launcher.port), ("control_plane_port", self.launcher.control_plane_port)];
+            let ports = [
+                ("port", self.launcher.port),
+                ("control_plane_port", self.launcher.control_plane_port),
+                ("grpc_port", self.launcher.grpc_port),
+            ];
             for (key, port) in ports {
                 if matches!(self.sources.text(key, &[], "").0, Origin::Flag(_)) {
                     options.push_str(&format!(" --{} {port}", key.replace('_', "-")));

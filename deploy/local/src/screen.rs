@@ -110,8 +110,12 @@ pub(crate) fn first_line(input: &mut impl std::io::BufRead, flag: &str) -> Resul
     }
 }
 
-/// For a POSIX shell.
+/// One word for a POSIX shell.
 pub(crate) fn quoted(text: &str) -> String {
+    let is_plain = |character: char| character.is_ascii_alphanumeric() || "/._-:@%+=,".contains(character);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
@@ -122,6 +126,9 @@ mod tests {
     #[test]
     fn a_quote_in_a_path_does_not_end_the_word() {
         assert_eq!(quoted("/home/o'brien/k"), r"'/home/o'\''brien/k'");
+        assert_eq!(quoted("/home/me/.omniroute"), "/home/me/.omniroute");
+        assert_eq!(quoted("~/x"), "'~/x'");
+        assert_eq!(quoted(""), "''");
     }
 
     #[test]

@@ -11,11 +11,7 @@ use tokio::{
 use url::Url;
 
 use super::Finding;
-use crate::{
-    context::Context,
-    data_dir,
-    foreign::{self, Owner},
-};
+use crate::{context::Context, data_dir, foreign};
 
 const KNOCK: Duration = Duration::from_secs(5);
 /// Asks a Postgres server whether it speaks TLS; it answers with one letter, whoever asks.
@@ -53,11 +49,10 @@ async fn database(context: &Context, url: &Secret) -> Finding {
         }
     };
     match foreign::owner(&path) {
-        Ok(Owner::Gateway) => Finding::good("database", format!("SQLite, {}", path.display())),
-        Ok(owner) => {
-            let what = owner.complaint(&path).unwrap_or_default();
-            Finding::bad("database", what, "see what it says")
-        }
+        Ok(owner) => match owner.complaint() {
+            None => Finding::good("database", format!("SQLite, {}", path.display())),
+            Some((what, remedy)) => Finding::bad("database", format!("{} {what}", path.display()), remedy),
+        },
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             Finding::note("database", format!("{} is not there", path.display()), "the control plane makes it")
         }
