@@ -203,8 +203,9 @@ async function signIn() {
   const hint = $('login-hint');
   try {
     const { hasPassword } = await rest('/api/settings/require-login');
-    hint.hidden = hasPassword;
-    hint.textContent = 'No password is set yet. Start with INITIAL_PASSWORD, or set one from the gateway’s own machine.';
+    hint.textContent = hasPassword
+      ? 'On the gateway’s own machine, “omniroute password” tells where it is, or sets a new one.'
+      : 'No password is set yet. On the gateway’s own machine: omniroute password --new';
   } catch (error) {
     $('login-error').textContent = error.message;
   }

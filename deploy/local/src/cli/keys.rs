@@ -14,6 +14,9 @@ pub(crate) enum KeysAction {
     Regenerate {
         /// Id or name of the key
         key: String,
+        /// Let the old secret work on for so long, for example 24h
+        #[arg(long, value_name = "SPAN")]
+        grace: Option<String>,
     },
     /// Delete a key; every proxy refuses it within a second
     Revoke {

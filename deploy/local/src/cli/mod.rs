@@ -71,6 +71,10 @@ pub(crate) struct Password {
     /// Set the password that the first line of standard input holds; it is kept nowhere else
     #[arg(long, conflicts_with = "new")]
     pub stdin: bool,
+    /// The first line of standard input is the current password (and with --stdin the second is the new one). Needed for
+    /// a gateway on another machine, and wherever OMNIROUTE_TOKEN is set
+    #[arg(long)]
+    pub current_stdin: bool,
 }
 
 #[derive(Debug, Subcommand)]

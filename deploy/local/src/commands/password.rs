@@ -28,7 +28,7 @@ pub(crate) enum Check {
 pub(crate) async fn run(context: &Context, action: Password) -> Result<(), Failure> {
     let kept = if context.is_remote() { None } else { context.data_dir().read(data_dir::ADMIN_PASSWORD)? };
     if action.new || action.stdin {
-        return set(context, kept, action.stdin).await;
+        return set(context, kept, &action).await;
     }
     let file = context.data_dir().file(data_dir::ADMIN_PASSWORD);
     let new = context.command("password --new");
@@ -53,15 +53,16 @@ pub(crate) async fn run(context: &Context, action: Password) -> Result<(), Failu
     Ok(())
 }
 
-async fn set(context: &Context, kept: Option<Secret>, is_given: bool) -> Result<(), Failure> {
+async fn set(context: &Context, kept: Option<Secret>, action: &Password) -> Result<(), Failure> {
     let client = Client::new(context)?;
-    let new = if is_given {
-        Secret::new(screen::first_line(&mut std::io::stdin().lock(), "--stdin")?)
-    } else {
-        secrets::readable()
-    };
+    let line = |flag| screen::first_line(&mut std::io::stdin().lock(), flag).map(Secret::new);
+    let current = if action.current_stdin { Some(line("--current-stdin")?) } else { None };
+    let is_given = action.stdin;
+    let new = if is_given { line("--stdin")? } else { secrets::readable() };
     let mut body = json!({ "password": new.expose() });
-    if let Some(kept) = kept
+    if let Some(current) = current {
+        body["currentPassword"] = json!(current.expose());
+    } else if let Some(kept) = kept
         && check(&base(context), &kept).await? == Check::Right
     {
         body["currentPassword"] = json!(kept.expose());

@@ -99,8 +99,14 @@ async fn first_key(context: &Context, start: &Start, proxy: &str, control_plane:
     let kept = dir.read(data_dir::API_KEY)?;
     let known = keys::all(&client).await?;
     if let Some(key) = &kept {
-        if let Some(models) = models(proxy, key).await? {
-            return Ok(FirstKey { models: Some(models), note: String::new() });
+        let mut models = self::models(proxy, key).await?;
+        if models.is_none() {
+            // The proxy may have started from an older copy of the configuration.
+            arrived(&client, proxy).await?;
+            models = self::models(proxy, key).await?;
+        }
+        if models.is_some() {
+            return Ok(FirstKey { models, note: String::new() });
         }
         if let Some(one) = known.iter().find(|one| is_mask_of(&screen::text(one, "key"), key.expose())) {
             let command = context.command(&format!("keys edit {} --enable --expires never", screen::text(one, "id")));

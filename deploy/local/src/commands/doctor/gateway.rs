@@ -103,7 +103,9 @@ fn state(health: &Value, status_command: &str) -> Vec<Finding> {
                 let remedy = "proxies report every few seconds: look again";
                 Finding::note("proxy", format!("{id} serves, {lag} revisions behind when it last reported"), remedy)
             }
-            "lost" => Finding::note("proxy", format!("{id} has not been heard of"), "start it, if it should run"),
+            "lost" => {
+                Finding::note("proxy", format!("{id} has not reported for a while"), "start it, if it should run")
+            }
             _ => Finding::note("proxy", format!("{id} is {state}"), "wait, then look again"),
         });
     }

@@ -2,7 +2,10 @@
 
 mod expiry;
 
-use omniroute_core::time::{Clock, SystemClock, UnixMillis};
+use omniroute_core::{
+    settings::{SettingValue as _, Span},
+    time::{Clock, SystemClock, UnixMillis},
+};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -23,7 +26,7 @@ pub(crate) async fn run(context: &Context, action: KeysAction) -> Result<(), Fai
         KeysAction::Create(create) => make(context, &client, create).await,
         KeysAction::List => list(context, &client).await,
         KeysAction::Edit(edit) => change(context, &client, edit).await,
-        KeysAction::Regenerate { key } => regenerate(context, &client, &key).await,
+        KeysAction::Regenerate { key, grace } => regenerate(context, &client, &key, grace.as_deref()).await,
         KeysAction::Revoke { key, all } => revoke(context, &client, &key, all).await,
         KeysAction::RotateMaster => rotate_master(context, &client).await,
     }
@@ -129,9 +132,14 @@ async fn change(context: &Context, client: &Client, edit: EditKey) -> Result<(),
     Ok(())
 }
 
-async fn regenerate(context: &Context, client: &Client, wanted: &str) -> Result<(), Failure> {
+async fn regenerate(context: &Context, client: &Client, wanted: &str, grace: Option<&str>) -> Result<(), Failure> {
+    let mut body = json!({});
+    if let Some(grace) = grace {
+        let span = Span::parse(grace).map_err(|why| Failure::new(Exit::Usage, format!("--grace {grace}: {why}")))?;
+        body["graceSeconds"] = json!(span.0.as_secs());
+    }
     let id = id_of("key", &all(client).await?, wanted)?;
-    let made = client.post(&format!("/api/keys/{id}/regenerate"), &json!({})).await?;
+    let made = client.post(&format!("/api/keys/{id}/regenerate"), &body).await?;
     show_secret(context, &made);
     Ok(())
 }
