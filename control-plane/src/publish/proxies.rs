@@ -16,7 +16,8 @@ use tonic::{Request, Response, Status, Streaming};
 use super::Timing;
 use crate::store::{Command, Store, StoreError};
 
-/// A proxy's row is written at most this often. Statuses come every 5 s; the slack is for their jitter.
+/// A proxy's row is written at most this often, unless its configuration or its state is another. Statuses come every
+/// 5 s, and within a second of such a change; the slack is for their jitter.
 const WRITE_EVERY: Duration = Duration::from_millis(4_500);
 
 /// How often orders left by other replicas are looked for.
@@ -118,7 +119,7 @@ impl ProxyRegistry {
         commands: mpsc::Sender<Result<v1::ProxyCommand, Status>>,
     ) {
         let mut attachment: Option<(String, u64)> = None;
-        let mut written: Option<Instant> = None;
+        let mut written = None;
         let ended = loop {
             let next = tokio::select! {
                 () = self.0.shutdown.cancelled() => break Some(Status::unavailable("the control plane is stopping")),
@@ -140,9 +141,10 @@ impl ProxyRegistry {
                 }
             };
             self.note(&status, number);
-            if written.is_none_or(|at| at.elapsed() >= WRITE_EVERY) {
+            let state = (status.revision, status.stale, status.draining);
+            if written.is_none_or(|(at, last): (Instant, _)| at.elapsed() >= WRITE_EVERY || last != state) {
                 match self.0.store.proxies().upsert(&status).await {
-                    Ok(()) => written = Some(Instant::now()),
+                    Ok(()) => written = Some((Instant::now(), state)),
                     Err(error) => tracing::warn!(%error, proxy = status.proxy_id, "a proxy's status is not stored"),
                 }
             }

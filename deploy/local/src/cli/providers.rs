@@ -56,6 +56,9 @@ pub(crate) struct AddProvider {
     /// Makes it an endpoint of your own, whose models are called `PREFIX/model`
     #[arg(long, requires = "base_url")]
     pub prefix: Option<String>,
+    /// Region, of a provider that has several (`bedrock`)
+    #[arg(long, value_name = "REGION")]
+    pub region: Option<String>,
     /// What your own endpoint speaks
     #[arg(long = "type", value_enum, default_value_t = NodeType::Openai, requires = "prefix")]
     pub node_type: NodeType,

@@ -23,6 +23,9 @@ pub(super) async fn make(context: &Context, client: &Client, add: AddProvider) -
     if let Some(key) = key_of(&add.key)? {
         body["apiKey"] = json!(key);
     }
+    if let Some(region) = &add.region {
+        body["providerSpecificData"] = json!({ "region": region });
+    }
     let nodes = nodes::all(client).await?;
     let with_prefix = |prefix: &str| nodes.iter().find(|node| screen::text(node, "prefix") == prefix);
     let (mut made_node, mut prefix) = (None, add.prefix.clone());
@@ -43,7 +46,7 @@ pub(super) async fn make(context: &Context, client: &Client, add: AddProvider) -
             prefix = Some(add.provider.clone());
         }
         if let Some(url) = &add.base_url {
-            body["providerSpecificData"] = json!({ "baseUrl": url });
+            body["providerSpecificData"]["baseUrl"] = json!(url);
         }
     }
     let made = match client.post("/api/providers", &body).await {
