@@ -41,6 +41,8 @@ const LAST_RETRY: Duration = Duration::from_secs(15);
 /// With a sentence that says what to do.
 pub async fn run(settings: ControlPlaneSettings) -> anyhow::Result<()> {
     let stop = stop_signal()?;
+    // A file that may not grow any more is an error for whoever writes it; by default it ends the process.
+    let _file_size = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).context("SIGXFSZ")?;
     let _ = omniroute_telemetry::prometheus().with_build_info(ControlPlaneSettings::PROCESS);
     check_secrets(&settings)?;
     let ring = KeyRing::new(settings.storage_encryption_key.expose().split(',')).context("STORAGE_ENCRYPTION_KEY")?;
@@ -59,6 +61,7 @@ pub async fn run(settings: ControlPlaneSettings) -> anyhow::Result<()> {
         store = opening => store?,
         () = &mut stop => return Ok(()),
     };
+    let watch = tokio::spawn(store.clone().watch(stopping.clone()));
     let publisher = Publisher::start(store.clone(), stopping.clone()).await?;
     let proxies = ProxyRegistry::start(store.clone(), stopping.clone());
     let ledger = Ledger::start(store.clone(), settings.usage_retention_days).await?;
@@ -91,7 +94,7 @@ pub async fn run(settings: ControlPlaneSettings) -> anyhow::Result<()> {
         ended = &mut grpc => Some(ended.map_err(anyhow::Error::from).and_then(|ended| ended.map_err(Into::into))),
         ended = &mut rest => Some(ended.map_err(anyhow::Error::from).and_then(|ended| ended.map_err(Into::into))),
     };
-    tracing::info!("stopping; running calls may take {drain:?} to finish");
+    tracing::info!(seconds = drain.as_secs_f64(), "stopping; running calls may take as long to finish");
     stopping.cancel();
     app.background.close();
     let finished = async {
@@ -103,6 +106,7 @@ pub async fn run(settings: ControlPlaneSettings) -> anyhow::Result<()> {
         }
         app.background.wait().await;
         jobs.finished().await;
+        let _ = watch.await;
     };
     if timeout(drain, finished).await.is_err() {
         tracing::warn!("some calls did not finish in time");
@@ -200,7 +204,8 @@ async fn open_store(settings: &ControlPlaneSettings, ring: KeyRing, clock: Arc<d
         match Store::open(options).await {
             Ok(store) => return Ok(store),
             Err(StoreError::Unavailable(cause)) => {
-                tracing::warn!(%cause, "the database of DATABASE_URL does not answer; trying again in {wait:?}");
+                let again_in_seconds = wait.as_secs_f64();
+                tracing::warn!(%cause, again_in_seconds, "the database of DATABASE_URL does not answer yet");
             }
             Err(error) => return Err(error.into()),
         }

@@ -3,7 +3,6 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use http::HeaderValue;
 use metrics::{Counter, Histogram, counter, gauge, histogram};
 use omniroute_core::{error::GatewayError, id::ProviderId};
 use omniroute_providers::{FailureClass, Operation};
@@ -33,8 +32,6 @@ pub(crate) struct OperationMetrics {
 /// What is counted per provider.
 pub(crate) struct ProviderMetrics {
     provider: ProviderId,
-    /// The provider's name as a header value.
-    header: HeaderValue,
     answered: Counter,
     first_byte: Histogram,
     input: Counter,
@@ -153,7 +150,6 @@ impl ProviderMetrics {
         let name = provider.as_str();
         let tokens = |class: &'static str| counter!(names::TOKENS, "provider" => name.to_owned(), "class" => class);
         Self {
-            header: HeaderValue::from_str(name).unwrap_or(HeaderValue::from_static("")),
             provider: provider.clone(),
             answered: counter!(names::UPSTREAM_ATTEMPTS, "provider" => name.to_owned(), "outcome" => OK),
             first_byte: histogram!(names::UPSTREAM_FIRST_BYTE, "provider" => name.to_owned()),
@@ -163,10 +159,6 @@ impl ProviderMetrics {
             output: tokens("output"),
             reasoning: tokens("reasoning"),
         }
-    }
-
-    pub(crate) fn header(&self) -> HeaderValue {
-        self.header.clone()
     }
 
     pub(crate) fn answered(&self, after: Duration) {

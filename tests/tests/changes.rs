@@ -62,7 +62,8 @@ async fn a_provider_moves_and_is_switched_off_while_proxies_run() {
     let other = MockProvider::start().await.expect("another provider");
     other.accept_key(stack.provider.key());
     let path = format!("/api/providers/{}", stack.connection_id);
-    let edit = json!({ "providerSpecificData": { "baseUrl": other.base_url() } });
+    let specific = json!({ "baseUrl": other.base_url() });
+    let edit = json!({ "providerSpecificData": specific, "apiKey": stack.provider.key() });
     stack.rest.put(&path, &edit).await;
     for (number, client) in stack.clients().iter().enumerate() {
         let text = format!("to the other {number}");

@@ -35,6 +35,7 @@ pub enum Code {
     KeyRevealDisabled,
     UpstreamUnreachable,
     DatabaseUnavailable,
+    DatabaseUnwritable,
     Internal,
 }
 
@@ -101,6 +102,7 @@ impl Code {
             Self::UpstreamUnreachable => "PROVIDER_001",
             Self::Internal => "INTERNAL_001",
             Self::DatabaseUnavailable => "INTERNAL_002",
+            Self::DatabaseUnwritable => "INTERNAL_003",
         }
     }
 
@@ -124,7 +126,7 @@ impl Code {
             Self::Conflict | Self::Stale => StatusCode::CONFLICT,
             Self::UpstreamUnreachable => StatusCode::BAD_GATEWAY,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::DatabaseUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::DatabaseUnavailable | Self::DatabaseUnwritable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
@@ -225,6 +227,17 @@ impl From<StoreError> for ApiError {
                 tracing::error!(%cause, "the database does not answer");
                 Self::new(Code::DatabaseUnavailable, "The database does not answer; try again")
                     .with_retry_after(Duration::from_secs(5))
+            }
+            StoreError::Busy(cause) => {
+                tracing::warn!(%cause, "the database is busy");
+                Self::new(Code::DatabaseUnavailable, "The database is busy; try again")
+                    .with_retry_after(Duration::from_secs(1))
+            }
+            StoreError::Unwritable(cause) => {
+                tracing::error!(%cause, "the database cannot be written");
+                let message =
+                    "The database cannot be written: its disk is full, or it is read-only. Nothing was changed";
+                Self::new(Code::DatabaseUnwritable, message).with_retry_after(Duration::from_secs(5))
             }
             other => Self::internal(&other),
         }

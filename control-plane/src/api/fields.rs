@@ -1,5 +1,6 @@
 //! Reads a JSON object field by field and notes everything that is wrong with it, so that a caller learns of all
-//! mistakes at once. Fields that nobody asks for are tolerated, as the original tolerates them.
+//! mistakes at once. A field that nobody asks for is a mistake too: a restriction that is misspelt would otherwise
+//! restrict nothing.
 
 use std::ops::RangeInclusive;
 
@@ -7,7 +8,10 @@ use omniroute_core::time::UnixMillis;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::error::{ApiError, Detail};
+use super::{
+    error::{ApiError, Detail},
+    spelling,
+};
 use crate::store::records::Object;
 
 /// A type that can be read from a JSON object.
@@ -22,7 +26,7 @@ pub struct Fields {
     details: Vec<Detail>,
     /// Whether a field that somebody asked for was there.
     found: bool,
-    #[cfg(test)]
+    /// What the object may hold.
     pub(super) asked: Vec<&'static str>,
 }
 
@@ -80,28 +84,45 @@ impl<T: Serialize> Serialize for Edit<T> {
 
 impl Fields {
     pub fn new(object: Object) -> Self {
-        Self {
-            object,
-            path: String::new(),
-            details: Vec::new(),
-            found: false,
-            #[cfg(test)]
-            asked: Vec::new(),
-        }
+        Self { object, path: String::new(), details: Vec::new(), found: false, asked: Vec::new() }
     }
 
     /// The value that was read, unless something is wrong.
     ///
     /// # Errors
     /// 400 with every mistake.
-    pub fn finish<T>(self, value: T) -> Result<T, ApiError> {
+    pub fn finish<T>(mut self, value: T) -> Result<T, ApiError> {
+        self.refuse_unknown();
         if self.details.is_empty() { Ok(value) } else { Err(ApiError::invalid(self.details)) }
     }
 
     /// Notes that an edit which names no field that can be edited is a mistake.
     pub fn require_any(&mut self) {
-        if !self.found && self.details.is_empty() {
+        if !self.found && self.details.is_empty() && self.object.is_empty() {
             self.details.push(Detail { field: "body".into(), message: "No valid fields to update".into() });
+        }
+    }
+
+    /// What an answer shows and an edit cannot change: clients send back what they were shown.
+    pub fn shown(&mut self, names: &[&str]) {
+        for name in names {
+            self.object.remove(*name);
+        }
+    }
+
+    /// Whether the field is there and `null`.
+    pub fn is_null(&self, name: &str) -> bool {
+        self.object.get(name).is_some_and(Value::is_null)
+    }
+
+    /// Notes every field that nobody has asked for, with the name that it may have been meant to have.
+    fn refuse_unknown(&mut self) {
+        for name in std::mem::take(&mut self.object).into_iter().map(|(name, _)| name) {
+            let message = match spelling::nearest(&name, &self.asked) {
+                Some(meant) => format!("is no field of this request; did you mean `{meant}`?"),
+                None => "is no field of this request".to_owned(),
+            };
+            self.refuse(&spelling::quotable(&name), message);
         }
     }
 
@@ -119,7 +140,6 @@ impl Fields {
     }
 
     fn take(&mut self, name: &'static str) -> Option<Value> {
-        #[cfg(test)]
         self.asked.push(name);
         let value = self.object.remove(name)?;
         self.found = true;
@@ -299,13 +319,21 @@ impl Fields {
         let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
         let mut inner = Self { path, ..Self::new(object) };
         let value = read(&mut inner);
+        inner.refuse_unknown();
         self.details.append(&mut inner.details);
         Some(value)
     }
 
-    /// What nobody has asked for yet.
+    /// What nobody has asked for yet, in an object that may hold anything besides. A name that is almost one of those
+    /// that were asked for is a mistake all the same.
     pub fn rest(&mut self) -> Object {
-        std::mem::take(&mut self.object)
+        let rest = std::mem::take(&mut self.object);
+        for name in rest.keys() {
+            if let Some(meant) = spelling::slip_of(name, &self.asked) {
+                self.refuse(&spelling::quotable(name), format!("did you mean `{meant}`?"));
+            }
+        }
+        rest
     }
 }
 
@@ -372,6 +400,35 @@ mod tests {
         assert_eq!(fields.nullable_time("c"), Edit::Keep);
         assert_eq!(fields.nullable_time("d"), Edit::Clear);
         assert_eq!(fields.details.len(), 2);
+    }
+
+    #[test]
+    fn what_nobody_asks_for_is_refused_with_the_name_that_was_meant() {
+        let mut fields = fields(json!({ "allowedModel": ["x"], "inner": { "flaag": true }, "colour": 1 }));
+        let _ = fields.texts("allowedModels", 0..=5, 10);
+        let _ = fields.nested("inner", |inner| inner.flag("flag"));
+        let error = fields.finish(()).expect_err("mistakes").body("id").error;
+        let said: Vec<_> = error.details.iter().map(|d| (d.field.as_str(), d.message.as_str())).collect();
+        assert_eq!(
+            said,
+            [
+                ("inner.flaag", "is no field of this request; did you mean `flag`?"),
+                ("allowedModel", "is no field of this request; did you mean `allowedModels`?"),
+                ("colour", "is no field of this request"),
+            ]
+        );
+    }
+
+    #[test]
+    fn an_open_object_takes_anything_but_a_slip_of_the_pen() {
+        let mut open = fields(json!({ "baseURL": "http://a", "tier": "free" }));
+        let _ = open.text("baseUrl", 0..=10);
+        assert_eq!(open.rest().len(), 2);
+        assert!(open.finish(()).is_err());
+        let mut open = fields(json!({ "tier": "free", "project": "x" }));
+        let _ = open.text("baseUrl", 0..=10);
+        let _ = open.rest();
+        assert!(open.finish(()).is_ok());
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub(super) struct Initialized {
     responses((status = 200, body = Initialized), (status = 503, body = ErrorBody))
 )]
 pub(super) async fn init(State(app): State<App>) -> Result<Json<Initialized>, ApiError> {
+    app.store.expect_answers()?;
     app.store.ping().await?;
     Ok(Json(Initialized { initialized: true }))
 }

@@ -23,6 +23,7 @@ mod providers;
 mod require_login;
 mod server;
 mod settings;
+mod spelling;
 mod usage;
 
 #[cfg(test)]

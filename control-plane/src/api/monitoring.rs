@@ -29,7 +29,7 @@ const LONGEST_DRAIN_MS: u64 = 24 * 60 * 60 * 1000;
 #[serde(rename_all = "camelCase")]
 #[schema(rename_all = "camelCase")]
 pub(super) struct HealthView {
-    /// `healthy`, `degraded` (somebody should look) or `unhealthy` (the database is away).
+    /// `healthy`, `degraded` (somebody should look) or `unhealthy` (the database is away or cannot be written).
     status: &'static str,
     timestamp: String,
     version: &'static str,
@@ -87,8 +87,12 @@ struct Memory {
 struct Database {
     /// `sqlite` or `postgres`.
     engine: &'static str,
-    /// `healthy` or `unhealthy`.
+    /// `healthy`, `unhealthy` (it does not answer) or `unwritable` (its disk is full, or it is read-only).
     status: &'static str,
+    /// What it said; null while it is healthy.
+    error: Option<String>,
+    /// Since when it is not healthy.
+    since: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -215,7 +219,7 @@ impl HealthView {
             status: health.status().as_str(),
             timestamp: health.at.to_rfc3339(),
             version: VERSION,
-            setup_complete: health.database.as_ref().is_ok_and(|known| known.has_password),
+            setup_complete: health.has_password,
             details: is_manager.then(|| Details::new(health, started_at)),
         }
     }
@@ -232,7 +236,16 @@ impl Details {
                 Engine::Sqlite => "sqlite",
                 Engine::Postgres => "postgres",
             },
-            status: if health.database.is_ok() { "healthy" } else { "unhealthy" },
+            status: match (&health.trouble, &health.database) {
+                (Some(trouble), _) => trouble.as_str(),
+                (None, Ok(_)) => "healthy",
+                (None, Err(_)) => "unhealthy",
+            },
+            error: match (&health.trouble, &health.database) {
+                (Some(trouble), _) => Some(trouble.why().to_owned()),
+                (None, database) => database.as_ref().err().map(ToString::to_string),
+            },
+            since: health.trouble.as_ref().map(|trouble| trouble.since().to_rfc3339()),
         };
         let coordination = Coordination::from(health.coordination);
         let known = health.database.ok();

@@ -2,6 +2,7 @@
 
 use axum::{Json, extract::State};
 use http::StatusCode;
+use omniroute_core::settings::Secret;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -10,6 +11,7 @@ use super::{
     extract::{self, By, Path},
     fields::{Body, Edit, Fields},
     login::Success,
+    providers::api_key,
 };
 use crate::{
     service::{ANTHROPIC, App, NewNode, NodeChange, OPENAI},
@@ -89,6 +91,9 @@ pub(super) struct ChangeNode {
     chat_path: Edit<String>,
     #[schema(value_type = Option<String>)]
     models_path: Edit<String>,
+    /// The secret of the node's connection, when `baseUrl` changes to another host: a stored secret is never sent there.
+    #[schema(value_type = Option<String>, max_length = 60_000, format = "password")]
+    api_key: Option<Secret>,
 }
 
 // === impl NodeView ===
@@ -142,7 +147,9 @@ impl Body for ChangeNode {
             base_url: fields.text("baseUrl", 1..=LONGEST_URL),
             chat_path: path(fields, "chatPath"),
             models_path: path(fields, "modelsPath"),
+            api_key: api_key(fields),
         };
+        fields.shown(&["id", "createdAt", "updatedAt"]);
         fields.require_any();
         change
     }
@@ -249,6 +256,7 @@ pub(super) async fn change(
         base_url: body.base_url,
         chat_path: body.chat_path,
         models_path: body.models_path,
+        secret: body.api_key,
     };
     let node = app.update_node(&actor, &id, change).await?;
     Ok(Json(OneNode { node: node.into() }))

@@ -23,7 +23,8 @@ pub(super) async fn healthz() -> Json<Probe> {
     Json(Probe { status: "alive" })
 }
 
-/// Whether the process can do its work: the database answers, and it is not stopping.
+/// Whether the process can do its work: the database answers and can be written, and it is not stopping. Answers at
+/// once, from what the last look at the database found.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -35,12 +36,9 @@ pub(super) async fn readyz(State(app): State<App>) -> (StatusCode, Json<Probe>) 
     if app.stopping.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, Json(Probe { status: "stopping" }));
     }
-    match app.store.ping().await {
-        Ok(()) => (StatusCode::OK, Json(Probe { status: "ready" })),
-        Err(error) => {
-            tracing::warn!(%error, "not ready: the database does not answer");
-            (StatusCode::SERVICE_UNAVAILABLE, Json(Probe { status: "the database does not answer" }))
-        }
+    match app.store.condition().trouble {
+        None => (StatusCode::OK, Json(Probe { status: "ready" })),
+        Some(trouble) => (StatusCode::SERVICE_UNAVAILABLE, Json(Probe { status: trouble.sentence() })),
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) struct ChangeLogin {
     /// A new password. Ends every session.
     #[schema(value_type = Option<String>, min_length = 8, max_length = 200, format = "password")]
     password: Option<Secret>,
-    /// Checked where it is given.
+    /// Needed with `password` where one is set; checked wherever it is given.
     #[schema(value_type = Option<String>, max_length = 200, format = "password")]
     current_password: Option<Secret>,
 }
@@ -51,6 +51,7 @@ impl Body for ChangeLogin {
             password: fields.text("password", password::MIN_LENGTH..=password::MAX_LENGTH).map(Secret::new),
             current_password: fields.text("currentPassword", 1..=password::MAX_LENGTH).map(Secret::new),
         };
+        fields.shown(&["hasPassword", "setupComplete"]);
         fields.require_any();
         change
     }

@@ -46,7 +46,7 @@ pub(super) struct RuntimePorts {
     grpc_port: u16,
 }
 
-/// Fields to change; the others stay. Unknown fields are ignored.
+/// Fields to change; the others stay.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct ChangeSettings {
@@ -68,6 +68,7 @@ impl Body for ChangeSettings {
             new_password: fields.text("newPassword", password::MIN_LENGTH..=password::MAX_LENGTH).map(Secret::new),
             current_password: fields.text("currentPassword", 1..=password::MAX_LENGTH).map(Secret::new),
         };
+        fields.shown(&["setupComplete", "hasPassword", "runtimePorts", "apiPort", "dashboardPort", "machineId"]);
         if change.new_password.is_some() && change.current_password.is_none() {
             fields.refuse("currentPassword", "is needed to change the password");
         }

@@ -37,6 +37,7 @@ async fn of_bearer(app: &App, token: &str) -> Result<Principal, ApiError> {
     if token.matches('.').count() == 2 {
         return app.tokens.check_cli(token).map(|()| Principal::Cli).map_err(|_| ApiError::unauthenticated());
     }
+    app.store.expect_answers()?;
     let hash = app.store.pepper().hash(token);
     let Some(key) = app.store.keys().by_hash(&hash).await? else {
         return Err(ApiError::new(Code::InvalidApiKey, "Invalid API key"));

@@ -25,6 +25,9 @@ pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Resu
         match authenticate(&app, &parts).await {
             Ok(principal) => {
                 check_origin(&app, &parts, &principal)?;
+                if demanded == Access::Manager {
+                    app.store.expect_answers()?;
+                }
                 parts.extensions.insert(principal);
             }
             // Whoever is nobody gets what anybody gets; a failing database is for the handler to meet.

@@ -88,7 +88,9 @@ async fn run(store: Store, ledger: Ledger, config_log_days: u32, shutdown: Cance
         let result = if done.is_ok() { "ok" } else { "failed" };
         metrics::counter!(names::JOB_RUNS, "job" => LEASE, "result" => result).increment(1);
         match done {
-            Ok(tidied) => tracing::info!(?tidied, "housekeeping is done"),
+            Ok(Tidied { log_floor, usage, sessions, proxies }) => {
+                tracing::info!(log_floor, usage, sessions, proxies, "housekeeping is done")
+            }
             Err(error) => {
                 tracing::warn!(%error, code = error.code(), "housekeeping stopped; it is due in an hour again")
             }

@@ -1,14 +1,17 @@
 //! Single events, for the request log.
 
-use std::{fmt, str::FromStr};
+use std::{
+    fmt::{self, Write as _},
+    str::FromStr,
+};
 
 use omniroute_core::{id::EventId, money::MicroUsd, time::UnixMillis};
 use omniroute_proto::v1;
-use sqlx::any::AnyRow;
+use sqlx::{AssertSqlSafe, any::AnyRow};
 use uuid::Uuid;
 
 use super::{Ledger, day_of};
-use crate::store::{Columns as _, StoreError, number, sql};
+use crate::store::{Columns as _, Query, StoreError, number, sql};
 
 /// One request that reached an upstream.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,27 +112,7 @@ impl Ledger {
         cursor: Option<EventCursor>,
         limit: u32,
     ) -> Result<EventPage, StoreError> {
-        let (before_at, before_id) = match cursor {
-            Some(cursor) => (number(cursor.at.0), cursor.id.as_bytes().to_vec()),
-            None => (i64::MAX, Vec::new()),
-        };
-        let rows = sql(select!(
-            "WHERE (e.at, e.id) < ($1, $2) AND e.at >= $3 AND e.at < $4 AND ($5 = '' OR e.api_key_id = $5) \
-             AND ($6 = '' OR e.connection_id = $6) AND ($7 = '' OR e.provider = $7) AND ($8 = '' OR e.model = $8) \
-             AND ($9 < 0 OR e.outcome = $9) ORDER BY e.at DESC, e.id DESC LIMIT $10"
-        ))
-        .bind(before_at)
-        .bind(before_id)
-        .bind(number(filter.since.unwrap_or_default().0))
-        .bind(filter.until.map_or(i64::MAX, |until| number(until.0)))
-        .bind(filter.api_key_id.clone())
-        .bind(filter.connection_id.clone())
-        .bind(filter.provider.clone())
-        .bind(filter.model.clone())
-        .bind(filter.outcome.map_or(-1, |outcome| i64::from(i32::from(outcome))))
-        .bind(i64::from(limit) + 1)
-        .fetch_all(self.0.store.reader())
-        .await?;
+        let rows = recent(filter, cursor, limit).fetch_all(self.0.store.reader()).await?;
         let mut events = rows.iter().map(row).collect::<Result<Vec<_>, _>>()?;
         let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
         let has_more = events.len() > wanted;
@@ -158,6 +141,47 @@ impl Ledger {
         let statement = sql(select!("WHERE e.request_id = $1 ORDER BY e.at, e.id LIMIT 100")).bind(id.to_owned());
         statement.fetch_all(self.0.store.reader()).await?.iter().map(row).collect()
     }
+}
+
+/// The statement of [`Ledger::recent`]. Only what restricts stands in it: an index serves no condition that may also
+/// be none.
+fn recent(filter: &EventFilter, cursor: Option<EventCursor>, limit: u32) -> Query {
+    let mut statement = select!("WHERE e.at < $1").to_owned();
+    let mut count = 1;
+    let mut and = |condition: &str| {
+        count += 1;
+        let _ = write!(statement, " AND {condition} ${count}");
+    };
+    let texts = [
+        ("e.api_key_id =", &filter.api_key_id),
+        ("e.connection_id =", &filter.connection_id),
+        ("e.provider =", &filter.provider),
+        ("e.model =", &filter.model),
+    ];
+    let texts = texts.into_iter().filter(|(_, value)| !value.is_empty());
+    filter.since.inspect(|_| and("e.at >="));
+    texts.clone().for_each(|(condition, _)| and(condition));
+    filter.outcome.inspect(|_| and("e.outcome ="));
+    if cursor.is_some() {
+        let _ = write!(statement, " AND (e.at, e.id) < (${}, ${})", count + 1, count + 2);
+        count += 2;
+    }
+    let _ = write!(statement, " ORDER BY e.at DESC, e.id DESC LIMIT ${}", count + 1);
+
+    let mut query = sqlx::query(AssertSqlSafe(statement)).bind(filter.until.map_or(i64::MAX, |until| number(until.0)));
+    if let Some(since) = filter.since {
+        query = query.bind(number(since.0));
+    }
+    for (_, value) in texts {
+        query = query.bind(value.clone());
+    }
+    if let Some(outcome) = filter.outcome {
+        query = query.bind(i64::from(i32::from(outcome)));
+    }
+    if let Some(cursor) = cursor {
+        query = query.bind(number(cursor.at.0)).bind(cursor.id.as_bytes().to_vec());
+    }
+    query.bind(i64::from(limit) + 1)
 }
 
 fn row(row: &AnyRow) -> Result<UsageRow, StoreError> {
@@ -204,6 +228,28 @@ fn row(row: &AnyRow) -> Result<UsageRow, StoreError> {
         cost_cache: amount("cost_cache")?,
         cost_output: amount("cost_output")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{Execute as _, Row as _};
+
+    use super::*;
+    use crate::store::testing::TestDatabase;
+
+    #[tokio::test]
+    async fn a_filter_by_key_or_connection_is_served_by_its_index() {
+        let database = TestDatabase::sqlite();
+        let store = database.store().await;
+        let key = EventFilter { api_key_id: "key".into(), ..EventFilter::default() };
+        let connection = EventFilter { connection_id: "connection".into(), ..EventFilter::default() };
+        for (filter, index) in [(key, "usage_events_by_key"), (connection, "usage_events_by_connection")] {
+            let statement = format!("EXPLAIN QUERY PLAN {}", recent(&filter, None, 50).sql().as_str());
+            let plan = sqlx::query(AssertSqlSafe(statement)).fetch_all(store.reader()).await.expect("a plan");
+            let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
+            assert!(plan.iter().any(|step| step.contains(index)), "{plan:?}");
+        }
+    }
 }
 
 // === impl EventCursor ===

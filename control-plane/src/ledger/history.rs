@@ -1,17 +1,23 @@
 //! Sums over time, for the usage pages.
 
+use std::{cmp::Reverse, collections::HashMap};
+
+use futures_util::TryStreamExt as _;
 use omniroute_core::{money::MicroUsd, time::UnixMillis};
 use omniroute_proto::v1;
 use sqlx::{AnyConnection, any::AnyRow};
 
-use super::{Ledger, hour_of};
+use super::{DAY_MS, Ledger, hour_of};
 use crate::store::{Columns as _, StoreError, number, sql};
 
 const MINUTE_MS: u64 = 60_000;
 const MINUTES: u64 = 10;
 
 /// Rows of one breakdown at most, those with the most requests.
-const MAX_ROWS: i64 = 10_000;
+const MAX_ROWS: usize = 10_000;
+
+/// What a history shows when nobody says since when.
+const HISTORY_MS: u64 = 90 * DAY_MS;
 
 /// Sums of some requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -98,25 +104,21 @@ macro_rules! sums {
 // === impl Ledger ===
 
 impl Ledger {
-    /// Sums of the hours that begin in `[since, until)`; `since` is rounded down to its hour. `None`: no bound.
+    /// Sums of the hours that begin in `[since, until)`; `since` is rounded down to its hour. Without it: the
+    /// [`HISTORY_MS`] before `until` or now, since hours are kept for ever.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn history(&self, since: Option<UnixMillis>, until: Option<UnixMillis>) -> Result<History, StoreError> {
-        let bounds = Bounds::new(since, until);
+        let now = self.clock().now();
+        let since = since.unwrap_or_else(|| UnixMillis(until.unwrap_or(now).0.saturating_sub(HISTORY_MS)));
         let mut tx = self.0.store.read().await?;
-        let total = bounds.bind(sums!("", "WHERE h.hour >= $1 AND h.hour < $2")).fetch_one(&mut *tx).await?;
-        Ok(History {
-            total: sums(&total)?,
-            by_provider: by_provider(&mut tx, bounds).await?,
-            by_model: by_model(&mut tx, bounds).await?,
-            by_account: by_account(&mut tx, bounds).await?,
-            by_key: by_key(&mut tx, bounds).await?,
-            last_ten_minutes: last_ten_minutes(&mut tx, self.clock().now()).await?,
-        })
+        let mut history = Breakdown::read(&mut tx, Bounds::new(Some(since), until)).await?.finish();
+        history.last_ten_minutes = last_ten_minutes(&mut tx, now).await?;
+        Ok(history)
     }
 
-    /// Sums of one connection since the hour of `since`.
+    /// Sums of one connection from the hour of `since` to the hour before `until`.
     ///
     /// # Errors
     /// When the database fails.
@@ -124,8 +126,9 @@ impl Ledger {
         &self,
         connection_id: &str,
         since: Option<UnixMillis>,
+        until: Option<UnixMillis>,
     ) -> Result<ConnectionTotals, StoreError> {
-        let bounds = Bounds::new(since, None);
+        let bounds = Bounds::new(since, until);
         let mut tx = self.0.store.read().await?;
         let of_connection = |statement| bounds.bind(statement).bind(connection_id.to_owned());
         let total = sums!("", "WHERE h.hour >= $1 AND h.hour < $2 AND h.connection_id = $3");
@@ -177,62 +180,103 @@ impl Bounds {
     }
 }
 
-async fn by_provider(tx: &mut AnyConnection, bounds: Bounds) -> Result<Vec<(String, Sums)>, StoreError> {
-    let statement = sums!(
-        "h.provider,",
-        "WHERE h.hour >= $1 AND h.hour < $2 GROUP BY h.provider ORDER BY requests DESC, h.provider LIMIT $3"
-    );
-    let rows = bounds.bind(statement).bind(MAX_ROWS).fetch_all(tx).await?;
-    rows.iter().map(|row| Ok((row.text("provider")?, sums(row)?))).collect()
+/// The breakdowns in the making. The hours are read once, whatever they are broken down by.
+#[derive(Default)]
+struct Breakdown {
+    total: Sums,
+    by_provider: HashMap<String, Sums>,
+    by_model: HashMap<(String, String), Sums>,
+    by_account: HashMap<(String, String, String), AccountSums>,
+    by_key: HashMap<String, KeySums>,
 }
 
-async fn by_model(tx: &mut AnyConnection, bounds: Bounds) -> Result<Vec<ModelSums>, StoreError> {
-    let statement = sums!(
-        "h.provider, h.model,",
-        "WHERE h.hour >= $1 AND h.hour < $2 GROUP BY h.provider, h.model \
-         ORDER BY requests DESC, h.provider, h.model LIMIT $3"
-    );
-    let rows = bounds.bind(statement).bind(MAX_ROWS).fetch_all(tx).await?;
-    let sums =
-        |row: &AnyRow| Ok(ModelSums { provider: row.text("provider")?, model: row.text("model")?, sums: sums(row)? });
-    rows.iter().map(sums).collect()
+// === impl Breakdown ===
+
+impl Breakdown {
+    async fn read(tx: &mut AnyConnection, bounds: Bounds) -> Result<Self, StoreError> {
+        let statement = bounds.bind(concat!(
+            "SELECT g.provider, g.model, g.connection_id, g.api_key_id, c.name AS connection_name, \
+             k.name AS api_key_name, g.requests, g.prompt, g.completion, g.cost, g.unpriced, g.last_at FROM (",
+            sums!(
+                "h.provider, h.model, h.connection_id, h.api_key_id,",
+                "WHERE h.hour >= $1 AND h.hour < $2 GROUP BY h.provider, h.model, h.connection_id, h.api_key_id"
+            ),
+            ") g LEFT JOIN connections c ON c.id = g.connection_id LEFT JOIN api_keys k ON k.id = g.api_key_id"
+        ));
+        let mut breakdown = Self::default();
+        let mut rows = statement.fetch(tx);
+        while let Some(row) = rows.try_next().await? {
+            breakdown.add(&row)?;
+        }
+        Ok(breakdown)
+    }
+
+    fn add(&mut self, row: &AnyRow) -> Result<(), StoreError> {
+        let sums = sums(row)?;
+        let [provider, model] = [row.text("provider")?, row.text("model")?];
+        let [connection_id, api_key_id] = [row.text("connection_id")?, row.text("api_key_id")?];
+        let [connection_name, api_key_name] = [row.opt_text("connection_name")?, row.opt_text("api_key_name")?];
+        self.total.add(&sums);
+        self.by_provider.entry(provider.clone()).or_default().add(&sums);
+        self.by_model.entry((provider.clone(), model.clone())).or_default().add(&sums);
+        let key = self.by_key.entry(api_key_id.clone()).or_insert_with(|| KeySums {
+            api_key_id,
+            api_key_name,
+            sums: Sums::default(),
+        });
+        key.sums.add(&sums);
+        let account = (provider, model, connection_id);
+        let account =
+            self.by_account.entry(account).or_insert_with_key(|(provider, model, connection_id)| AccountSums {
+                provider: provider.clone(),
+                model: model.clone(),
+                connection_id: connection_id.clone(),
+                connection_name,
+                sums: Sums::default(),
+            });
+        account.sums.add(&sums);
+        Ok(())
+    }
+
+    fn finish(self) -> History {
+        let of_model = |((provider, model), sums)| ModelSums { provider, model, sums };
+        History {
+            total: self.total,
+            by_provider: largest(self.by_provider, |(name, sums)| (sums.requests, name.clone())),
+            by_model: largest(self.by_model.into_iter().map(of_model), |row| {
+                (row.sums.requests, (row.provider.clone(), row.model.clone()))
+            }),
+            by_account: largest(self.by_account.into_values(), |row| {
+                (row.sums.requests, (row.provider.clone(), row.model.clone(), row.connection_id.clone()))
+            }),
+            by_key: largest(self.by_key.into_values(), |row| (row.sums.requests, row.api_key_id.clone())),
+            last_ten_minutes: Vec::new(),
+        }
+    }
 }
 
-async fn by_account(tx: &mut AnyConnection, bounds: Bounds) -> Result<Vec<AccountSums>, StoreError> {
-    let statement = sums!(
-        "h.provider, h.model, h.connection_id, c.name AS connection_name,",
-        "LEFT JOIN connections c ON c.id = h.connection_id WHERE h.hour >= $1 AND h.hour < $2 \
-         GROUP BY h.provider, h.model, h.connection_id, c.name \
-         ORDER BY requests DESC, h.provider, h.model, h.connection_id LIMIT $3"
-    );
-    let rows = bounds.bind(statement).bind(MAX_ROWS).fetch_all(tx).await?;
-    let sums = |row: &AnyRow| {
-        Ok(AccountSums {
-            provider: row.text("provider")?,
-            model: row.text("model")?,
-            connection_id: row.text("connection_id")?,
-            connection_name: row.opt_text("connection_name")?,
-            sums: sums(row)?,
-        })
-    };
-    rows.iter().map(sums).collect()
+/// The rows with the most requests; equals by name.
+fn largest<T, N: Ord>(rows: impl IntoIterator<Item = T>, order: impl Fn(&T) -> (u64, N)) -> Vec<T> {
+    let mut rows: Vec<T> = rows.into_iter().collect();
+    rows.sort_by_cached_key(|row| {
+        let (requests, name) = order(row);
+        (Reverse(requests), name)
+    });
+    rows.truncate(MAX_ROWS);
+    rows
 }
 
-async fn by_key(tx: &mut AnyConnection, bounds: Bounds) -> Result<Vec<KeySums>, StoreError> {
-    let statement = sums!(
-        "h.api_key_id, k.name AS api_key_name,",
-        "LEFT JOIN api_keys k ON k.id = h.api_key_id WHERE h.hour >= $1 AND h.hour < $2 \
-         GROUP BY h.api_key_id, k.name ORDER BY requests DESC, h.api_key_id LIMIT $3"
-    );
-    let rows = bounds.bind(statement).bind(MAX_ROWS).fetch_all(tx).await?;
-    let sums = |row: &AnyRow| {
-        Ok(KeySums {
-            api_key_id: row.text("api_key_id")?,
-            api_key_name: row.opt_text("api_key_name")?,
-            sums: sums(row)?,
-        })
-    };
-    rows.iter().map(sums).collect()
+// === impl Sums ===
+
+impl Sums {
+    fn add(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.prompt_tokens += other.prompt_tokens;
+        self.completion_tokens += other.completion_tokens;
+        self.cost = MicroUsd(self.cost.0.saturating_add(other.cost.0));
+        self.unpriced += other.unpriced;
+        self.last_used_at = self.last_used_at.max(other.last_used_at);
+    }
 }
 
 async fn last_ten_minutes(tx: &mut AnyConnection, now: UnixMillis) -> Result<Vec<MinuteSums>, StoreError> {

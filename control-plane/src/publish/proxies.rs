@@ -70,10 +70,10 @@ impl ProxyRegistry {
     /// # Errors
     /// When the database is needed and fails.
     pub async fn order(&self, proxy_id: &str, command: Command) -> Result<(), StoreError> {
-        if self.send(proxy_id, command) {
+        if self.send(proxy_id, &command) {
             return Ok(());
         }
-        self.0.store.proxies().order(proxy_id, command).await
+        self.0.store.proxies().order(proxy_id, &command).await
     }
 
     /// The last status of each proxy that is attached to this replica.
@@ -81,7 +81,7 @@ impl ProxyRegistry {
         self.0.attached.lock().proxies.values().map(|attachment| attachment.status.clone()).collect()
     }
 
-    fn send(&self, proxy_id: &str, command: Command) -> bool {
+    fn send(&self, proxy_id: &str, command: &Command) -> bool {
         let attached = self.0.attached.lock();
         let attachment = attached.proxies.get(proxy_id);
         attachment.is_some_and(|attachment| attachment.commands.try_send(Ok(command.to_proto())).is_ok())
@@ -185,8 +185,8 @@ async fn deliver(registry: &ProxyRegistry) -> Result<(), StoreError> {
             continue;
         }
         for command in proxies.take_orders(&id).await? {
-            if !registry.send(&id, command) {
-                proxies.order(&id, command).await?;
+            if !registry.send(&id, &command) {
+                proxies.order(&id, &command).await?;
             }
         }
     }

@@ -38,7 +38,7 @@ pub(super) fn select(kind: Kind, above: i64, up_to: i64) -> Query {
         }
         Kind::ApiKey => {
             "SELECT id, revision, name, hash, is_active, no_log, allowed_models, allowed_connections, scopes, \
-             expires_at, revoked_at, max_body_bytes FROM api_keys WHERE revision > $1 AND revision <= $2"
+             expires_at, revoked_at, max_body_bytes, previous_hash, previous_until FROM api_keys WHERE revision > $1 AND revision <= $2"
         }
     };
     sql(statement).bind(above).bind(up_to)
@@ -105,6 +105,8 @@ fn api_key(row: &AnyRow) -> Result<v1::ApiKey, StoreError> {
         scopes: row.json("scopes")?,
         no_log: row.flag("no_log")?,
         max_body_bytes: row.opt_u64("max_body_bytes")?.unwrap_or_default(),
+        previous_key_hash: row.opt_blob("previous_hash")?.unwrap_or_default(),
+        previous_until_ms: row.opt_u64("previous_until")?.unwrap_or_default(),
     })
 }
 

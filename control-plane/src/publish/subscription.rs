@@ -44,7 +44,7 @@ where
         Err(status) => Err(status),
     };
     if let Err(status) = ended {
-        tracing::info!(code = ?status.code(), reason = status.message(), "a subscription ended");
+        tracing::info!(code = i32::from(status.code()), reason = status.message(), "a subscription ended");
         let _ = timeout(LAST_WORD, out.send(Err(status))).await;
     }
 }

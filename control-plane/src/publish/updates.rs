@@ -180,5 +180,5 @@ impl Publisher {
 fn report(mode: &'static str, update: &Update, started: Instant) {
     let took = started.elapsed();
     metrics::histogram!(names::SNAPSHOT_BUILD, "mode" => mode).record(took.as_secs_f64());
-    tracing::debug!(mode, to = update.to, count = update.count, ?took, "built an update");
+    tracing::debug!(mode, to = update.to, count = update.count, seconds = took.as_secs_f64(), "built an update");
 }

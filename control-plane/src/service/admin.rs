@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
+    sync::atomic::Ordering,
     time::Duration,
 };
 
@@ -41,7 +42,7 @@ pub struct LoginState {
 pub struct RequireLoginChange {
     pub require_login: Option<bool>,
     pub password: Option<Secret>,
-    /// Checked where it is given.
+    /// Checked where it is given; needed with a new one.
     pub current_password: Option<Secret>,
 }
 
@@ -90,6 +91,7 @@ impl Admin<'_> {
         }
         let hash = self.0.passwords.hash(Zeroizing::new(initial.expose().to_owned())).await?;
         if self.0.store.admin().create_if_absent(&hash).await? {
+            self.0.has_password.store(true, Ordering::Relaxed);
             tracing::info!("the first admin password is stored");
         }
         Ok(())
@@ -105,6 +107,7 @@ impl Admin<'_> {
     /// # Errors
     /// When the database fails.
     pub async fn login_required(&self) -> Result<bool, StoreError> {
+        self.0.store.expect_answers()?;
         let settings = self.0.store.settings().get().await?;
         Ok(settings.document.get("requireLogin").and_then(Value::as_bool).unwrap_or(true))
     }
@@ -200,10 +203,13 @@ impl Admin<'_> {
     /// Turns login on or off, and sets the password. A new password ends every session; whoever changed it from a
     /// session gets a new one.
     ///
-    /// Without a stored password nobody can sign in: then a caller on this machine may set one.
+    /// Without a stored password nobody can sign in: then a caller on this machine may set one. Where one is stored, a
+    /// new one needs it: a key that may manage, or a session that was left open, must not take the gateway over. The
+    /// command line on a machine that holds the signing secret needs none: it is the way back in for whoever has lost
+    /// the password, and whoever holds that secret can sign sessions anyway.
     ///
     /// # Errors
-    /// 401 and 403 for who may not, 400 for a password that is too weak.
+    /// 401 and 403 for who may not, 400 for a password that is too weak or without the current one.
     pub async fn change_login(
         &self,
         actor: Actor,
@@ -223,8 +229,12 @@ impl Admin<'_> {
         {
             return Err(ApiError::invalid_field("password", format!("choose another: {why}")));
         }
-        if let (Some(current), Some(admin)) = (&change.current_password, &admin) {
-            self.check_current(caller, current, admin).await?;
+        match (&change.current_password, &admin) {
+            (Some(current), Some(admin)) => self.check_current(caller, current, admin).await?,
+            (None, Some(_)) if change.password.is_some() && principal != Some(&Principal::Cli) => {
+                return Err(ApiError::invalid_field("currentPassword", "is needed to change the password"));
+            }
+            _ => {}
         }
         if let Some(require_login) = change.require_login {
             let mut patch = Object::new();
@@ -242,7 +252,9 @@ impl Admin<'_> {
             }
             return Ok(None);
         }
-        self.0.store.admin().set_password(&hash).await?;
+        let mut write = self.0.store.write(&actor).await?;
+        write.set_password(&hash).await?;
+        write.commit().await?;
         tracing::info!(actor = actor.name, "the admin password was changed; every session has ended");
         match (principal, self.record().await?) {
             (Some(Principal::Session { .. }), Some(admin)) => {
@@ -270,8 +282,12 @@ impl Admin<'_> {
         Err(ApiError::new(Code::WrongPassword, "Invalid password"))
     }
 
-    async fn record(&self) -> Result<Option<AdminRecord>, StoreError> {
-        self.0.store.admin().get().await
+    /// The stored password. Whether there is one is remembered, for when the database cannot be asked.
+    pub(super) async fn record(&self) -> Result<Option<AdminRecord>, StoreError> {
+        self.0.store.expect_answers()?;
+        let record = self.0.store.admin().get().await?;
+        self.0.has_password.store(record.is_some(), Ordering::Relaxed);
+        Ok(record)
     }
 
     async fn verify(&self, password: &Secret, phc: String) -> Result<bool, ApiError> {

@@ -6,12 +6,13 @@ use http::{HeaderName, HeaderValue};
 use omniroute_core::settings::Secret;
 use omniroute_providers::{Auth, Catalog};
 use serde_json::{Value, json};
+use url::{Origin, Url};
 
 use super::{ANTHROPIC, App, OPENAI, Services, UpstreamTimeouts, merged};
 use crate::{
     api::{ApiError, Edit, Fields},
     store::{
-        StoreError,
+        StoreError, Write,
         records::{
             Actor, ConnectionDraft, ConnectionPatch, ConnectionRecord, CoolingRow, NodeRecord, Object, TimeoutsRecord,
         },
@@ -59,6 +60,7 @@ pub struct ConnectionChange {
     /// Merged into what is stored; null removes a field.
     pub specific: Option<Object>,
     pub extras: Object,
+    pub ends_cooldown: bool,
 }
 
 /// A connection and what goes with it.
@@ -85,13 +87,17 @@ pub(super) enum Provider {
 // === impl Services ===
 
 impl Services {
+    /// `limit` connections after the first `offset`, and how many there are; of one provider, or of all.
+    ///
     /// # Errors
     /// When the database fails.
-    pub async fn connections(&self, provider: Option<&str>) -> Result<Vec<ConnectionView>, ApiError> {
-        let records = match provider {
-            Some(provider) => self.store.connections().of_provider(canonical(provider)).await?,
-            None => self.store.connections().list().await?,
-        };
+    pub async fn connections(
+        &self,
+        provider: Option<&str>,
+        limit: u64,
+        offset: u64,
+    ) -> Result<(Vec<ConnectionView>, u64), ApiError> {
+        let (records, total) = self.store.connections().page(provider.map(canonical), limit, offset).await?;
         let nodes: BTreeMap<String, NodeRecord> =
             self.store.nodes().list().await?.into_iter().map(|node| (node.id.to_string(), node)).collect();
         let cooling = self.cooling().await?;
@@ -100,7 +106,7 @@ impl Services {
             cooling: cooling.get(record.id.as_str()).cloned(),
             record,
         };
-        Ok(records.into_iter().map(view).collect())
+        Ok((records.into_iter().map(view).collect(), total))
     }
 
     /// # Errors
@@ -121,7 +127,9 @@ impl Services {
     /// # Errors
     /// 400 for a field, 404 when the node does not exist.
     pub async fn create_connection(self: &App, actor: &Actor, new: NewConnection) -> Result<ConnectionView, ApiError> {
-        let provider = self.provider(&new.provider).await?;
+        // In the transaction: a node that is being deleted must not leave a connection behind.
+        let mut write = self.store.write(actor).await?;
+        let provider = provider_of(&mut write, &new.provider).await?;
         if !new.secret.is_set() && provider.needs_key() {
             return Err(ApiError::invalid_field("apiKey", "API key is required"));
         }
@@ -137,7 +145,6 @@ impl Services {
             max_concurrent: new.max_concurrent,
             ..ConnectionDraft::new(provider.id(), new.name.trim(), new.secret)
         };
-        let mut write = self.store.write(actor).await?;
         let secret = draft.secret.clone();
         let record = write.create_connection(draft).await?;
         self.check_compiles(&record, &secret, &provider)?;
@@ -169,6 +176,9 @@ impl Services {
                         self.coordination.warm(id).await;
                         self.discover_in_background(record.id.clone());
                     }
+                    if change.ends_cooldown {
+                        self.coordination.warm(id).await;
+                    }
                     let cooling = self.cooling().await?.remove(id);
                     return self.view(record, cooling).await;
                 }
@@ -183,7 +193,13 @@ impl Services {
         change: &ConnectionChange,
     ) -> Result<ConnectionRecord, Refused> {
         let held = self.store.connections().get(id).await?;
-        let provider = self.provider(held.provider.as_str()).await?;
+        let secret = match &change.secret {
+            Some(secret) => secret.clone(),
+            // One that does not open any more does not stop the edit that replaces everything else.
+            None => self.store.connections().secret(id).await.unwrap_or_default(),
+        };
+        let mut write = self.store.write(actor).await?;
+        let provider = provider_of(&mut write, held.provider.as_str()).await?;
         let specific = match &change.specific {
             Some(edit) => {
                 let mut whole = held.provider_data.clone();
@@ -193,7 +209,13 @@ impl Services {
                 if !held.headers.is_empty() {
                     whole.insert("customHeaders".into(), json!(held.headers));
                 }
-                Some(self.take_apart(&provider, merged(whole, edit.clone()), &held.headers)?)
+                let specific = self.take_apart(&provider, merged(whole, edit.clone()), &held.headers)?;
+                let (from, to) = (held.base_url.as_deref(), specific.base_url.as_deref());
+                if provider.origin(from) != provider.origin(to) {
+                    refuse_to_carry(&held, change, edit)?;
+                    tracing::warn!(connection = id, actor = actor.name, "a connection is moved to another host");
+                }
+                Some(specific)
             }
             None => None,
         };
@@ -217,12 +239,6 @@ impl Services {
         if !change.extras.is_empty() {
             patch.extras = Some(merged(held.extras.clone(), change.extras.clone()));
         }
-        let secret = match &change.secret {
-            Some(secret) => secret.clone(),
-            // One that does not open any more does not stop the edit that replaces everything else.
-            None => self.store.connections().secret(id).await.unwrap_or_default(),
-        };
-        let mut write = self.store.write(actor).await?;
         let record = write.update_connection(id, patch).await?;
         self.check_compiles(&record, &secret, &provider)?;
         write.commit().await?;
@@ -235,10 +251,9 @@ impl Services {
     /// 404.
     pub async fn delete_connection(&self, actor: &Actor, id: &str) -> Result<(), ApiError> {
         let record = self.store.connections().get(id).await?;
-        let siblings = self.store.connections().of_provider(record.provider.as_str()).await?;
         let mut write = self.store.write(actor).await?;
         write.delete_connection(id).await?;
-        if siblings.iter().all(|sibling| sibling.id == record.id) {
+        if write.connections_of(record.provider.as_str()).await?.is_empty() {
             write.replace_models(record.provider.as_str(), super::models::FROM_API, Vec::new()).await?;
         }
         write.commit().await?;
@@ -248,16 +263,7 @@ impl Services {
 
     /// The node or the catalog's provider of that name.
     pub(super) async fn provider(&self, name: &str) -> Result<Provider, ApiError> {
-        if let Some(node) = self.node_of(name).await? {
-            return Ok(Provider::Node(node));
-        }
-        if let Some(provider) = Catalog::builtin().get(name) {
-            return Ok(Provider::Catalog(provider));
-        }
-        if [OPENAI, ANTHROPIC].iter().any(|kind| name.starts_with(kind)) {
-            return Err(ApiError::not_found("Provider node"));
-        }
-        Err(ApiError::invalid_field("provider", "Invalid provider: neither a node nor a provider of the catalog"))
+        Provider::of(self.node_of(name).await?, name)
     }
 
     async fn node_of(&self, id: &str) -> Result<Option<NodeRecord>, ApiError> {
@@ -336,6 +342,24 @@ impl From<ApiError> for Refused {
 // === impl Provider ===
 
 impl Provider {
+    fn of(node: Option<NodeRecord>, name: &str) -> Result<Self, ApiError> {
+        if let Some(node) = node {
+            return Ok(Self::Node(node));
+        }
+        if let Some(provider) = Catalog::builtin().get(name) {
+            return Ok(Self::Catalog(provider));
+        }
+        if [OPENAI, ANTHROPIC].iter().any(|kind| name.starts_with(kind)) {
+            return Err(ApiError::not_found("Provider node"));
+        }
+        Err(ApiError::invalid_field("provider", "Invalid provider: neither a node nor a provider of the catalog"))
+    }
+
+    /// Whose the secrets of a connection with this base URL are: scheme, host and port. `None`: the vendor's own hosts.
+    fn origin(&self, base_url: Option<&str>) -> Option<Origin> {
+        origin_of(base_url.or_else(|| self.base_url())?)
+    }
+
     pub(super) fn id(&self) -> &str {
         match self {
             Self::Node(node) => node.id.as_str(),
@@ -358,6 +382,43 @@ impl Provider {
             Self::Node(_) => false,
             Self::Catalog(provider) => provider.auth != Auth::None,
         }
+    }
+}
+
+/// As [`Services::provider`], as the transaction sees it.
+async fn provider_of(write: &mut Write, name: &str) -> Result<Provider, ApiError> {
+    Provider::of(write.find_node(name).await?, name)
+}
+
+/// Scheme, host and port of a URL.
+pub(super) fn origin_of(url: &str) -> Option<Origin> {
+    Url::parse(url).ok().map(|url| url.origin())
+}
+
+/// Nothing that is stored for one host is sent to another: who moves a connection enters its secrets anew. Else whoever
+/// may edit could have every stored secret sent to a host of their own.
+fn refuse_to_carry(held: &ConnectionRecord, change: &ConnectionChange, edit: &Object) -> Result<(), ApiError> {
+    if held.has_secret && change.secret.is_none() {
+        return Err(ApiError::invalid_field(
+            "apiKey",
+            "the new base URL is another host, and the stored secret is not sent there: enter the secret anew",
+        ));
+    }
+    let entered = edit.get("customHeaders");
+    let is_entered = |name: &str| match entered {
+        Some(Value::Object(headers)) => headers
+            .iter()
+            .all(|(entered, value)| !entered.trim().eq_ignore_ascii_case(name) || value.as_str() != Some(MASK)),
+        Some(_) => true,
+        None => false,
+    };
+    match held.headers.keys().find(|name| !is_entered(name)) {
+        Some(name) => Err(ApiError::invalid_field(
+            format!("providerSpecificData.customHeaders.{name}"),
+            "the new base URL is another host, and stored headers are not sent there: enter its value anew, or set \
+             customHeaders to null",
+        )),
+        None => Ok(()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! How the gateway is: this process, the database, the shared state, every proxy.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::atomic::Ordering, time::Duration};
 
 use omniroute_coordination::Place;
 use omniroute_core::time::UnixMillis;
@@ -10,7 +10,7 @@ use super::Services;
 use crate::{
     api::ApiError,
     store::{
-        Command, Engine, StoreError,
+        Command, Engine, StoreError, Trouble,
         records::{ConnectionRecord, NodeRecord, ProxyRow},
     },
 };
@@ -24,6 +24,10 @@ pub struct Health {
     pub uptime: Duration,
     /// `Err` while the database does not answer; then nothing below is known.
     pub database: Result<Known, StoreError>,
+    /// What is wrong with the database, where the last look at it found something.
+    pub trouble: Option<Trouble>,
+    /// Whether a password is set, as far as this process knows.
+    pub has_password: bool,
     pub engine: Engine,
     pub coordination: omniroute_coordination::Health,
 }
@@ -35,7 +39,6 @@ pub struct Known {
     pub connections: Vec<ConnectionRecord>,
     pub nodes: Vec<NodeRecord>,
     pub providers: ProviderSummary,
-    pub has_password: bool,
 }
 
 /// A proxy and what follows from what it said.
@@ -74,7 +77,7 @@ pub enum Status {
     Healthy,
     /// It works, but somebody should look.
     Degraded,
-    /// The database is away: proxies go on serving, nothing can be configured.
+    /// The database is away or cannot be written: proxies go on serving, nothing can be configured.
     Unhealthy,
 }
 
@@ -84,16 +87,25 @@ impl Services {
     /// How everything is. Never fails: what cannot be read is part of the answer. `with_configuration`: looks at
     /// connections and nodes too, which takes longer the more there are of them.
     pub async fn health(&self, with_configuration: bool) -> Health {
+        // A pool waits long for a connection; whoever asks how things are does not.
+        let database = tokio::select! {
+            biased;
+            () = self.store.away() => self.store.expect_answers().and(Ok(Known::nothing())),
+            known = self.known(with_configuration) => known,
+        };
         Health {
             at: self.clock.now(),
             uptime: self.started.elapsed(),
-            database: self.known(with_configuration).await,
+            database,
+            trouble: self.store.condition().trouble,
+            has_password: self.has_password.load(Ordering::Relaxed),
             engine: self.store.engine(),
             coordination: self.coordination.health(),
         }
     }
 
     async fn known(&self, with_configuration: bool) -> Result<Known, StoreError> {
+        self.admin().record().await?;
         let revision = self.store.revision().await?;
         let proxies = self.store.proxies().list().await?;
         let (connections, nodes) = if with_configuration {
@@ -107,7 +119,6 @@ impl Services {
             providers: ProviderSummary::of(&connections),
             connections,
             nodes,
-            has_password: self.store.admin().get().await?.is_some(),
         })
     }
 
@@ -134,6 +145,9 @@ impl Services {
 impl Health {
     pub fn status(&self) -> Status {
         let Ok(known) = &self.database else { return Status::Unhealthy };
+        if self.trouble.is_some() {
+            return Status::Unhealthy;
+        }
         let now = self.at;
         let troubled = |proxy: &ProxyHealth| {
             let recent = now.saturating_since(proxy.row.last_seen_at) < RECENT;
@@ -157,7 +171,6 @@ impl Known {
             connections: Vec::new(),
             nodes: Vec::new(),
             providers: ProviderSummary::of(&[]),
-            has_password: false,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! API keys of clients. The key is shown once, when it is made; what is stored is its hash.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use omniroute_core::time::UnixMillis;
 use rand::distr::{Alphanumeric, SampleString as _};
@@ -133,13 +133,17 @@ impl Services {
         Ok(record)
     }
 
-    /// Gives a key a new secret; the old one stops working.
+    /// Gives a key a new secret. The old one works on for `grace`, everywhere; without one it stops working.
     ///
     /// # Errors
     /// 404.
-    pub async fn rotate_key(&self, actor: &Actor, id: &str) -> Result<SecretKey, ApiError> {
+    pub async fn rotate_key(&self, actor: &Actor, id: &str, grace: Option<Duration>) -> Result<SecretKey, ApiError> {
         let secret = generate();
-        let patch = KeyPatch { secret: Some(RotatedSecret::new(&secret, self.store.pepper())), ..KeyPatch::default() };
+        let patch = KeyPatch {
+            secret: Some(RotatedSecret::new(&secret, self.store.pepper())),
+            overlap_until: grace.map(|grace| self.clock.now().saturating_add(grace)),
+            ..KeyPatch::default()
+        };
         let mut write = self.store.write(actor).await?;
         let record = write.update_key(id, patch).await?;
         write.commit().await?;

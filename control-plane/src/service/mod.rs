@@ -15,7 +15,10 @@ mod settings;
 mod upstream;
 mod usage;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Instant,
+};
 
 use omniroute_coordination::Coordination;
 use omniroute_core::{
@@ -69,6 +72,8 @@ pub struct Services {
     /// Cancelled when the process stops.
     pub stopping: CancellationToken,
     login_blocks: admin::LoginBlocks,
+    /// Whether a password was set when the database was last asked.
+    has_password: AtomicBool,
     discoveries: Arc<Semaphore>,
     started: Instant,
     started_at: UnixMillis,
@@ -100,6 +105,7 @@ impl Services {
             allowed_origins: AllowedOrigins::parse(&settings.cors_origins),
             background: TaskTracker::new(),
             login_blocks: admin::LoginBlocks::default(),
+            has_password: AtomicBool::default(),
             discoveries: Arc::new(Semaphore::new(DISCOVERIES_AT_ONCE)),
             started: Instant::now(),
             started_at: clock.now(),

@@ -144,8 +144,9 @@ impl Services {
     }
 
     /// Stores what one connection lists as the models of its provider. Another connection of that provider may see
-    /// others: those stay.
-    async fn keep_models(
+    /// others: those stay. What is there is read in the transaction that writes: of two connections that answer at
+    /// once, the second must see what the first one listed.
+    pub(crate) async fn keep_models(
         &self,
         actor: &Actor,
         record: &ConnectionRecord,
@@ -155,14 +156,18 @@ impl Services {
         let mut drafts: Vec<ModelDraft> = models.iter().take(MOST_MODELS).map(draft).collect();
         drafts.sort_by(|one, two| one.model.cmp(&two.model));
         drafts.dedup_by(|one, two| one.model == two.model);
-        let siblings = self.store.connections().of_provider(provider).await?;
-        if siblings.iter().any(|sibling| sibling.id != record.id && sibling.is_active) {
+        let mut write = self.store.write(actor).await?;
+        let connections = write.connections_of(provider).await?;
+        if connections.iter().all(|connection| connection.id != record.id) {
+            // Deleted while the provider was asked: its models went with it.
+            return Ok(());
+        }
+        if connections.iter().any(|sibling| sibling.id != record.id && sibling.is_active) {
             let listed: BTreeSet<String> = drafts.iter().map(|draft| draft.model.clone()).collect();
-            let held = self.store.models().of_provider(provider).await?;
-            let others = held.into_iter().filter(|held| held.source == FROM_API && !listed.contains(&held.model));
+            let held = write.models_of(provider).await?.into_values();
+            let others = held.filter(|held| held.source == FROM_API && !listed.contains(&held.model));
             drafts.extend(others.map(again));
         }
-        let mut write = self.store.write(actor).await?;
         write.replace_models(provider, FROM_API, drafts).await?;
         write.commit().await?;
         Ok(())

@@ -1,11 +1,15 @@
 //! Nodes: OpenAI- and Anthropic-compatible endpoints that the operator added.
 
+use omniroute_core::settings::Secret;
 use omniroute_providers::Catalog;
 
-use super::Services;
+use super::{Services, connections::origin_of};
 use crate::{
     api::{ApiError, Edit},
-    store::records::{Actor, NodeDraft, NodePatch, NodeRecord},
+    store::{
+        Write,
+        records::{Actor, ConnectionPatch, NodeDraft, NodePatch, NodeRecord},
+    },
 };
 
 /// The kinds of node.
@@ -37,6 +41,8 @@ pub struct NodeChange {
     pub base_url: Option<String>,
     pub chat_path: Edit<String>,
     pub models_path: Edit<String>,
+    /// The secret of the node's one connection at another host.
+    pub secret: Option<Secret>,
 }
 
 // === impl Services ===
@@ -68,14 +74,29 @@ impl Services {
     /// # Errors
     /// 404, 400 for a field, 409 when the prefix is taken.
     pub async fn update_node(&self, actor: &Actor, id: &str, change: NodeChange) -> Result<NodeRecord, ApiError> {
-        let node = self.store.nodes().get(id).await?;
+        let mut write = self.store.write(actor).await?;
+        let node = write.find_node(id).await?.ok_or_else(|| ApiError::not_found("Provider node"))?;
         let base_url = change.base_url.map(|url| self.node_url(&node.kind, &url)).transpose()?;
         if let Some(prefix) = change.prefix.as_deref().filter(|prefix| *prefix != node.prefix) {
             check_prefix(prefix)?;
         }
         // Anthropic-compatible nodes have one API only.
         let api_type = change.api_type.filter(|_| node.kind == OPENAI).map(Some);
-        let mut write = self.store.write(actor).await?;
+        let moves_to = base_url.as_deref().filter(|url| origin_of(url) != origin_of(&node.base_url));
+        match moves_to {
+            Some(_) => {
+                move_connections(&mut write, id, change.secret).await?;
+                tracing::warn!(node = id, actor = actor.name, "a provider node is moved to another host");
+            }
+            None if change.secret.is_some() => {
+                return Err(ApiError::invalid_field(
+                    "apiKey",
+                    "belongs to a connection: PATCH /api/providers/{id} sets it; here it goes with a baseUrl of another \
+                     host only",
+                ));
+            }
+            None => {}
+        }
         let node = write
             .update_node(
                 id,
@@ -124,6 +145,40 @@ impl Services {
         }
         Ok(())
     }
+}
+
+/// Connections that follow their node to another host do not take along what was stored for the old one.
+async fn move_connections(write: &mut Write, node: &str, secret: Option<Secret>) -> Result<(), ApiError> {
+    // Those with a base URL of their own stay where they are.
+    let following: Vec<_> =
+        write.connections_of(node).await?.into_iter().filter(|connection| connection.base_url.is_none()).collect();
+    if let ([only], Some(secret)) = (following.as_slice(), secret) {
+        let patch = ConnectionPatch {
+            auth_type: Some(if secret.is_set() { "apikey" } else { "none" }.to_owned()),
+            secret: Some(secret),
+            ..ConnectionPatch::default()
+        };
+        if only.headers.is_empty() {
+            write.update_connection(only.id.as_str(), patch).await?;
+            return Ok(());
+        }
+    }
+    let laden: Vec<_> = following
+        .iter()
+        .filter(|connection| connection.has_secret || !connection.headers.is_empty())
+        .map(|connection| format!("`{}` ({})", connection.name, connection.id))
+        .collect();
+    if laden.is_empty() {
+        return Ok(());
+    }
+    Err(ApiError::invalid_field(
+        "baseUrl",
+        format!(
+            "is another host, and stored secrets are not sent there. With one connection without custom headers, give \
+             its secret along as apiKey; else give each its new providerSpecificData.baseUrl and apiKey first: {}",
+            laden.join(", ")
+        ),
+    ))
 }
 
 /// A prefix stands before the slash of a model id, so it has none; and it must not hide a provider of the catalog.

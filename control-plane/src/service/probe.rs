@@ -16,7 +16,10 @@ use super::{
 };
 use crate::{
     api::ApiError,
-    store::records::{ConnectionRecord, NodeRecord, TestRecord},
+    store::{
+        Command,
+        records::{ConnectionRecord, NodeRecord, TestRecord},
+    },
 };
 
 /// A credential that may become a connection.
@@ -120,9 +123,28 @@ impl Services {
         };
         self.store.connections().record_test(id, &test).await?;
         if probe.valid {
-            self.coordination.warm(id).await;
+            self.forgive(id).await;
         }
         Ok(probe)
+    }
+
+    /// Ends a connection's cooldown on every proxy. Without Redis each keeps its own, and those that back off count
+    /// failures besides, so they are told; one that cannot be told finds out when the cooldown is over.
+    async fn forgive(&self, id: &str) {
+        self.coordination.warm(id).await;
+        let proxies = match self.store.proxies().list().await {
+            Ok(proxies) => proxies,
+            Err(error) => {
+                tracing::warn!(%error, connection = id, "proxies cannot be told that a connection works again");
+                return;
+            }
+        };
+        for proxy in proxies.iter().filter(|proxy| !proxy.lost) {
+            let told = self.proxies.order(&proxy.id, Command::Forgive { connection: id.to_owned() }).await;
+            if let Err(error) = told {
+                tracing::warn!(%error, connection = id, proxy = proxy.id, "a proxy is not told that a connection works again");
+            }
+        }
     }
 
     /// Tries a credential that is not stored.

@@ -50,13 +50,14 @@ impl Services {
         &self,
         id: &str,
         since: Option<UnixMillis>,
+        until: Option<UnixMillis>,
     ) -> Result<(Option<ConnectionRecord>, ConnectionTotals), ApiError> {
         let record = match self.store.connections().get(id).await {
             Ok(record) => Some(record),
             Err(StoreError::NotFound { .. }) => None,
             Err(error) => return Err(error.into()),
         };
-        let totals = self.ledger.connection_totals(id, since).await?;
+        let totals = self.ledger.connection_totals(id, since, until).await?;
         if record.is_none() && totals.total.requests == 0 {
             return Err(ApiError::not_found("Connection"));
         }

@@ -66,6 +66,35 @@ impl Connections<'_> {
         rows.iter().map(|row| record(row, self.0.ring())).collect()
     }
 
+    /// `limit` of them after the first `offset`, in the order of [`Self::list`], and how many there are; of one provider
+    /// or node, or of all.
+    ///
+    /// # Errors
+    /// As [`Self::list`].
+    pub async fn page(
+        &self,
+        provider: Option<&str>,
+        limit: u64,
+        offset: u64,
+    ) -> Result<(Vec<ConnectionRecord>, u64), StoreError> {
+        let (count, page) = match provider {
+            Some(provider) => (
+                sql("SELECT COUNT(*) AS n FROM connections WHERE provider = $1").bind(provider.to_owned()),
+                sql(select!("WHERE c.provider = $1 ORDER BY c.priority, c.id LIMIT $2 OFFSET $3"))
+                    .bind(provider.to_owned()),
+            ),
+            None => (
+                sql("SELECT COUNT(*) AS n FROM connections"),
+                sql(select!("ORDER BY c.provider, c.priority, c.id LIMIT $1 OFFSET $2")),
+            ),
+        };
+        let mut tx = self.0.read().await?;
+        let total = count.fetch_one(&mut *tx).await?.u64("n")?;
+        let rows = page.bind(number(limit)).bind(number(offset)).fetch_all(&mut *tx).await?;
+        let records = rows.iter().map(|row| record(row, self.0.ring())).collect::<Result<_, _>>()?;
+        Ok((records, total))
+    }
+
     /// # Errors
     /// `NotFound`, or as [`Self::list`].
     pub async fn get(&self, id: &str) -> Result<ConnectionRecord, StoreError> {
@@ -189,12 +218,25 @@ impl Write {
     /// # Errors
     /// When the database fails.
     pub async fn delete_connections_of(&mut self, provider: &str) -> Result<usize, StoreError> {
-        let statement = sql("SELECT id FROM connections WHERE provider = $1").bind(provider.to_owned());
+        let statement = sql(select!("WHERE c.provider = $1")).bind(provider.to_owned());
         let rows = statement.fetch_all(self.connection()).await?;
         for row in &rows {
-            self.delete_connection(&row.text("id")?).await?;
+            let old = record(row, self.ring())?;
+            let secret = open_secret(row, old.id.as_str(), self.ring()).unwrap_or_default();
+            self.note(KIND, old.id.as_str(), Some((old.revision, state(&old, &secret))), None)?;
         }
+        sql("DELETE FROM connections WHERE provider = $1").bind(provider.to_owned()).execute(self.connection()).await?;
         Ok(rows.len())
+    }
+
+    /// Those of one provider or node as this transaction sees them.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn connections_of(&mut self, provider: &str) -> Result<Vec<ConnectionRecord>, StoreError> {
+        let statement = sql(select!("WHERE c.provider = $1 ORDER BY c.priority, c.id")).bind(provider.to_owned());
+        let rows = statement.fetch_all(self.connection()).await?;
+        rows.iter().map(|row| record(row, self.ring())).collect()
     }
 
     async fn next_priority(&mut self, provider: &str) -> Result<i32, StoreError> {

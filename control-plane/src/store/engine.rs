@@ -5,15 +5,18 @@ use std::{
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     str::FromStr as _,
-    time::Duration,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use omniroute_core::settings::Secret;
+use parking_lot::Mutex;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sqlx::{
     AnyConnection, AnyPool, Connection as _, Executor as _,
     any::{AnyConnectOptions, AnyPoolOptions},
 };
+use tokio::sync::Notify;
 
 use super::StoreError;
 
@@ -30,7 +33,15 @@ const SQLITE_READER: &str = "PRAGMA busy_timeout = 10000; PRAGMA foreign_keys = 
 
 /// A replica that dies or hangs inside a transaction must not keep the writers' lock.
 const POSTGRES_SESSION: &str = "SET application_name = 'omniroute-control-plane'; \
+     SET client_min_messages = 'warning'; \
      SET idle_in_transaction_session_timeout = '30s'; SET statement_timeout = '60s'; SET lock_timeout = '20s';";
+
+/// That a table exists already is no news.
+const POSTGRES_MIGRATION: &str = "SET client_min_messages = 'warning';";
+
+/// The connection that looks whether the database can be written waits less than it is waited for.
+const SQLITE_CHECK: &str = "PRAGMA busy_timeout = 1000; PRAGMA synchronous = NORMAL;";
+const POSTGRES_CHECK: &str = "SET application_name = 'omniroute-control-plane-check'; SET lock_timeout = '1s';";
 
 /// Which database this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,43 +54,69 @@ pub(super) struct Pools {
     pub(super) engine: Engine,
     pub(super) writer: AnyPool,
     pub(super) reader: AnyPool,
+    pub(super) options: AnyConnectOptions,
 }
 
+/// What pools tell, and are told.
+#[derive(Clone, Default)]
+pub(super) struct Signals {
+    /// A connection came back in a state that nobody knows.
+    pub(super) doubt: Arc<Notify>,
+    pub(super) trust: Trust,
+}
+
+/// Since when connections are trusted: an older one is replaced before it is used again.
+#[derive(Clone, Default)]
+pub(super) struct Trust(Arc<Mutex<Option<Instant>>>);
+
 /// Connects and migrates.
-pub(super) async fn connect(url: &Secret, max_connections: u32) -> Result<Pools, StoreError> {
+pub(super) async fn connect(url: &Secret, max_connections: u32, signals: &Signals) -> Result<Pools, StoreError> {
     sqlx::any::install_default_drivers();
     let url = url.expose().trim();
     if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        return postgres(url, max_connections.max(2)).await;
+        return postgres(url, max_connections.max(2), signals).await;
     }
     let Some(path) = url.strip_prefix("sqlite:") else {
         return Err(StoreError::Url("the scheme is another".into()));
     };
-    sqlite(&sqlite_path(path)?, max_connections.max(2)).await
+    sqlite(&sqlite_path(path)?, max_connections.max(2), signals).await
 }
 
-async fn postgres(url: &str, max_connections: u32) -> Result<Pools, StoreError> {
+/// A connection beside the pools, to look whether the database can be written.
+pub(super) async fn connect_one(options: &AnyConnectOptions, engine: Engine) -> Result<AnyConnection, StoreError> {
+    let mut connection = AnyConnection::connect_with(options).await?;
+    let session = match engine {
+        Engine::Sqlite => SQLITE_CHECK,
+        Engine::Postgres => POSTGRES_CHECK,
+    };
+    connection.execute(sqlx::raw_sql(session)).await?;
+    Ok(connection)
+}
+
+async fn postgres(url: &str, max_connections: u32, signals: &Signals) -> Result<Pools, StoreError> {
     let options = options(url)?;
     // A migration may take its time, and another replica waits for it: on a connection without timeouts.
     let mut migration = AnyConnection::connect_with(&options).await?;
+    migration.execute(sqlx::raw_sql(POSTGRES_MIGRATION)).await?;
     let mut migrator = sqlx::migrate!("../migrations/postgres");
     migrator.set_ignore_missing(true).run(&mut migration).await?;
     migration.close().await?;
-    let pool = pool(max_connections, POSTGRES_SESSION).connect_with(options).await?;
-    Ok(Pools { engine: Engine::Postgres, writer: pool.clone(), reader: pool })
+    let pool = pool(max_connections, POSTGRES_SESSION, signals).connect_with(options.clone()).await?;
+    Ok(Pools { engine: Engine::Postgres, writer: pool.clone(), reader: pool, options })
 }
 
-async fn sqlite(path: &Path, readers: u32) -> Result<Pools, StoreError> {
+async fn sqlite(path: &Path, readers: u32, signals: &Signals) -> Result<Pools, StoreError> {
     create_private(path)?;
     let text = path.to_str().ok_or_else(|| StoreError::Url("the path is not UTF-8".into()))?;
     let options = options(&format!("sqlite://{}", utf8_percent_encode(text, PATH)))?;
     // The writer stays: closing the last connection would fold the write-ahead log back each time.
-    let writer = pool(1, SQLITE_WRITER).max_lifetime(None).idle_timeout(None).connect_with(options.clone()).await?;
+    let writer = pool(1, SQLITE_WRITER, signals).max_lifetime(None).idle_timeout(None);
+    let writer = writer.connect_with(options.clone()).await?;
     // An older program next to a newer schema is the rolling upgrade; see migrations/README.md.
     let mut migrator = sqlx::migrate!("../migrations/sqlite");
     migrator.set_ignore_missing(true).run(&writer).await?;
-    let reader = pool(readers, SQLITE_READER).connect_with(options).await?;
-    Ok(Pools { engine: Engine::Sqlite, writer, reader })
+    let reader = pool(readers, SQLITE_READER, signals).connect_with(options.clone()).await?;
+    Ok(Pools { engine: Engine::Sqlite, writer, reader, options })
 }
 
 fn options(url: &str) -> Result<AnyConnectOptions, StoreError> {
@@ -87,7 +124,8 @@ fn options(url: &str) -> Result<AnyConnectOptions, StoreError> {
     AnyConnectOptions::from_str(url).map_err(|_| StoreError::Url("it cannot be parsed".into()))
 }
 
-fn pool(max_connections: u32, session: &'static str) -> AnyPoolOptions {
+fn pool(max_connections: u32, session: &'static str, signals: &Signals) -> AnyPoolOptions {
+    let Signals { doubt, trust } = signals.clone();
     AnyPoolOptions::new()
         .max_connections(max_connections)
         .min_connections(1)
@@ -95,6 +133,42 @@ fn pool(max_connections: u32, session: &'static str) -> AnyPoolOptions {
         .after_connect(move |connection, _| {
             Box::pin(async move { connection.execute(sqlx::raw_sql(session)).await.map(drop) })
         })
+        .before_acquire(move |_, held| {
+            let is_trusted = trust.covers(held.age);
+            Box::pin(async move { Ok(is_trusted) })
+        })
+        .after_release(move |connection, _| {
+            let doubt = Arc::clone(&doubt);
+            Box::pin(async move {
+                let is_settled = is_settled(connection).await;
+                if !matches!(is_settled, Ok(true)) {
+                    doubt.notify_one();
+                }
+                is_settled
+            })
+        })
+}
+
+/// Whether a connection that comes back is outside of any transaction. SQLite ends a transaction by itself when the
+/// disk is full or fails; the rollback that follows is then refused, and the driver counts the transaction for ever:
+/// every later one on that connection would fail. Whatever the cause, such a connection is thrown away.
+async fn is_settled(connection: &mut AnyConnection) -> Result<bool, sqlx::Error> {
+    // Comes behind the rollback that a dropped transaction has queued.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
+}
+
+// === impl Trust ===
+
+impl Trust {
+    /// From now on only connections count that are made from now on.
+    pub(super) fn renew(&self) {
+        *self.0.lock() = Some(Instant::now());
+    }
+
+    fn covers(&self, age: Duration) -> bool {
+        self.0.lock().is_none_or(|since| age < since.elapsed())
+    }
 }
 
 /// The path of `sqlite:<path>`, `sqlite://<path>`; parameters are ours to choose.
@@ -134,7 +208,7 @@ mod tests {
     #[tokio::test]
     async fn a_url_that_cannot_be_used_is_refused_without_quoting_its_password() {
         for url in ["mysql://u:pa55@h/d", "postgres://u:pa55@[bad/d"] {
-            let error = connect(&Secret::new(url), 2).await.err().expect("refused").to_string();
+            let error = connect(&Secret::new(url), 2, &Signals::default()).await.err().expect("refused").to_string();
             assert!(!error.contains("pa55"), "{error}");
         }
     }

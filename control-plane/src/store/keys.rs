@@ -7,7 +7,7 @@ use sqlx::any::AnyRow;
 
 use super::{
     Columns as _, Query, Store, StoreError, Write, limits, number,
-    records::{KeyDraft, KeyPatch, KeyRecord},
+    records::{KeyDraft, KeyPatch, KeyRecord, PreviousSecret},
     sql,
 };
 
@@ -21,7 +21,7 @@ macro_rules! select {
         concat!(
             "SELECT k.id, k.name, k.hash, k.masked, k.prefix, k.is_active, k.no_log, k.allowed_models, \
              k.allowed_connections, k.scopes, k.expires_at, k.revoked_at, k.max_body_bytes, k.extras, k.created_at, \
-             k.updated_at, k.revision, u.last_used_at \
+             k.updated_at, k.revision, k.previous_hash, k.previous_until, u.last_used_at \
              FROM api_keys k LEFT JOIN api_key_use u ON u.api_key_id = k.id ",
             $rest
         )
@@ -67,12 +67,19 @@ impl Keys<'_> {
         record(&row.ok_or_else(|| StoreError::not_found(KIND, id))?)
     }
 
-    /// The key with this hash (see `Store::pepper`), for callers of REST that present an API key.
+    /// The key with this hash (see `Store::pepper`), for callers of REST that present an API key. The secret before a
+    /// key's own counts while it is accepted.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn by_hash(&self, hash: &KeyHash) -> Result<Option<KeyRecord>, StoreError> {
         let statement = sql(select!("WHERE k.hash = $1")).bind(hash.as_bytes().to_vec());
+        if let Some(row) = statement.fetch_optional(self.0.reader()).await? {
+            return record(&row).map(Some);
+        }
+        let statement = sql(select!("WHERE k.previous_hash = $1 AND k.previous_until > $2"))
+            .bind(hash.as_bytes().to_vec())
+            .bind(number(self.0.clock().now().0));
         statement.fetch_optional(self.0.reader()).await?.as_ref().map(record).transpose()
     }
 
@@ -97,6 +104,7 @@ impl Write {
             id: draft.id.unwrap_or_else(ApiKeyId::generate),
             name: draft.name,
             hash: draft.hash,
+            previous: None,
             masked: draft.masked,
             prefix: draft.prefix,
             is_active: draft.is_active,
@@ -116,7 +124,8 @@ impl Write {
         let statement =
             sql("INSERT INTO api_keys (id, name, hash, masked, prefix, is_active, no_log, allowed_models, \
              allowed_connections, scopes, expires_at, revoked_at, max_body_bytes, extras, updated_at, revision, \
-             created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)");
+             previous_hash, previous_until, created_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)");
         let statement = bind(statement, &record)?.bind(number(record.created_at.0));
         statement.execute(self.connection()).await.map_err(taken)?;
         self.note(KIND, record.id.as_str(), None, Some(state(&record)))?;
@@ -136,7 +145,8 @@ impl Write {
         new.revision = self.revision();
         let statement = sql("UPDATE api_keys SET name = $2, hash = $3, masked = $4, prefix = $5, is_active = $6, \
              no_log = $7, allowed_models = $8, allowed_connections = $9, scopes = $10, expires_at = $11, \
-             revoked_at = $12, max_body_bytes = $13, extras = $14, updated_at = $15, revision = $16 WHERE id = $1");
+             revoked_at = $12, max_body_bytes = $13, extras = $14, updated_at = $15, revision = $16, \
+             previous_hash = $17, previous_until = $18 WHERE id = $1");
         bind(statement, &new)?.execute(self.connection()).await.map_err(taken)?;
         self.note(KIND, id, Some((old.revision, state(&old))), Some(state(&new)))?;
         Ok(new)
@@ -160,7 +170,7 @@ fn taken(error: sqlx::Error) -> StoreError {
     StoreError::of_insert(error, &[("hash", "key")])
 }
 
-/// Checks a record and binds it to `$1` … `$16`.
+/// Checks a record and binds it to `$1` … `$18`.
 fn bind(statement: Query, record: &KeyRecord) -> Result<Query, StoreError> {
     limits::required("id", record.id.as_str(), limits::NAME)?;
     limits::required("name", &record.name, limits::NAME)?;
@@ -180,15 +190,20 @@ fn bind(statement: Query, record: &KeyRecord) -> Result<Query, StoreError> {
         .bind(record.max_body_bytes.map(number))
         .bind(limits::json("extras", &record.extras)?)
         .bind(number(record.updated_at.0))
-        .bind(number(record.revision)))
+        .bind(number(record.revision))
+        .bind(record.previous.map(|previous| previous.hash.as_bytes().to_vec()))
+        .bind(record.previous.map(|previous| number(previous.until.0))))
 }
 
 fn record(row: &AnyRow) -> Result<KeyRecord, StoreError> {
     let hash = row.blob("hash")?;
+    let previous = row.opt_blob("previous_hash")?.and_then(|hash| KeyHash::from_slice(&hash));
+    let until = row.opt_millis("previous_until")?;
     Ok(KeyRecord {
         id: ApiKeyId::from(row.text("id")?),
         name: row.text("name")?,
         hash: KeyHash::from_slice(&hash).ok_or_else(|| StoreError::Corrupt("hash of an API key".into()))?,
+        previous: previous.zip(until).map(|(hash, until)| PreviousSecret { hash, until }),
         masked: row.text("masked")?,
         prefix: row.text("prefix")?,
         is_active: row.flag("is_active")?,
@@ -209,6 +224,7 @@ fn record(row: &AnyRow) -> Result<KeyRecord, StoreError> {
 
 fn patched(mut record: KeyRecord, patch: KeyPatch) -> KeyRecord {
     if let Some(secret) = patch.secret {
+        record.previous = patch.overlap_until.map(|until| PreviousSecret { hash: record.hash, until });
         record.hash = secret.hash;
         record.masked = secret.masked;
         record.prefix = secret.prefix;
@@ -232,6 +248,8 @@ fn state(record: &KeyRecord) -> Value {
         "id": record.id,
         "name": record.name,
         "hash": record.hash.as_bytes().as_slice(),
+        "previousHash": record.previous.map(|previous| previous.hash.as_bytes().to_vec()),
+        "previousUntil": at(record.previous.map(|previous| previous.until)),
         "masked": record.masked,
         "prefix": record.prefix,
         "isActive": record.is_active,

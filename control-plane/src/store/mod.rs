@@ -11,9 +11,11 @@
 //! Dropping a [`Write`] undoes it. [`Write::commit`] of a transaction that changed nothing uses no revision up.
 //! State that is no configuration (sessions, proxies, test results) is written past it, without a revision.
 //!
-//! One file a repository; [`engine`] knows what differs between the engines, [`sealing`] what is sealed.
+//! One file a repository; [`engine`] knows what differs between the engines, [`sealing`] what is sealed,
+//! [`condition`] whether the database can be used at all.
 
 mod admin;
+mod condition;
 mod config_log;
 mod connections;
 pub(crate) mod engine;
@@ -41,11 +43,12 @@ mod tests;
 use std::sync::Arc;
 
 use omniroute_core::{hash::Pepper, sealed::KeyRing, settings::Secret, time::Clock};
-use sqlx::{Any, AnyPool, Transaction};
-use tokio::sync::watch;
+use sqlx::{Any, AnyPool, Transaction, any::AnyConnectOptions};
+use tokio::sync::{Notify, watch};
 
 pub use self::{
     admin::Admin,
+    condition::{Condition, Trouble},
     config_log::ConfigLog,
     connections::Connections,
     engine::Engine,
@@ -105,6 +108,12 @@ struct Inner {
     clock: Arc<dyn Clock>,
     /// Last revision that this process committed.
     committed: watch::Sender<u64>,
+    /// To connect beside the pools.
+    options: AnyConnectOptions,
+    /// What the last look at the database found, and what asks for the next one.
+    condition: watch::Sender<Condition>,
+    doubt: Arc<Notify>,
+    trust: engine::Trust,
 }
 
 // === impl Store ===
@@ -115,7 +124,8 @@ impl Store {
     /// # Errors
     /// With a sentence for the operator: no connection, failed migration, wrong master key.
     pub async fn open(options: StoreOptions) -> Result<Self, StoreError> {
-        let pools = engine::connect(&options.url, options.max_connections).await?;
+        let signals = engine::Signals::default();
+        let pools = engine::connect(&options.url, options.max_connections, &signals).await?;
         let store = Self(Arc::new(Inner {
             engine: pools.engine,
             url: options.url,
@@ -126,6 +136,10 @@ impl Store {
             allow_private_upstreams: options.allow_private_upstreams,
             clock: options.clock,
             committed: watch::Sender::new(0),
+            options: pools.options,
+            condition: watch::Sender::default(),
+            doubt: signals.doubt,
+            trust: signals.trust,
         }));
         store.check_master_key().await?;
         store.settings().ensure().await?;
@@ -166,6 +180,8 @@ impl Store {
 
     /// Closes every connection; on SQLite this also folds the write-ahead log into the file.
     pub async fn close(&self) {
+        let closed = Trouble::Away { why: "it was closed".into(), since: self.clock().now() };
+        self.0.condition.send_replace(Condition { trouble: Some(closed) });
         self.0.writer.close().await;
         self.0.reader.close().await;
     }

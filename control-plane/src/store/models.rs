@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use omniroute_core::id::ProviderId;
 use omniroute_proto::Kind;
 use serde_json::{Value, json};
-use sqlx::any::AnyRow;
+use sqlx::{AssertSqlSafe, any::AnyRow};
 
 use super::{
-    Columns as _, Store, StoreError, Write, limits, number,
+    Columns as _, Store, StoreError, Write, batches, limits, number, placeholders,
     records::{ModelDraft, ModelRecord},
     sql,
 };
@@ -17,6 +17,9 @@ const KIND: &str = Kind::Model.as_str();
 
 /// Source of a model that the operator added; nothing that is found replaces it.
 const CUSTOM: &str = "custom";
+
+/// Of a row.
+const COLUMNS: usize = 10;
 
 /// Reads models.
 pub struct Models<'a>(&'a Store);
@@ -83,7 +86,7 @@ impl Write {
     pub async fn delete_model(&mut self, provider: &str, model: &str) -> Result<(), StoreError> {
         let old = self.read_model(provider, model).await?;
         let old = old.ok_or_else(|| StoreError::not_found(KIND, resource_id(provider, model)))?;
-        self.remove(&old).await
+        self.remove_models(provider, std::slice::from_ref(&old)).await
     }
 
     /// Makes `drafts` the provider's models of one `source`. What is the same stays untouched, so that asking a
@@ -98,20 +101,19 @@ impl Write {
         drafts: Vec<ModelDraft>,
     ) -> Result<usize, StoreError> {
         let mut held = self.models_of(provider).await?;
-        let mut changed = 0;
+        let mut changed = Vec::new();
         for draft in drafts {
             let old = held.remove(&draft.model);
             if old.as_ref().is_some_and(|old| (old.source == CUSTOM && source != CUSTOM) || same(old, &draft)) {
                 continue;
             }
-            self.put(provider, old, ModelDraft { source: source.to_owned(), ..draft }).await?;
-            changed += 1;
+            let new = self.checked(provider, ModelDraft { source: source.to_owned(), ..draft })?;
+            changed.push((old, new));
         }
-        for gone in held.into_values().filter(|model| model.source == source) {
-            self.remove(&gone).await?;
-            changed += 1;
-        }
-        Ok(changed)
+        let gone: Vec<_> = held.into_values().filter(|model| model.source == source).collect();
+        self.store_models(&changed).await?;
+        self.remove_models(provider, &gone).await?;
+        Ok(changed.len() + gone.len())
     }
 
     /// Deletes every model of a provider. Returns how many.
@@ -120,9 +122,10 @@ impl Write {
     /// When the database fails.
     pub async fn delete_models_of(&mut self, provider: &str) -> Result<usize, StoreError> {
         let models = self.models_of(provider).await?;
-        for model in models.values() {
-            self.remove(model).await?;
+        for old in models.values() {
+            self.note(KIND, &old.resource_id(), Some((old.revision, state(old))), None)?;
         }
+        sql("DELETE FROM models WHERE provider = $1").bind(provider.to_owned()).execute(self.connection()).await?;
         Ok(models.len())
     }
 
@@ -132,6 +135,17 @@ impl Write {
         old: Option<ModelRecord>,
         draft: ModelDraft,
     ) -> Result<ModelRecord, StoreError> {
+        if let Some(old) = old.as_ref().filter(|old| same(old, &draft)) {
+            return Ok(old.clone());
+        }
+        let changed = [(old, self.checked(provider, draft)?)];
+        self.store_models(&changed).await?;
+        let [(_, new)] = changed;
+        Ok(new)
+    }
+
+    /// The record that a draft makes.
+    fn checked(&self, provider: &str, draft: ModelDraft) -> Result<ModelRecord, StoreError> {
         limits::required("provider", provider, limits::NAME)?;
         if provider.contains('/') {
             return Err(StoreError::Invalid { field: "provider", reason: "must not contain a slash".into() });
@@ -140,10 +154,7 @@ impl Write {
         limits::required("type", &draft.kind, limits::NAME)?;
         limits::required("source", &draft.source, limits::NAME)?;
         limits::optional("name", draft.name.as_deref(), limits::NAME)?;
-        if let Some(old) = old.as_ref().filter(|old| same(old, &draft)) {
-            return Ok(old.clone());
-        }
-        let new = ModelRecord {
+        Ok(ModelRecord {
             provider: ProviderId::from(provider),
             model: draft.model,
             name: draft.name,
@@ -154,37 +165,57 @@ impl Write {
             created: draft.created,
             extras: draft.extras,
             revision: self.revision(),
-        };
-        sql("INSERT INTO models (provider, model, name, kind, context_window, max_output_tokens, source, created, \
-             extras, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
-             ON CONFLICT (provider, model) DO UPDATE SET name = excluded.name, kind = excluded.kind, \
-             context_window = excluded.context_window, max_output_tokens = excluded.max_output_tokens, \
-             source = excluded.source, created = excluded.created, extras = excluded.extras, \
-             revision = excluded.revision")
-        .bind(provider.to_owned())
-        .bind(new.model.clone())
-        .bind(new.name.clone())
-        .bind(new.kind.clone())
-        .bind(new.context_window.map(number))
-        .bind(new.max_output_tokens.map(number))
-        .bind(new.source.clone())
-        .bind(number(new.created))
-        .bind(limits::json("extras", &new.extras)?)
-        .bind(number(new.revision))
-        .execute(self.connection())
-        .await?;
-        let before = old.map(|old| (old.revision, state(&old)));
-        self.note(KIND, &new.resource_id(), before, Some(state(&new)))?;
-        Ok(new)
+        })
     }
 
-    async fn remove(&mut self, old: &ModelRecord) -> Result<(), StoreError> {
-        sql("DELETE FROM models WHERE provider = $1 AND model = $2")
-            .bind(old.provider.as_str().to_owned())
-            .bind(old.model.clone())
-            .execute(self.connection())
-            .await?;
-        self.note(KIND, &old.resource_id(), Some((old.revision, state(old))), None)
+    /// Each with what was there before. Many rows a statement: every writer waits for the one that has the revision.
+    async fn store_models(&mut self, changed: &[(Option<ModelRecord>, ModelRecord)]) -> Result<(), StoreError> {
+        for batch in batches(changed) {
+            let mut statement = sqlx::query(AssertSqlSafe(format!(
+                "INSERT INTO models (provider, model, name, kind, context_window, max_output_tokens, source, created, \
+                 extras, revision) VALUES {} \
+                 ON CONFLICT (provider, model) DO UPDATE SET name = excluded.name, kind = excluded.kind, \
+                 context_window = excluded.context_window, max_output_tokens = excluded.max_output_tokens, \
+                 source = excluded.source, created = excluded.created, extras = excluded.extras, \
+                 revision = excluded.revision",
+                placeholders(batch.len(), COLUMNS)
+            )));
+            for (_, new) in batch {
+                statement = statement
+                    .bind(new.provider.as_str().to_owned())
+                    .bind(new.model.clone())
+                    .bind(new.name.clone())
+                    .bind(new.kind.clone())
+                    .bind(new.context_window.map(number))
+                    .bind(new.max_output_tokens.map(number))
+                    .bind(new.source.clone())
+                    .bind(number(new.created))
+                    .bind(limits::json("extras", &new.extras)?)
+                    .bind(number(new.revision));
+            }
+            statement.execute(self.connection()).await?;
+        }
+        for (old, new) in changed {
+            let before = old.as_ref().map(|old| (old.revision, state(old)));
+            self.note(KIND, &new.resource_id(), before, Some(state(new)))?;
+        }
+        Ok(())
+    }
+
+    async fn remove_models(&mut self, provider: &str, gone: &[ModelRecord]) -> Result<(), StoreError> {
+        for batch in batches(gone) {
+            let names = (0..batch.len()).map(|index| format!("${}", index + 2)).collect::<Vec<_>>().join(", ");
+            let statement = format!("DELETE FROM models WHERE provider = $1 AND model IN ({names})");
+            let mut statement = sqlx::query(AssertSqlSafe(statement)).bind(provider.to_owned());
+            for old in batch {
+                statement = statement.bind(old.model.clone());
+            }
+            statement.execute(self.connection()).await?;
+        }
+        for old in gone {
+            self.note(KIND, &old.resource_id(), Some((old.revision, state(old))), None)?;
+        }
+        Ok(())
     }
 
     async fn read_model(&mut self, provider: &str, model: &str) -> Result<Option<ModelRecord>, StoreError> {
@@ -193,7 +224,11 @@ impl Write {
         row.as_ref().map(record).transpose()
     }
 
-    async fn models_of(&mut self, provider: &str) -> Result<BTreeMap<String, ModelRecord>, StoreError> {
+    /// The models of a provider as this transaction sees them, by name.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn models_of(&mut self, provider: &str) -> Result<BTreeMap<String, ModelRecord>, StoreError> {
         let statement = sql(select!("WHERE provider = $1")).bind(provider.to_owned());
         let rows = statement.fetch_all(self.connection()).await?;
         rows.iter().map(|row| record(row).map(|model| (model.model.clone(), model))).collect()

@@ -121,9 +121,17 @@ impl Write {
         self.note(KIND, id, Some((old.revision, state(&old))), None)
     }
 
-    async fn read_node(&mut self, id: &str) -> Result<NodeRecord, StoreError> {
+    /// The node as this transaction sees it, which nobody else can change before it ends.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_node(&mut self, id: &str) -> Result<Option<NodeRecord>, StoreError> {
         let row = sql(select!("WHERE id = $1")).bind(id.to_owned()).fetch_optional(self.connection()).await?;
-        record(&row.ok_or_else(|| StoreError::not_found(KIND, id))?)
+        row.as_ref().map(record).transpose()
+    }
+
+    async fn read_node(&mut self, id: &str) -> Result<NodeRecord, StoreError> {
+        self.find_node(id).await?.ok_or_else(|| StoreError::not_found(KIND, id))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the fleet last said of itself, and orders for proxies that are attached to another replica.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use omniroute_core::time::UnixMillis;
 use omniroute_proto::v1;
@@ -21,11 +21,14 @@ pub(crate) const LOST_AFTER: Duration = Duration::from_secs(15);
 /// An order that no replica could deliver by then is void.
 const COMMAND_TTL: Duration = Duration::from_mins(5);
 
+/// Before the connection that an order to forgive is about.
+const FORGIVE: &str = "forgive:";
+
 /// Reads and writes proxies.
 pub struct Proxies<'a>(&'a Store);
 
 /// What a proxy can be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Stop taking new work; end streams at the deadline.
     Drain {
@@ -34,6 +37,10 @@ pub enum Command {
     Resume,
     /// Drop the configuration and subscribe anew.
     Resync,
+    /// End the cooldown of a connection.
+    Forgive {
+        connection: String,
+    },
 }
 
 // === impl Store ===
@@ -137,14 +144,14 @@ impl Proxies<'_> {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn order(&self, proxy_id: &str, command: Command) -> Result<(), StoreError> {
+    pub async fn order(&self, proxy_id: &str, command: &Command) -> Result<(), StoreError> {
         let now = self.0.clock().now();
         let (name, deadline) = command.to_row();
         sql("INSERT INTO proxy_commands (id, proxy_id, command, deadline_ms, created_at, expires_at) \
              VALUES ($1, $2, $3, $4, $5, $6)")
         .bind(Uuid::now_v7().to_string())
         .bind(clean(proxy_id))
-        .bind(name)
+        .bind(name.into_owned())
         .bind(number(deadline))
         .bind(number(now.0))
         .bind(number(now.saturating_add(COMMAND_TTL).0))
@@ -201,11 +208,12 @@ impl Proxies<'_> {
 // === impl Command ===
 
 impl Command {
-    fn to_row(self) -> (&'static str, u64) {
+    fn to_row(&self) -> (Cow<'static, str>, u64) {
         match self {
-            Self::Drain { deadline } => ("drain", u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)),
-            Self::Resume => ("resume", 0),
-            Self::Resync => ("resync", 0),
+            Self::Drain { deadline } => ("drain".into(), millis(*deadline)),
+            Self::Resume => ("resume".into(), 0),
+            Self::Resync => ("resync".into(), 0),
+            Self::Forgive { connection } => (format!("{FORGIVE}{}", clean(connection)).into(), 0),
         }
     }
 
@@ -214,19 +222,24 @@ impl Command {
             "drain" => Some(Self::Drain { deadline: Duration::from_millis(deadline_ms) }),
             "resume" => Some(Self::Resume),
             "resync" => Some(Self::Resync),
-            _ => None,
+            other => other.strip_prefix(FORGIVE).map(|id| Self::Forgive { connection: id.to_owned() }),
         }
     }
 
-    pub(crate) fn to_proto(self) -> v1::ProxyCommand {
+    pub(crate) fn to_proto(&self) -> v1::ProxyCommand {
         use v1::proxy_command::Body;
         let body = match self {
-            Self::Drain { .. } => Body::Drain(v1::Drain { deadline_ms: self.to_row().1 }),
+            Self::Drain { deadline } => Body::Drain(v1::Drain { deadline_ms: millis(*deadline) }),
             Self::Resume => Body::Resume(v1::Resume {}),
             Self::Resync => Body::Resync(v1::Resync {}),
+            Self::Forgive { connection } => Body::Forgive(v1::Forgive { connection_id: connection.clone() }),
         };
         v1::ProxyCommand { body: Some(body) }
     }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn cooling_row(cooling: &v1::CoolingConnection) -> CoolingRow {

@@ -170,6 +170,8 @@ pub struct KeyRecord {
     pub id: ApiKeyId,
     pub name: String,
     pub hash: KeyHash,
+    /// The secret before this one, while it still counts.
+    pub previous: Option<PreviousSecret>,
     /// `sk-b1490****1ab4`: for people to tell keys apart.
     pub masked: String,
     /// The first characters (`sk-b14908526`).
@@ -214,8 +216,10 @@ pub struct KeyDraft {
 #[derive(Clone, Debug, Default)]
 pub struct KeyPatch {
     pub expected_revision: Option<u64>,
-    /// Another key in the place of this one: the old one is refused from then on.
+    /// Another key in the place of this one. The old one is refused from then on, or from `overlap_until`; one that was
+    /// before the old one is refused in any case.
     pub secret: Option<RotatedSecret>,
+    pub overlap_until: Option<UnixMillis>,
     pub name: Option<String>,
     pub is_active: Option<bool>,
     pub no_log: Option<bool>,
@@ -226,6 +230,13 @@ pub struct KeyPatch {
     pub revoked_at: Option<Option<UnixMillis>>,
     pub max_body_bytes: Option<Option<u64>>,
     pub extras: Option<Object>,
+}
+
+/// A secret that a key had before, and until when it is accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PreviousSecret {
+    pub hash: KeyHash,
+    pub until: UnixMillis,
 }
 
 /// What is kept of a key that was made anew.

@@ -106,6 +106,11 @@ impl TestDatabase {
         .await
     }
 
+    /// On Postgres: the URL of the server, and the name of this database.
+    pub(crate) fn server(&self) -> Option<(&str, &str)> {
+        self.postgres.as_ref().map(|(server, name)| (server.as_str(), name.as_str()))
+    }
+
     pub(crate) async fn drop_postgres(&self) {
         if let Some((server, name)) = &self.postgres {
             let mut admin = PgConnection::connect(server).await.expect("the server");

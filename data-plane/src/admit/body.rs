@@ -10,6 +10,7 @@ use std::{
 use bytes::Bytes;
 use http_body::Body;
 use omniroute_core::error::{ErrorClass, GatewayError};
+use omniroute_wire::byte_order_mark;
 use tokio::time::Instant;
 
 use super::memory::{BodyMemory, Reserved};
@@ -69,7 +70,7 @@ where
     };
     if body.is_end_stream() && first.len() as u64 <= max {
         grow(&mut share, memory, first.len() as u64).await?;
-        return Ok(share.hold(first));
+        return Ok(unmarked(share.hold(first)));
     }
 
     let started = Instant::now();
@@ -87,7 +88,13 @@ where
         }
         piece = next_piece(&mut body, limits.silence).await?;
     }
-    Ok(share.hold(whole.into()))
+    Ok(unmarked(share.hold(whole.into())))
+}
+
+/// A body without the byte order mark that some programs put in front of it.
+pub(super) fn unmarked(body: Bytes) -> Bytes {
+    let mark = body.len() - byte_order_mark::without(&body).len();
+    if mark == 0 { body } else { body.slice(mark..) }
 }
 
 async fn reserve(memory: &BodyMemory, bytes: u64) -> Result<Reserved, BodyError> {

@@ -8,7 +8,7 @@ use http::{HeaderMap, header};
 use omniroute_core::error::GatewayError;
 
 use super::{
-    body::{BodyError, grow},
+    body::{BodyError, grow, unmarked},
     memory::BodyMemory,
 };
 
@@ -67,7 +67,7 @@ pub(crate) async fn unpacked(
     if reader.fed().body.iter().any(|byte| *byte != 0) {
         return Err(wrong_encoding());
     }
-    Ok(share.hold(whole.into()))
+    Ok(unmarked(share.hold(whole.into())))
 }
 
 fn wrong_encoding() -> GatewayError {

@@ -46,7 +46,10 @@ pub(crate) fn admit(
 ) -> Result<Caller, GatewayError> {
     let refused = |code, message: &str| Err(GatewayError::new(ErrorClass::Unauthenticated, code, message));
     let open = access == Access::Open && is_local_origin(headers);
-    let found = presented(headers, query).map(|key| index.key(&index.settings().pepper.hash(key)));
+    let found = presented(headers, query).map(|key| {
+        let hash = index.settings().pepper.hash(key);
+        index.key(&hash).filter(|key| key.accepts(&hash, now))
+    });
     match found {
         Some(Some(key)) => {
             key.check(now)?;
@@ -136,6 +139,23 @@ mod tests {
             let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
             assert!(matches!(try_with(Access::KeyRequired, &headers), Ok(Caller::Key(_))), "{headers:?}");
         }
+    }
+
+    #[test]
+    fn the_secret_before_counts_until_its_time_is_over() {
+        let index = index_with(|resources| {
+            resources.key("k2", "sk-new", |key| {
+                key.previous_key_hash = index_with(|_| {}).settings().pepper.hash("sk-old").as_bytes().to_vec();
+                key.previous_until_ms = NOW.0 + 1;
+            });
+        });
+        let try_at = |secret: &'static str, now| {
+            let headers = [(X_API_KEY, HeaderValue::from_static(secret))].into_iter().collect();
+            admit(&index, Access::KeyRequired, &headers, None, UnixMillis(now)).map_err(|error| error.code)
+        };
+        assert!(matches!(try_at("sk-old", NOW.0), Ok(Caller::Key(key)) if key.id.as_str() == "k2"));
+        assert_eq!(try_at("sk-old", NOW.0 + 1).err(), Some("invalid_api_key"));
+        assert!(try_at("sk-new", NOW.0 + 1).is_ok());
     }
 
     #[test]

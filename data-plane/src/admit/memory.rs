@@ -69,6 +69,12 @@ impl Reserved {
         self.0.num_permits() as u64 * UNIT
     }
 
+    /// Gives back what it covers beyond `bytes`.
+    pub(crate) fn shrink_to(&mut self, bytes: u64) {
+        let spare = self.0.num_permits().saturating_sub(units(bytes) as usize);
+        drop(self.0.split(spare));
+    }
+
     pub(crate) fn merge(&mut self, other: Self) {
         self.0.merge(other.0);
     }
@@ -100,6 +106,16 @@ mod tests {
         assert_eq!((memory.held(), &slice[..]), (3 * UNIT, &b"23"[..]));
         drop(slice);
         assert_eq!(memory.held(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_a_share_does_not_need_is_given_back() {
+        let memory = BodyMemory::new(10 * UNIT);
+        let mut share = memory.reserve(8 * UNIT).await.expect("reserved");
+        share.shrink_to(2 * UNIT + 1);
+        assert_eq!((memory.held(), share.covers()), (3 * UNIT, 3 * UNIT));
+        share.shrink_to(9 * UNIT);
+        assert_eq!(memory.held(), 3 * UNIT, "it never grows");
     }
 
     #[tokio::test(start_paused = true)]

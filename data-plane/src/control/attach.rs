@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use omniroute_core::id::ConnectionId;
 use omniroute_proto::v1::{self, proxy_command::Body, proxy_control_client::ProxyControlClient};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -17,7 +18,7 @@ const LOOK: Duration = Duration::from_secs(1);
 const LOOKS: u32 = 5;
 
 /// What an operator can tell a proxy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     Drain {
         /// What still runs then is cut.
@@ -25,6 +26,8 @@ pub enum Command {
     },
     Resume,
     Resync,
+    /// A connection works again: nothing is held against it any more.
+    Forgive(ConnectionId),
 }
 
 /// Whether the next status is due.
@@ -88,6 +91,7 @@ async fn session(
                     Body::Drain(drain) => Command::Drain { deadline: Duration::from_millis(drain.deadline_ms) },
                     Body::Resume(_) => Command::Resume,
                     Body::Resync(_) => Command::Resync,
+                    Body::Forgive(forgive) => Command::Forgive(forgive.connection_id.into()),
                 }),
                 // A command that this version does not know.
                 Some(v1::ProxyCommand { body: None }) => {}

@@ -14,6 +14,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use omniroute_providers::{Failure, FailureClass, Upstream};
 use omniroute_wire::{
+    byte_order_mark,
     codec::{Named, UpstreamError},
     ir::StreamError,
 };
@@ -128,9 +129,18 @@ pub(super) async fn rest(body: &mut Incoming, first: Bytes) -> Result<Bytes, Fai
     Ok(whole.freeze())
 }
 
-/// The first bytes.
+/// The first bytes. A byte order mark is none of them: clients lose a stream's first event behind one, and read no JSON.
 pub(super) async fn beginning(body: &mut Incoming) -> Result<Bytes, Failed> {
-    next(body).await?.ok_or_else(|| Failed::malformed(EMPTY))
+    let empty = || Failed::malformed(EMPTY);
+    let mut first = next(body).await?.ok_or_else(empty)?;
+    while byte_order_mark::is_begun(&first) {
+        let Some(more) = next(body).await? else { break };
+        first = [first, more].concat().into();
+    }
+    match byte_order_mark::without(&first) {
+        [] => next(body).await?.ok_or_else(empty),
+        rest => Ok(first.slice_ref(rest)),
+    }
 }
 
 /// The next bytes; `None` at the end. Behind a head, nothing is tried again at the same place: the answer was under way,

@@ -27,6 +27,11 @@ const MAX_REMEMBERED: usize = 16 * 1024;
 /// Reason of a cooldown that only says "rather another one": where there is no other, the connection is used.
 pub(super) const UNSTABLE_REASON: &str = "unstable";
 
+/// Of a failure's words so much is kept with its cooldown, which every proxy reads.
+const MOST_WORDS: usize = 160;
+/// Between a cooldown's reason and the words of the failure.
+const WORDS: &str = ": ";
+
 /// Failures in a row, by connection.
 #[derive(Debug, Default)]
 pub(crate) struct Streaks {
@@ -85,8 +90,21 @@ pub(crate) async fn note(gateway: &Gateway, entry: &Arc<ConnectionEntry>, failur
     }
     if let Some((span, reason)) = gateway.streaks.failed(&entry.id, failure) {
         let until = gateway.clock.now().saturating_add(span);
-        gateway.coordination.cool(entry.id.as_str(), until, reason).await;
+        let words = failure.client_message(entry.upstream.hidden());
+        gateway.coordination.cool(entry.id.as_str(), until, &with_words(reason, &words)).await;
     }
+}
+
+/// A reason with the beginning of what was said, on one line. A connection that is merely unstable is used where there is
+/// no other: nobody is told why it is left alone.
+fn with_words(reason: &str, words: &str) -> String {
+    let words: String = words.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(MOST_WORDS).collect();
+    if words.is_empty() || reason == UNSTABLE_REASON { reason.to_owned() } else { format!("{reason}{WORDS}{words}") }
+}
+
+/// The reverse of [`with_words`].
+pub(super) fn reason_and_words(reason: &str) -> (&str, Option<&str>) {
+    reason.split_once(WORDS).map_or((reason, None), |(reason, words)| (reason, Some(words)))
 }
 
 /// Whether a failure says something about the connection, rather than about the request.
@@ -113,6 +131,19 @@ mod tests {
         assert_eq!([seconds(), seconds(), seconds(), seconds(), seconds(), seconds()], [3, 6, 12, 24, 48, 48]);
         streaks.succeeded(&id);
         assert_eq!(seconds(), 3);
+    }
+
+    #[test]
+    fn a_reason_carries_the_words_of_the_failure() {
+        let long = "slow\n  down ".repeat(100);
+        let reason = with_words("rate_limited", &long);
+        assert!(reason.len() <= "rate_limited: ".len() + MOST_WORDS && !reason.contains('\n'), "{reason}");
+        assert_eq!(
+            reason_and_words(&with_words("quota_exhausted", "no: money")),
+            ("quota_exhausted", Some("no: money"))
+        );
+        assert_eq!(with_words("credential_refused", ""), "credential_refused");
+        assert_eq!(with_words(UNSTABLE_REASON, "HTTP 500"), UNSTABLE_REASON);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::{
     wait_for_one,
 };
 use crate::{
-    media::{FetchedMedia, Means, Wanted, missing},
+    media::{FetchedMedia, Wanted, missing},
     server::Gateway,
     snapshot::ConnectionEntry,
     translate::FleetSealer,
@@ -76,9 +76,7 @@ pub(super) async fn seated<'p>(
             return Ok((index, entry, slot));
         }
         drop(slot);
-        let policy = gateway.snapshot.load().settings().address_policy;
-        let means = Means { client: &gateway.upstream, memory: &gateway.memory, policy };
-        fetched.extend(gateway.media.fetch(means, missing).await?);
+        fetched.extend(gateway.media.fetch(&gateway.memory, missing).await?);
         seat = match pick(order, tried, &*gateway.coordination, &gateway.freed) {
             Pick::Chosen(index, entry, slot) => (index, entry, slot),
             _ => wait_for_one(gateway, order, tried).await?,

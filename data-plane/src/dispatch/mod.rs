@@ -149,11 +149,13 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
             repeated = true;
             continue;
         }
-        if failure.names_signature() && !std::mem::replace(&mut unsigned, true) && patience.is_left() {
+        let is_of_thoughts = failure.names_signature() || failure.misses_thought();
+        if is_of_thoughts && !std::mem::replace(&mut unsigned, true) && patience.is_left() {
             // A large future that hardly any request needs.
             let (upstream, model, requested) = (&entry.upstream, plan.model(), plan.requested());
-            let again = Box::pin(asked.unsigned(&gateway, upstream, model, requested, &fetched, &outgoing.way));
-            if let Some(again) = again.await {
+            let way = &outgoing.way;
+            let again = asked.unsigned(&gateway, upstream, model, requested, &fetched, way, &failure);
+            if let Some(again) = Box::pin(again).await {
                 outgoing = again;
                 continue;
             }

@@ -10,7 +10,7 @@ use omniroute_core::{
     hash::Pepper,
     time::{Clock, UnixMillis},
 };
-use omniroute_providers::{Format as Spoken, Operation, Upstream};
+use omniroute_providers::{Failure, Format as Spoken, Operation, Upstream};
 use omniroute_wire::{
     anthropic,
     embeddings::EmbedDialect,
@@ -26,7 +26,7 @@ use omniroute_wire::{
 
 use super::{embeddings::Embedding, request::Segmented};
 use crate::{
-    media::{FetchedMedia, Means},
+    media::FetchedMedia,
     respond::lane::Kind,
     server::Gateway,
     state::{Vault, signatures::Signatures},
@@ -107,8 +107,8 @@ impl Asked<'_> {
         }
     }
 
-    /// The same again for an upstream that did not take a signature: without any that it would look at. `None`: that
-    /// makes no difference.
+    /// The same again for an upstream that did not take a signature, without any that it would look at; or for one that
+    /// missed a thought, with something in its place. `None`: that makes no difference.
     pub(crate) async fn unsigned(
         &self,
         gateway: &Gateway,
@@ -117,6 +117,7 @@ impl Asked<'_> {
         requested: &str,
         fetched: &FetchedMedia,
         before: &Way,
+        failure: &Failure,
     ) -> Option<Outgoing> {
         let format = match before {
             Way::Pass { kind: Kind::Chat(format), .. } => *format,
@@ -124,7 +125,8 @@ impl Asked<'_> {
             Way::Translate(translation) => translation.upstream,
         };
         let or_nothing = matches!(before, Way::Translate(translation) if !translation.signed_again);
-        let old = OldSignatures::LeaveOut { or_nothing };
+        let old =
+            if failure.misses_thought() { OldSignatures::StandIn } else { OldSignatures::LeaveOut { or_nothing } };
         // What cannot be written this way stays as it was refused.
         self.translated(gateway, upstream, format, (model, requested), fetched, old).await.ok()
     }
@@ -147,8 +149,10 @@ impl Asked<'_> {
         fetched: &FetchedMedia,
         old: OldSignatures,
     ) -> Result<Outgoing, GatewayError> {
-        let profile = omniroute_providers::profile(upstream.provider().as_str(), format, model);
-        let policy = gateway.snapshot.load().settings().address_policy;
+        let mut profile = omniroute_providers::profile(upstream.provider().as_str(), format, model);
+        // The upstream said so itself, whatever its name.
+        profile.reasoning_content_demanded |= old == OldSignatures::StandIn;
+        profile.reasoning_content_back |= profile.reasoning_content_demanded;
         let translated = translate(&Job {
             dialect: self.dialect,
             body: &self.body,
@@ -163,7 +167,7 @@ impl Asked<'_> {
             sealer: Arc::new(FleetSealer::new(self.pepper)),
             media: &gateway.media,
             fetched,
-            means: Means { client: &gateway.upstream, memory: &gateway.memory, policy },
+            memory: &gateway.memory,
             previous: self.previous,
             signatures: Signatures::new(&gateway.state.signatures, Vault::new(self.pepper), self.scope),
             old,
@@ -227,8 +231,13 @@ impl Asked<'_> {
             return None;
         }
         // Thoughts of another family, as the client got them from us: who signed its own would refuse the request.
-        let is_signed = matches!(format, Format::Anthropic | Format::Gemini | Format::OpenAiResponses);
-        if is_signed && has_token(&self.body) {
+        let is_signed = match format {
+            Format::Anthropic | Format::Gemini | Format::OpenAiResponses => true,
+            // Calls carry Google's signatures here.
+            Format::OpenAiChat => model.contains("gemini"),
+            Format::Ollama | Format::Cohere | Format::Bedrock => false,
+        };
+        if is_signed && has_token(&self.body, format) {
             return None;
         }
         let mut hide_usage = false;

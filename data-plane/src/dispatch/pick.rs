@@ -9,13 +9,16 @@ use omniroute_core::{
 };
 
 use super::{
-    health::UNSTABLE_REASON,
+    health::{UNSTABLE_REASON, reason_and_words},
     slot::{Freed, Slot},
 };
 use crate::{admit::session::SessionId, resolve::Plan, snapshot::ConnectionEntry};
 
 /// A request never waits longer than this for a connection to become usable.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+const LEFT_ALONE: &str = "every connection to this provider is left alone at the moment";
+const CREDENTIAL_REFUSED: &str = "the provider refused the gateway's credential";
 
 /// The order in which connections are tried.
 pub(super) enum Order<'p> {
@@ -112,14 +115,26 @@ pub(super) fn none_usable(pick: &Pick<'_>, now: UnixMillis) -> GatewayError {
     match pick {
         Pick::Cooling { until, reason } => {
             let wait = until.saturating_since(now);
-            let (class, message) = match &**reason {
+            let (reason, words) = reason_and_words(reason);
+            let (class, message, words) = match reason {
                 "rate_limited" => {
-                    (ErrorClass::RateLimited, "every connection to this provider has reached its rate limit")
+                    (ErrorClass::RateLimited, "every connection to this provider has reached its rate limit", words)
                 }
-                "quota_exhausted" => (ErrorClass::Payment, "every connection to this provider has used up its quota"),
-                _ => (ErrorClass::Overloaded, "every connection to this provider is left alone at the moment"),
+                "quota_exhausted" => {
+                    (ErrorClass::Payment, "every connection to this provider has used up its quota", words)
+                }
+                // What is wrong with our credential is the operator's to read, in the connection's state.
+                "credential_refused" => (ErrorClass::Overloaded, LEFT_ALONE, Some(CREDENTIAL_REFUSED)),
+                _ => (ErrorClass::Overloaded, LEFT_ALONE, words),
             };
-            GatewayError::new(class, "connections_cooling", message).with_retry_after(wait)
+            let words = words.map(|words| format!(": {}", words.trim_end_matches('.'))).unwrap_or_default();
+            let seconds = wait.as_millis().div_ceil(1000).max(1);
+            let message = format!("{message}{words}; the first can be tried again in {seconds} s");
+            let error = GatewayError::new(class, "connections_cooling", message).with_retry_after(wait);
+            match reason {
+                "credential_refused" => error.with_hint("An operator has to check this connection's credential."),
+                _ => error,
+            }
         }
         Pick::Busy | Pick::Chosen(..) | Pick::Exhausted => GatewayError::new(
             ErrorClass::Overloaded,

@@ -12,20 +12,35 @@ use omniroute_core::{
     error::{ErrorClass, GatewayError},
 };
 use omniroute_wire::ir::MediaKind;
+use tokio::time::Instant;
 use url::Url;
 
-use super::{Fetched, Means, kind};
-use crate::{dispatch::Segmented, upstream_client::Stage};
+use super::{Fetched, kind};
+use crate::{
+    admit::memory::{BodyMemory, Reserved},
+    dispatch::Segmented,
+    upstream_client::{Stage, UpstreamClient},
+};
 
 /// All of a fetch, redirects included.
 const TIME: Duration = Duration::from_secs(10);
-const CONNECT: Duration = Duration::from_secs(5);
+pub(super) const CONNECT: Duration = Duration::from_secs(5);
 const LARGEST: u64 = 20 * 1024 * 1024;
 const REDIRECTS: u32 = 3;
 /// More bytes than this are encoded off the runtime.
 const MANY: usize = 1024 * 1024;
+/// What is reserved of a body whose length is not told, until more of it has come.
+const STEP: u64 = 64 * 1024;
 
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("omniroute/", env!("CARGO_PKG_VERSION")));
+
+/// What a fetch needs of the gateway.
+#[derive(Clone, Copy)]
+pub(super) struct Means<'g> {
+    pub(super) client: &'g UpstreamClient<Segmented>,
+    pub(super) memory: &'g BodyMemory,
+    pub(super) policy: AddressPolicy,
+}
 
 /// Fetches what is behind `url`.
 ///
@@ -102,9 +117,9 @@ async fn read(means: Means<'_>, response: Response<Incoming>, wanted: MediaKind)
     if declared.lower() > LARGEST {
         return Err(too_large());
     }
-    // Bytes and base64 are both held for a moment.
-    let expected = declared.exact().unwrap_or(LARGEST / 4);
-    let mut share = reserve(means, expected * 7 / 3).await?;
+    // A length that is not told holds no memory that others could use.
+    let expected = declared.exact().unwrap_or(STEP);
+    let mut share = reserve(means, while_read(expected)).await?;
     let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| unreachable("its server broke off"))?;
@@ -113,17 +128,26 @@ async fn read(means: Means<'_>, response: Response<Incoming>, wanted: MediaKind)
         if length > LARGEST {
             return Err(too_large());
         }
-        if length * 7 / 3 > share.covers() {
-            share.merge(reserve(means, length * 7 / 3).await?);
+        let missing = while_read(length).saturating_sub(share.covers());
+        if missing > 0 {
+            share.merge(reserve(means, missing.max(share.covers())).await?);
         }
         bytes.extend_from_slice(&data);
     }
     let told = head.headers.get(header::CONTENT_TYPE).and_then(|told| told.to_str().ok()).unwrap_or_default();
     let media_type = kind::media_type(wanted, told, &bytes).ok_or_else(|| wrong_kind(wanted))?;
-    Ok(Fetched { media_type, base64: encode(bytes.into()).await?, _share: share })
+    let base64 = encode(bytes.into()).await?;
+    // What is kept is the base64 alone.
+    share.shrink_to(base64.len() as u64);
+    Ok(Fetched { media_type, base64, at: Instant::now(), _share: share })
 }
 
-async fn reserve(means: Means<'_>, bytes: u64) -> Result<crate::admit::memory::Reserved, GatewayError> {
+/// Bytes and base64 are both held for a moment.
+const fn while_read(bytes: u64) -> u64 {
+    bytes * 7 / 3
+}
+
+async fn reserve(means: Means<'_>, bytes: u64) -> Result<Reserved, GatewayError> {
     means.memory.reserve(bytes).await.map_err(|_| {
         GatewayError::new(
             ErrorClass::Overloaded,
@@ -179,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_be_fetched_depends_on_who_may_be_called() {
+    fn what_may_be_fetched_is_public_unless_the_operator_says_otherwise() {
         let code = |policy, url: &str| check(policy, url).err().map(|error| error.code);
         let (public, private) = (AddressPolicy::PublicOnly, AddressPolicy::AllowPrivate);
         assert_eq!(code(public, "https://example.com/a.png?x=1#y"), None);

@@ -1,29 +1,41 @@
 //! Media that a target cannot fetch itself: the proxy fetches them and puts the bytes in the place of their URL.
 //!
-//! [`missing`] finds out which URLs of a request are needed, [`MediaStore`] fetches each once ([`fetch`]: guarded like every call to the outside,
-//! bounded in size and time), judges what came ([`kind`]) and keeps it for a few minutes, so that the turns of a conversation do
-//! not fetch the same picture again and again.
+//! [`missing`] finds out which URLs of a request are needed, [`MediaStore`] fetches each once ([`fetch`]: from public addresses
+//! only, bounded in size and time), judges what came ([`kind`]) and keeps it for a few minutes, so that the turns of a
+//! conversation do not fetch the same picture again and again.
+//!
+//! Whoever has an API key writes these URLs. What the operator may point connections at says nothing about them, so they have
+//! a permission and a client of their own: a connection of a pool that providers share would pass the guard by.
 
 mod fetch;
 mod kind;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use futures_util::future::try_join_all;
 use moka::future::Cache;
 use omniroute_core::{address::AddressPolicy, error::GatewayError};
 use omniroute_wire::ir::{Format, MediaKind, Profile, Request, replace_url, url_sources};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, task::AbortHandle, time::Instant};
 
 use crate::{
     admit::memory::{BodyMemory, Reserved},
     dispatch::Segmented,
-    upstream_client::UpstreamClient,
+    upstream_client::{ClientOptions, ExtraRoots, TlsError, UpstreamClient},
 };
 
-/// What is kept, in bytes of base64, and for how long.
+/// What is kept, in bytes of base64 and of URLs, and for how long.
 const KEPT: u64 = 32 * 1024 * 1024;
 const KEPT_FOR: Duration = Duration::from_secs(300);
+/// How often what is too old is looked for: the cache by itself lets nothing go while nobody asks it for anything.
+const SWEEP: Duration = Duration::from_secs(15);
+/// What an entry costs beside its bytes.
+const ENTRY: usize = 512;
+/// Connections to one host of media that stay open.
+const IDLE_PER_HOST: usize = 2;
 /// Fetches of this process at the same time.
 const AT_ONCE: usize = 32;
 /// URLs of one request.
@@ -34,6 +46,7 @@ const MOST_URLS: usize = 20;
 pub(crate) struct Fetched {
     media_type: &'static str,
     base64: String,
+    at: Instant,
     /// The memory that it takes, out of what bodies may take.
     _share: Reserved,
 }
@@ -46,47 +59,82 @@ pub(crate) type FetchedMedia = Vec<(String, Arc<Fetched>)>;
 
 /// Fetches media, and keeps them for a while. One for the whole process.
 pub(crate) struct MediaStore {
+    client: UpstreamClient<Segmented>,
+    policy: AddressPolicy,
     cache: Cache<Wanted, Arc<Fetched>>,
     places: Semaphore,
-}
-
-/// What a fetch needs of the gateway.
-#[derive(Clone, Copy)]
-pub(crate) struct Means<'g> {
-    pub(crate) client: &'g UpstreamClient<Segmented>,
-    pub(crate) memory: &'g BodyMemory,
-    pub(crate) policy: AddressPolicy,
+    /// Lets go what is too old; begun with the first fetch.
+    sweeper: OnceLock<AbortHandle>,
 }
 
 // === impl MediaStore ===
 
 impl MediaStore {
-    pub(crate) fn new() -> Self {
-        let weight = |_: &Wanted, media: &Arc<Fetched>| u32::try_from(media.base64.len()).unwrap_or(u32::MAX);
+    /// `policy`: what a client's URL may lead to.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub(crate) fn new(policy: AddressPolicy, extra_roots: ExtraRoots) -> Result<Self, TlsError> {
+        let client = UpstreamClient::new(ClientOptions {
+            connect_timeout: fetch::CONNECT,
+            idle_per_host: IDLE_PER_HOST,
+            policy: Arc::new(move || policy),
+            extra_roots,
+        })?;
+        let weight = |wanted: &Wanted, media: &Arc<Fetched>| {
+            u32::try_from(media.base64.len() + wanted.0.len() + ENTRY).unwrap_or(u32::MAX)
+        };
         let cache = Cache::builder().weigher(weight).max_capacity(KEPT).time_to_live(KEPT_FOR).build();
-        Self { cache, places: Semaphore::new(AT_ONCE) }
+        Ok(Self { client, policy, cache, places: Semaphore::new(AT_ONCE), sweeper: OnceLock::new() })
     }
 
     /// Fetches all of these.
     ///
     /// # Errors
     /// When something cannot be had, with the reason as the client is told.
-    pub(crate) async fn fetch(&self, means: Means<'_>, wanted: Vec<Wanted>) -> Result<FetchedMedia, GatewayError> {
+    pub(crate) async fn fetch(&self, memory: &BodyMemory, wanted: Vec<Wanted>) -> Result<FetchedMedia, GatewayError> {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
-        try_join_all(wanted.into_iter().map(|wanted| self.one(means, wanted))).await
+        self.keep_clean();
+        try_join_all(wanted.into_iter().map(|wanted| self.one(memory, wanted))).await
     }
 
-    async fn one(&self, means: Means<'_>, wanted: Wanted) -> Result<(String, Arc<Fetched>), GatewayError> {
+    async fn one(&self, memory: &BodyMemory, wanted: Wanted) -> Result<(String, Arc<Fetched>), GatewayError> {
         // Requests that want the same at the same time share one fetch; failures are not kept.
         let fetching = async {
             let _place = self.places.acquire().await.map_err(|_| fetch::unreachable("fetching has stopped"))?;
+            let means = fetch::Means { client: &self.client, memory, policy: self.policy };
             fetch::fetch(means, &wanted.0, wanted.1).await.map(Arc::new)
         };
         let fetched = self.cache.try_get_with_by_ref(&wanted, fetching).await;
         let fetched = fetched.map_err(|error: Arc<GatewayError>| GatewayError::clone(&error))?;
         Ok((wanted.0, fetched))
+    }
+
+    fn keep_clean(&self) {
+        self.sweeper.get_or_init(|| tokio::spawn(sweep(self.cache.clone())).abort_handle());
+    }
+}
+
+impl Drop for MediaStore {
+    fn drop(&mut self) {
+        if let Some(sweeper) = self.sweeper.get() {
+            sweeper.abort();
+        }
+    }
+}
+
+/// Lets go what has been kept long enough, so that the memory of bodies gets it back though nobody fetches anything.
+async fn sweep(cache: Cache<Wanted, Arc<Fetched>>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        for (wanted, media) in &cache {
+            if media.at.elapsed() >= KEPT_FOR {
+                cache.invalidate(&*wanted).await;
+            }
+        }
+        cache.run_pending_tasks().await;
     }
 }
 
@@ -116,5 +164,24 @@ pub(crate) fn missing(
 pub(crate) fn put_in<'a>(request: &mut Request<'a>, fetched: &'a [(String, Arc<Fetched>)]) {
     for (url, media) in fetched {
         replace_url(request, url, media.media_type, media.base64.as_str());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_kept_gives_its_memory_back_by_itself_when_its_time_is_over() {
+        let memory = BodyMemory::new(1024 * 1024);
+        let store = MediaStore::new(AddressPolicy::PublicOnly, ExtraRoots::default()).expect("a store");
+        store.keep_clean();
+        let share = memory.reserve(4096).await.expect("reserved");
+        let media = Fetched { media_type: "image/png", base64: "AAAA".to_owned(), at: Instant::now(), _share: share };
+        store.cache.insert(("https://example.com/".to_owned(), MediaKind::Image), Arc::new(media)).await;
+        tokio::time::sleep(KEPT_FOR - SWEEP).await;
+        assert_eq!(memory.held(), 4096, "for a while it is kept");
+        tokio::time::sleep(2 * SWEEP + Duration::from_secs(1)).await;
+        assert_eq!(memory.held(), 0);
     }
 }

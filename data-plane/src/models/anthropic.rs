@@ -51,7 +51,7 @@ pub(crate) fn one(listed: &Listed) -> Value {
         "display_name": format!("{} ({})", model.model, provider.name),
         "created_at": UnixMillis(model.created.saturating_mul(1000)).to_rfc3339(),
         "object": "model",
-        "owned_by": provider.id.as_str(),
+        "owned_by": provider.prefix,
     });
     for (name, limit) in [("max_input_tokens", model.context_window), ("max_tokens", model.max_output_tokens)] {
         if let Some(limit) = limit {

@@ -25,7 +25,7 @@ pub(crate) fn one(listed: &Listed) -> Value {
         "id": id,
         "object": "model",
         "created": model.created,
-        "owned_by": provider.id.as_str(),
+        "owned_by": provider.prefix,
         "permission": [],
         "root": model.model,
         "parent": null,

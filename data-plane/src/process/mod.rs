@@ -162,7 +162,7 @@ async fn stop(gateway: &Gateway, journal: &Journal, limit: Duration) {
     let lifecycle = gateway.lifecycle();
     tracing::info!(
         requests = lifecycle.requests_in_flight(),
-        deadline = ?limit,
+        deadline_seconds = limit.as_secs_f64(),
         "stopping: no new requests, what runs may finish"
     );
     lifecycle.stop();

@@ -104,14 +104,25 @@ impl Controlled for ControlledProxy {
     }
 
     fn command(&self, command: Command) {
-        tracing::info!(?command, "the control plane commands");
         match command {
-            Command::Drain { deadline } => self.drain(deadline),
+            Command::Drain { deadline } => {
+                let deadline_seconds = deadline.as_secs_f64();
+                tracing::info!(command = "drain", deadline_seconds, "the control plane commands");
+                self.drain(deadline);
+            }
             Command::Resume => {
+                tracing::info!(command = "resume", "the control plane commands");
                 self.set_deadline(None);
                 self.gateway.lifecycle().resume();
             }
-            Command::Resync => self.resync.notify_one(),
+            Command::Resync => {
+                tracing::info!(command = "resync", "the control plane commands");
+                self.resync.notify_one();
+            }
+            Command::Forgive(connection) => {
+                let gateway = Arc::clone(&self.gateway);
+                tokio::spawn(async move { gateway.forgive(&[connection]).await });
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use metrics::counter;
-use omniroute_core::id::ProxyId;
+use omniroute_core::id::{EventId, ProxyId};
 use omniroute_proto::v1;
 use omniroute_telemetry::names;
 use prost::Message;
@@ -169,7 +169,11 @@ async fn next_batch(reader: &mut Reader, journal: &Journal, not_before: Instant)
 fn refused(ack: &v1::UsageAck) {
     for refused in &ack.refused {
         // It can never be stored; sending it again would change nothing.
-        tracing::error!(event = ?refused.id, reason = refused.reason, "the ledger refused a usage event");
+        tracing::error!(
+            event = EventId::from_bytes(&refused.id).map(|id| id.to_string()),
+            reason = refused.reason,
+            "the ledger refused a usage event"
+        );
         counter!(names::JOURNAL_LOST).increment(1);
     }
 }

@@ -213,7 +213,7 @@ impl Lane {
             Self::Events(events) if events.scanner.saw_error() => Err(Fault::ErrorObject),
             Self::Events(events) if is_all && !events.scanner.complete() => Err(Fault::NoAnswer),
             Self::Json(_) if is_error_object(first) => Err(Fault::ErrorObject),
-            Self::Json(document) if is_all && document.has_failed() => Err(Fault::ErrorObject),
+            Self::Json(document) if is_all && document.has_failed(first) => Err(Fault::ErrorObject),
             Self::Json(_) if is_all && !kind.has_substance(first) => Err(Fault::NoAnswer),
             _ => Ok(()),
         }

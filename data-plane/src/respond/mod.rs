@@ -58,7 +58,7 @@ pub(crate) async fn begin(dispatched: Dispatched, named: Named<'_>) -> (Response
         Way::Embed(embedding) => head::rewrite(&mut headers, "application/json", embedding.dropped()),
     }
     headers.insert(X_REQUEST_ID, meter.request_id().header());
-    headers.insert(X_OMNIROUTE_PROVIDER, meter.provider().header());
+    headers.insert(X_OMNIROUTE_PROVIDER, meter.entry().shown.clone());
     if let Ok(model) = HeaderValue::from_str(named.model) {
         headers.insert(X_OMNIROUTE_MODEL, model);
     }

@@ -1,6 +1,9 @@
 //! Each format's way to find usage, finish reason and errors in an answer that passes as it is.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
+use memchr::memmem::Finder;
 use omniroute_core::error::GatewayError;
 use omniroute_wire::{
     anthropic, gemini,
@@ -15,6 +18,8 @@ use crate::translate::stream_error;
 
 /// Bytes of text a token, about.
 const BYTES_PER_TOKEN: u64 = 4;
+/// Made once: that takes longer than a search.
+static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"error\""));
 
 /// Follows a stream of events.
 #[derive(Debug)]
@@ -133,9 +138,15 @@ impl Document {
         self.tail.feed(frame);
     }
 
-    /// Whether it is an answer that says that it failed. Only Responses have such.
-    pub(super) fn has_failed(&self) -> bool {
-        self.kind == Kind::Chat(Format::OpenAiResponses) && self.tally().finish_reason.as_deref() == Some("failed")
+    /// Whether it is an answer that says that it failed. `whole`: all of it.
+    pub(super) fn has_failed(&self, whole: &[u8]) -> bool {
+        let word = match self.kind {
+            Kind::Chat(Format::OpenAiResponses) => "failed",
+            // OpenRouter's word. Nearly every answer lacks it.
+            Kind::Chat(Format::OpenAiChat) if ERROR.find(whole).is_some() => "error",
+            _ => return false,
+        };
+        self.tally().finish_reason.as_deref() == Some(word)
     }
 
     pub(super) fn tally(&self) -> Tally {

@@ -96,9 +96,8 @@ async fn steps(
     if let Ok(model) = HeaderValue::from_str(plan.model()) {
         headers.insert(X_OMNIROUTE_MODEL, model);
     }
-    let provider = plan.candidates().next().map(|entry| gateway.metrics.provider(&entry.provider).header());
-    if let Some(provider) = provider {
-        headers.insert(X_OMNIROUTE_PROVIDER, provider);
+    if let Some(entry) = plan.candidates().next() {
+        headers.insert(X_OMNIROUTE_PROVIDER, entry.shown.clone());
     }
     Ok(response)
 }

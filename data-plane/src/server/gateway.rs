@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use omniroute_coordination::Coordination;
-use omniroute_core::{id::ConnectionId, settings::DataPlaneSettings, time::Clock};
+use omniroute_core::{address::AddressPolicy, id::ConnectionId, settings::DataPlaneSettings, time::Clock};
 use omniroute_telemetry::MetricsReport;
 use tokio::sync::Semaphore;
 
@@ -94,12 +94,14 @@ impl Gateway {
             let snapshot = snapshot.clone();
             Arc::new(move || snapshot.load().settings().address_policy)
         };
+        let extra_roots = ExtraRoots::read(&settings.upstream_tls_ca)?;
         let upstream = UpstreamClient::new(ClientOptions {
             connect_timeout: settings.connect_timeout.0,
             idle_per_host: settings.upstream_idle_connections as usize,
             policy,
-            extra_roots: ExtraRoots::read(&settings.upstream_tls_ca)?,
+            extra_roots: extra_roots.clone(),
         })?;
+        let media_policy = AddressPolicy::from_allow_private(settings.allow_private_media_urls);
         Ok(Arc::new(Self {
             state: State::open(&*coordination, settings),
             snapshot,
@@ -112,7 +114,7 @@ impl Gateway {
             forwarder: Forwarder::new(&settings.forward_url)?,
             metrics: Metrics::new(),
             memory: BodyMemory::new(settings.body_memory.0),
-            media: MediaStore::new(),
+            media: MediaStore::new(media_policy, extra_roots)?,
             counter: Counter::new(),
             sockets: Arc::new(Semaphore::new((settings.max_connections as usize).min(MAX_SOCKETS))),
             freed: Freed::default(),

@@ -280,6 +280,11 @@ impl Applier {
             return Err(format!("its hash is that of key {}", other.id));
         }
         self.drop_key(id);
+        if let Some((previous, _)) = key.previous
+            && !self.index.hashes.contains_key(&previous)
+        {
+            self.index.hashes.insert(previous, Arc::clone(&key));
+        }
         self.index.hashes.insert(key.hash, Arc::clone(&key));
         self.index.keys.insert(key.id.clone(), key);
         Ok(())
@@ -288,6 +293,11 @@ impl Applier {
     fn drop_key(&mut self, id: &str) {
         if let Some(key) = self.index.keys.remove(id) {
             self.index.hashes.remove(&key.hash);
+            if let Some((previous, _)) = key.previous
+                && self.index.hashes.get(&previous).is_some_and(|holder| holder.id == key.id)
+            {
+                self.index.hashes.remove(&previous);
+            }
         }
     }
 

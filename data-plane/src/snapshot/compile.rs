@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, atomic::AtomicU32};
 
+use http::HeaderValue;
 use omniroute_core::address::AddressPolicy;
 use omniroute_proto::v1;
 use omniroute_providers::{ConnectionSpec, NodeSpec, Upstream};
@@ -78,8 +79,10 @@ impl ConnectionSource {
             }),
         };
         let upstream = Upstream::compile(&spec, policy).map_err(|error| error.to_string())?;
+        let shown = node.map_or(self.spec.provider.as_str(), |node| &node.prefix);
         Ok(ConnectionEntry {
             id: id.into(),
+            shown: HeaderValue::from_str(shown).unwrap_or(HeaderValue::from_static("")),
             provider: self.spec.provider.as_str().into(),
             name: self.spec.name.clone(),
             upstream,

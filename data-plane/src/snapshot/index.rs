@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use http::HeaderValue;
 use imbl::{HashMap, OrdMap};
 use omniroute_core::{
     address::AddressPolicy,
@@ -67,6 +68,8 @@ pub struct ProviderEntry {
 pub struct ConnectionEntry {
     pub id: ConnectionId,
     pub provider: ProviderId,
+    /// The provider as clients know it: what stands in front of its model ids.
+    pub shown: HeaderValue,
     pub name: String,
     pub upstream: Upstream,
     pub priority: i32,

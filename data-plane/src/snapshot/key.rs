@@ -20,6 +20,8 @@ pub struct Key {
     /// Larger (or smaller) bodies than the gateway's limit.
     pub max_body_bytes: Option<u64>,
     pub(super) hash: KeyHash,
+    /// The secret before, and until when it is accepted.
+    pub(super) previous: Option<(KeyHash, UnixMillis)>,
     is_active: bool,
     expires_at: Option<UnixMillis>,
     is_revoked: bool,
@@ -42,6 +44,7 @@ impl Key {
         let Some(hash) = KeyHash::from_slice(&key.key_hash) else {
             return Err(format!("the hash has {} bytes instead of 32", key.key_hash.len()));
         };
+        let previous = KeyHash::from_slice(&key.previous_key_hash).filter(|previous| *previous != hash);
         let mut models = Models::default();
         for pattern in key.allowed_models {
             match pattern.strip_suffix('*') {
@@ -59,6 +62,7 @@ impl Key {
             no_log: key.no_log,
             max_body_bytes: (key.max_body_bytes > 0).then_some(key.max_body_bytes),
             hash,
+            previous: previous.map(|previous| (previous, UnixMillis(key.previous_until_ms))),
             is_active: key.is_active,
             expires_at: (key.expires_at_ms > 0).then_some(UnixMillis(key.expires_at_ms)),
             is_revoked: key.revoked_at_ms > 0,
@@ -83,6 +87,11 @@ impl Key {
             return refuse("key_expired", "This API key has expired.");
         }
         Ok(())
+    }
+
+    /// Whether a secret of this hash, which is the key's own or the one before, still counts.
+    pub fn accepts(&self, hash: &KeyHash, now: UnixMillis) -> bool {
+        self.previous.is_none_or(|(previous, until)| previous != *hash || now < until)
     }
 
     /// Whether the key may name this model (as the client writes it).
@@ -117,6 +126,17 @@ mod tests {
         assert_eq!(code(&key(|key| key.expires_at_ms = 1_000)), "key_expired");
         assert_eq!(code(&key(|key| key.revoked_at_ms = 1)), "key_revoked");
         assert!(key(|key| key.expires_at_ms = 1_001).check(now).is_ok());
+    }
+
+    #[test]
+    fn a_secret_that_was_replaced_counts_until_its_time_is_over() {
+        let key = key(|key| {
+            key.previous_key_hash = vec![8; 32];
+            key.previous_until_ms = 1_000;
+        });
+        let hash = |byte: u8| KeyHash::from_slice(&[byte; 32]).expect("a hash");
+        assert!(key.accepts(&hash(8), UnixMillis(999)) && !key.accepts(&hash(8), UnixMillis(1_000)));
+        assert!(key.accepts(&hash(7), UnixMillis(999)) && key.accepts(&hash(7), UnixMillis(1_000)));
     }
 
     #[test]

@@ -225,6 +225,40 @@ fn nodes_hand_their_prefixes_to_one_another_in_one_update() {
 }
 
 #[test]
+fn a_key_that_was_made_anew_is_found_by_both_secrets_until_it_changes_again() {
+    let mut applier = Applier::default();
+    let pepper = Pepper::new(PEPPER);
+    let mut anew = key("k1", "sk-new", 2);
+    let Some(Body::ApiKey(body)) = &mut anew.body else { panic!("a key") };
+    body.previous_key_hash = pepper.hash("sk-old").as_bytes().to_vec();
+    body.previous_until_ms = 1_000;
+    applier.apply(full(1, vec![settings(1), key("k1", "sk-old", 1)]));
+    let index = applier.apply(delta(2, vec![anew])).index;
+    for secret in ["sk-old", "sk-new"] {
+        assert_eq!(index.key(&pepper.hash(secret)).expect("a key").id.as_str(), "k1", "{secret}");
+    }
+    let index = applier.apply(delta(3, vec![key("k1", "sk-newest", 3)])).index;
+    assert!(index.key(&pepper.hash("sk-old")).is_none() && index.key(&pepper.hash("sk-new")).is_none());
+    assert!(index.key(&pepper.hash("sk-newest")).is_some());
+}
+
+#[test]
+fn a_provider_is_shown_by_its_prefix() {
+    let mut applier = Applier::default();
+    let resources = vec![
+        settings(1),
+        node("n1", "mock", "http://127.0.0.1:9/v1", 1),
+        connection("c1", "n1", 1, 1),
+        connection("c2", "openai", 1, 1),
+    ];
+    let index = applier.apply(full(1, resources)).index;
+    assert_eq!(index.connection("c1").expect("a connection").shown, "mock");
+    assert_eq!(index.connection("c2").expect("a connection").shown, "openai");
+    let index = applier.apply(delta(2, vec![node("n1", "other", "http://127.0.0.1:9/v1", 2)])).index;
+    assert_eq!(index.connection("c1").expect("a connection").shown, "other");
+}
+
+#[test]
 fn one_edit_among_many_keys_copies_nothing_else() {
     let mut applier = Applier::default();
     let keys = (0..5_000).map(|n| key(&format!("k{n}"), &format!("sk-{n}"), 1));

@@ -6,6 +6,9 @@
 //! an open tool loop is looked at (providers ask for no more), and only what the same model signed is put back. A miss
 //! is normal: the wire formats know what to send instead.
 //!
+//! Some models sign nothing and want the text of their thoughts back, in every later request, also from a client that
+//! was never shown it. Those are kept the same way ([`Wanted`]).
+//!
 //! Each call of an answer has an id of its own, which names it. Where the client has none, calls of two conversations may
 //! look alike, and what was said before goes into the name as well.
 
@@ -13,7 +16,7 @@ use futures_util::future::join_all;
 use omniroute_coordination::{Found, Key};
 use omniroute_wire::{
     codec::NameTable,
-    ir::{Family, Format, Part, Request, Role, Signature, Turn},
+    ir::{Family, Format, Part, Profile, Request, Role, Signature, Turn},
 };
 use prost::Message as _;
 
@@ -28,6 +31,20 @@ pub(crate) use super::signed::Gatherer;
 
 /// Calls that one request looks up at most, the latest ones.
 const MOST_LOOKED_UP: usize = 64;
+/// And for models that want the thoughts of a whole conversation: were it to lose them from the front, no two requests
+/// would begin alike, and no cache would hold.
+const MOST_THOUGHTS_LOOKED_UP: usize = 512;
+/// Stands for a thought that is gone, where its model refuses a call without one. An empty text is refused like none.
+const NO_THOUGHT: &str = " ";
+
+/// What a target wants back of what it thought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// What is signed by this family.
+    family: Option<Family>,
+    /// The text, signed or not.
+    text: bool,
+}
 
 /// The signatures that one API key's answers came with.
 #[derive(Clone)]
@@ -46,6 +63,7 @@ pub(crate) struct Keeper {
     model: String,
     names: NameTable,
     before: Option<Before>,
+    wanted: Wanted,
 }
 
 /// By what a call is known when it returns.
@@ -64,6 +82,35 @@ enum CallName<'c> {
     },
 }
 
+// === impl Wanted ===
+
+impl Wanted {
+    /// By a model in this format.
+    pub(crate) fn by(format: Format, model: &str, profile: &Profile) -> Self {
+        let family = match format {
+            Format::OpenAiChat if profile.reasoning_details_back => Some(Family::OpenRouter),
+            Format::OpenAiChat => model.contains("gemini").then_some(Family::Gemini),
+            Format::Gemini | Format::Anthropic | Format::Bedrock | Format::OpenAiResponses => Some(format.family()),
+            Format::Ollama | Format::Cohere => None,
+        };
+        Self { family, text: profile.reasoning_content_back }
+    }
+
+    /// Whether an assistant's turn has calls, and not what is wanted with them.
+    fn is_missing(self, turn: &Turn<'_>) -> bool {
+        let own = |signature: &Signature<'_>| self.family == Some(signature.family);
+        let is_there = |part: &Part<'_>| match part {
+            Part::Thinking { text, signature } => {
+                (self.text && !text.is_empty()) || signature.as_ref().is_some_and(own)
+            }
+            Part::ToolCall { signature, .. } => signature.as_ref().is_some_and(own),
+            Part::RedactedThinking { data } => own(data),
+            _ => false,
+        };
+        turn.role == Role::Assistant && turn.parts.iter().any(is_call) && !turn.parts.iter().any(is_there)
+    }
+}
+
 // === impl Signatures ===
 
 impl Signatures {
@@ -71,16 +118,20 @@ impl Signatures {
         Self { kept: kept.clone(), vault, scope: scope.into() }
     }
 
-    /// Puts signatures of `format`'s family and `model` back where they are missing; says whether it did.
-    pub(crate) async fn restore(&self, request: &mut Request<'_>, format: Format, model: &str) -> bool {
-        if !matches!(format, Format::Gemini | Format::Anthropic | Format::Bedrock | Format::OpenAiResponses) {
+    /// Puts back what is wanted of `model`'s thoughts where it is missing; says whether it did.
+    pub(crate) async fn restore(&self, request: &mut Request<'_>, wanted: Wanted, model: &str) -> bool {
+        if wanted.family.is_none() && !wanted.text {
             return false;
         }
-        let (family, dialect) = (format.family(), request.format);
-        let loop_begins = request.turns.iter().rposition(begins_loop).map_or(0, |at| at + 1);
+        let dialect = request.format;
+        let (begin, most) = if wanted.text {
+            (0, MOST_THOUGHTS_LOOKED_UP)
+        } else {
+            (request.turns.iter().rposition(begins_loop).map_or(0, |at| at + 1), MOST_LOOKED_UP)
+        };
         let mut unsigned: Vec<_> =
-            (loop_begins..request.turns.len()).filter(|at| is_unsigned(&request.turns[*at], family)).collect();
-        let latest = unsigned.split_off(unsigned.len().saturating_sub(MOST_LOOKED_UP));
+            (begin..request.turns.len()).filter(|at| wanted.is_missing(&request.turns[*at])).collect();
+        let latest = unsigned.split_off(unsigned.len().saturating_sub(most));
         if latest.is_empty() {
             return false;
         }
@@ -92,9 +143,11 @@ impl Signatures {
         let found = join_all(looked_up).await;
         let mut any = false;
         for (at, entry) in latest.into_iter().zip(found) {
-            if let Some(entry) = entry.filter(|entry| entry.model == model && entry.family == family.as_str()) {
+            let Some(entry) = entry.filter(|entry| entry.model == model) else { continue };
+            let family = wanted.family.filter(|family| entry.family == family.as_str());
+            if family.is_some() || (wanted.text && entry.has_text()) {
                 entry.put_back(&mut request.turns[at], family);
-                any = true;
+                any |= family.is_some();
             }
         }
         any
@@ -122,19 +175,28 @@ impl Signatures {
 
 impl Keeper {
     /// For the answer to `request`.
-    pub(crate) fn new(signatures: Signatures, request: &Request<'_>, model: &str, names: &NameTable) -> Self {
+    pub(crate) fn new(
+        signatures: Signatures,
+        request: &Request<'_>,
+        wanted: Wanted,
+        model: &str,
+        names: &NameTable,
+    ) -> Self {
         let dialect = request.format;
         // Only a call without an id is known by its name.
         let names = if has_no_ids(dialect) { names.clone() } else { NameTable::default() };
         // Without tools there are no calls.
         let before = has_no_ids(dialect) && !request.tools.is_empty();
         let before = before.then(|| Before::answer(&request.turns));
-        Self { signatures, dialect, model: model.to_owned(), names, before }
+        Self { signatures, dialect, model: model.to_owned(), names, before, wanted }
     }
 
-    /// Keeps what an answer was signed with, if it was and there are calls.
+    /// Keeps what an answer was signed with, or thought, if that will be wanted and there are calls.
     pub(crate) fn keep(&self, gathered: Gatherer) {
-        let Some((Piece::Call { id, name, arguments, .. }, entry)) = gathered.finish(&self.model) else { return };
+        let Some((Piece::Call { id, name, arguments, .. }, entry)) = gathered.finish(&self.model, self.wanted.text)
+        else {
+            return;
+        };
         let Self { signatures, dialect, names, before, .. } = self;
         let call = Call::of(*dialect, &id, names.client_name(&name), &arguments, *before);
         let key = signatures.key(&call);
@@ -151,21 +213,33 @@ fn has_no_ids(dialect: Format) -> bool {
     dialect == Format::Ollama
 }
 
-/// Removes every signature that `family` would look at; says whether there was one.
-pub(crate) fn strip(request: &mut Request<'_>, family: Family) -> bool {
+/// Puts something in the place of thoughts that are gone; says whether there were any.
+pub(crate) fn stand_in(request: &mut Request<'_>) -> bool {
+    let wanted = Wanted { family: Some(Family::OpenRouter), text: true };
+    let mut any = false;
+    for turn in request.turns.iter_mut().filter(|turn| wanted.is_missing(turn)) {
+        turn.parts.insert(0, Part::Thinking { text: NO_THOUGHT.into(), signature: None });
+        any = true;
+    }
+    any
+}
+
+/// Removes every signature that `family` would look at, `None` stands for all; says whether there was one.
+pub(crate) fn strip(request: &mut Request<'_>, family: Option<Family>) -> bool {
+    let is_looked_at = |signature: &Signature<'_>| family.is_none_or(|family| signature.family == family);
     let mut any = false;
     for turn in &mut request.turns {
         turn.parts.retain_mut(|part| match part {
-            Part::Thinking { signature: Some(signature), .. } if signature.family == family => {
+            Part::Thinking { signature: Some(signature), .. } if is_looked_at(signature) => {
                 any = true;
                 false
             }
-            Part::RedactedThinking { data } if data.family == family => {
+            Part::RedactedThinking { data } if is_looked_at(data) => {
                 any = true;
                 false
             }
             Part::ToolCall { signature, .. } => {
-                any |= signature.take_if(|signature| signature.family == family).is_some();
+                any |= signature.take_if(|signature| is_looked_at(signature)).is_some();
                 true
             }
             _ => true,
@@ -182,17 +256,6 @@ fn begins_loop(turn: &Turn<'_>) -> bool {
 
 fn is_call(part: &Part<'_>) -> bool {
     matches!(part, Part::ToolCall { .. })
-}
-
-/// Whether an assistant's turn has calls, and nothing that `family` signed.
-fn is_unsigned(turn: &Turn<'_>, family: Family) -> bool {
-    let own = |signature: &Signature<'_>| signature.family == family;
-    let is_signed = |part: &Part<'_>| match part {
-        Part::Thinking { signature, .. } | Part::ToolCall { signature, .. } => signature.as_ref().is_some_and(own),
-        Part::RedactedThinking { data } => own(data),
-        _ => false,
-    };
-    turn.role == Role::Assistant && turn.parts.iter().any(is_call) && !turn.parts.iter().any(is_signed)
 }
 
 // === impl Call ===
@@ -237,11 +300,11 @@ mod tests {
             ),
             turn(Role::Assistant, vec![Part::RedactedThinking { data: signature("s") }]),
         ];
-        assert!(!strip(&mut request, Family::Gemini));
-        assert!(strip(&mut request, Family::Anthropic));
+        assert!(!strip(&mut request, Some(Family::Gemini)));
+        assert!(strip(&mut request, Some(Family::Anthropic)));
         assert_eq!(request.turns[1].parts, [call("a", None)]);
         assert_eq!(request.turns.len(), 2);
-        assert!(!strip(&mut request, Family::Anthropic));
+        assert!(!strip(&mut request, Some(Family::Anthropic)));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What an answer with tool calls was signed with: read off the answer, and put back into its turn.
+//! What an answer with tool calls was signed with, or thought: read off the answer, and put back into its turn.
 
 use std::collections::HashMap;
 
@@ -7,11 +7,12 @@ use omniroute_wire::ir::{Event, Family, Part, PartKind, Signature, Turn};
 /// Of an answer so much is remembered at most.
 const LARGEST: usize = 64 * 1024;
 
-/// What an answer with tool calls was signed with.
+/// What an answer with tool calls was signed with; a thought may stand in it unsigned.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Entry {
     #[prost(string, tag = "1")]
     pub(super) model: String,
+    /// Empty where nobody signed.
     #[prost(string, tag = "2")]
     pub(super) family: String,
     /// In order.
@@ -72,9 +73,19 @@ pub(super) enum Piece {
 // === impl Entry ===
 
 impl Entry {
+    /// Whether a thought can be read.
+    pub(super) fn has_text(&self) -> bool {
+        self.thoughts.iter().any(|thought| !thought.text.is_empty())
+    }
+
     /// Signs a turn anew: the same thoughts where they stood, as far as the client has kept what stood around them.
-    pub(super) fn put_back(self, turn: &mut Turn<'_>, family: Family) {
-        let Self { thoughts, mut calls, text, .. } = self;
+    /// Without a family they go back as texts.
+    pub(super) fn put_back(self, turn: &mut Turn<'_>, family: Option<Family>) {
+        let Self { mut thoughts, mut calls, text, .. } = self;
+        if family.is_none() {
+            thoughts.retain(|thought| !thought.text.is_empty());
+            calls.clear();
+        }
         if !thoughts.is_empty() {
             turn.parts.retain(|part| !matches!(part, Part::Thinking { .. } | Part::RedactedThinking { .. }));
             let kept: usize = turn.parts.iter().map(text_length).sum();
@@ -90,7 +101,7 @@ impl Entry {
             _ => None,
         });
         for (number, signature) in (0..).zip(signatures) {
-            if let Some(payload) = calls.remove(&number) {
+            if let (Some(payload), Some(family)) = (calls.remove(&number), family) {
                 *signature = Some(Signature { family, payload: payload.into() });
             }
         }
@@ -98,13 +109,12 @@ impl Entry {
 }
 
 impl Thought {
-    fn into_part(self, family: Family) -> Part<'static> {
-        let signature = Signature { family, payload: self.signature.into() };
-        if self.redacted {
-            return Part::RedactedThinking { data: signature };
+    fn into_part(self, family: Option<Family>) -> Part<'static> {
+        let signature = family.map(|family| Signature { family, payload: self.signature.into() });
+        match signature.filter(|signature| !signature.payload.is_empty()) {
+            Some(data) if self.redacted => Part::RedactedThinking { data },
+            signature => Part::Thinking { text: self.text.into(), signature },
         }
-        let signature = (!signature.payload.is_empty()).then_some(signature);
-        Part::Thinking { text: self.text.into(), signature }
     }
 }
 
@@ -223,11 +233,14 @@ impl Gatherer {
         self.open.iter_mut().find(|(own, _)| *own == part).map(|(_, piece)| piece)
     }
 
-    /// The first call, and what the answer was signed with.
-    pub(super) fn finish(mut self, model: &str) -> Option<(Piece, Entry)> {
-        let family = self.family.filter(|_| self.bytes <= LARGEST)?;
+    /// The first call, and what the answer was signed with; `unsigned`: or what was thought, signed or not.
+    pub(super) fn finish(mut self, model: &str, unsigned: bool) -> Option<(Piece, Entry)> {
+        if self.bytes > LARGEST || (self.family.is_none() && !unsigned) {
+            return None;
+        }
         self.done.sort_by_key(|(part, _)| *part);
-        let mut entry = Entry { model: model.to_owned(), family: family.as_str().to_owned(), ..Entry::default() };
+        let family = self.family.map_or("", Family::as_str);
+        let mut entry = Entry { model: model.to_owned(), family: family.to_owned(), ..Entry::default() };
         let mut first = None;
         let mut number = 0;
         for (_, piece) in self.done {
@@ -247,8 +260,7 @@ impl Gatherer {
                 }
             }
         }
-        let unsigned = |thought: &Thought| thought.signature.is_empty();
-        if entry.thoughts.iter().all(unsigned) {
+        if !unsigned && entry.thoughts.iter().all(|thought| thought.signature.is_empty()) {
             // Thoughts that nobody signed are the client's to send or not.
             entry.thoughts.clear();
         }
@@ -304,7 +316,7 @@ pub(super) mod tests {
 
     #[test]
     fn an_answer_is_remembered_under_its_first_call_and_put_back_into_its_turn() {
-        let (first, entry) = answer().finish("m").expect("signed");
+        let (first, entry) = answer().finish("m", false).expect("signed");
         assert!(matches!(first, Piece::Call { ref id, .. } if id == "a"));
         let mut back = turn(
             Role::Assistant,
@@ -315,7 +327,7 @@ pub(super) mod tests {
                 call("b", None),
             ],
         );
-        entry.put_back(&mut back, Family::Anthropic);
+        entry.put_back(&mut back, Some(Family::Anthropic));
         assert_eq!(
             back.parts,
             [
@@ -333,16 +345,42 @@ pub(super) mod tests {
         let call = PartKind::ToolCall { id: "a".into(), name: "f".into(), kind: CallKind::Function };
         unsigned.see(&Event::PartStart { choice: 0, part: 0, kind: call });
         unsigned.see(&Event::PartStop { choice: 0, part: 0 });
-        assert!(unsigned.finish("m").is_none());
+        assert!(unsigned.finish("m", false).is_none());
 
         let mut long = answer();
         long.see(&Event::PartStart { choice: 0, part: 3, kind: PartKind::Thinking });
         long.see(&Event::ThinkingDelta { choice: 0, part: 3, text: "x".repeat(LARGEST).into() });
-        assert!(long.finish("m").is_none());
+        assert!(long.finish("m", false).is_none());
 
         let mut only_thoughts = answer();
         only_thoughts.done.truncate(1);
-        assert!(only_thoughts.finish("m").is_none());
+        assert!(only_thoughts.finish("m", false).is_none());
+    }
+
+    #[test]
+    fn a_text_that_nobody_signed_is_remembered_for_who_wants_it() {
+        let mut gatherer = Gatherer::default();
+        let called = PartKind::ToolCall { id: "a".into(), name: "f".into(), kind: CallKind::Function };
+        for event in [
+            Event::PartStart { choice: 0, part: 0, kind: PartKind::Thinking },
+            Event::ThinkingDelta { choice: 0, part: 0, text: "hm".into() },
+            Event::PartStop { choice: 0, part: 0 },
+            Event::PartStart { choice: 0, part: 1, kind: called },
+            Event::PartStop { choice: 0, part: 1 },
+        ] {
+            gatherer.see(&event);
+        }
+        let (_, entry) = gatherer.finish("m", true).expect("a thought");
+        assert!(entry.has_text() && entry.family.is_empty());
+        let mut back = turn(Role::Assistant, vec![call("a", None)]);
+        entry.put_back(&mut back, None);
+        assert_eq!(back.parts, [Part::Thinking { text: "hm".into(), signature: None }, call("a", None)]);
+        // Of what another signed only the text is of use to them.
+        let (_, signed) = answer().finish("m", true).expect("signed");
+        let mut back = turn(Role::Assistant, vec![call("a", None), call("b", None)]);
+        signed.put_back(&mut back, None);
+        let thought = Part::Thinking { text: "hmm".into(), signature: None };
+        assert_eq!(back.parts, [thought, call("a", None), call("b", None)]);
     }
 
     #[test]
@@ -374,11 +412,11 @@ pub(super) mod tests {
         ] {
             say(&mut gatherer, kind, text);
         }
-        let (_, entry) = gatherer.finish("m").expect("signed");
+        let (_, entry) = gatherer.finish("m", false).expect("signed");
         let thought = |payload| Part::Thinking { text: "".into(), signature: Some(signature(payload)) };
         // The client joins the texts.
         let mut back = turn(Role::Assistant, vec![Part::text("é one two"), call("a", None), call("b", None)]);
-        entry.clone().put_back(&mut back, Family::Anthropic);
+        entry.clone().put_back(&mut back, Some(Family::Anthropic));
         let expected = [
             thought("S1"),
             Part::text("é one"),
@@ -391,7 +429,7 @@ pub(super) mod tests {
         assert_eq!(back.parts, expected);
         // Another text has no such places; the calls are the same.
         let mut other = turn(Role::Assistant, vec![Part::text("in short"), call("a", None), call("b", None)]);
-        entry.put_back(&mut other, Family::Anthropic);
+        entry.put_back(&mut other, Some(Family::Anthropic));
         let expected =
             [thought("S1"), thought("S2"), Part::text("in short"), call("a", None), thought("S3"), call("b", None)];
         assert_eq!(other.parts, expected);

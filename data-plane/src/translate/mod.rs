@@ -22,12 +22,16 @@ use omniroute_wire::{
     codec::{DecodeContext, Exchange, NameTable, Target},
     ir::{Format, Json, Losses, Profile, Request, StreamError},
     ollama::Timing,
+    openai::unwrap_details,
     translate::{Dialect, encode_request, name_table},
 };
 
-use crate::media::{self, FetchedMedia, Means, MediaStore};
+use crate::{
+    admit::memory::BodyMemory,
+    media::{self, FetchedMedia, MediaStore},
+};
 
-use crate::state::signatures::{self, Keeper, Signatures};
+use crate::state::signatures::{self, Keeper, Signatures, Wanted};
 
 use self::heavy::heavy;
 pub(crate) use self::{
@@ -57,7 +61,7 @@ pub(crate) struct Job<'a> {
     pub(crate) at: UnixMillis,
     pub(crate) sealer: Arc<FleetSealer>,
     pub(crate) media: &'a MediaStore,
-    pub(crate) means: Means<'a>,
+    pub(crate) memory: &'a BodyMemory,
     /// Media that have been fetched before.
     pub(crate) fetched: &'a FetchedMedia,
     /// The stored answer that the body went on from, which the client's own body named.
@@ -73,6 +77,9 @@ pub(crate) enum OldSignatures {
     PutBack,
     /// All that the upstream would look at are left out. `or_nothing`: where there is none, nothing is translated.
     LeaveOut { or_nothing: bool },
+    /// Those that were dropped are put back, and where a thought is gone something stands in for it. Where none is gone,
+    /// nothing is translated.
+    StandIn,
 }
 
 /// A request in the upstream's format.
@@ -161,24 +168,39 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
     let mut request = heavy(job.body.len(), || job.dialect.decode_request(job.body, &context)).await?;
     // Nearly all of it is there already; see `dispatch::media`.
     let missing = media::missing(&request, job.upstream, job.profile, job.fetched)?;
-    let media = job.media.fetch(job.means, missing).await?;
+    let media = job.media.fetch(job.memory, missing).await?;
     media::put_in(&mut request, job.fetched);
     media::put_in(&mut request, fetched.get_or_init(|| media));
+    if !job.profile.reasoning_details_back {
+        unwrap_details(&mut request);
+    }
+    let wanted = Wanted::by(job.upstream, job.model, job.profile);
     let signed_again = match job.old {
-        OldSignatures::PutBack => job.signatures.restore(&mut request, job.upstream, job.model).await,
+        OldSignatures::PutBack | OldSignatures::StandIn => {
+            job.signatures.restore(&mut request, wanted, job.model).await
+        }
         OldSignatures::LeaveOut { or_nothing } => {
-            if !signatures::strip(&mut request, job.upstream.family()) && or_nothing {
+            // Details may be signed by anyone.
+            let family = (!job.profile.reasoning_details_back).then(|| job.upstream.family());
+            if !signatures::strip(&mut request, family) && or_nothing {
                 return Err(GatewayError::bad_request("no_signatures", "the request has no signature to leave out"));
             }
             false
         }
     };
+    let stands_in = job.profile.reasoning_content_demanded && signatures::stand_in(&mut request);
+    if job.old == OldSignatures::StandIn && !stands_in {
+        return Err(GatewayError::bad_request("no_thoughts", "no call of the request is without a thought"));
+    }
     if matches!(job.dialect, Dialect::Messages) && job.upstream != Format::Anthropic {
         let given = job.headers.get_all(ANTHROPIC_BETA).iter();
         anthropic::keep_switches(&mut request, given.filter_map(|value| value.to_str().ok()));
     }
     request.stream = job.stream;
     let names = name_table(job.upstream, &request);
+    if job.upstream != Format::Anthropic {
+        anthropic::name_references(&mut request, &names);
+    }
     let target = Target { model: job.model, profile: job.profile, names: &names, stream: job.stream };
     let mut losses = Losses::default();
     let written = heavy(job.body.len(), || encode_request(job.upstream, &request, &target, &mut losses));
@@ -197,7 +219,7 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
         sealer: Arc::clone(&job.sealer) as _,
         names,
     };
-    let keeper = Keeper::new(job.signatures.clone(), &request, job.model, &exchange.names);
+    let keeper = Keeper::new(job.signatures.clone(), &request, wanted, job.model, &exchange.names);
     let translation = Translation {
         dialect: job.dialect.clone(),
         upstream: job.upstream,

@@ -11,7 +11,7 @@ use memchr::memmem::Finder;
 use omniroute_core::hash::{Pepper, derive_key};
 use omniroute_wire::{
     codec::Sealer,
-    ir::{Family, Signature},
+    ir::{Family, Format, Signature},
 };
 
 /// What a token of ours begins with; no vendor's does.
@@ -27,10 +27,13 @@ pub(crate) struct FleetSealer(Aes256Gcm);
 /// For requests whose signatures nobody will look at.
 pub(crate) struct NoSealer;
 
-/// Whether a body has a token of ours in it, which only who opens it can send on.
-pub(crate) fn has_token(body: &[u8]) -> bool {
+/// Whether a body of this format has a token of ours in it, which only who opens it can send on.
+pub(crate) fn has_token(body: &[u8], format: Format) -> bool {
     static TOKEN: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"omr1."));
-    TOKEN.find(body).is_some()
+    // As base64, in which Gemini's clients carry every signature. What follows the dot is in the next character.
+    static WRAPPED: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"b21yMS"));
+    let token = if format == Format::Gemini { &WRAPPED } else { &TOKEN };
+    token.find(body).is_some()
 }
 
 // === impl NoSealer ===
@@ -90,12 +93,22 @@ fn nobodys() -> Signature<'static> {
 }
 
 fn family_of(name: &str) -> Option<Family> {
-    let all = [Family::OpenAi, Family::Anthropic, Family::Gemini, Family::Ollama, Family::Cohere, Family::Bedrock];
+    let all = [
+        Family::OpenAi,
+        Family::Anthropic,
+        Family::Gemini,
+        Family::Ollama,
+        Family::Cohere,
+        Family::Bedrock,
+        Family::OpenRouter,
+    ];
     all.into_iter().find(|family| family.as_str() == name)
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     fn signature() -> Signature<'static> {
@@ -108,6 +121,18 @@ mod tests {
         assert!(!token.contains("one=="));
         assert_eq!(FleetSealer::new(&Pepper::new("fleet")).open(&token), Some(signature()));
         assert_eq!(FleetSealer::new(&Pepper::new("other")).open(&token), Some(nobodys()));
+    }
+
+    #[test]
+    fn a_token_is_found_in_the_form_that_its_client_carries() {
+        let token = FleetSealer::new(&Pepper::new("fleet")).seal(&signature(), "m");
+        let plain = format!("{{\"signature\": \"{token}\"}}");
+        assert!(has_token(plain.as_bytes(), Format::Anthropic) && has_token(plain.as_bytes(), Format::OpenAiResponses));
+        for engine in [&STANDARD, &URL_SAFE_NO_PAD] {
+            let wrapped = format!("{{\"thoughtSignature\": \"{}\"}}", engine.encode(&token));
+            assert!(has_token(wrapped.as_bytes(), Format::Gemini), "{wrapped}");
+        }
+        assert!(!has_token(br#"{"thoughtSignature": "EqQBCgIYAhIM"}"#, Format::Gemini));
     }
 
     #[test]

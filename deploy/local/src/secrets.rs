@@ -31,6 +31,7 @@ impl Secrets {
     pub(crate) fn ensure(dir: &DataDir, settings: &ControlPlaneSettings) -> Result<Self, Failure> {
         foreign::refuse(dir, settings)?;
         refuse_lost_master_key(dir, settings)?;
+        refuse_lost_pepper(dir, settings)?;
         // A gateway that has run has a password; another one in the file would not be it.
         let has_run = !settings.database_url.is_set() && dir.file(data_dir::DATABASE).exists();
         let is_password_needed =
@@ -58,6 +59,21 @@ fn refuse_lost_master_key(dir: &DataDir, settings: &ControlPlaneSettings) -> Res
          start anew, move the database away",
         database.display(),
         dir.file(data_dir::MASTER_KEY).display()
+    )))
+}
+
+/// Another pepper beside an old database would void every API key in it, without a word to whoever uses one.
+fn refuse_lost_pepper(dir: &DataDir, settings: &ControlPlaneSettings) -> Result<(), Failure> {
+    let (database, file) = (dir.file(data_dir::DATABASE), dir.file(data_dir::API_KEY_SECRET));
+    let is_known = settings.api_key_secret.is_set() || file.exists();
+    if is_known || settings.database_url.is_set() || !database.exists() {
+        return Ok(());
+    }
+    Err(Failure::failed(format!(
+        "the API keys in {} were made with a secret that is not here: put {file} back or set API_KEY_SECRET; to go on \
+         without those keys, make a new one (`openssl rand -hex 32 > {file}`), and then new API keys",
+        database.display(),
+        file = file.display()
     )))
 }
 
@@ -136,7 +152,7 @@ mod tests {
         let refused = Secrets::ensure(&dir, &settings(&[])).expect_err("refused").to_string();
         assert!(refused.contains("STORAGE_ENCRYPTION_KEY"), "{refused}");
         assert!(!dir.file(data_dir::MASTER_KEY).exists());
-        let given = settings(&[("STORAGE_ENCRYPTION_KEY", "0123456789abcdef")]);
+        let given = settings(&[("STORAGE_ENCRYPTION_KEY", "0123456789abcdef"), ("API_KEY_SECRET", "0123456789abcdef")]);
         assert!(Secrets::ensure(&dir, &given).is_ok());
     }
 
@@ -159,6 +175,20 @@ mod tests {
         dir.remove(data_dir::ADMIN_PASSWORD).expect("removed");
         assert_eq!(Secrets::ensure(&dir, &settings(&[])).expect("read").admin_password, None);
         assert!(!dir.file(data_dir::ADMIN_PASSWORD).exists());
+    }
+
+    #[test]
+    fn a_database_whose_api_key_secret_is_gone_is_not_given_another() {
+        let (_parent, dir) = directory();
+        Secrets::ensure(&dir, &settings(&[])).expect("made");
+        std::fs::write(dir.file(data_dir::DATABASE), foreign::tests::OURS).expect("written");
+        Secrets::ensure(&dir, &settings(&[])).expect("all there");
+        std::fs::remove_file(dir.file(data_dir::API_KEY_SECRET)).expect("lost");
+        let refused = Secrets::ensure(&dir, &settings(&[])).expect_err("refused").to_string();
+        assert!(refused.contains("API_KEY_SECRET") && refused.contains("api-key.secret"), "{refused}");
+        assert!(!dir.file(data_dir::API_KEY_SECRET).exists());
+        let given = settings(&[("API_KEY_SECRET", "0123456789abcdef")]);
+        assert_eq!(Secrets::ensure(&dir, &given).expect("given").api_key_secret.expose(), "0123456789abcdef");
     }
 
     #[test]

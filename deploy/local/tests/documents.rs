@@ -68,6 +68,47 @@ fn names_beside_a_file_in_a_table_are_in_that_file() {
     assert!(checked > 50, "the tables of docs/architecture.md were not understood: {checked} names");
 }
 
+/// Programs read log lines: a duration is a number of seconds there, not Rust's `Some(31.2s)`.
+#[test]
+fn log_lines_hold_no_debug_text() {
+    let mut found = Vec::new();
+    for file in sources() {
+        let text = fs::read_to_string(&file).expect("a source file");
+        let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+        for (at, _) in code.match_indices("tracing::") {
+            let Some(call) = code.get(at..).and_then(|rest| rest.split(";\n").next()) else { continue };
+            let is_event = ["trace!(", "debug!(", "info!(", "warn!(", "error!("]
+                .iter()
+                .any(|name| call.strip_prefix("tracing::").is_some_and(|call| call.starts_with(name)));
+            let is_debug = call.contains(":?}") || call.contains("= ?") || call.contains("(?") || call.contains(" ?");
+            if is_event && is_debug {
+                found.push(format!("{}: {}", file.display(), call.lines().next().unwrap_or_default()));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// Source files of the programs and their libraries, without those of tests.
+fn sources() -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> =
+        ["control-plane/src", "data-plane/src", "shared"].map(|room| root().join(room)).into();
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder").flatten() {
+            let path = entry.path();
+            let is_test = path.file_name().is_some_and(|name| name == "tests" || name == "target");
+            if path.is_dir() && !is_test {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    assert!(files.len() > 100, "the sources were not found");
+    files
+}
+
 #[test]
 fn relative_links_resolve() {
     let mut broken = Vec::new();

@@ -104,6 +104,15 @@ impl Failure {
         self.class == FailureClass::Client && named.iter().any(|word| words.contains(word))
     }
 
+    /// Whether the upstream wants the text of an earlier thought, which the request does not have.
+    pub fn misses_thought(&self) -> bool {
+        let words = self.message.to_ascii_lowercase();
+        let any = |named: &[&str]| named.iter().any(|word| words.contains(word));
+        self.class == FailureClass::Client
+            && any(&["reasoning_content", "content[].thinking"])
+            && any(&["passed back", "missing", "must include"])
+    }
+
     /// How long the connection should be left alone, and why. Transient faults of a server are no reason: the next request
     /// may find it well.
     pub fn cooldown(&self) -> Option<(Duration, &'static str)> {
@@ -280,6 +289,22 @@ mod tests {
         let told = |status, body: &str| classify(status, &[], body).retry_after;
         assert_eq!(told(500, r#"{"error":{"message":"could not read 'try again in 9h'"}}"#), None);
         assert_eq!(told(429, r#"{"error":{"message":"try again in 2s"}}"#), Some(Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn a_missing_thought_is_told_in_many_words() {
+        for (words, misses) in [
+            ("The `reasoning_content` in the thinking mode must be passed back to the API.", true),
+            ("The `content[].thinking` in the thinking mode must be passed back to the API.", true),
+            ("Missing `reasoning_content` field in the assistant message at message index 2.", true),
+            ("thinking is enabled but reasoning_content is missing in assistant tool call message at index 3", true),
+            ("property 'reasoning_content' is unsupported", false),
+            ("Missing field `model`", false),
+        ] {
+            let body = format!(r#"{{"error":{{"message":"{words}"}}}}"#);
+            assert_eq!(classify(400, &[], &body).misses_thought(), misses, "{words}");
+            assert!(!classify(500, &[], &body).misses_thought(), "{words}");
+        }
     }
 
     #[test]

@@ -6,17 +6,20 @@
 
 pub mod anthropic;
 pub mod bedrock;
+pub mod byte_order_mark;
 pub mod codec;
 pub mod cohere;
 pub mod completions;
 mod custom_input;
 pub mod embeddings;
+mod error_words;
 pub mod event_stream;
 mod fill_in;
 pub mod gemini;
 pub mod ir;
 pub mod json_tail;
 mod json_walk;
+mod lenient;
 mod media;
 mod object;
 pub mod ollama;

@@ -61,6 +61,19 @@ pub(crate) fn write_openai_audio(
     Ok(())
 }
 
+/// Base64 texts cannot simply be put behind each other: what is inside of them can.
+pub(crate) fn join_base64(pieces: &[impl AsRef<str>]) -> Cow<'_, str> {
+    match pieces {
+        [] => "".into(),
+        [only] => only.as_ref().into(),
+        pieces => {
+            let bytes: Vec<u8> =
+                pieces.iter().flat_map(|piece| STANDARD.decode(piece.as_ref()).unwrap_or_default()).collect();
+            STANDARD.encode(bytes).into()
+        }
+    }
+}
+
 /// The refusal of media that lie with another vendor.
 pub(crate) fn foreign_file(what: &str) -> WireError {
     let article = if what.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };

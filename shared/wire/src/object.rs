@@ -3,14 +3,14 @@
 //! serde's `flatten`, `untagged` and internally tagged enums buffer what they read, which copies every string and
 //! forbids raw values. [`wire_object!`] reads an object in one pass instead: each known field into its type, every other
 //! one kept as raw JSON, in order. All fields are optional here; the format decides which it demands. A field may have
-//! several spellings (`"maxTokens" | "max_tokens"`).
+//! several spellings (`"maxTokens" | "max_tokens"`), and may be read [leniently](crate::lenient): `= lenient "created"`.
 
 /// Declares such an object.
 macro_rules! wire_object {
     (
         $(#[$meta:meta])*
         $vis:vis struct $name:ident<$life:lifetime> {
-            $( $field:ident: $type:ty = $key:literal $(| $alias:literal)*, )*
+            $( $field:ident: $type:ty = $($lenient:ident)? $key:literal $(| $alias:literal)*, )*
         }
     ) => {
         $(#[$meta])*
@@ -39,7 +39,9 @@ macro_rules! wire_object {
                         let mut object = $name::default();
                         while let Some(key) = map.next_key::<$crate::text::Str<'de>>()? {
                             match key.0.as_ref() {
-                                $( $key $(| $alias)* => object.$field = map.next_value()?, )*
+                                $( $key $(| $alias)* => {
+                                    object.$field = $crate::object::wire_value!($($lenient)? map);
+                                } )*
                                 _ => object.rest.push((key.0, map.next_value()?)),
                             }
                         }
@@ -50,9 +52,27 @@ macro_rules! wire_object {
                 deserializer.deserialize_map(ObjectVisitor(std::marker::PhantomData))
             }
         }
+
+        impl<'de: $life, $life> $crate::lenient::Forgiving<'de> for $name<$life> {
+            fn of_object<A: serde::de::MapAccess<'de>>(fields: A) -> Result<Option<Self>, A::Error> {
+                let fields = serde::de::value::MapAccessDeserializer::new(fields);
+                serde::Deserialize::deserialize(fields).map(Some)
+            }
+        }
     };
 }
 pub(crate) use wire_object;
+
+/// The next value of an object: as it must be, or leniently.
+macro_rules! wire_value {
+    ($map:ident) => {
+        $map.next_value()?
+    };
+    (lenient $map:ident) => {
+        $map.next_value::<$crate::lenient::Lenient<_>>()?.0
+    };
+}
+pub(crate) use wire_value;
 
 use serde::de::DeserializeOwned;
 
@@ -63,6 +83,7 @@ pub(crate) fn read<'a, T>(body: &'a [u8]) -> Result<T, WireError>
 where
     T: serde::Deserialize<'a>,
 {
+    let body = crate::byte_order_mark::without(body);
     // Read as text, what it holds is not checked once more, piece by piece.
     let read = simdutf8::basic::from_utf8(body).map_or_else(|_| serde_json::from_slice(body), serde_json::from_str);
     read.map_err(|first| {

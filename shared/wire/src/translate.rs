@@ -202,6 +202,15 @@ pub fn failure_in(format: Format, body: &[u8], error: &WireError) -> Option<Stre
             let told = responses::decode_error(500, body);
             Some(failed(told.class, told.message, told.retry_after))
         }
+        (Format::OpenAiChat, "upstream_error") => {
+            let told = openai::decode_error(500, body);
+            let message = if told.code.is_none() && told.message == "the upstream answered 500" {
+                error.message.clone()
+            } else {
+                told.message
+            };
+            Some(failed(told.class, message, told.retry_after))
+        }
         (Format::Cohere, "upstream_timeout") => Some(failed(ErrorClass::UpstreamTimeout, error.message.clone(), None)),
         (Format::Cohere, "upstream_error") => Some(failed(ErrorClass::Upstream, error.message.clone(), None)),
         _ => None,

@@ -28,6 +28,7 @@ keys! {
     CONTENT = "content";
     REASONING_CONTENT = "reasoning_content";
     ARGUMENTS = "arguments";
+    TEXT = "text";
     ERROR = "error";
 }
 
@@ -45,6 +46,8 @@ pub struct UsageScanner {
     blind: bool,
     usage: Usage,
     finish_reason: Option<Box<str>>,
+    /// Nothing was said after the finish reason: some hosts give one in every chunk.
+    finished: bool,
     output_bytes: u64,
     done: bool,
     error: bool,
@@ -60,6 +63,7 @@ impl UsageScanner {
             blind: false,
             usage: Usage::default(),
             finish_reason: None,
+            finished: false,
             output_bytes: 0,
             done: false,
             error: false,
@@ -156,18 +160,30 @@ impl UsageScanner {
             self.usage = usage;
             only_usage = value_behind(event, &CHOICES).is_some_and(is_empty_list);
         }
+        let before = self.output_bytes;
+        for key in [&CONTENT, &REASONING_CONTENT, &ARGUMENTS] {
+            match value_behind(event, key) {
+                Some([b'"', rest @ ..]) => self.output_bytes += string_length(rest),
+                // A list of parts is counted roughly: its first text.
+                Some([b'[', parts @ ..]) => {
+                    if let Some([b'"', rest @ ..]) = value_behind(parts, &TEXT) {
+                        self.output_bytes += string_length(rest);
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.finished &= self.output_bytes == before;
         match value_behind(event, &FINISH_REASON) {
             Some([b'"', rest @ ..]) => {
                 let end = memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
                 self.finish_reason = std::str::from_utf8(&rest[..end]).ok().map(Into::into);
+                self.finished = end > 0;
+                // OpenRouter's word for an answer that failed.
+                self.error |= &rest[..end] == b"error";
             }
             Some(_) => {}
             None => self.without_choices(event),
-        }
-        for key in [&CONTENT, &REASONING_CONTENT, &ARGUMENTS] {
-            if let Some([b'"', rest @ ..]) = value_behind(event, key) {
-                self.output_bytes += string_length(rest);
-            }
         }
         only_usage
     }
@@ -206,9 +222,9 @@ impl UsageScanner {
         self.error
     }
 
-    /// Whether the answer is whole: a finish reason, or `[DONE]`. Some hosts omit one of the two.
+    /// Whether the answer is whole: a finish reason behind which nothing was said, or `[DONE]`. Some hosts omit one of the two.
     pub const fn complete(&self) -> bool {
-        !self.error && (self.done || self.finish_reason.is_some())
+        !self.error && (self.done || self.finished)
     }
 
     /// Whether the last frame ended between two events, where a comment may be put.
@@ -366,6 +382,17 @@ mod tests {
         let (_, scanner) = run(CHUNK.as_bytes(), false, 5);
         assert!(!scanner.complete());
         assert_eq!(scanner.estimated_output(), 2, "é and the escaped quote make six bytes");
+    }
+
+    #[test]
+    fn a_finish_reason_holds_until_more_is_said() {
+        let both = CHUNK.replace("\"finish_reason\":null", "\"finish_reason\":\"stop\"");
+        let (_, scanner) = run(&stream(&[&both, CHUNK]), false, 7);
+        assert!(!scanner.complete(), "more came, and then nothing");
+        let (_, scanner) = run(&stream(&[&both, CHUNK, &both, USAGE]), false, 7);
+        assert!(scanner.complete() && !scanner.done());
+        let (_, scanner) = run(&stream(&[CHUNK, &FINISH.replace("stop", "error"), DONE]), false, 7);
+        assert!(scanner.saw_error() && !scanner.complete(), "that is no reason");
     }
 
     #[test]

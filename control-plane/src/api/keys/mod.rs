@@ -6,10 +6,10 @@ use axum::{Json, extract::State};
 use http::StatusCode;
 
 use self::shapes::{AllKeys, ChangedKey, CreatedKey, KeyView, Page};
-pub(super) use self::shapes::{ChangeKey, CreateKey, Message};
+pub(super) use self::shapes::{ChangeKey, CreateKey, Message, RegenerateKey};
 use super::{
     error::{ApiError, Code, ErrorBody},
-    extract::{self, By, Path, Query},
+    extract::{self, By, OptionalJson, Path, Query},
 };
 use crate::service::App;
 
@@ -124,19 +124,26 @@ pub(super) async fn reveal(State(app): State<App>, Path(id): Path<String>) -> Re
 
 /// Give a key a new secret.
 ///
-/// The old one is refused everywhere within a second; everything else about the key stays.
+/// The old one is refused everywhere within a second, or works on for `graceSeconds`; everything else about the key stays.
 #[utoipa::path(
     post,
     path = "/api/keys/{id}/regenerate",
     tag = "API keys",
     params(("id" = String, Path)),
-    responses((status = 200, body = CreatedKey), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody))
+    request_body(content = RegenerateKey),
+    responses(
+        (status = 200, body = CreatedKey),
+        (status = 400, body = ErrorBody),
+        (status = 401, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+    )
 )]
 pub(super) async fn regenerate(
     State(app): State<App>,
     By(actor): By,
     Path(id): Path<String>,
+    OptionalJson(options): OptionalJson<RegenerateKey>,
 ) -> Result<Json<CreatedKey>, ApiError> {
-    let rotated = app.rotate_key(&actor, &id).await?;
+    let rotated = app.rotate_key(&actor, &id, options.grace()).await?;
     Ok(Json(CreatedKey::new(rotated, app.deployment_id(), Vec::new())))
 }

@@ -1,5 +1,7 @@
 //! What keys look like in REST.
 
+use std::time::Duration;
+
 use omniroute_core::time::UnixMillis;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -17,6 +19,8 @@ const SCOPES: usize = 32;
 /// Largest body that a key can be allowed: what fits into a proxy's memory for bodies.
 const LARGEST_BODY: u64 = 512 * 1024 * 1024;
 const PAGE: u64 = 1000;
+/// A month, in seconds.
+const LONGEST_GRACE: u64 = 30 * 24 * 60 * 60;
 
 /// Fields that are kept with a key and that no proxy acts on yet. An answer to an edit that names one says so.
 const NOT_ENFORCED: [&str; 6] =
@@ -49,6 +53,9 @@ pub(in crate::api) struct KeyView {
     updated_at: String,
     expires_at: Option<String>,
     revoked_at: Option<String>,
+    /// Until when the secret before this one is accepted; in the past: it no longer is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous_valid_until: Option<String>,
     last_used_at: Option<String>,
     auto_resolve: bool,
     /// Kept; not enforced by this version.
@@ -94,6 +101,9 @@ pub(in crate::api) struct CreatedKey {
     allowed_connections: Vec<String>,
     scopes: Vec<String>,
     expires_at: Option<String>,
+    /// Until when the secret before this one works on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous_valid_until: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     not_enforced: Vec<String>,
@@ -213,6 +223,16 @@ pub(in crate::api) struct KeyExtras {
     ip_allowlist: Edit<Value>,
 }
 
+/// How to make a key anew.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(in crate::api) struct RegenerateKey {
+    /// For so many seconds the old secret works on beside the new one, on every proxy; 0 or missing: it stops working
+    /// at once. A secret that an earlier call left working stops in any case.
+    #[schema(maximum = 2_592_000)]
+    grace_seconds: Option<u64>,
+}
+
 /// Which part of a list.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -230,6 +250,20 @@ pub(in crate::api) struct Page {
 impl Message {
     pub(in crate::api) fn new(message: &'static str) -> Self {
         Self { message }
+    }
+}
+
+// === impl RegenerateKey ===
+
+impl Body for RegenerateKey {
+    fn read(fields: &mut Fields) -> Self {
+        Self { grace_seconds: fields.whole("graceSeconds", 0..=LONGEST_GRACE) }
+    }
+}
+
+impl RegenerateKey {
+    pub(super) fn grace(&self) -> Option<Duration> {
+        self.grace_seconds.filter(|seconds| *seconds > 0).map(Duration::from_secs)
     }
 }
 
@@ -280,6 +314,19 @@ impl CreateKey {
 impl Body for ChangeKey {
     fn read(fields: &mut Fields) -> Self {
         let change = Self { name: fields.text("name", 1..=200), options: KeyOptions::read(fields) };
+        fields.shown(&[
+            "id",
+            "key",
+            "keyPrefix",
+            "machineId",
+            "createdAt",
+            "updatedAt",
+            "lastUsedAt",
+            "previousValidUntil",
+        ]);
+        if fields.is_null("revokedAt") {
+            fields.shown(&["revokedAt"]);
+        }
         fields.require_any();
         change
     }
@@ -414,6 +461,7 @@ impl KeyView {
             updated_at: key.updated_at.to_rfc3339(),
             expires_at: key.expires_at.map(UnixMillis::to_rfc3339),
             revoked_at: key.revoked_at.map(UnixMillis::to_rfc3339),
+            previous_valid_until: key.previous.map(|previous| previous.until.to_rfc3339()),
             last_used_at: key.last_used_at.map(UnixMillis::to_rfc3339),
         }
     }
@@ -434,6 +482,7 @@ impl CreatedKey {
             allowed_connections: record.allowed_connections,
             scopes: record.scopes,
             expires_at: record.expires_at.map(UnixMillis::to_rfc3339),
+            previous_valid_until: record.previous.map(|previous| previous.until.to_rfc3339()),
             not_enforced,
             warnings: Vec::new(),
         }

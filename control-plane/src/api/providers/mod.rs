@@ -7,7 +7,7 @@ use axum::{Json, extract::State};
 use http::StatusCode;
 
 use self::shapes::{AllConnections, OneConnection, Which};
-pub(super) use self::shapes::{ChangeConnection, CreateConnection};
+pub(super) use self::shapes::{ChangeConnection, CreateConnection, api_key};
 use super::{
     error::{ApiError, ErrorBody},
     extract::{self, By, Path, Query},
@@ -28,8 +28,8 @@ use crate::service::App;
     )
 )]
 pub(super) async fn list(State(app): State<App>, Query(which): Query<Which>) -> Result<Json<AllConnections>, ApiError> {
-    let all = app.connections(which.provider.as_deref()).await?;
-    Ok(Json(AllConnections::new(all, &which)))
+    let (page, total) = app.connections(which.provider.as_deref(), which.limit, which.offset).await?;
+    Ok(Json(AllConnections::new(page, total)))
 }
 
 /// Add a connection.

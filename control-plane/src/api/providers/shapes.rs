@@ -20,6 +20,23 @@ const PAGE: u64 = 10_000;
 /// Fields that are kept with a connection and that no proxy acts on yet. An answer to an edit that sets one says so.
 const NOT_ENFORCED: [&str; 2] = ["rateLimitOverrides", "quotaWindowThresholds"];
 
+/// What an answer shows and an edit cannot change.
+const SHOWN: [&str; 13] = [
+    "id",
+    "provider",
+    "authType",
+    "hasApiKey",
+    "testStatus",
+    "lastTested",
+    "latencyMs",
+    "lastError",
+    "errorCode",
+    "unreadable",
+    "cooldown",
+    "createdAt",
+    "updatedAt",
+];
+
 /// A connection, without its secret.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -78,7 +95,8 @@ pub(in crate::api) struct CooldownView {
 #[derive(Serialize, ToSchema)]
 pub(in crate::api) struct AllConnections {
     connections: Vec<Connection>,
-    total: usize,
+    /// Of all pages.
+    total: u64,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -100,10 +118,10 @@ pub(in crate::api) struct Which {
     pub(super) provider: Option<String>,
     /// Rows at most.
     #[param(minimum = 1, maximum = 10_000, required = false)]
-    limit: u64,
+    pub(super) limit: u64,
     /// Rows to skip.
     #[param(required = false)]
-    offset: u64,
+    pub(super) offset: u64,
 }
 
 #[derive(ToSchema)]
@@ -127,9 +145,14 @@ pub(in crate::api) struct CreateConnection {
 pub(in crate::api) struct ChangeConnection {
     #[schema(min_length = 1, max_length = 200)]
     name: Option<String>,
-    /// A new secret. Empty or missing keeps the stored one.
+    /// A new secret. Empty or missing keeps the stored one, but not when the base URL changes to another host: a stored
+    /// secret is never sent there.
     #[schema(value_type = Option<String>, max_length = 60_000, format = "password")]
     api_key: Option<Secret>,
+    /// Null ends the connection's cooldown, as the original has it; there is no other value, for cooldowns begin by
+    /// themselves.
+    #[schema(value_type = Option<String>)]
+    rate_limited_until: Edit<Value>,
     #[serde(flatten)]
     options: ConnectionOptions,
 }
@@ -241,8 +264,10 @@ impl Body for ChangeConnection {
         let change = Self {
             name: fields.text("name", 1..=200),
             api_key: api_key(fields).filter(Secret::is_set),
+            rate_limited_until: fields.nullable_value("rateLimitedUntil", |_| false),
             options: ConnectionOptions::read(fields),
         };
+        fields.shown(&SHOWN);
         fields.require_any();
         change
     }
@@ -264,11 +289,12 @@ impl ChangeConnection {
             timeouts: options.timeouts,
             specific: options.provider_specific_data,
             extras: options.extras.to_object(),
+            ends_cooldown: self.rate_limited_until == Edit::Clear,
         }
     }
 }
 
-pub(super) fn api_key(fields: &mut Fields) -> Option<Secret> {
+pub(in crate::api) fn api_key(fields: &mut Fields) -> Option<Secret> {
     let key = fields.nullable_text("apiKey", 0..=LONGEST_SECRET).set()?;
     if key.contains(MASK) {
         fields.refuse("apiKey", "is masked; send the whole key, or leave it out to keep the stored one");
@@ -325,12 +351,8 @@ impl ConnectionExtras {
 // === impl AllConnections ===
 
 impl AllConnections {
-    /// The page of `all` that was asked for.
-    pub(super) fn new(all: Vec<ConnectionView>, which: &Which) -> Self {
-        let total = all.len();
-        let rows = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-        let page = all.into_iter().skip(rows(which.offset)).take(rows(which.limit));
-        Self { connections: page.map(Connection::from).collect(), total }
+    pub(super) fn new(page: Vec<ConnectionView>, total: u64) -> Self {
+        Self { connections: page.into_iter().map(Connection::from).collect(), total }
     }
 }
 

@@ -110,7 +110,7 @@ async fn the_initial_password_counts_at_the_first_start_only_and_may_be_weak() {
 async fn a_new_password_ends_every_session_but_gives_its_maker_a_new_one() {
     let gateway = Gateway::new().await;
     let (mine, other) = (gateway.sign_in().await, gateway.sign_in().await);
-    let body = json!({ "password": "another good one" });
+    let body = json!({ "password": "another good one", "currentPassword": PASSWORD });
     let changed = gateway.call(Method::PUT, "/api/settings/require-login").cookie(&mine).json(body).send().await;
     changed.ok(200);
     for cookie in [&mine, &other] {
@@ -118,6 +118,40 @@ async fn a_new_password_ends_every_session_but_gives_its_maker_a_new_one() {
     }
     gateway.call(Method::GET, "/api/keys").cookie(&changed.cookie()).send().await.ok(200);
     assert_eq!(gateway.login(PASSWORD).await.code(401), "AUTH_008");
+}
+
+#[tokio::test]
+async fn nobody_sets_a_new_password_without_the_current_one_and_the_log_says_who_did() {
+    let gateway = Gateway::with(&[("INITIAL_PASSWORD", PASSWORD), ("LOGIN_ATTEMPTS", "3")]).await;
+    let key = gateway.post("/api/keys", json!({ "name": "m", "scopes": ["manage"] })).await.ok(201);
+    let key = key["key"].as_str().expect("a key");
+    let cookie = gateway.sign_in().await;
+    let put = |body| gateway.call(Method::PUT, "/api/settings/require-login").json(body);
+    let without = json!({ "password": "another good one" });
+    for call in [put(without.clone()).bearer(key), put(without.clone()).cookie(&cookie)] {
+        assert_eq!(call.send().await.fields(), ["currentPassword"]);
+    }
+    gateway.put("/api/settings/require-login", json!({ "requireLogin": false })).await.ok(200);
+    assert_eq!(put(without.clone()).anonymous().send().await.fields(), ["currentPassword"], "not even at this machine");
+    // Guessing it here is guessing it.
+    let guess = json!({ "password": "another good one", "currentPassword": "wrong" });
+    for _ in 0..3 {
+        assert_eq!(put(guess.clone()).bearer(key).send().await.code(401), "AUTH_008");
+    }
+    assert_eq!(put(guess).bearer(key).send().await.code(429), "RATE_001");
+    gateway.clock.advance(Duration::from_secs(3600));
+
+    let log = async || gateway.app.store.config_log().page(None, Some("admin"), None, 10).await.expect("the log");
+    assert!(log().await.is_empty());
+    let with = json!({ "password": "another good one", "currentPassword": PASSWORD });
+    put(with).bearer(key).from(REMOTE).send().await.ok(200);
+    let entries = log().await;
+    assert!(entries[0].actor.name.starts_with("key:"), "{:?}", entries[0].actor);
+    assert_eq!(entries[0].actor.address.as_deref(), Some("203.0.113.9"));
+    // Whoever holds the secret that signs sessions is in anyway: a lost password is replaced from the command line.
+    gateway.put("/api/settings/require-login", json!({ "password": PASSWORD })).await.ok(200);
+    gateway.sign_in().await;
+    assert_eq!(log().await.len(), 2);
 }
 
 #[tokio::test]

@@ -186,6 +186,7 @@ async fn what_a_body_may_have_is_what_is_read_of_it() {
         api::providers::probes::ValidateNode,
         api::keys::CreateKey,
         api::keys::ChangeKey,
+        api::keys::RegenerateKey,
         api::monitoring::DrainOptions,
     );
 }

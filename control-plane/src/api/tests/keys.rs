@@ -113,6 +113,62 @@ async fn a_regenerated_key_keeps_everything_but_its_secret() {
 }
 
 #[tokio::test]
+async fn a_regenerated_key_can_leave_its_old_secret_working_for_a_while() {
+    let gateway = Gateway::new().await;
+    let made = make(&gateway, json!({ "name": "k", "scopes": ["manage"] })).await;
+    let path = format!("/api/keys/{}", made["id"].as_str().expect("an id"));
+    let anew = async |body: Value| gateway.post(&format!("{path}/regenerate"), body).await.ok(200);
+    let secret = |made: &Value| made["key"].as_str().expect("a key").to_owned();
+    let status = async |token: &str| gateway.call(Method::GET, "/api/keys").bearer(token).send().await.status.as_u16();
+
+    let second = anew(json!({ "graceSeconds": 60 })).await;
+    assert_eq!(second["previousValidUntil"], "2027-01-15T08:01:00.000Z");
+    assert_eq!(gateway.get(&path).await.ok(200)["previousValidUntil"], "2027-01-15T08:01:00.000Z");
+    let (one, two) = (secret(&made), secret(&second));
+    assert_eq!((status(&one).await, status(&two).await), (200, 200));
+    gateway.clock.advance(std::time::Duration::from_secs(60));
+    assert_eq!((status(&one).await, status(&two).await), (401, 200));
+
+    let third = anew(json!({ "graceSeconds": "60" })).await;
+    let fourth = anew(json!({ "graceSeconds": 60 })).await;
+    let (three, four) = (secret(&third), secret(&fourth));
+    let all = [status(&two).await, status(&three).await, status(&four).await];
+    assert_eq!(all, [401, 200, 200], "one secret before the last at most");
+    let last = secret(&anew(json!({})).await);
+    assert_eq!(
+        [status(&three).await, status(&four).await, status(&last).await],
+        [401, 401, 200],
+        "none without a grace"
+    );
+    let refused = gateway.post(&format!("{path}/regenerate"), json!({ "graceSecond": 60 })).await;
+    assert_eq!(refused.fields(), ["graceSecond"]);
+    assert_eq!(
+        gateway.post(&format!("{path}/regenerate"), json!({ "graceSeconds": -1 })).await.fields(),
+        ["graceSeconds"]
+    );
+}
+
+#[tokio::test]
+async fn a_misspelt_restriction_makes_no_key_and_the_right_name_is_told() {
+    let gateway = Gateway::new().await;
+    let body = json!({ "name": "k", "allowedModel": ["mock/a"], "expiry": "2030-01-31T00:00:00Z" });
+    let refused = gateway.post("/api/keys", body).await;
+    assert_eq!(refused.fields(), ["allowedModel", "expiry"]);
+    for name in ["`allowedModels`", "`expiresAt`"] {
+        assert!(refused.text.contains(name), "{name} in {}", refused.text);
+    }
+    assert_eq!(gateway.get("/api/keys").await.ok(200)["total"], 0);
+    assert_eq!(gateway.get("/api/keys?limits=1").await.fields(), ["limits"]);
+    // What was shown may be sent back.
+    let made = make(&gateway, json!({ "name": "k" })).await;
+    let path = format!("/api/keys/{}", made["id"].as_str().expect("an id"));
+    let mut shown = gateway.get(&path).await.ok(200);
+    shown["noLog"] = json!(true);
+    gateway.put(&path, shown).await.ok(200);
+    assert_eq!(gateway.get(&path).await.ok(200)["noLog"], true);
+}
+
+#[tokio::test]
 async fn a_deleted_key_is_gone() {
     let gateway = Gateway::new().await;
     let made = make(&gateway, json!({ "name": "k", "scopes": ["manage"] })).await;
@@ -209,8 +265,9 @@ async fn mistakes_are_named() {
     ] {
         assert_eq!(gateway.post("/api/keys", body.clone()).await.fields(), [field], "{body}");
     }
-    let made = make(&gateway, json!({ "name": "k", "unknown": 1 })).await;
+    let made = make(&gateway, json!({ "name": "k" })).await;
     let path = format!("/api/keys/{}", made["id"].as_str().expect("an id"));
-    assert_eq!(gateway.patch(&path, json!({ "unknown": 1 })).await.fields(), ["body"]);
+    assert_eq!(gateway.patch(&path, json!({})).await.fields(), ["body"]);
+    assert_eq!(gateway.patch(&path, json!({ "revokedAt": "2027-01-15T08:00:00Z" })).await.fields(), ["revokedAt"]);
     assert_eq!(gateway.patch(&path, json!({ "isActive": null })).await.fields(), ["isActive"]);
 }

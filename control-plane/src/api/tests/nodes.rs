@@ -23,7 +23,9 @@ async fn a_node_can_be_added_changed_and_deleted_with_all_that_hangs_on_it() {
 
     let connection = json!({ "provider": id, "name": "c", "apiKey": "sk-x" });
     let connection = gateway.post("/api/providers", connection).await.ok(201)["connection"].clone();
-    let edit = json!({ "prefix": "moved", "baseUrl": "http://127.0.0.1:10/v1", "chatPath": "/chat", "modelsPath": "" });
+    let edit = json!({
+        "prefix": "moved", "baseUrl": "http://127.0.0.1:10/v1", "chatPath": "/chat", "modelsPath": "", "apiKey": "sk-y",
+    });
     let changed = gateway.put(&path, edit).await.ok(200)["node"].clone();
     assert_eq!((&changed["prefix"], &changed["chatPath"]), (&json!("moved"), &json!("/chat")));
     assert_eq!((&changed["name"], &changed["modelsPath"]), (&json!("Mock"), &Value::Null));
@@ -38,6 +40,57 @@ async fn a_node_can_be_added_changed_and_deleted_with_all_that_hangs_on_it() {
         assert_eq!(gateway.get(&path).await.code(404), "RESOURCE_001");
     }
     assert_eq!(gateway.get("/api/provider-nodes").await.ok(200)["nodes"], json!([]));
+}
+
+#[tokio::test]
+async fn a_node_that_moves_to_another_host_does_not_take_stored_secrets_along() {
+    let gateway = Gateway::new().await;
+    let made = node(&gateway, "mock", "http://127.0.0.1:9/v1").await;
+    let path = format!("/api/provider-nodes/{}", made["id"].as_str().expect("an id"));
+    let connect = async |body: Value| {
+        let made = gateway.post("/api/providers", body).await.ok(201);
+        made["connection"]["id"].as_str().expect("an id").to_owned()
+    };
+    let first = connect(json!({ "provider": made["id"], "name": "first", "apiKey": "sk-first" })).await;
+    let own = json!({ "baseUrl": "http://127.0.0.1:7/v1" });
+    connect(json!({ "provider": made["id"], "name": "own", "apiKey": "sk-own", "providerSpecificData": own })).await;
+    let secret = async || gateway.app.store.connections().secret(&first).await.expect("a secret").expose().to_owned();
+
+    // Another path at the same host is no other host.
+    gateway.patch(&path, json!({ "baseUrl": "http://127.0.0.1:9/v2" })).await.ok(200);
+    let refused = gateway.patch(&path, json!({ "baseUrl": "http://127.0.0.1:10/v1" })).await;
+    assert_eq!(refused.fields(), ["baseUrl"]);
+    assert!(refused.text.contains("`first`") && !refused.text.contains("`own`"), "{}", refused.text);
+    assert_eq!(gateway.get(&path).await.ok(200)["node"]["baseUrl"], "http://127.0.0.1:9/v2");
+    gateway.patch(&path, json!({ "baseUrl": "http://127.0.0.1:10/v1", "apiKey": "sk-new" })).await.ok(200);
+    assert_eq!(secret().await, "sk-new");
+    assert_eq!(gateway.patch(&path, json!({ "apiKey": "sk-other" })).await.fields(), ["apiKey"]);
+
+    // Of several, each is told its own.
+    let second = connect(json!({ "provider": made["id"], "name": "second", "apiKey": "sk-second" })).await;
+    let moved = json!({ "baseUrl": "http://127.0.0.1:11/v1", "apiKey": "sk-all" });
+    assert_eq!(gateway.patch(&path, moved.clone()).await.fields(), ["baseUrl"]);
+    assert_eq!(secret().await, "sk-new");
+    for id in [&first, &second] {
+        let edit = json!({ "apiKey": "sk-there", "providerSpecificData": { "baseUrl": "http://127.0.0.1:11/v1" } });
+        gateway.patch(&format!("/api/providers/{id}"), edit).await.ok(200);
+    }
+    gateway.patch(&path, json!({ "baseUrl": "http://127.0.0.1:11/v1" })).await.ok(200);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_made_while_its_node_is_deleted_does_not_outlive_it() {
+    let gateway = Gateway::new().await;
+    for round in 0..8 {
+        let made = node(&gateway, &format!("mock{round}"), "http://127.0.0.1:9/v1").await;
+        let path = format!("/api/provider-nodes/{}", made["id"].as_str().expect("an id"));
+        let body = json!({ "provider": made["id"], "name": "c", "apiKey": "sk-x" });
+        let adding = (0..4).map(|_| gateway.post("/api/providers", body.clone()));
+        let (deleted, added) = futures_util::join!(gateway.delete(&path), futures_util::future::join_all(adding));
+        deleted.ok(200);
+        assert!(added.iter().all(|answer| matches!(answer.status.as_u16(), 201 | 404)), "{added:?}");
+    }
+    assert_eq!(gateway.get("/api/providers").await.ok(200)["total"], 0);
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 use http::{Method, StatusCode, header};
 
+use serde_json::json;
+
 use super::gateway::{Gateway, REMOTE};
 
 async fn page(gateway: &Gateway, path: &str) -> super::gateway::Answer {
@@ -64,6 +66,10 @@ async fn without_its_database_it_is_alive_but_not_ready_and_says_so() {
     let init = page(&gateway, "/api/init").await;
     assert_eq!(init.code(503), "INTERNAL_002");
     assert!(init.headers.contains_key(header::RETRY_AFTER));
-    assert_eq!(page(&gateway, "/api/monitoring/health").await.ok(200)["status"], "unhealthy");
+    let health = page(&gateway, "/api/monitoring/health").await.ok(200);
+    assert_eq!((&health["status"], &health["setupComplete"]), (&json!("unhealthy"), &json!(true)));
+    let health = gateway.get("/api/monitoring/health").await.ok(200);
+    assert_eq!((&health["database"]["status"], &health["revision"]), (&json!("unhealthy"), &json!(null)));
+    assert!(health["database"]["error"].is_string() && health["database"]["since"].is_string(), "{health}");
     assert_eq!(gateway.get("/api/keys").await.code(503), "INTERNAL_002");
 }

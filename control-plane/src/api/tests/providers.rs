@@ -10,6 +10,7 @@ use super::{
     nodes::node,
     provider::{KEY, Provider},
 };
+use crate::store::Command;
 
 /// Id of a new connection at a node with this URL.
 pub(super) async fn connection(gateway: &Gateway, base_url: &str) -> String {
@@ -97,9 +98,114 @@ async fn a_base_url_moves_any_provider_and_can_be_taken_back() {
     let path = format!("/api/providers/{id}");
     assert_eq!(gateway.get(&path).await.ok(200)["connection"]["providerSpecificData"]["baseUrl"], provider.url());
     assert_eq!(gateway.post(&format!("{path}/test"), json!({})).await.ok(200)["valid"], true);
-    gateway.put(&path, json!({ "providerSpecificData": { "baseUrl": null } })).await.ok(200);
+    let back = json!({ "providerSpecificData": { "baseUrl": null }, "apiKey": KEY });
+    gateway.put(&path, back).await.ok(200);
     let specific = gateway.get(&path).await.ok(200)["connection"]["providerSpecificData"].clone();
     assert_eq!(specific, json!({}));
+}
+
+#[tokio::test]
+async fn a_stored_secret_is_never_sent_to_another_host() {
+    let gateway = Gateway::new().await;
+    let (right, other) = (Provider::start().await, Provider::start().await);
+    let made = node(&gateway, "mock", &right.url()).await;
+    let headers = json!({ "customHeaders": { "x-token": "stored-header-value" } });
+    let body = json!({ "provider": made["id"], "name": "c", "apiKey": KEY, "providerSpecificData": headers });
+    let path = format!("/api/providers/{}", id_of(&gateway.post("/api/providers", body).await));
+    settle(&gateway).await;
+    let edit = |specific: Value, key: Option<&str>| {
+        let mut body = json!({ "providerSpecificData": specific });
+        if let Some(key) = key {
+            body["apiKey"] = json!(key);
+        }
+        gateway.patch(&path, body)
+    };
+    let moved = json!({ "baseUrl": other.url() });
+    assert_eq!(edit(moved.clone(), None).await.fields(), ["apiKey"]);
+    assert_eq!(edit(moved.clone(), Some("")).await.fields(), ["apiKey"], "empty keeps the stored one");
+    let header = ["providerSpecificData.customHeaders.x-token"];
+    assert_eq!(edit(moved, Some("sk-new")).await.fields(), header);
+    let masked = json!({ "baseUrl": other.url(), "customHeaders": { "X-Token": "****" } });
+    assert_eq!(edit(masked, Some("sk-new")).await.fields(), header);
+    gateway.post(&format!("{path}/test"), json!({})).await.ok(200);
+    assert_eq!(other.asked(), 0);
+
+    let anew = json!({ "baseUrl": other.url(), "customHeaders": { "x-token": "for the other" } });
+    edit(anew, Some(KEY)).await.ok(200);
+    settle(&gateway).await;
+    assert!(other.asked() > 0);
+    // Back to the node's own host is a move as well.
+    assert_eq!(edit(json!({ "baseUrl": null, "customHeaders": null }), None).await.fields(), ["apiKey"]);
+    edit(json!({ "baseUrl": null, "customHeaders": null }), Some(KEY)).await.ok(200);
+    // Misspelt, it would have stayed where it was.
+    assert_eq!(edit(json!({ "baseURL": other.url() }), None).await.fields(), ["providerSpecificData.baseURL"]);
+}
+
+#[tokio::test]
+async fn lists_come_in_pages_and_say_how_many_there_are() {
+    let gateway = Gateway::new().await;
+    for priority in [3, 1, 2] {
+        let body = json!({ "provider": "openai", "name": format!("c{priority}"), "apiKey": "k", "priority": priority,
+            "providerSpecificData": { "baseUrl": "http://127.0.0.1:9/v1" } });
+        gateway.post("/api/providers", body).await.ok(201);
+    }
+    connection(&gateway, "http://127.0.0.1:9/v1").await;
+    let page = gateway.get("/api/providers?provider=openai&limit=2&offset=1").await.ok(200);
+    let names: Vec<_> = page["connections"].as_array().expect("a list").iter().map(|one| one["name"].clone()).collect();
+    assert_eq!((json!(names), &page["total"]), (json!(["c2", "c3"]), &json!(3)));
+    let all = gateway.get("/api/providers").await.ok(200);
+    assert_eq!((all["connections"].as_array().map(Vec::len), &all["total"]), (Some(4), &json!(4)));
+    assert_eq!(gateway.get("/api/providers?offset=9").await.ok(200)["connections"], json!([]));
+    assert_eq!(gateway.get("/api/providers?providers=openai").await.fields(), ["providers"]);
+}
+
+#[tokio::test]
+async fn models_of_connections_that_answer_at_once_are_all_kept() {
+    let gateway = Gateway::new().await;
+    let node = node(&gateway, "mock", "http://127.0.0.1:9/v1").await;
+    let provider = node["id"].as_str().expect("an id");
+    let mut records = Vec::new();
+    for name in ["one", "two", "three", "four"] {
+        let body = json!({ "provider": provider, "name": name, "apiKey": KEY });
+        let id = id_of(&gateway.post("/api/providers", body).await);
+        records.push(gateway.app.store.connections().get(&id).await.expect("stored"));
+    }
+    settle(&gateway).await;
+    let actor = crate::store::records::Actor::system("test");
+    for round in 0..5 {
+        let listed = records.iter().map(|record| {
+            let model = omniroute_providers::OfferedModel {
+                id: format!("model-{round}-of-{}", record.name),
+                kind: "chat".into(),
+                context_window: None,
+                max_output_tokens: None,
+                created: None,
+                owned_by: None,
+            };
+            let (app, actor) = (&gateway.app, &actor);
+            async move { app.keep_models(actor, record, &[model]).await }
+        });
+        for kept in futures_util::future::join_all(listed).await {
+            kept.expect("kept");
+        }
+        let models = gateway.app.store.models().of_provider(provider).await.expect("models");
+        let of_round = models.iter().filter(|model| model.model.starts_with(&format!("model-{round}-"))).count();
+        assert_eq!(of_round, 4, "{models:?}");
+    }
+    // What a provider lists for a connection that is gone by then is nobody's.
+    let last = records.pop().expect("a connection");
+    gateway.delete(&format!("/api/providers/{}", last.id)).await.ok(200);
+    let late = omniroute_providers::OfferedModel {
+        id: "late".into(),
+        kind: "chat".into(),
+        context_window: None,
+        max_output_tokens: None,
+        created: None,
+        owned_by: None,
+    };
+    gateway.app.keep_models(&actor, &last, &[late]).await.expect("nothing to keep");
+    let models = gateway.app.store.models().of_provider(provider).await.expect("models");
+    assert!(models.iter().all(|model| model.model != "late"));
 }
 
 #[tokio::test]
@@ -205,6 +311,21 @@ async fn tests_of_connections_say_what_is_wrong_and_are_remembered() {
 }
 
 #[tokio::test]
+async fn an_edit_can_end_a_cooldown_and_not_begin_one() {
+    let gateway = Gateway::new().await;
+    let id = connection(&gateway, "http://127.0.0.1:9/v1").await;
+    settle(&gateway).await;
+    let path = format!("/api/providers/{id}");
+    let later = gateway.clock_now().saturating_add(Duration::from_secs(600));
+    gateway.app.coordination.cool(&id, later, "429").await;
+    let begin = json!({ "rateLimitedUntil": "2030-01-01T00:00:00Z" });
+    assert_eq!(gateway.put(&path, begin).await.fields(), ["rateLimitedUntil"]);
+    assert!(gateway.app.coordination.cooling(&id).is_some());
+    gateway.put(&path, json!({ "rateLimitedUntil": null })).await.ok(200);
+    assert_eq!(gateway.app.coordination.cooling(&id), None);
+}
+
+#[tokio::test]
 async fn a_connection_that_works_again_leaves_its_cooldown() {
     let gateway = Gateway::new().await;
     let provider = Provider::start().await;
@@ -213,6 +334,22 @@ async fn a_connection_that_works_again_leaves_its_cooldown() {
     gateway.app.coordination.cool(&id, later, "429").await;
     gateway.post(&format!("/api/providers/{id}/test"), json!({})).await.ok(200);
     assert_eq!(gateway.app.coordination.cooling(&id), None);
+}
+
+#[tokio::test]
+async fn proxies_are_told_that_a_connection_works_again() {
+    let gateway = Gateway::new().await;
+    let provider = Provider::start().await;
+    let id = connection(&gateway, &provider.url()).await;
+    let store = &gateway.app.store;
+    let status = v1::ProxyStatus { proxy_id: "p1".into(), ..Default::default() };
+    store.proxies().upsert(&status).await.expect("stored");
+    gateway.post(&format!("/api/providers/{id}/test"), json!({})).await.ok(200);
+    let orders = store.proxies().take_orders("p1").await.expect("read");
+    assert_eq!(orders, [Command::Forgive { connection: id.clone() }], "left for the replica that p1 is attached to");
+    let gone = connection(&gateway, "http://127.0.0.1:9/v1").await;
+    gateway.post(&format!("/api/providers/{gone}/test"), json!({})).await.ok(200);
+    assert_eq!(store.proxies().take_orders("p1").await.expect("read"), [], "it does not work");
 }
 
 #[tokio::test]

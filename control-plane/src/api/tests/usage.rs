@@ -178,5 +178,8 @@ async fn usage_of_a_connection_outlives_the_connection() {
     gateway.delete(&format!("/api/providers/{id}")).await.ok(200);
     let usage = gateway.get(&path).await.ok(200);
     assert_eq!((&usage["name"], &usage["byModel"]["gpt-4o-mini"]["requests"]), (&json!(null), &json!(1)));
+    let until = async |time: &str| gateway.get(&format!("{path}?until={time}")).await;
+    assert_eq!(until("2027-01-15T09:00:00Z").await.ok(200)["total"]["requests"], 1);
+    assert_eq!(until("2027-01-15T08:00:00Z").await.code(404), "RESOURCE_001", "nothing before that, and no connection");
     assert_eq!(gateway.get("/api/usage/nobody").await.code(404), "RESOURCE_001");
 }

@@ -23,7 +23,7 @@ async fn lines(app: &App) -> Result<Json<Vec<String>>, ApiError> {
     Ok(Json(page.events.iter().map(line).collect()))
 }
 
-/// Sums of requests, tokens and cost.
+/// Sums of requests, tokens and cost: of the last 90 days, unless `since` says otherwise.
 #[utoipa::path(
     get,
     path = "/api/usage/history",
@@ -112,6 +112,6 @@ pub(super) async fn of_connection(
     Path(id): Path<String>,
     Query(range): Query<Range>,
 ) -> Result<Json<ConnectionUsage>, ApiError> {
-    let (record, totals) = app.connection_usage(&id, range.since).await?;
+    let (record, totals) = app.connection_usage(&id, range.since, range.until).await?;
     Ok(Json(ConnectionUsage::new(id, record, &totals)))
 }

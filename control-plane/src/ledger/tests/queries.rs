@@ -52,11 +52,59 @@ on_both_engines! {
 
         let later = ledger.history(Some(now.saturating_add(Duration::from_secs(3600))), None).await.expect("none yet");
         assert_eq!(later.total.requests, 0);
-        let totals = ledger.connection_totals("connection-1", None).await.expect("totals");
+        let totals = ledger.connection_totals("connection-1", None, None).await.expect("totals");
         assert_eq!(totals.total.requests, 4);
         let outcomes: Vec<_> = totals.by_outcome.iter().map(|(outcome, sums)| (*outcome, sums.requests)).collect();
         assert_eq!(outcomes, [(v1::Outcome::Ok, 3), (v1::Outcome::UpstreamError, 1)]);
-        assert_eq!(ledger.connection_totals("nobody", None).await.expect("totals").total.requests, 0);
+        let ended = ledger.connection_totals("connection-1", None, Some(NOON)).await.expect("totals");
+        assert_eq!((ended.total.requests, ended.by_outcome.len(), ended.by_model.len()), (0, 0, 0), "nothing before it");
+        assert_eq!(ledger.connection_totals("nobody", None, None).await.expect("totals").total.requests, 0);
+    }
+
+    async fn the_history_goes_back_ninety_days_unless_it_is_told_how_far(database: &TestDatabase) {
+        let (store, clock) = database.store_at_noon().await;
+        let ledger = ledger(&store).await;
+        ledger.ingest("p1", &events(NOON, 0..3)).await.expect("stored");
+        clock.advance(Duration::from_secs(91 * 24 * 60 * 60));
+        assert_eq!(history(&ledger).await.total.requests, 0);
+        assert_eq!(ledger.history(Some(NOON), None).await.expect("sums").total.requests, 3);
+        let until = NOON.saturating_add(Duration::from_secs(3600));
+        assert_eq!(ledger.history(None, Some(until)).await.expect("sums").total.requests, 3, "before its end");
+    }
+
+    async fn every_filter_restricts_and_they_add_up(database: &TestDatabase) {
+        let (store, _) = database.store_at_noon().await;
+        let ledger = ledger(&store).await;
+        let at = |second: u64| NOON.saturating_add(Duration::from_millis(second));
+        let batch = [
+            event(at(0), 0),
+            v1::UsageEvent { api_key_id: "key-2".into(), ..event(at(1), 1) },
+            v1::UsageEvent { connection_id: "connection-2".into(), ..event(at(2), 2) },
+            v1::UsageEvent { provider: "groq".into(), ..event(at(3), 3) },
+            v1::UsageEvent { model: "other".into(), ..event(at(4), 4) },
+            v1::UsageEvent { outcome: v1::Outcome::Timeout.into(), ..event(at(5), 5) },
+        ];
+        ledger.ingest("p1", &batch).await.expect("stored");
+        let any = EventFilter::default;
+        for (filter, count) in [
+            (any(), 6),
+            (EventFilter { api_key_id: "key-2".into(), ..any() }, 1),
+            (EventFilter { connection_id: "connection-2".into(), ..any() }, 1),
+            (EventFilter { provider: "groq".into(), ..any() }, 1),
+            (EventFilter { model: "other".into(), ..any() }, 1),
+            (EventFilter { outcome: Some(v1::Outcome::Timeout), ..any() }, 1),
+            (EventFilter { since: Some(at(2)), until: Some(at(5)), ..any() }, 3),
+            (EventFilter { api_key_id: "key-1".into(), since: Some(at(4)), ..any() }, 2),
+            (EventFilter { api_key_id: "key-2".into(), model: "other".into(), ..any() }, 0),
+        ] {
+            let page = ledger.recent(&filter, None, 10).await.expect("a page");
+            assert_eq!(page.events.len(), count, "{filter:?}");
+            if count > 1 {
+                let first = ledger.recent(&filter, None, 1).await.expect("a page");
+                let rest = ledger.recent(&filter, first.next, 10).await.expect("a page");
+                assert_eq!(first.events.len() + rest.events.len(), count, "{filter:?}");
+            }
+        }
     }
 
     async fn pages_go_back_in_time_and_lose_nothing(database: &TestDatabase) {

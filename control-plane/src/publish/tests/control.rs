@@ -90,8 +90,11 @@ on_both_engines! {
         assert_eq!(command(&mut commands).await.expect("no error"), Some(drain));
         there.proxies.order("p1", Command::Resume).await.expect("ordered");
         there.proxies.order("p1", Command::Resync).await.expect("ordered");
+        there.proxies.order("p1", Command::Forgive { connection: "c1".to_owned() }).await.expect("ordered");
         assert_eq!(command(&mut commands).await.expect("no error"), Some(Body::Resume(v1::Resume {})));
         assert_eq!(command(&mut commands).await.expect("no error"), Some(Body::Resync(v1::Resync {})));
+        let forgive = Body::Forgive(v1::Forgive { connection_id: "c1".to_owned() });
+        assert_eq!(command(&mut commands).await.expect("no error"), Some(forgive));
         here.stop().await;
         there.stop().await;
     }

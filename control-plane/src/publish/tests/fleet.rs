@@ -39,7 +39,7 @@ async fn seed_many_keys(store: &Store) {
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {MANY}) \
              INSERT INTO api_keys SELECT 'key-' || i, 'key number ' || i, CAST(printf('%032d', i) AS BLOB), \
              'sk-b1490****1ab4', 'sk-b14908526', 1, 0, '[\"mock/*\"]', '[]', '[]', NULL, NULL, NULL, '{{}}', i, i, \
-             {revision} FROM n"
+             {revision}, NULL, NULL FROM n"
         ),
         Engine::Postgres => format!(
             "INSERT INTO api_keys SELECT 'key-' || i, 'key number ' || i, \

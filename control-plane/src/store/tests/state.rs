@@ -52,7 +52,12 @@ on_both_engines! {
         let later = NOON.saturating_add(Duration::from_secs(60));
         store.sessions().insert(&session("s", later)).await.expect("a session");
         assert_eq!(store.sessions().get("s").await.expect("a look-up"), Some(session("s", later)));
-        store.admin().set_password("$argon2id$three").await.expect("set");
+        let mut write = store.write(&admin()).await.expect("a transaction");
+        write.set_password("$argon2id$three").await.expect("set");
+        write.commit().await.expect("committed");
+        let entry = store.config_log().page(None, Some("admin"), None, 10).await.expect("the log");
+        assert_eq!((entry.len(), entry[0].op.as_str(), &entry[0].actor), (1, "update", &admin()));
+        assert!(!format!("{:?} {:?}", entry[0].before, entry[0].after).contains("argon2"), "nothing of the password");
         let record = store.admin().get().await.expect("a look-up").expect("a password");
         assert_eq!((record.password_hash.as_str(), record.session_epoch), ("$argon2id$three", 2));
         assert_eq!(store.sessions().get("s").await.expect("a look-up"), None);
@@ -180,11 +185,13 @@ on_both_engines! {
     async fn orders_are_taken_once_and_in_order(database: &TestDatabase) {
         let (store, clock) = database.store_at_noon().await;
         let drain = Command::Drain { deadline: Duration::from_secs(30) };
-        store.proxies().order("p1", drain).await.expect("left");
-        store.proxies().order("p1", Command::Resume).await.expect("left");
-        store.proxies().order("p2", Command::Resync).await.expect("left");
+        store.proxies().order("p1", &drain).await.expect("left");
+        store.proxies().order("p1", &Command::Resume).await.expect("left");
+        let forgive = Command::Forgive { connection: "c1".to_owned() };
+        store.proxies().order("p1", &forgive).await.expect("left");
+        store.proxies().order("p2", &Command::Resync).await.expect("left");
         assert_eq!(store.proxies().with_orders().await.expect("asked").len(), 2);
-        assert_eq!(store.proxies().take_orders("p1").await.expect("taken"), [drain, Command::Resume]);
+        assert_eq!(store.proxies().take_orders("p1").await.expect("taken"), [drain, Command::Resume, forgive]);
         assert_eq!(store.proxies().take_orders("p1").await.expect("taken"), []);
         clock.advance(Duration::from_mins(6));
         assert_eq!(store.proxies().take_orders("p2").await.expect("void by now"), []);

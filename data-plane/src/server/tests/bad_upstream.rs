@@ -178,6 +178,7 @@ async fn a_rate_limit_is_told_with_its_wait() {
     // The connection cools down: the next request is refused without asking again, with what is left of the wait.
     let answer = proxy.chat(CHAT).await;
     assert_eq!(answer.error().2, "connections_cooling");
+    assert!(answer.text().contains("rate limit: slow down; the first can be tried again in"), "{}", answer.text());
     assert!((6..=7).contains(&answer.header("retry-after").parse::<u32>().expect("seconds")));
     assert_eq!(upstream.asked().len(), 1);
     assert_eq!(proxy.inner.opened().len(), 1, "a request that reached no upstream leaves no event");

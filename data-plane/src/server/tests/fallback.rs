@@ -139,7 +139,14 @@ async fn a_repaired_connection_is_used_at_once() {
     let upstream = Upstream::answering(door).await;
     let proxy = Proxy::start(&[], with_secret(&upstream, "sk-wrong")).await;
     assert_eq!(proxy.chat(CHAT).await.error().2, "upstream_auth");
-    assert_eq!(proxy.chat(CHAT).await.error().2, "connections_cooling");
+    let answer = proxy.chat(CHAT).await;
+    assert_eq!(answer.error().2, "connections_cooling");
+    // Why, and for how long, but not what the upstream said of our credential.
+    let told = answer.text();
+    assert!(told.contains("the provider refused the gateway's credential"), "{told}");
+    assert!(told.contains("; the first can be tried again in "), "{told}");
+    assert!(answer.headers.contains_key("retry-after"));
+    assert_discreet(&upstream, &answer);
     let gateway = &proxy.inner.gateway;
     gateway.snapshot.publish(with_secret(&upstream, "sk-right"), false);
     gateway.forgive(&["c1".into()]).await;

@@ -7,6 +7,7 @@ mod chat;
 mod client;
 mod counts;
 mod fallback;
+mod hosts;
 mod images;
 mod lifecycle;
 mod model_lists;
@@ -18,6 +19,7 @@ mod secure;
 mod signed;
 mod stored;
 mod switches;
+mod thoughts;
 mod upstream;
 mod websocket;
 

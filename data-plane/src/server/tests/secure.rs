@@ -58,7 +58,8 @@ async fn before_ollama(upstream: &Upstream, ca: &Path) -> Proxy {
         let url = format!("http://{}", upstream.address);
         resources.connection("o1", "ollama", |connection| connection.base_url = url);
     });
-    Proxy::start(&[("UPSTREAM_TLS_CA", ca.to_str().expect("text"))], index).await
+    let settings = [("UPSTREAM_TLS_CA", ca.to_str().expect("text")), ("ALLOW_PRIVATE_MEDIA_URLS", "true")];
+    Proxy::start(&settings, index).await
 }
 
 fn looking_at(address: SocketAddr) -> String {

@@ -15,6 +15,7 @@ const FINISH: &str = "data: {\"id\":\"1\",\"choices\":[{\"index\":0,\"delta\":{}
 const DONE: &str = "data: [DONE]\n\n";
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n0123456789";
 const BASE64: &str = "iVBORw0KGgowMTIzNDU2Nzg5";
+const PRIVATE: &[(&str, &str)] = &[("ALLOW_PRIVATE_MEDIA_URLS", "true")];
 
 async fn post_with(proxy: &Proxy, path: &str, header: (&str, &str), body: impl Into<Bytes>) -> Answer {
     let request = proxy.request("POST", path).header("authorization", format!("Bearer {KEY}"));
@@ -44,12 +45,17 @@ fn moved(to: &'static str) -> upstream::Given {
     given
 }
 
+/// A proxy that may fetch from this machine, as its operator says.
 async fn before_ollama(upstream: &Upstream) -> Proxy {
+    before_ollama_with(upstream, PRIVATE).await
+}
+
+async fn before_ollama_with(upstream: &Upstream, settings: &[(&str, &str)]) -> Proxy {
     let url = format!("http://{}", upstream.address);
     let index = index_with(|resources| {
         resources.connection("o1", "ollama", |connection| connection.base_url = url);
     });
-    Proxy::start(&[], index).await
+    Proxy::start(settings, index).await
 }
 
 fn looking_at(url: &str) -> String {
@@ -123,6 +129,51 @@ async fn media_are_fetched_once_for_who_takes_no_urls() {
 }
 
 #[tokio::test]
+async fn a_clients_url_never_leads_inside_though_the_operators_connections_may() {
+    let upstream = ollama().await;
+    let proxy = before_ollama_with(&upstream, &[]).await;
+    // The connection itself is on loopback, and open: neither it nor its name is a way in.
+    let hi = r#"{"model":"ollama/m","messages":[{"role":"user","content":"hi"}]}"#;
+    assert_eq!(proxy.chat(hi).await.status, 200);
+    let port = upstream.address.port();
+    for url in [
+        format!("http://{}/picture.png", upstream.address),
+        format!("https://{}/picture.png", upstream.address),
+        format!("https://localhost:{port}/picture.png"),
+        format!("https://127.1:{port}/picture.png"),
+        format!("https://[::ffff:127.0.0.1]:{port}/picture.png"),
+    ] {
+        let refused = proxy.chat(looking_at(&url)).await;
+        assert_eq!((refused.error().0, refused.error().2.as_str()), (400, "media_url_forbidden"), "{url}");
+        let source = json!({"type": "document", "source": {"type": "url", "url": url}});
+        let body =
+            json!({"model": "ollama/llava", "max_tokens": 9, "messages": [{"role": "user", "content": [source]}]});
+        assert_eq!(proxy.post("/v1/messages", body.to_string()).await.status.as_u16(), 400, "{url}");
+    }
+    assert_eq!(upstream.asked().len(), 1, "nothing was fetched");
+}
+
+#[tokio::test]
+async fn a_picture_of_unknown_length_holds_no_more_memory_than_it_takes() {
+    let pictures = Upstream::scripted(|mut stream| async move {
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: image/png\r\nconnection: close\r\n\r\n";
+        let _ = stream.write_all(&[head.as_bytes(), PNG].concat()).await;
+        let _ = stream.shutdown().await;
+    })
+    .await;
+    let upstream = ollama().await;
+    let proxy = before_ollama(&upstream).await;
+    let answer = proxy.chat(looking_at(&format!("http://{}/a.png", pictures.address))).await;
+    assert_eq!(answer.json()["choices"][0]["message"]["content"], "A cat.", "{}", answer.text());
+    // What requests hold is given back once they are over; what is kept is the picture.
+    while proxy.inner.gateway.memory.held() > 1024 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let again = proxy.chat(looking_at(&format!("http://{}/a.png", pictures.address))).await;
+    assert_eq!((again.status.as_u16(), pictures.asked().len()), (200, 1));
+}
+
+#[tokio::test]
 async fn media_that_cannot_be_had_are_the_clients_business() {
     let upstream = ollama().await;
     let proxy = before_ollama(&upstream).await;
@@ -175,7 +226,7 @@ async fn a_fetch_takes_nobodys_place_at_the_connection() {
             connection.max_concurrent = 1;
         });
     });
-    let proxy = Proxy::start(&[], index).await;
+    let proxy = Proxy::start(PRIVATE, index).await;
     let looking = proxy.chat(looking_at(&format!("http://{}/a.png", pictures.address)));
     let others = async {
         while pictures.asked().is_empty() {

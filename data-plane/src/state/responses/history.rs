@@ -25,6 +25,8 @@ pub(super) struct History {
     items: Vec<Json<'static>>,
     /// Items of other answers, which are only referred to.
     others: Vec<Json<'static>>,
+    /// Its answers that would end before it does.
+    pub(super) aging: Vec<String>,
 }
 
 // === impl History ===
@@ -35,10 +37,10 @@ impl History {
         self.items.iter().filter_map(replayed).collect()
     }
 
-    /// The item of that id, as it goes up.
-    pub(super) fn find(&self, id: &str) -> Option<Json<'_>> {
+    /// The item of that id, as it goes up, if it does at all.
+    pub(super) fn find(&self, id: &str) -> Option<Option<Json<'_>>> {
         let all = self.items.iter().chain(&self.others);
-        all.rev().find(|item| item_id(item).is_some_and(|own| own == id)).and_then(replayed)
+        all.rev().find(|item| item_id(item).is_some_and(|own| own == id)).map(replayed)
     }
 }
 
@@ -57,6 +59,8 @@ impl Store {
             let records = self.load_parts(previous, &last.chain, max.saturating_sub(last.size())).await?;
             history.items = records.iter().chain([&last]).flat_map(Record::items).collect();
             history.chain.push(previous.to_owned());
+            let all = history.chain.iter().zip(records.iter().chain([&last]));
+            history.aging = all.filter(|(_, record)| self.is_aging(record)).map(|(id, _)| id.clone()).collect();
             if history.chain.len() > LONGEST_CHAIN {
                 return Err(GatewayError::bad_request(
                     "conversation_too_long",
@@ -108,8 +112,7 @@ fn response_of(item: &str) -> Option<String> {
 }
 
 fn gone(id: &str) -> GatewayError {
-    not_found(format!("Previous response with id '{}' not found.", shown(id)))
-        .with_hint("it was never stored (`store: false`, or an answer that failed), was deleted, has expired, or belongs to another key")
+    not_found(format!("Previous response with id '{}' not found.", shown(id))).with_hint(super::WHY_MISSING)
 }
 
 /// The answer is there, and the beginning of its conversation is not.

@@ -5,13 +5,16 @@ use futures_util::future::join;
 use http::{Response, header};
 use omniroute_wire::{
     ir::Json,
-    responses::{Harvest, input_items, with_id, with_previous},
+    responses::{Harvest, NAMELESS, input_items, with_id, with_previous},
 };
 
 use super::{Record, Store, history::History};
 use crate::{
     respond::Reply,
-    state::watch::{Observer, Pause},
+    state::{
+        in_background,
+        watch::{Observer, Pause},
+    },
 };
 
 /// Keeps the answer to one request.
@@ -23,6 +26,8 @@ pub(crate) struct Keeper {
     known: usize,
     chain: Vec<String>,
     previous: Option<String>,
+    /// Of the chain, those that would end before this one.
+    aging: Vec<String>,
     harvest: Harvest,
     limit: usize,
 }
@@ -35,6 +40,7 @@ impl Keeper {
         Self {
             known: history.replayed().len(),
             chain: history.chain.clone(),
+            aging: history.aging.clone(),
             harvest: Harvest::new(false, limit),
             store,
             body,
@@ -54,15 +60,24 @@ impl Keeper {
     /// Stores the response, if it is whole.
     fn store(&mut self) -> Option<Pause> {
         let response = self.harvest.take()?;
-        let (id, record) = self.record(response)?;
+        let (id, mut record) = self.record(response)?;
         let (store, previous) = (self.store.clone(), self.previous.take());
+        let aging = std::mem::take(&mut self.aging);
+        if !aging.is_empty() {
+            let store = store.clone();
+            in_background(Box::pin(async move {
+                for id in aging {
+                    store.renew(&id).await;
+                }
+            }));
+        }
         Some(Box::pin(async move {
             let mark = async {
                 if let Some(previous) = &previous {
                     store.mark_continued(previous).await;
                 }
             };
-            join(store.save(&id, &record), mark).await;
+            join(store.save(&id, &mut record), mark).await;
         }))
     }
 
@@ -79,8 +94,8 @@ impl Keeper {
             let item: Json<'_> = with_id(item, |kind| format!("{}_{answer}_i{index}", prefix(kind)));
             item.as_str().to_owned()
         });
-        let record =
-            Record { input: input.collect(), chain: std::mem::take(&mut self.chain), response: response.into() };
+        let (input, chain) = (input.collect(), std::mem::take(&mut self.chain));
+        let record = Record { input, chain, response: response.into(), ..Record::default() };
         (record.size() <= self.limit).then_some((id, record))
     }
 }
@@ -109,6 +124,6 @@ fn prefix(kind: &str) -> &'static str {
         "custom_tool_call" => "ctc",
         "function_call_output" => "fco",
         "custom_tool_call_output" => "ctco",
-        _ => "item",
+        _ => NAMELESS,
     }
 }

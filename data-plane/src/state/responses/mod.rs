@@ -12,7 +12,10 @@ mod record;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use omniroute_core::error::{ErrorClass, GatewayError};
+use omniroute_core::{
+    error::{ErrorClass, GatewayError},
+    time::Clock,
+};
 use omniroute_wire::responses;
 
 pub(crate) use self::{keeper::Keeper, record::Record};
@@ -25,6 +28,7 @@ pub(crate) struct Store {
     kept: Kept,
     vault: Vault,
     scope: Arc<str>,
+    clock: Arc<dyn Clock>,
 }
 
 /// A request whose stored part is known.
@@ -41,7 +45,12 @@ pub(crate) struct Begun {
 
 impl Store {
     pub(crate) fn of(gateway: &Gateway, caller: &Caller, settings: &Settings) -> Self {
-        Self { kept: gateway.state.responses.clone(), vault: Vault::new(&settings.pepper), scope: scope(caller).into() }
+        Self {
+            kept: gateway.state.responses.clone(),
+            vault: Vault::new(&settings.pepper),
+            scope: scope(caller).into(),
+            clock: Arc::clone(&gateway.clock),
+        }
     }
 }
 
@@ -98,6 +107,11 @@ fn no_memory() -> GatewayError {
         .with_retry_after(std::time::Duration::from_secs(1))
 }
 
+/// Why an answer that a client has seen may be unknown.
+const WHY_MISSING: &str = "it was never stored (`store: false`, or an answer that failed), was deleted, has expired, \
+    belongs to another key, or was made by another proxy that has not shared it yet: proxies share through Redis, and \
+    catch up when it was away";
+
 /// What a client is told of an id that names nothing.
 pub(crate) fn not_found(id: &str) -> GatewayError {
     GatewayError::new(
@@ -105,6 +119,7 @@ pub(crate) fn not_found(id: &str) -> GatewayError {
         "response_not_found",
         format!("Response with id '{}' not found.", shown(id)),
     )
+    .with_hint(WHY_MISSING)
 }
 
 /// An id as it may be repeated to the client.

@@ -3,18 +3,26 @@
 //! An answer is a part of every conversation that went on from it, and stored once. So deleting one that was gone on from
 //! puts it out of sight: nobody can name it any more, while its conversations keep it until it ends by itself. An
 //! answer that none went on from is removed at once.
+//!
+//! A conversation ends when nobody went on with it for as long as answers are kept: whoever goes on keeps its earlier
+//! answers anew, once they are halfway to their end.
 
 use bytes::Bytes;
+use std::time::Duration;
+
 use futures_util::future::join;
 use omniroute_coordination::{Found, Key};
-use omniroute_core::error::GatewayError;
+use omniroute_core::{error::GatewayError, time::UnixMillis};
 use omniroute_wire::{ir::Json, responses};
 use prost::Message as _;
 
 use super::Store;
 use crate::state::unavailable;
 
-/// What is noted of an answer, beside it. A note is younger than the answer, so it ends later.
+/// Notes of an answer end so much later than it.
+const NOTES_LONGER: Duration = Duration::from_hours(1);
+
+/// What is noted of an answer, beside it.
 #[derive(Clone, Copy)]
 enum Note {
     /// A stored answer goes on from it.
@@ -34,6 +42,9 @@ pub(crate) struct Record {
     /// The whole response, as JSON.
     #[prost(bytes = "bytes", tag = "3")]
     pub(crate) response: Bytes,
+    /// Unix milliseconds; 0 where it was stored before that was noted.
+    #[prost(uint64, tag = "4")]
+    pub(super) kept_at: u64,
 }
 
 // === impl Record ===
@@ -85,7 +96,8 @@ impl Store {
         }
     }
 
-    pub(crate) async fn save(&self, id: &str, record: &Record) {
+    pub(crate) async fn save(&self, id: &str, record: &mut Record) {
+        record.kept_at = self.clock.now().0;
         let sealed = self.vault.seal(&self.name(id), &record.encode_to_vec());
         let kept = match sealed {
             Some(sealed) => self.kept.shelf.keep(&self.key(id), sealed, self.kept.ttl).await,
@@ -94,6 +106,22 @@ impl Store {
         if !kept {
             tracing::debug!(bytes = record.size(), "an answer is too large to be stored");
         }
+    }
+
+    /// Whether an answer that is still used has lived more than half of its time.
+    pub(super) fn is_aging(&self, record: &Record) -> bool {
+        self.clock.now().saturating_since(UnixMillis(record.kept_at)) > self.kept.ttl / 2
+    }
+
+    /// Keeps an answer, and what is noted of it, as if it were new.
+    pub(super) async fn renew(&self, id: &str) {
+        let Ok(Some(mut record)) = self.load_part(id).await else { return };
+        for note in [Note::Continued, Note::Deleted] {
+            if self.noted(note, id).await == Some(true) {
+                self.note(note, id).await;
+            }
+        }
+        self.save(id, &mut record).await;
     }
 
     /// Notes that a stored answer goes on from this one.
@@ -128,7 +156,8 @@ impl Store {
     }
 
     async fn note(&self, note: Note, id: &str) {
-        self.kept.shelf.keep(&self.note_key(note, id), Bytes::from_static(b"1"), self.kept.ttl).await;
+        let ttl = self.kept.ttl.saturating_add(NOTES_LONGER);
+        self.kept.shelf.keep(&self.note_key(note, id), Bytes::from_static(b"1"), ttl).await;
     }
 
     fn note_key(&self, note: Note, id: &str) -> Key {
@@ -145,5 +174,71 @@ impl Store {
 
     fn name(&self, id: &str) -> Vec<u8> {
         [self.scope.as_bytes(), b"\0response\0", id.as_bytes()].concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use omniroute_coordination::{Coordination as _, LocalCoordination, ShelfLimits};
+    use omniroute_core::{hash::Pepper, time::ManualClock};
+    use omniroute_wire::responses::continuation;
+
+    use super::*;
+    use crate::state::{Kept, Vault};
+
+    const DAY: Duration = Duration::from_hours(24);
+
+    fn store(clock: &ManualClock) -> Store {
+        let limits = ShelfLimits {
+            name: "responses",
+            value_bytes: 4096,
+            scope_bytes: 1 << 20,
+            scope_entries: 100,
+            process_bytes: 1 << 20,
+        };
+        let shelf = LocalCoordination::new(Arc::new(clock.clone())).shelf(limits);
+        Store {
+            kept: Kept { shelf, ttl: DAY * 30, value_bytes: limits.value_bytes },
+            vault: Vault::new(&Pepper::new("fleet")),
+            scope: "k1".into(),
+            clock: Arc::new(clock.clone()),
+        }
+    }
+
+    async fn answer(store: &Store, id: &str, chain: &[&str]) {
+        let response = format!(r#"{{"id":"{id}","output":[]}}"#).into();
+        let chain = chain.iter().map(|id| (*id).to_owned()).collect();
+        store.save(id, &mut Record { chain, response, ..Record::default() }).await;
+    }
+
+    #[tokio::test]
+    async fn a_conversation_that_goes_on_outlives_the_time_of_its_first_answer() {
+        let clock = ManualClock::at(UnixMillis(1_000_000));
+        let store = store(&clock);
+        answer(&store, "r1", &[]).await;
+        store.mark_continued("r1").await;
+        assert!(store.delete("r1").await.expect("known"), "it stays as a part of the conversation");
+        let asked = |previous: &str| format!(r#"{{"model":"m","input":"x","previous_response_id":"{previous}"}}"#);
+        let mut chain = vec!["r1"];
+        for (at, id) in ["r2", "r3", "r4", "r5"].into_iter().enumerate() {
+            if at > 0 {
+                clock.advance(DAY * 20);
+                let body = asked(chain[chain.len() - 1]);
+                let history = store.history(&continuation(body.as_bytes()).expect("read"), 1 << 20).await;
+                let history = history.expect("whole");
+                assert_eq!(history.chain, chain);
+                for id in &history.aging {
+                    store.renew(id).await;
+                }
+            }
+            answer(&store, id, &chain).await;
+            chain.push(id);
+        }
+        assert!(store.load("r1").await.expect("asked").is_none(), "what was deleted stays out of sight");
+        // One that nobody goes on with ends.
+        clock.advance(DAY * 40);
+        assert!(store.load("r5").await.expect("asked").is_none());
     }
 }

@@ -122,9 +122,11 @@ pub(crate) enum NodesAction {
         /// Another prefix: its models are called `PREFIX/model` from now on
         #[arg(long)]
         prefix: Option<String>,
-        /// Another base URL, for all its connections
+        /// Another base URL, for all its connections. Another host needs the key again, if one is stored
         #[arg(long, value_name = "URL")]
         base_url: Option<String>,
+        #[command(flatten)]
+        key: ProviderKey,
     },
     /// Delete an endpoint with its connections and models
     Remove {

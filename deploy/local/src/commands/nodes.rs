@@ -15,8 +15,9 @@ pub(crate) async fn run(context: &Context, action: NodesAction) -> Result<(), Fa
     let client = Client::new(context)?;
     match action {
         NodesAction::List => list(context, &client).await,
-        NodesAction::Edit { node, name, prefix, base_url } => {
-            let fields = [("name", name), ("prefix", prefix), ("baseUrl", base_url)];
+        NodesAction::Edit { node, name, prefix, base_url, key } => {
+            let key = providers::key_of(&key)?;
+            let fields = [("name", name), ("prefix", prefix), ("baseUrl", base_url), ("apiKey", key)];
             let given = fields.into_iter().filter_map(|(field, value)| Some((field.to_owned(), json!(value?))));
             edit(context, &client, &node, given.collect()).await
         }

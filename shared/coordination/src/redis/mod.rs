@@ -202,7 +202,8 @@ impl Shared {
         drop(link);
         metrics::gauge!(names::COORDINATION_CONNECTED).set(0.0);
         if first || up_for.is_some() {
-            tracing::warn!(error, ?up_for, "shared state is out of reach; this process goes on alone");
+            let up_for_seconds = up_for.map(|up_for| up_for.as_secs_f64());
+            tracing::warn!(error, up_for_seconds, "shared state is out of reach; this process goes on alone");
         }
     }
 

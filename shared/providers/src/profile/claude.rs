@@ -5,7 +5,7 @@
 
 use omniroute_wire::ir::{Effort, Profile, ThinkingStyle};
 
-use super::{scale, version};
+use super::{others, scale, version};
 
 /// The smallest and the largest budget of thoughts, in tokens.
 const BUDGET: ThinkingStyle = ThinkingStyle::Budget { min: 1_024, max: 128_000, can_disable: true };
@@ -41,21 +41,24 @@ fn read(name: &str) -> Option<(Line, (u32, u32))> {
 pub(super) fn apply(provider: &str, name: &str, profile: &mut Profile) {
     // A forced tool works with every host that speaks this format, a schema does not.
     profile.json_schema = false;
-    let Some((line, version)) = read(name) else { return };
+    let Some((line, version)) = read(name) else {
+        return others::thoughts_back(provider, name, profile);
+    };
     let is_opus_4_1 = line == Line::Opus && version == (4, 1);
     profile.json_schema = version >= (4, 5) || is_opus_4_1;
     profile.fixed_sampling = version >= (4, 7);
     profile.prefill = version < (4, 6);
     // Only where Anthropic itself serves it.
     let since = if line == Line::Opus { (4, 8) } else { (5, 0) };
-    profile.mid_conversation_system = provider == "anthropic" && version >= since && !name.contains("preview");
-    thinking(line, version, profile);
+    let is_preview = name.contains("preview");
+    profile.mid_conversation_system = provider == "anthropic" && version >= since && !is_preview;
+    thinking(line, version, is_preview, profile);
     if profile.max_output_tokens.is_none() {
         profile.max_output_tokens = Some(most_output(line, version));
     }
 }
 
-fn thinking(line: Line, version: (u32, u32), profile: &mut Profile) {
+fn thinking(line: Line, version: (u32, u32), is_preview: bool, profile: &mut Profile) {
     profile.thinking = match version {
         old if old < (3, 7) => ThinkingStyle::None,
         budget if budget < (4, 6) => BUDGET,
@@ -73,7 +76,9 @@ fn thinking(line: Line, version: (u32, u32), profile: &mut Profile) {
     };
     // "None" says that thinking can be switched off.
     let off = if always { &[][..] } else { &[Effort::None] };
-    profile.efforts = scale(&[off, &[Effort::Low, Effort::Medium, Effort::High, Effort::Max]].concat());
+    // It came with 4.7; the first Mythos does not know it.
+    let extra = if version >= (4, 7) && !is_preview { &[Effort::XHigh][..] } else { &[] };
+    profile.efforts = scale(&[off, &[Effort::Low, Effort::Medium, Effort::High], extra, &[Effort::Max]].concat());
 }
 
 const fn most_output(line: Line, version: (u32, u32)) -> u64 {
@@ -154,6 +159,22 @@ mod tests {
         assert!(!profile("bedrock", Format::Bedrock, "us.anthropic.claude-opus-4-6-v1").prefill);
         let elsewhere = profile("node-1", Format::Anthropic, "claude-opus-5");
         assert!(!elsewhere.mid_conversation_system && elsewhere.fixed_sampling);
+    }
+
+    #[test]
+    fn the_two_highest_efforts_came_one_after_the_other() {
+        use Effort::{High, Max, XHigh};
+        for (name, xhigh, max) in [
+            ("claude-opus-4-5", High, High),
+            ("claude-opus-4-6", High, Max),
+            ("claude-sonnet-4-6", High, Max),
+            ("claude-mythos-preview", High, Max),
+            ("claude-opus-4-7", XHigh, Max),
+            ("claude-sonnet-5", XHigh, Max),
+        ] {
+            let efforts = profile("anthropic", Format::Anthropic, name).efforts;
+            assert_eq!((efforts.clamp(XHigh), efforts.clamp(Max)), (Some(xhigh), Some(max)), "{name}");
+        }
     }
 
     #[test]

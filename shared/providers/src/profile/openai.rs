@@ -5,9 +5,11 @@
 
 use omniroute_wire::ir::{Effort, Profile, ThinkingStyle};
 
-use super::{scale, version};
+use super::{others, scale, version};
 
-const WIDE: [Effort; 5] = [Effort::None, Effort::Low, Effort::Medium, Effort::High, Effort::Max];
+const WIDE: [Effort; 5] = [Effort::None, Effort::Low, Effort::Medium, Effort::High, Effort::XHigh];
+/// Of GPT since 5.6.
+const WIDEST: [Effort; 6] = [Effort::None, Effort::Low, Effort::Medium, Effort::High, Effort::XHigh, Effort::Max];
 
 /// Families that do not think, by the beginning of the name.
 const SILENT: [&str; 19] = [
@@ -36,6 +38,8 @@ pub(super) fn apply(provider: &str, name: &str, profile: &mut Profile) {
     // It brings every effort and every parameter to what the model takes.
     if provider == "openrouter" {
         profile.efforts = scale(&Effort::ALL);
+        profile.reasoning_details_back = true;
+        others::thoughts_back(provider, name, profile);
         return;
     }
     if let Some(rest) = name.strip_prefix("gpt-")
@@ -57,7 +61,7 @@ pub(super) fn apply(provider: &str, name: &str, profile: &mut Profile) {
 
 /// GPT-5 and later.
 fn gpt(version: (u32, u32), rest: &str, profile: &mut Profile) {
-    use Effort::{High, Low, Max, Medium, Minimal, None};
+    use Effort::{High, Low, Max, Medium, Minimal, None, XHigh};
     profile.max_completion_tokens = true;
     profile.developer_role = true;
     let is = |part: &str| rest.contains(part);
@@ -73,15 +77,18 @@ fn gpt(version: (u32, u32), rest: &str, profile: &mut Profile) {
         (5, 0) if is("pro") => &[High],
         (5, 0) if is("codex") => &[Low, Medium, High],
         (5, 0) => &[Minimal, Low, Medium, High],
-        (5, 1) if is("codex-max") => &[Low, Medium, High, Max],
+        (5, 1) if is("codex-max") => &[Low, Medium, High, XHigh],
         (5, 1) if is("codex") => &[Low, Medium, High],
         (5, 1) => &[None, Low, Medium, High],
-        (5, _) if is("pro") => &[Medium, High, Max],
-        (5, _) if is("codex") => &[Low, Medium, High, Max],
-        (5, _) => &WIDE,
+        (5, 2..=5) if is("pro") => &[Medium, High, XHigh],
+        (5, 2..=5) if is("codex") => &[Low, Medium, High, XHigh],
+        (5, 2..=5) => &WIDE,
+        (5, _) if is("pro") => &[Medium, High, XHigh, Max],
+        (5, _) if is("codex") => &[Low, Medium, High, XHigh, Max],
+        (5, _) => &WIDEST,
         // Of the sixth only the smaller ones can be told not to think.
-        _ if is("luna") || is("terra") || (version == (6, 0) && is("sol")) => &WIDE,
-        _ => &[Low, Medium, High, Max],
+        _ if is("luna") || is("terra") || (version == (6, 0) && is("sol")) => &WIDEST,
+        _ => &[Low, Medium, High, XHigh, Max],
     });
 }
 
@@ -101,31 +108,26 @@ fn o_series(name: &str, profile: &mut Profile) {
 
 /// Other vendors' models.
 fn families(provider: &str, name: &str, profile: &mut Profile) {
-    use Effort::{High, Low, Max, None};
+    use Effort::{High, Low, Max, None, XHigh};
     let is = |part: &str| name.contains(part);
+    others::thoughts_back(provider, name, profile);
     if is("deepseek") {
-        // Since 3.2 its own thoughts have to come back in a round of calls; the first one refused them.
-        profile.reasoning_content_back = !is("r1") && !is("coder");
-        profile.efforts = scale(&[Low, Effort::Medium, High, Max]);
+        profile.efforts = scale(&[Low, Effort::Medium, High, XHigh, Max]);
         // DeepSeek's own service thinks by default, and then takes no tool choice but "auto" and "none".
         profile.forced_tools = !(is("deepseek-reasoner") || provider == "deepseek" && is("deepseek-v"));
     } else if is("kimi-k2") {
         profile.thinking = ThinkingStyle::None;
-        profile.reasoning_content_back = is("thinking") || !name.ends_with("instruct");
         // Since 2.5 any other temperature than the model's own is an error.
         profile.fixed_sampling = provider == "moonshot" && !is("kimi-k2-");
     } else if is("kimi-k") {
         profile.efforts = scale(&[Low, High, Max]);
-        profile.reasoning_content_back = true;
         profile.fixed_sampling = provider == "moonshot";
     } else if is("glm-") {
-        profile.reasoning_content_back = is("glm-4.7") || is("glm-5");
         if is("glm-4") {
             profile.thinking = ThinkingStyle::None;
         }
     } else if is("minimax-m") {
         profile.thinking = ThinkingStyle::None;
-        profile.reasoning_content_back = true;
     } else if is("mistral") || is("devstral") || is("magistral") {
         // Some of Mistral's own can be told to think or not to; Magistral always does.
         let can_be_told = ["mistral-small", "mistral-medium", "mistral-large-4", "devstral"].iter().any(|own| is(own));
@@ -150,7 +152,7 @@ fn families(provider: &str, name: &str, profile: &mut Profile) {
 
 #[cfg(test)]
 mod tests {
-    use Effort::{High, Low, Max, Medium, Minimal, None as Off};
+    use Effort::{High, Low, Max, Medium, Minimal, None as Off, XHigh};
     use omniroute_wire::ir::Format;
 
     use super::*;
@@ -168,14 +170,14 @@ mod tests {
             ("gpt-5-pro", &[High]),
             ("gpt-5.1", &[Off, Low, Medium, High]),
             ("gpt-5.1-2025-11-13", &[Off, Low, Medium, High]),
-            ("gpt-5.1-codex-max", &[Low, Medium, High, Max]),
-            ("gpt-5.2", &[Off, Low, Medium, High, Max]),
-            ("gpt-5.2-pro", &[Medium, High, Max]),
-            ("gpt-5.3-codex", &[Low, Medium, High, Max]),
-            ("gpt-5.4-mini", &[Off, Low, Medium, High, Max]),
-            ("gpt-5.6-sol", &[Off, Low, Medium, High, Max]),
-            ("gpt-6-astra", &[Low, Medium, High, Max]),
-            ("gpt-6-luna", &[Off, Low, Medium, High, Max]),
+            ("gpt-5.1-codex-max", &[Low, Medium, High, XHigh]),
+            ("gpt-5.2", &[Off, Low, Medium, High, XHigh]),
+            ("gpt-5.2-pro", &[Medium, High, XHigh]),
+            ("gpt-5.3-codex", &[Low, Medium, High, XHigh]),
+            ("gpt-5.4-mini", &[Off, Low, Medium, High, XHigh]),
+            ("gpt-5.6-sol", &[Off, Low, Medium, High, XHigh, Max]),
+            ("gpt-6-astra", &[Low, Medium, High, XHigh, Max]),
+            ("gpt-6-luna", &[Off, Low, Medium, High, XHigh, Max]),
         ] {
             let own = profile("openai", Format::OpenAiResponses, name);
             assert_eq!(own.efforts.0, efforts, "{name}");
@@ -187,6 +189,7 @@ mod tests {
         assert_eq!(clamped("gpt-5.1", Minimal), Some(Off), "of two equally near the lower");
         assert_eq!(clamped("gpt-5-pro", Low), Some(High));
         assert_eq!(clamped("o3", Max), Some(High));
+        assert_eq!((clamped("gpt-5.4", Max), clamped("gpt-5.6", Max)), (Some(XHigh), Some(Max)));
     }
 
     #[test]
@@ -234,6 +237,22 @@ mod tests {
             let own = profile(provider, Format::OpenAiChat, name);
             let found = (own.thinking, own.reasoning_content_back, own.fixed_sampling);
             assert_eq!(found, (thinking, back, fixed), "{provider} {name}");
+        }
+        for (format, provider, name, back, demanded, details) in [
+            (Format::OpenAiChat, "deepseek", "deepseek-v4-pro", true, true, false),
+            (Format::OpenAiChat, "deepseek", "deepseek-chat", true, false, false),
+            (Format::OpenAiChat, "moonshot", "kimi-k2.5", true, true, false),
+            (Format::OpenAiChat, "node-1", "zai-org/GLM-5", true, false, false),
+            (Format::OpenAiChat, "node-1", "DeepSeek-V3.2", true, true, false),
+            (Format::OpenAiChat, "together", "deepseek-ai/DeepSeek-V3.2", true, false, false),
+            (Format::OpenAiChat, "openrouter", "deepseek/deepseek-v4-pro", true, true, true),
+            (Format::OpenAiChat, "openrouter", "google/gemini-3-pro-preview", false, false, true),
+            (Format::Anthropic, "node-1", "deepseek-v4-pro", true, true, false),
+            (Format::Anthropic, "node-1", "claude-opus-5", false, false, false),
+        ] {
+            let own = profile(provider, format, name);
+            let found = (own.reasoning_content_back, own.reasoning_content_demanded, own.reasoning_details_back);
+            assert_eq!(found, (back, demanded, details), "{provider} {name}");
         }
         assert_eq!(profile("mistral", Format::OpenAiChat, "mistral-small-latest").efforts.clamp(Low), Some(Off));
         assert_eq!(profile("mistral", Format::OpenAiChat, "mistral-small-latest").efforts.clamp(Medium), Some(High));

@@ -29,13 +29,13 @@ wire_object! {
         context: Str<'a> = "context",
         // Read along with the block: results are most of a long conversation.
         content: TextOr<'a, Block<'a>> = "content",
-        id: Str<'a> = "id",
+        id: Str<'a> = lenient "id",
         name: Str<'a> = "name",
         input: &'a RawValue = "input",
         tool_use_id: Str<'a> = "tool_use_id",
         is_error: bool = "is_error",
         thinking: Str<'a> = "thinking",
-        signature: Str<'a> = "signature",
+        signature: Str<'a> = lenient "signature",
         data: Str<'a> = "data",
         cache_control: &'a RawValue = "cache_control",
     }

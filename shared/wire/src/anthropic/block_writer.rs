@@ -99,6 +99,11 @@ impl BlockWriter {
         Self { kind, index: None, signature: None }
     }
 
+    /// A part of which nothing is shown.
+    pub(super) const fn silent() -> Self {
+        Self { kind: Kind::Silent, index: None, signature: None }
+    }
+
     pub(super) fn piece(&mut self, piece: Piece<'_>, next: &mut u32, exchange: &Exchange, out: &mut Vec<u8>) {
         match (&self.kind, piece) {
             (Kind::Text, Piece::Text(text)) if !text.is_empty() => {

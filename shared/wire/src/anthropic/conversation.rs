@@ -59,7 +59,8 @@ pub(super) fn messages<'p>(
     extras: &Extras<'_>,
     losses: &mut Losses,
 ) -> Result<Vec<Message<'p>>, WireError> {
-    let mut layout = Layout { messages: Vec::new(), losses };
+    let thoughts_back = target.profile.reasoning_content_back;
+    let mut layout = Layout { messages: Vec::new(), thoughts_back, losses };
     let system_turns = target.profile.mid_conversation_system;
     let mut systems = request.system.iter().filter(|system| system.position > 0).peekable();
     for (number, turn) in request.turns.iter().enumerate() {
@@ -100,6 +101,8 @@ pub(super) fn is_prompt_only(request: &Request<'_>) -> bool {
 /// Messages are being laid out.
 struct Layout<'p, 'l> {
     messages: Vec<Message<'p>>,
+    /// Whether the model wants its thoughts back though nobody signed them.
+    thoughts_back: bool,
     losses: &'l mut Losses,
 }
 
@@ -181,6 +184,9 @@ impl<'p> Layout<'p, '_> {
                 self.losses.drop_field("assistant.audio");
                 (!transcript.trim().is_empty()).then(|| Item::Note(Cow::Borrowed(transcript)))
             }
+            Part::Thinking { signature: None, text } if self.thoughts_back && !text.is_empty() => {
+                Some(Item::Part(part, place))
+            }
             // Signed by nobody or by another family: Anthropic would refuse the whole request.
             Part::Thinking { .. } => self.drop("thinking"),
             Part::RedactedThinking { .. } => self.drop("redacted_thinking"),
@@ -216,7 +222,7 @@ impl<'p> Layout<'p, '_> {
 
     /// No turn of the assistant's may end with a thought or be empty.
     fn tidy(self) -> Vec<Message<'p>> {
-        let Self { mut messages, losses } = self;
+        let Self { mut messages, losses, .. } = self;
         for message in &mut messages {
             while message.speaker == Speaker::Assistant && message.slots.last().is_some_and(Slot::is_thinking) {
                 message.slots.pop();

@@ -17,21 +17,21 @@ use crate::{
 
 wire_object! {
     struct Body<'a> {
-        id: Str<'a> = "id",
-        kind: Str<'a> = "type",
-        role: Str<'a> = "role",
-        model: Str<'a> = "model",
+        id: Str<'a> = lenient "id",
+        kind: Str<'a> = lenient "type",
+        role: Str<'a> = lenient "role",
+        model: Str<'a> = lenient "model",
         content: Vec<&'a RawValue> = "content",
-        stop_reason: Str<'a> = "stop_reason",
-        stop_sequence: Str<'a> = "stop_sequence",
+        stop_reason: Str<'a> = lenient "stop_reason",
+        stop_sequence: Str<'a> = lenient "stop_sequence",
         stop_details: &'a RawValue = "stop_details",
-        usage: UsageField<'a> = "usage",
+        usage: UsageField<'a> = lenient "usage",
     }
 }
 
 wire_object! {
     pub(super) struct StopDetails<'a> {
-        explanation: Str<'a> = "explanation",
+        explanation: Str<'a> = lenient "explanation",
     }
 }
 

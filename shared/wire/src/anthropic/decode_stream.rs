@@ -20,21 +20,21 @@ use crate::{
 
 wire_object! {
     struct Frame<'a> {
-        kind: Str<'a> = "type",
-        message: Message<'a> = "message",
-        index: u32 = "index",
+        kind: Str<'a> = lenient "type",
+        message: Message<'a> = lenient "message",
+        index: u32 = lenient "index",
         content_block: &'a RawValue = "content_block",
         delta: Delta<'a> = "delta",
-        usage: UsageField<'a> = "usage",
+        usage: UsageField<'a> = lenient "usage",
         error: &'a RawValue = "error",
     }
 }
 
 wire_object! {
     struct Message<'a> {
-        id: Str<'a> = "id",
-        model: Str<'a> = "model",
-        usage: UsageField<'a> = "usage",
+        id: Str<'a> = lenient "id",
+        model: Str<'a> = lenient "model",
+        usage: UsageField<'a> = lenient "usage",
     }
 }
 
@@ -48,14 +48,28 @@ pub struct Decoder {
 #[derive(Debug, Default)]
 struct State {
     started: bool,
+    /// The end has been told.
     finished: bool,
     /// `message_stop` has come.
     done: bool,
     failed: bool,
+    /// The last reason to stop. Only `message_stop` or the stream's own end makes it final.
+    ending: Option<Ending>,
+    /// Nothing was said after it.
+    complete: bool,
     blocks: Blocks,
     usage: Usage,
     /// Output, as the beginning tells it: of the first token only, unless nothing else comes.
     announced: Option<u64>,
+}
+
+/// Why an answer stopped.
+#[derive(Debug)]
+struct Ending {
+    reason: FinishReason,
+    stop_sequence: Option<String>,
+    /// Why the model declined.
+    explanation: Option<String>,
 }
 
 // === impl Decoder ===
@@ -89,6 +103,9 @@ impl State {
         }
         // Compatible hosts close like OpenAI does.
         if event.data == b"[DONE]" {
+            if self.started {
+                self.stop(emit);
+            }
             self.done = true;
             return;
         }
@@ -101,14 +118,17 @@ impl State {
             "message_start" => self.start(frame.message.unwrap_or_default(), emit),
             "ping" => emit(Event::Ping),
             "error" => self.upstream_error(frame.error, event.data, emit),
-            _ if self.finished => self.after_finish(kind, &frame, emit),
             "content_block_start" => {
                 self.ensure_started(emit);
-                if let Some(raw) = frame.content_block {
-                    self.blocks.start(frame.index, raw, emit);
+                self.complete = false;
+                let started = frame.content_block.map(|raw| self.blocks.start(frame.index, raw, emit));
+                if started.is_some_and(|started| started.is_err()) {
+                    let message = "the upstream's stream has more open blocks than can be followed".to_owned();
+                    self.fail(ErrorClass::Upstream, "stream_too_long", message, emit);
                 }
             }
             "content_block_delta" => {
+                self.complete = false;
                 let delta = frame.delta.unwrap_or_default();
                 if self.blocks.delta(frame.index, delta, emit).is_err() {
                     let message = "a block of the upstream's stream is longer than 16 MiB".to_owned();
@@ -119,7 +139,6 @@ impl State {
             "message_delta" => self.message_delta(frame.delta.unwrap_or_default(), frame.usage, emit),
             "message_stop" => {
                 self.ensure_started(emit);
-                self.finish(FinishReason::End, None, emit);
                 self.stop(emit);
             }
             _ if frame.error.is_some_and(|raw| raw.get() != "null") => {
@@ -158,33 +177,23 @@ impl State {
     /// Nothing comes any more.
     fn stop(&mut self, emit: &mut dyn FnMut(Event<'_>)) {
         self.done = true;
+        self.finish(emit);
         if let Some(announced) = self.announced.take().filter(|_| self.usage.output.is_none()) {
             self.usage.output = Some(announced);
             emit(Event::Usage(self.usage));
         }
     }
 
-    fn after_finish(&mut self, kind: &str, frame: &Frame<'_>, emit: &mut dyn FnMut(Event<'_>)) {
-        match (kind, &frame.usage) {
-            ("message_stop", _) => self.stop(emit),
-            ("message_delta", Some(usage)) => {
-                usage.update(&mut self.usage);
-                emit(Event::Usage(self.usage));
-            }
-            _ => {}
-        }
-    }
-
     fn message_delta(&mut self, delta: Delta<'_>, usage: Option<UsageField<'_>>, emit: &mut dyn FnMut(Event<'_>)) {
         self.ensure_started(emit);
         if let Some(word) = delta.stop_reason.filter(|word| !word.is_empty()) {
-            let reason = finish_reason(&word);
             let explanation = delta.stop_details.and_then(|details| details.explanation);
-            if let Some(text) = explanation.filter(|text| reason == FinishReason::Refusal && !text.is_empty()) {
-                self.blocks.stop_all(emit);
-                self.blocks.refusal(&text, emit);
-            }
-            self.finish(reason, delta.stop_sequence, emit);
+            self.ending = Some(Ending {
+                reason: finish_reason(&word),
+                stop_sequence: delta.stop_sequence.map(|text| text.0.into_owned()),
+                explanation: explanation.map(|text| text.0.into_owned()),
+            });
+            self.complete = true;
         }
         if let Some(usage) = usage {
             usage.update(&mut self.usage);
@@ -192,19 +201,26 @@ impl State {
         }
     }
 
-    fn finish(&mut self, reason: FinishReason, stop: Option<Str<'_>>, emit: &mut dyn FnMut(Event<'_>)) {
+    fn finish(&mut self, emit: &mut dyn FnMut(Event<'_>)) {
         if std::mem::replace(&mut self.finished, true) {
             return;
         }
         self.blocks.stop_all(emit);
+        let ending = self.ending.take();
+        let reason = ending.as_ref().map_or(FinishReason::End, |ending| ending.reason);
+        let explanation = ending.as_ref().and_then(|ending| ending.explanation.as_deref());
+        if let Some(text) = explanation.filter(|text| reason == FinishReason::Refusal && !text.is_empty()) {
+            self.blocks.refusal(text, emit);
+        }
         let reason = settle(reason, self.blocks.called, self.blocks.structured);
-        emit(Event::Finish { choice: 0, reason, stop_sequence: stop.map(Into::into) });
+        let stop_sequence = ending.and_then(|ending| ending.stop_sequence).map(Into::into);
+        emit(Event::Finish { choice: 0, reason, stop_sequence });
     }
 
     fn upstream_error(&mut self, raw: Option<&RawValue>, data: &[u8], emit: &mut dyn FnMut(Event<'_>)) {
-        // With a finish the answer is whole, whatever the upstream says afterwards.
-        if self.finished {
-            return;
+        // With a reason to stop the answer is whole, whatever the upstream says afterwards.
+        if self.complete {
+            return self.stop(emit);
         }
         let wrapped = raw.map(|raw| format!("{{\"error\":{}}}", raw.get()));
         let understood = error::decode_error(500, wrapped.as_ref().map_or(data, |text| text.as_bytes()));
@@ -212,16 +228,19 @@ impl State {
     }
 
     fn fail(&mut self, class: ErrorClass, code: &'static str, message: String, emit: &mut dyn FnMut(Event<'_>)) {
-        if !std::mem::replace(&mut self.failed, true) && !self.finished {
+        if self.complete {
+            return self.stop(emit);
+        }
+        if self.finished {
+            return;
+        }
+        if !std::mem::replace(&mut self.failed, true) {
             emit(Event::Error(StreamError { class, code, message, retry_after: None, request_id: None }));
         }
     }
 
     fn end(&mut self, emit: &mut dyn FnMut(Event<'_>)) {
-        if self.finished {
-            return self.stop(emit);
-        }
-        if self.failed {
+        if self.failed || self.finished {
             return;
         }
         let message = "the upstream's stream ended before the answer was complete".to_owned();

@@ -22,7 +22,10 @@ pub fn encode_response(response: &Response<'_>, exchange: &Exchange, out: &mut V
             for (index, part) in choice.parts.iter().enumerate() {
                 // What Anthropic said of a refusal goes back in its own field.
                 let said = matches!(part, Part::Refusal { .. }) && extensions.get("stop_details").is_some();
-                if !said {
+                // One note is enough for media that follow each other, as the pieces of a sound do.
+                let noted =
+                    is_media(part) && index.checked_sub(1).is_some_and(|before| is_media(&choice.parts[before]));
+                if !said && !noted {
                     write_block(w, index, part, extensions, exchange);
                 }
             }
@@ -47,6 +50,10 @@ pub fn encode_response(response: &Response<'_>, exchange: &Exchange, out: &mut V
             }
         });
     });
+}
+
+const fn is_media(part: &Part<'_>) -> bool {
+    matches!(part, Part::Image { .. } | Part::Audio { .. } | Part::Video { .. } | Part::Document { .. })
 }
 
 pub(super) fn message_id(exchange: &Exchange) -> String {

@@ -31,6 +31,8 @@ pub struct Encoder {
     parts: Vec<OpenPart>,
     /// Of the next block.
     index: u32,
+    /// The last part was media: a sound comes as many pieces, and one note is enough for all.
+    after_media: bool,
     usage: Usage,
     finish: Option<(FinishReason, Option<String>)>,
 }
@@ -53,6 +55,7 @@ impl Encoder {
             failed: false,
             parts: Vec::new(),
             index: 0,
+            after_media: false,
             usage: Usage::default(),
             finish: None,
         }
@@ -81,7 +84,9 @@ impl Encoder {
     }
 
     fn part_start(&mut self, part: u32, kind: &PartKind<'_>) {
-        let writer = BlockWriter::new(kind, &self.exchange);
+        let is_media = matches!(kind, PartKind::Media { .. });
+        let is_noted = std::mem::replace(&mut self.after_media, is_media) && is_media;
+        let writer = if is_noted { BlockWriter::silent() } else { BlockWriter::new(kind, &self.exchange) };
         self.parts.push(OpenPart { part, writer, held: Vec::new(), held_bytes: 0, stopped: false });
     }
 

@@ -4,6 +4,7 @@ use omniroute_core::error::{ErrorClass, GatewayError};
 
 use crate::{
     codec::{Named, UpstreamError},
+    error_words::{class_in_words, wording},
     ir::StreamError,
     object::{read, wire_object},
     text::Str,
@@ -13,14 +14,13 @@ use crate::{
 wire_object! {
     struct Envelope<'a> {
         error: &'a serde_json::value::RawValue = "error",
-        message: Str<'a> = "message",
+        message: &'a serde_json::value::RawValue = "message",
     }
 }
 
 wire_object! {
     struct ErrorObject<'a> {
-        kind: Str<'a> = "type",
-        message: Str<'a> = "message",
+        kind: Str<'a> = lenient "type",
     }
 }
 
@@ -33,8 +33,7 @@ pub fn decode_error(status: u16, body: &[u8]) -> UpstreamError {
     let raw = envelope.error.map(serde_json::value::RawValue::get);
     let object: ErrorObject<'_> = raw.and_then(|raw| serde_json::from_str(raw).ok()).unwrap_or_default();
     // Some hosts write `"error": "text"`, or a message and nothing else.
-    let text = raw.and_then(|raw| serde_json::from_str::<String>(raw).ok());
-    let message = object.message.or(envelope.message).map(|text| text.0.into_owned()).or(text);
+    let message = envelope.error.and_then(wording).or_else(|| envelope.message.and_then(wording));
     let message = message.unwrap_or_else(|| format!("the upstream answered {status}"));
     let code = object.kind.map(|kind| kind.0.into_owned());
     UpstreamError {
@@ -79,6 +78,7 @@ fn class_of(status: u16, kind: Option<&str>, message: &str) -> ErrorClass {
         503 | 529 => ErrorClass::Overloaded,
         400..=499 => ErrorClass::BadRequest,
         _ if kind == Some("invalid_request_error") => ErrorClass::BadRequest,
+        _ if kind.is_none() => class_in_words(message).unwrap_or(ErrorClass::Upstream),
         _ => ErrorClass::Upstream,
     }
 }

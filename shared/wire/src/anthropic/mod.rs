@@ -29,6 +29,7 @@ mod error;
 mod extras;
 mod pairing;
 mod passthrough;
+mod references;
 mod sampling;
 mod schema;
 mod server_block;
@@ -50,6 +51,7 @@ pub use encode_response::encode_response;
 pub use encode_stream::Encoder;
 pub use error::{decode_error, encode_error, encode_stream_error};
 pub use passthrough::upstream_body;
+pub use references::name_references;
 pub use usage_scanner::UsageScanner;
 
 use crate::ir::{Effort, FinishReason};
@@ -66,6 +68,7 @@ const fn effort_word(effort: Effort) -> &'static str {
         Effort::None | Effort::Minimal | Effort::Low => "low",
         Effort::Medium => "medium",
         Effort::High => "high",
+        Effort::XHigh => "xhigh",
         Effort::Max => "max",
     }
 }

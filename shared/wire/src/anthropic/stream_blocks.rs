@@ -11,37 +11,37 @@ use crate::{
 
 wire_object! {
     pub(super) struct Delta<'a> {
-        kind: Str<'a> = "type",
+        kind: Str<'a> = lenient "type",
         text: Str<'a> = "text",
         thinking: Str<'a> = "thinking",
-        signature: Str<'a> = "signature",
+        signature: Str<'a> = lenient "signature",
         partial_json: Str<'a> = "partial_json",
         citation: &'a RawValue = "citation",
         // Of a compaction.
         content: &'a RawValue = "content",
         encrypted_content: &'a RawValue = "encrypted_content",
         // Of the message.
-        stop_reason: Str<'a> = "stop_reason",
-        stop_sequence: Str<'a> = "stop_sequence",
-        stop_details: super::decode_response::StopDetails<'a> = "stop_details",
+        stop_reason: Str<'a> = lenient "stop_reason",
+        stop_sequence: Str<'a> = lenient "stop_sequence",
+        stop_details: super::decode_response::StopDetails<'a> = lenient "stop_details",
     }
 }
 
 wire_object! {
     struct Start<'a> {
-        kind: Str<'a> = "type",
-        id: Str<'a> = "id",
-        name: Str<'a> = "name",
-        text: Str<'a> = "text",
-        thinking: Str<'a> = "thinking",
-        signature: Str<'a> = "signature",
-        data: Str<'a> = "data",
+        kind: Str<'a> = lenient "type",
+        id: Str<'a> = lenient "id",
+        name: Str<'a> = lenient "name",
+        text: Str<'a> = lenient "text",
+        thinking: Str<'a> = lenient "thinking",
+        signature: Str<'a> = lenient "signature",
+        data: Str<'a> = lenient "data",
         input: &'a RawValue = "input",
     }
 }
 
-/// Most blocks that a stream may have.
-const MAX_BLOCKS: u32 = 4096;
+/// Most blocks that a stream may have open.
+const MAX_OPEN: usize = 4096;
 
 /// The blocks of one message.
 #[derive(Debug, Default)]
@@ -70,7 +70,7 @@ enum Block {
     Pending(PendingBlock),
 }
 
-/// A block has become longer than can be kept.
+/// A block has become longer than can be kept, or there are more than can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TooLong;
 
@@ -85,9 +85,9 @@ impl Blocks {
         part
     }
 
-    pub(super) fn start(&mut self, index: Option<u32>, raw: &RawValue, emit: Emit<'_>) {
-        if self.next_part >= MAX_BLOCKS || self.open.len() >= MAX_BLOCKS as usize {
-            return;
+    pub(super) fn start(&mut self, index: Option<u32>, raw: &RawValue, emit: Emit<'_>) -> Result<(), TooLong> {
+        if self.open.len() >= MAX_OPEN {
+            return Err(TooLong);
         }
         let index = index.unwrap_or_else(|| self.open.last().map_or(0, |(index, _)| index + 1));
         // An index that is given again: the one before was not closed.
@@ -113,7 +113,7 @@ impl Blocks {
                 let data = Signature { family: Family::Anthropic, payload: start.data.unwrap_or_default().into() };
                 let part = self.begin(PartKind::RedactedThinking { data }, emit);
                 emit(Event::PartStop { choice: 0, part });
-                return;
+                return Ok(());
             }
             Some("tool_use") => {
                 let whole = start.input.map(RawValue::get).filter(|input| !is_empty_object(input)).map(str::to_owned);
@@ -131,6 +131,7 @@ impl Blocks {
             _ => Block::Pending(PendingBlock::new(raw)),
         };
         self.open.push((index, block));
+        Ok(())
     }
 
     fn begin(&mut self, kind: PartKind<'_>, emit: Emit<'_>) -> u32 {

@@ -56,7 +56,8 @@ pub(super) fn plan(
 ) -> Thinking {
     let field = if given.own { "thinking" } else { "reasoning" };
     let Some(reasoning) = request.reasoning else {
-        return Thinking { keep_history: given.own, ..Thinking::default() };
+        let keep_history = given.own || target.profile.reasoning_content_back;
+        return Thinking { keep_history, ..Thinking::default() };
     };
     let style = target.profile.thinking;
     let off = match reasoning.enabled {
@@ -79,6 +80,7 @@ pub(super) fn plan(
         if effort.is_none() {
             losses.drop_field("output_config.effort");
         }
+        reasoning.list_moved(effort, losses);
         return Thinking { effort, keep_history: true, ..Thinking::default() };
     }
     let (mode, effort) = wanted(&reasoning, target, effort, given);
@@ -103,10 +105,13 @@ pub(super) fn plan(
         let mode = if can_disable { Mode::Disabled } else { Mode::Unsaid };
         return Thinking { mode, ..Thinking::default() };
     }
+    reasoning.list_moved(effort, losses);
     let display = match (reasoning.visible, given.own) {
         (Some(false), true) => Some("omitted"),
         // Newer models say nothing of their thoughts unless asked.
         (Some(true), own) if own || mode == Mode::Adaptive => Some("summarized"),
+        // Dialects that show thoughts get them without having to ask.
+        (None, false) if style == ThinkingStyle::Adaptive => Some("summarized"),
         _ => None,
     };
     Thinking { mode, effort, display, keep_history: true }

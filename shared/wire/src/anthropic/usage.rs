@@ -4,26 +4,26 @@ use crate::{object::wire_object, text::Str, usage::Usage, write::Writer};
 
 wire_object! {
     pub(super) struct UsageField<'a> {
-        input: u64 = "input_tokens",
-        output: u64 = "output_tokens",
-        cache_read: u64 = "cache_read_input_tokens",
-        cache_write: u64 = "cache_creation_input_tokens",
-        cache_creation: CacheCreation<'a> = "cache_creation",
-        output_details: OutputDetails<'a> = "output_tokens_details",
-        service_tier: Str<'a> = "service_tier",
+        input: u64 = lenient "input_tokens",
+        output: u64 = lenient "output_tokens",
+        cache_read: u64 = lenient "cache_read_input_tokens",
+        cache_write: u64 = lenient "cache_creation_input_tokens",
+        cache_creation: CacheCreation<'a> = lenient "cache_creation",
+        output_details: OutputDetails<'a> = lenient "output_tokens_details",
+        service_tier: Str<'a> = lenient "service_tier",
     }
 }
 
 wire_object! {
     pub(super) struct CacheCreation<'a> {
-        five_minutes: u64 = "ephemeral_5m_input_tokens",
-        one_hour: u64 = "ephemeral_1h_input_tokens",
+        five_minutes: u64 = lenient "ephemeral_5m_input_tokens",
+        one_hour: u64 = lenient "ephemeral_1h_input_tokens",
     }
 }
 
 wire_object! {
     pub(super) struct OutputDetails<'a> {
-        thinking: u64 = "thinking_tokens",
+        thinking: u64 = lenient "thinking_tokens",
     }
 }
 

@@ -13,21 +13,21 @@ use crate::{
 
 wire_object! {
     struct Frame<'a> {
-        message: Message<'a> = "message",
-        delta: Delta<'a> = "delta",
-        usage: UsageField<'a> = "usage",
+        message: Message<'a> = lenient "message",
+        delta: Delta<'a> = lenient "delta",
+        usage: UsageField<'a> = lenient "usage",
     }
 }
 
 wire_object! {
     struct Message<'a> {
-        usage: UsageField<'a> = "usage",
+        usage: UsageField<'a> = lenient "usage",
     }
 }
 
 wire_object! {
     struct Delta<'a> {
-        stop_reason: Str<'a> = "stop_reason",
+        stop_reason: Str<'a> = lenient "stop_reason",
     }
 }
 

@@ -17,9 +17,9 @@ use crate::{
 wire_object! {
     struct Body<'a> {
         output: Output<'a> = "output",
-        stop_reason: Str<'a> = "stopReason",
-        usage: UsageField<'a> = "usage",
-        service_tier: Tier<'a> = "serviceTier",
+        stop_reason: Str<'a> = lenient "stopReason",
+        usage: UsageField<'a> = lenient "usage",
+        service_tier: Tier<'a> = lenient "serviceTier",
         additional: &'a RawValue = "additionalModelResponseFields",
     }
 }
@@ -38,13 +38,13 @@ wire_object! {
 
 wire_object! {
     struct Tier<'a> {
-        kind: Str<'a> = "type",
+        kind: Str<'a> = lenient "type",
     }
 }
 
 wire_object! {
     pub(super) struct Additional<'a> {
-        stop_sequence: Str<'a> = "stop_sequence",
+        stop_sequence: Str<'a> = lenient "stop_sequence",
     }
 }
 

@@ -21,14 +21,14 @@ use crate::{
 
 wire_object! {
     struct Start<'a> {
-        index: u64 = "contentBlockIndex",
-        start: BlockStart<'a> = "start",
+        index: u64 = lenient "contentBlockIndex",
+        start: BlockStart<'a> = lenient "start",
     }
 }
 
 wire_object! {
     struct DeltaEvent<'a> {
-        index: u64 = "contentBlockIndex",
+        index: u64 = lenient "contentBlockIndex",
         delta: Delta<'a> = "delta",
     }
 }
@@ -72,20 +72,20 @@ wire_object! {
 
 wire_object! {
     struct Stop<'a> {
-        reason: Str<'a> = "stopReason",
+        reason: Str<'a> = lenient "stopReason",
         additional: &'a RawValue = "additionalModelResponseFields",
     }
 }
 
 wire_object! {
     struct Metadata<'a> {
-        usage: UsageField<'a> = "usage",
+        usage: UsageField<'a> = lenient "usage",
     }
 }
 
-/// Most blocks of one stream.
-const MAX_PARTS: u32 = 4096;
-/// Most bytes that are held of blocks which are handed on whole.
+/// Most blocks of one stream that are open.
+const MAX_OPEN: usize = 4096;
+/// Most bytes that are held at a time of blocks which are handed on whole.
 const MAX_HELD_BYTES: usize = 32 * 1024 * 1024;
 
 /// Reads the stream of Bedrock.
@@ -213,11 +213,14 @@ impl State {
 
     fn block_start(&mut self, event: Start<'_>, emit: &mut dyn FnMut(Event<'_>)) {
         let index = event.index.unwrap_or(0);
-        if self.finished || self.is_full() {
+        if self.finished {
             return;
         }
         self.begin(emit);
         self.block_stop(index, emit);
+        if self.is_full(emit) {
+            return;
+        }
         let next = &mut self.next_part;
         let Some(open) = Open::begin(event.start.unwrap_or_default(), || take(next), emit) else { return };
         self.called |= matches!(open, Open::Call { .. });
@@ -279,7 +282,7 @@ impl State {
         }
         if let Some(data) = delta.redacted {
             self.hold(data.len(), emit);
-            if !matches!(self.at(index), Some((_, Open::Redacted(_)))) && !self.is_full() {
+            if !matches!(self.at(index), Some((_, Open::Redacted(_)))) && !self.is_full(emit) {
                 self.block_stop(index, emit);
                 self.open.push((index, Open::Redacted(Vec::new())));
             }
@@ -315,7 +318,7 @@ impl State {
         open: fn(u32) -> Open,
         emit: &mut dyn FnMut(Event<'_>),
     ) -> Option<u32> {
-        if self.is_full() {
+        if self.is_full(emit) {
             return None;
         }
         self.block_stop(index, emit);
@@ -325,9 +328,14 @@ impl State {
         Some(part)
     }
 
-    /// Open blocks that have no part yet will take one.
-    fn is_full(&self) -> bool {
-        self.next_part as usize + self.open.len() >= MAX_PARTS as usize
+    /// Whether no other block can be followed. Then the stream has failed.
+    fn is_full(&mut self, emit: &mut dyn FnMut(Event<'_>)) -> bool {
+        let full = self.open.len() >= MAX_OPEN;
+        if full {
+            let message = "the upstream's stream has more open blocks than can be followed".to_owned();
+            self.fail(ErrorClass::Upstream, "stream_too_long", message, emit);
+        }
+        full
     }
 
     fn hold(&mut self, bytes: usize, emit: &mut dyn FnMut(Event<'_>)) {
@@ -344,6 +352,7 @@ impl State {
         }
         if let Some(at) = self.open.iter().position(|(own, _)| *own == index) {
             let (_, open) = self.open.remove(at);
+            self.held = self.held.saturating_sub(open.held());
             let next = &mut self.next_part;
             open.stop(|| take(next), emit);
         }

@@ -13,13 +13,13 @@ use crate::{
 
 wire_object! {
     struct Body<'a> {
-        message: Str<'a> = "message",
+        message: Str<'a> = lenient "message",
         // Some of Amazon's front ends write it like this.
         message_upper: Str<'a> = "Message",
         kind: Str<'a> = "__type",
-        original_message: Str<'a> = "originalMessage",
-        original_status: u16 = "originalStatusCode",
-        retry_after: f64 = "retryAfterSeconds",
+        original_message: Str<'a> = lenient "originalMessage",
+        original_status: u16 = lenient "originalStatusCode",
+        retry_after: f64 = lenient "retryAfterSeconds",
     }
 }
 

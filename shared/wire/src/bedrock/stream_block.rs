@@ -1,11 +1,11 @@
 //! One block of a stream while it is open.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::value::RawValue;
 
 use super::{answer::ANSWER_TOOL, media::image_media_type};
 use crate::{
     ir::{CallKind, Event, Family, Json, PartKind, Signature},
+    media::join_base64,
     object::wire_object,
     text::Str,
     write::Writer,
@@ -21,23 +21,23 @@ wire_object! {
 
 wire_object! {
     pub(super) struct ToolUseStart<'a> {
-        id: Str<'a> = "toolUseId",
+        id: Str<'a> = lenient "toolUseId",
         name: Str<'a> = "name",
-        kind: Str<'a> = "type",
+        kind: Str<'a> = lenient "type",
     }
 }
 
 wire_object! {
     pub(super) struct ToolResultStart<'a> {
-        id: Str<'a> = "toolUseId",
-        kind: Str<'a> = "type",
-        status: Str<'a> = "status",
+        id: Str<'a> = lenient "toolUseId",
+        kind: Str<'a> = lenient "type",
+        status: Str<'a> = lenient "status",
     }
 }
 
 wire_object! {
     pub(super) struct ImageStart<'a> {
-        format: Str<'a> = "format",
+        format: Str<'a> = lenient "format",
     }
 }
 
@@ -129,6 +129,16 @@ impl Open {
         }
     }
 
+    /// Bytes that it keeps until it is whole.
+    pub(super) fn held(&self) -> usize {
+        match self {
+            Self::Text(_) | Self::Thinking(_) | Self::Call { .. } | Self::Answer { .. } => 0,
+            Self::Redacted(pieces) | Self::Image { pieces, .. } => pieces.iter().map(String::len).sum(),
+            Self::ServerCall { input, .. } => input.len(),
+            Self::ServerResult { content, .. } => content.iter().map(String::len).sum(),
+        }
+    }
+
     /// The block is whole.
     pub(super) fn stop(self, take_part: impl FnOnce() -> u32, emit: &mut dyn FnMut(Event<'_>)) {
         match self {
@@ -147,12 +157,12 @@ impl Open {
                 emit(Event::PartStop { choice: 0, part });
             }
             Self::Redacted(pieces) => {
-                let data = Signature { family: Family::Bedrock, payload: join(pieces).into() };
+                let data = Signature { family: Family::Bedrock, payload: join_base64(&pieces).into_owned().into() };
                 whole(PartKind::RedactedThinking { data }, take_part(), emit);
             }
             Self::Image { format, pieces } => {
                 let media_type = image_media_type(&format).into();
-                whole(PartKind::Media { media_type, data: join(pieces).into() }, take_part(), emit);
+                whole(PartKind::Media { media_type, data: join_base64(&pieces) }, take_part(), emit);
             }
             Self::ServerCall { .. } | Self::ServerResult { .. } => {
                 if let Some(raw) = self.server_block() {
@@ -188,13 +198,4 @@ impl Open {
 fn whole(kind: PartKind<'_>, part: u32, emit: &mut dyn FnMut(Event<'_>)) {
     emit(Event::PartStart { choice: 0, part, kind });
     emit(Event::PartStop { choice: 0, part });
-}
-
-/// Base64 texts cannot simply be put behind each other.
-fn join(mut pieces: Vec<String>) -> String {
-    if pieces.len() == 1 {
-        return pieces.pop().unwrap_or_default();
-    }
-    let bytes: Vec<u8> = pieces.iter().flat_map(|piece| STANDARD.decode(piece).unwrap_or_default()).collect();
-    STANDARD.encode(bytes)
 }

@@ -3,7 +3,7 @@
 use super::vendor::Vendor;
 use crate::{
     codec::Target,
-    ir::{Effort, Family, Losses, Part, Reasoning, Request, Role, ThinkingStyle},
+    ir::{Effort, Family, Format, Losses, Part, Reasoning, Request, Role, ThinkingStyle},
 };
 
 /// What is left for the answer beside a budget, where nobody said how long it may be.
@@ -53,13 +53,13 @@ impl Thinking {
             (Vendor::Claude, _) if off || !asked => return Self::default(),
             (Vendor::Claude, ThinkingStyle::Budget { .. } | ThinkingStyle::Adaptive) if forced => None,
             (Vendor::Claude, ThinkingStyle::Budget { min, max, .. }) => budget(request, target, reasoning, min, max),
-            (Vendor::Claude, ThinkingStyle::Adaptive) => Some(adaptive(target, reasoning)),
+            (Vendor::Claude, ThinkingStyle::Adaptive) => Some(adaptive(request, target, reasoning, losses)),
             (Vendor::Nova, ThinkingStyle::Effort) if target.model.contains("nova-2") => {
-                let effort = effort_of(request, target, reasoning);
+                let effort = effort_of(request, target, reasoning, losses);
                 let mode = if off { Mode::NovaEffort(None) } else { Mode::NovaEffort(effort.or(Some("medium"))) };
                 (off || asked).then_some(Self { mode, ..Self::default() })
             }
-            (Vendor::OpenAi, ThinkingStyle::Effort) if !off => effort_of(request, target, reasoning)
+            (Vendor::OpenAi, ThinkingStyle::Effort) if !off => effort_of(request, target, reasoning, losses)
                 .map(|word| Self { mode: Mode::OpenAiEffort(word), ..Self::default() }),
             _ => None,
         };
@@ -96,17 +96,28 @@ fn budget(request: &Request<'_>, target: &Target<'_>, reasoning: Reasoning, min:
     Some(Thinking { mode: Mode::ClaudeBudget(budget), effort: None, max_tokens: Some(max_tokens) })
 }
 
-fn adaptive(target: &Target<'_>, reasoning: Reasoning) -> Thinking {
+fn adaptive(request: &Request<'_>, target: &Target<'_>, reasoning: Reasoning, losses: &mut Losses) -> Thinking {
     let by_budget = |budget| Effort::nearest(budget, target.profile.max_output_tokens, 128_000);
     let wanted = reasoning.effort.or(reasoning.budget.map(by_budget));
-    let effort = wanted.and_then(|wanted| target.profile.efforts.clamp(wanted)).map(word);
-    Thinking { mode: Mode::ClaudeAdaptive(reasoning.visible), effort, max_tokens: None }
+    let effort = wanted.and_then(|wanted| target.profile.efforts.clamp(wanted));
+    reasoning.list_moved(effort, losses);
+    // Newer models say nothing of their thoughts unless asked. An Anthropic client would have asked; dialects that show
+    // thoughts get them without having to.
+    let visible = reasoning.visible.or((request.format != Format::Anthropic).then_some(true));
+    Thinking { mode: Mode::ClaudeAdaptive(visible), effort: effort.map(word), max_tokens: None }
 }
 
-fn effort_of(request: &Request<'_>, target: &Target<'_>, reasoning: Reasoning) -> Option<&'static str> {
+fn effort_of(
+    request: &Request<'_>,
+    target: &Target<'_>,
+    reasoning: Reasoning,
+    losses: &mut Losses,
+) -> Option<&'static str> {
     let cap = request.max_tokens.or(target.profile.max_output_tokens);
     let wanted = reasoning.effort.or_else(|| reasoning.budget.map(|budget| Effort::nearest(budget, cap, u64::MAX)))?;
-    target.profile.efforts.clamp(wanted).map(word)
+    let given = target.profile.efforts.clamp(wanted);
+    reasoning.list_moved(given, losses);
+    given.map(word)
 }
 
 const fn word(effort: Effort) -> &'static str {
@@ -114,6 +125,7 @@ const fn word(effort: Effort) -> &'static str {
         Effort::None | Effort::Minimal | Effort::Low => "low",
         Effort::Medium => "medium",
         Effort::High => "high",
+        Effort::XHigh => "xhigh",
         Effort::Max => "max",
     }
 }

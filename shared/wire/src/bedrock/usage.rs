@@ -4,18 +4,18 @@ use crate::{object::wire_object, text::Str, usage::Usage};
 
 wire_object! {
     pub(super) struct UsageField<'a> {
-        input: u64 = "inputTokens",
-        output: u64 = "outputTokens",
-        cache_read: u64 = "cacheReadInputTokens",
-        cache_write: u64 = "cacheWriteInputTokens",
-        details: Vec<CacheDetail<'a>> = "cacheDetails",
+        input: u64 = lenient "inputTokens",
+        output: u64 = lenient "outputTokens",
+        cache_read: u64 = lenient "cacheReadInputTokens",
+        cache_write: u64 = lenient "cacheWriteInputTokens",
+        details: Vec<CacheDetail<'a>> = lenient "cacheDetails",
     }
 }
 
 wire_object! {
     pub(super) struct CacheDetail<'a> {
-        ttl: Str<'a> = "ttl",
-        tokens: u64 = "inputTokens",
+        ttl: Str<'a> = lenient "ttl",
+        tokens: u64 = lenient "inputTokens",
     }
 }
 

@@ -20,20 +20,20 @@ use crate::{
 
 wire_object! {
     struct Body<'a> {
-        id: Str<'a> = "id",
+        id: Str<'a> = lenient "id",
         message: MessageField<'a> = "message",
-        finish_reason: Str<'a> = "finish_reason",
-        usage: UsageField<'a> = "usage",
-        logprobs: Vec<LogprobItem<'a>> = "logprobs",
+        finish_reason: Str<'a> = lenient "finish_reason",
+        usage: UsageField<'a> = lenient "usage",
+        logprobs: Vec<LogprobItem<'a>> = lenient "logprobs",
     }
 }
 
 wire_object! {
     struct MessageField<'a> {
         content: TextOr<'a, Content<'a>> = "content",
-        tool_plan: Str<'a> = "tool_plan",
+        tool_plan: Str<'a> = lenient "tool_plan",
         tool_calls: Vec<ToolCall<'a>> = "tool_calls",
-        citations: Vec<&'a RawValue> = "citations",
+        citations: Vec<&'a RawValue> = lenient "citations",
     }
 }
 

@@ -23,11 +23,11 @@ use crate::{
 
 wire_object! {
     struct Record<'a> {
-        kind: Str<'a> = "type",
-        id: Str<'a> = "id",
-        index: u64 = "index",
+        kind: Str<'a> = lenient "type",
+        id: Str<'a> = lenient "id",
+        index: u64 = lenient "index",
         delta: Delta<'a> = "delta",
-        logprobs: LogprobItem<'a> = "logprobs",
+        logprobs: LogprobItem<'a> = lenient "logprobs",
         message: &'a RawValue = "message",
         error: &'a RawValue = "error",
     }
@@ -36,23 +36,24 @@ wire_object! {
 wire_object! {
     struct Delta<'a> {
         message: MessageDelta<'a> = "message",
-        finish_reason: Str<'a> = "finish_reason",
-        usage: UsageField<'a> = "usage",
-        error: Str<'a> = "error",
+        finish_reason: Str<'a> = lenient "finish_reason",
+        usage: UsageField<'a> = lenient "usage",
+        error: Str<'a> = lenient "error",
     }
 }
 
 wire_object! {
     struct MessageDelta<'a> {
+        // A block; some hosts send the text alone, or a list.
         content: OneOrMany<Content<'a>> = "content",
         tool_plan: Str<'a> = "tool_plan",
         tool_calls: OneOrMany<ToolCall<'a>> = "tool_calls",
-        citations: OneOrMany<&'a RawValue> = "citations",
+        citations: OneOrMany<&'a RawValue> = lenient "citations",
     }
 }
 
-/// Most parts that one stream may open.
-const MAX_PARTS: u32 = 4096;
+/// Most calls that one stream may make.
+const MAX_CALLS: usize = 4096;
 
 /// Reads the stream of Cohere.
 #[derive(Debug, Default)]
@@ -154,9 +155,8 @@ impl State {
                 }
             }
             "tool-plan-delta" => {
-                if let Some(text) = message.tool_plan.filter(|text| !text.is_empty())
-                    && let Some(part) = self.prose(Prose::Plan, emit)
-                {
+                if let Some(text) = message.tool_plan.filter(|text| !text.is_empty()) {
+                    let part = self.prose(Prose::Plan, emit);
                     emit(Event::TextDelta { choice: 0, part, text: text.into() });
                 }
             }
@@ -191,14 +191,12 @@ impl State {
     }
 
     fn content(&mut self, index: u64, content: &Content<'_>, emit: &mut dyn FnMut(Event<'_>)) {
-        if let Some(text) = content.thinking.as_deref().filter(|text| !text.is_empty())
-            && let Some(part) = self.prose(Prose::Thinking(index), emit)
-        {
+        if let Some(text) = content.thinking.as_deref().filter(|text| !text.is_empty()) {
+            let part = self.prose(Prose::Thinking(index), emit);
             emit(Event::ThinkingDelta { choice: 0, part, text: text.into() });
         }
-        if let Some(text) = content.text.as_deref().filter(|text| !text.is_empty())
-            && let Some(part) = self.prose(Prose::Text(index), emit)
-        {
+        if let Some(text) = content.text.as_deref().filter(|text| !text.is_empty()) {
+            let part = self.prose(Prose::Text(index), emit);
             emit(Event::TextDelta { choice: 0, part, text: text.into() });
         }
     }
@@ -214,19 +212,19 @@ impl State {
         emit(Event::Annotation { choice: 0, part, annotation });
     }
 
-    /// The open part of this kind, begun if need be; `None` when the stream has too many.
-    fn prose(&mut self, kind: Prose, emit: &mut dyn FnMut(Event<'_>)) -> Option<u32> {
+    /// The open part of this kind, begun if need be.
+    fn prose(&mut self, kind: Prose, emit: &mut dyn FnMut(Event<'_>)) -> u32 {
         if let Some((part, open)) = self.open
             && open == kind
         {
-            return Some(part);
+            return part;
         }
         self.close_prose(emit);
-        let part = self.take_part()?;
+        let part = self.take_part();
         self.open = Some((part, kind));
         let kind = if matches!(kind, Prose::Thinking(_)) { PartKind::Thinking } else { PartKind::Text };
         emit(Event::PartStart { choice: 0, part, kind });
-        Some(part)
+        part
     }
 
     fn close_prose(&mut self, emit: &mut dyn FnMut(Event<'_>)) {
@@ -235,20 +233,21 @@ impl State {
         }
     }
 
-    fn take_part(&mut self) -> Option<u32> {
+    const fn take_part(&mut self) -> u32 {
         let part = self.next_part;
-        if part >= MAX_PARTS {
-            return None;
-        }
         self.next_part += 1;
-        Some(part)
+        part
     }
 
     fn call_start(&mut self, index: u64, call: ToolCall<'_>, emit: &mut dyn FnMut(Event<'_>)) {
         let function = call.function.unwrap_or_default();
         let Some(name) = function.name.filter(|name| !name.is_empty()) else { return };
+        if self.calls.len() >= MAX_CALLS {
+            let message = "the upstream's answer has more calls than can be followed".to_owned();
+            return self.fail(ErrorClass::Upstream, "stream_too_long", message, emit);
+        }
         self.close_prose(emit);
-        let Some(part) = self.take_part() else { return };
+        let part = self.take_part();
         let id = call
             .id
             .filter(|id| !id.is_empty())

@@ -36,7 +36,7 @@ wire_object! {
 wire_object! {
     struct Answer<'a> {
         embeddings: ByType<'a> = "embeddings",
-        meta: UsageField<'a> = "meta",
+        meta: UsageField<'a> = lenient "meta",
     }
 }
 

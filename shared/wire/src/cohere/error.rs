@@ -1,9 +1,11 @@
 //! Errors: `{"message": "…", "id": "…"}`.
 
 use omniroute_core::error::ErrorClass;
+use serde_json::value::RawValue;
 
 use crate::{
     codec::{Named, UpstreamError},
+    error_words::{class_in_words, wording},
     object::{read, wire_object},
     openai::wait_in_text,
     text::Str,
@@ -11,19 +13,19 @@ use crate::{
 
 wire_object! {
     struct Body<'a> {
-        message: Str<'a> = "message",
+        message: &'a RawValue = "message",
         // Gateways in front of Cohere's models write these.
-        error: Str<'a> = "error",
-        detail: Str<'a> = "detail",
-        code: Str<'a> = "code",
+        error: &'a RawValue = "error",
+        detail: &'a RawValue = "detail",
+        code: Str<'a> = lenient "code",
     }
 }
 
 /// What an error body says.
 pub fn decode_error(status: u16, body: &[u8]) -> UpstreamError {
     let body: Body<'_> = read(body).unwrap_or_default();
-    let message = body.message.or(body.error).or(body.detail).filter(|text| !text.is_empty());
-    let message = message.map_or_else(|| format!("the upstream answered {status}"), |text| text.0.into_owned());
+    let message = [body.message, body.error, body.detail].into_iter().flatten().find_map(wording);
+    let message = message.unwrap_or_else(|| format!("the upstream answered {status}"));
     UpstreamError {
         class: class_of(status, &message),
         retry_after: wait_in_text(&message),
@@ -60,6 +62,6 @@ fn class_of(status: u16, message: &str) -> ErrorClass {
         501 => ErrorClass::BadRequest,
         503 | 529 => ErrorClass::Overloaded,
         400..=498 => ErrorClass::BadRequest,
-        _ => ErrorClass::Upstream,
+        _ => class_in_words(message).unwrap_or(ErrorClass::Upstream),
     }
 }

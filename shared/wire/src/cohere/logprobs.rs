@@ -4,8 +4,8 @@ use crate::{ir::Json, object::wire_object, text::Str, write::Writer};
 
 wire_object! {
     pub(super) struct LogprobItem<'a> {
-        text: Str<'a> = "text",
-        logprobs: Vec<f64> = "logprobs",
+        text: Str<'a> = lenient "text",
+        logprobs: Vec<f64> = lenient "logprobs",
     }
 }
 

@@ -4,17 +4,17 @@ use crate::{object::wire_object, usage::Usage};
 
 wire_object! {
     pub(super) struct UsageField<'a> {
-        billed: Counts<'a> = "billed_units",
-        tokens: Counts<'a> = "tokens",
-        cached: f64 = "cached_tokens",
+        billed: Counts<'a> = lenient "billed_units",
+        tokens: Counts<'a> = lenient "tokens",
+        cached: f64 = lenient "cached_tokens",
     }
 }
 
 wire_object! {
     pub(super) struct Counts<'a> {
-        input: f64 = "input_tokens",
-        output: f64 = "output_tokens",
-        image: f64 = "image_tokens",
+        input: f64 = lenient "input_tokens",
+        output: f64 = lenient "output_tokens",
+        image: f64 = lenient "image_tokens",
     }
 }
 

@@ -4,7 +4,7 @@ use super::{echoed, finish_word, logprobs::write_logprobs};
 use crate::{
     codec::Exchange,
     ir::{Choice, FinishReason, Part, Response},
-    openai::write_usage,
+    openai::{REFUSED, write_usage},
     write::Writer,
 };
 
@@ -37,6 +37,10 @@ fn write_choice(w: &mut Writer<'_>, index: usize, choice: &Choice<'_>, echo: &st
         if let Part::Text { text: piece, .. } | Part::Refusal { text: piece } = part {
             text.push_str(piece);
         }
+    }
+    let refused = choice.parts.iter().any(|part| matches!(part, Part::Refusal { .. }));
+    if choice.finish == Some(FinishReason::Refusal) && !refused {
+        text.push_str(REFUSED);
     }
     w.field_str("text", &text);
     w.field("index", &index);

@@ -3,8 +3,8 @@
 use super::{echoed, encode_response::write_head, finish_word, logprobs::write_logprobs};
 use crate::{
     codec::{Exchange, StreamEncoder},
-    ir::{Event, Json},
-    openai::{encode_stream_error, write_usage},
+    ir::{Event, FinishReason, Json, PartKind},
+    openai::{REFUSED, encode_stream_error, write_usage},
     usage::Usage,
     write::Writer,
 };
@@ -19,6 +19,8 @@ pub struct Encoder {
     offsets: Vec<Option<usize>>,
     usage: Usage,
     failed: bool,
+    /// A refusal has been said.
+    refused: bool,
     has_fingerprint: bool,
 }
 
@@ -34,6 +36,7 @@ impl Encoder {
             offsets: Vec::new(),
             usage: Usage::default(),
             failed: false,
+            refused: false,
             has_fingerprint: false,
         }
     }
@@ -120,6 +123,7 @@ impl StreamEncoder for Encoder {
                 let mut w = Writer::new(&mut self.head);
                 w.key("system_fingerprint").str(fingerprint);
             }
+            Event::PartStart { kind: PartKind::Refusal, .. } => self.refused = true,
             Event::TextDelta { choice, text, .. } if !text.is_empty() => {
                 self.begin(*choice, out);
                 self.choice(*choice, text, None, out);
@@ -131,7 +135,8 @@ impl StreamEncoder for Encoder {
             Event::Usage(usage) => self.usage = *usage,
             Event::Finish { choice, reason, .. } => {
                 self.begin(*choice, out);
-                self.choice(*choice, "", Some(finish_word(*reason)), out);
+                let words = if *reason == FinishReason::Refusal && !self.refused { REFUSED } else { "" };
+                self.choice(*choice, words, Some(finish_word(*reason)), out);
             }
             Event::Error(error) => {
                 self.failed = true;

@@ -190,3 +190,18 @@ fn an_error_ends_the_stream_without_a_terminator() {
     let text = String::from_utf8(out).expect("text");
     assert!(text.contains("boom") && !text.contains("[DONE]"), "{text}");
 }
+
+#[test]
+fn a_refusal_without_words_has_some() {
+    let choice = Choice { finish: Some(FinishReason::Refusal), ..Choice::default() };
+    let response = Response { choices: vec![choice], ..Response::default() };
+    let exchange = exchange("{}");
+    let mut whole = Vec::new();
+    encode_response(&response, &exchange, &mut whole);
+    let whole: Value = serde_json::from_slice(&whole).expect("JSON");
+    assert_eq!(whole["choices"][0]["text"], openai::REFUSED);
+    let (mut encoder, mut stream) = (Encoder::new(exchange), Vec::new());
+    replay(&response, &mut |event| encoder.event(&event, &mut stream));
+    encoder.end(&mut stream);
+    assert!(String::from_utf8(stream).expect("text").contains(openai::REFUSED));
+}

@@ -29,7 +29,7 @@ wire_object! {
     struct Answer<'a> {
         // Titan's.
         embedding: &'a RawValue = "embedding",
-        tokens: u64 = "inputTextTokenCount",
+        tokens: u64 = lenient "inputTextTokenCount",
         // Cohere's.
         embeddings: ByType<'a> = "embeddings",
     }

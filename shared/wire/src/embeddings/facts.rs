@@ -19,13 +19,13 @@ wire_object! {
 wire_object! {
     struct Answer<'a> {
         data: Vec<&'a RawValue> = "data",
-        usage: UsageField<'a> = "usage",
+        usage: UsageField<'a> = lenient "usage",
     }
 }
 
 wire_object! {
     struct UsageField<'a> {
-        prompt_tokens: u64 = "prompt_tokens",
+        prompt_tokens: u64 = lenient "prompt_tokens",
     }
 }
 

@@ -25,7 +25,7 @@ wire_object! {
 wire_object! {
     struct Answer<'a> {
         embeddings: Vec<&'a RawValue> = "embeddings",
-        prompt_tokens: u64 = "prompt_eval_count",
+        prompt_tokens: u64 = lenient "prompt_eval_count",
         error: Str<'a> = "error",
     }
 }

@@ -239,3 +239,28 @@ fn an_answer_without_its_vectors_is_none() {
         assert!(way.answer(&[(body.as_bytes(), None)]).is_err(), "{body}");
     }
 }
+
+#[test]
+fn a_count_of_the_wrong_type_costs_no_vector() {
+    for (upstream, model, answer) in [
+        (EmbedFormat::OpenAi, "m", FLOATS.replace("\"prompt_tokens\":4", "\"prompt_tokens\":\"4\"")),
+        (
+            EmbedFormat::Ollama,
+            "nomic",
+            r#"{"model":"nomic","embeddings":[[0.5,-1.25],[1e-3,2]],"prompt_eval_count":4.0}"#.to_owned(),
+        ),
+        (
+            EmbedFormat::Cohere,
+            "embed-v4.0",
+            r#"{"embeddings":{"float":[[0.5,-1.25],[1e-3,2]]},"meta":{"billed_units":{"input_tokens":"4"},"tokens":[]}}"#
+                .to_owned(),
+        ),
+    ] {
+        let (_, way, _) = asked(EmbedDialect::OpenAi, upstream, r#"{"input":["a","b"]}"#, model);
+        let (shown, tokens) = answered(&way, &answer);
+        assert_eq!((tokens, &shown["data"][0]["embedding"]), (Some(4), &json!([0.5, -1.25])), "{upstream:?}");
+    }
+    let (_, way, _) = asked(EmbedDialect::OpenAi, EmbedFormat::OpenAi, r#"{"input":["a","b"]}"#, "m");
+    let answer = FLOATS.replace(r#""usage":{"prompt_tokens":4,"total_tokens":4}"#, r#""usage":[]"#);
+    assert_eq!(answered(&way, &answer).0["data"][0]["embedding"], json!([0.5, -1.25]));
+}

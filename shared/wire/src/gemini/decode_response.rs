@@ -23,27 +23,27 @@ wire_object! {
     pub(super) struct Body<'a> {
         candidates: OneOrMany<Candidate<'a>> = "candidates",
         prompt_feedback: &'a RawValue = "promptFeedback" | "prompt_feedback",
-        usage: UsageField<'a> = "usageMetadata" | "usage_metadata",
-        model: Str<'a> = "modelVersion" | "model_version",
-        id: Str<'a> = "responseId" | "response_id",
+        usage: UsageField<'a> = lenient "usageMetadata" | "usage_metadata",
+        model: Str<'a> = lenient "modelVersion" | "model_version",
+        id: Str<'a> = lenient "responseId" | "response_id",
         error: &'a RawValue = "error",
     }
 }
 
 wire_object! {
     pub(super) struct Candidate<'a> {
-        index: Whole = "index",
+        index: Whole = lenient "index",
         content: Content<'a> = "content",
-        finish_reason: Str<'a> = "finishReason" | "finish_reason",
+        finish_reason: Str<'a> = lenient "finishReason" | "finish_reason",
         grounding: &'a RawValue = "groundingMetadata" | "grounding_metadata",
         citations: &'a RawValue = "citationMetadata" | "citation_metadata",
-        logprobs: LogprobsResult<'a> = "logprobsResult" | "logprobs_result",
+        logprobs: LogprobsResult<'a> = lenient "logprobsResult" | "logprobs_result",
     }
 }
 
 wire_object! {
     struct PromptFeedback<'a> {
-        block_reason: Str<'a> = "blockReason" | "block_reason",
+        block_reason: Str<'a> = lenient "blockReason" | "block_reason",
     }
 }
 

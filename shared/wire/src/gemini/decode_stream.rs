@@ -16,8 +16,10 @@ use crate::{
     ir::{Event, FinishReason, Part, PartKind, Signature, Source, StreamError},
 };
 
-/// Most candidates, and most parts of one, that a stream may open.
-const MAX_PARTS: u32 = 4096;
+/// Most candidates that a stream may open. Of parts there may be any number: of a sound, each piece is one.
+const MAX_CANDIDATES: u32 = 4096;
+/// Most calls of one.
+const MAX_CALLS: usize = 4096;
 
 /// Reads the stream of a Gemini upstream. Which of the two framings it has shows in its first byte.
 #[derive(Debug, Default)]
@@ -57,6 +59,8 @@ struct CandidateState {
     calls: usize,
     /// The reason so far. Old models give one in every element, so only the stream's end makes it final.
     finish: Option<FinishReason>,
+    /// Nothing was said after it.
+    complete: bool,
     text: TextMap,
     grounding: Option<Box<RawValue>>,
     citations: Option<Box<RawValue>>,
@@ -176,13 +180,14 @@ impl State {
             self.candidate(candidate, emit);
         }
         if body.prompt_feedback.is_some_and(is_blocked) && self.candidates.is_empty() {
-            self.candidates.push(CandidateState { finish: Some(FinishReason::ContentFilter), ..Default::default() });
+            let finish = Some(FinishReason::ContentFilter);
+            self.candidates.push(CandidateState { finish, complete: true, ..Default::default() });
         }
     }
 
     fn candidate(&mut self, field: Candidate<'_>, emit: &mut dyn FnMut(Event<'_>)) {
-        let index = field.index.map_or(0, |index| u32::try_from(index.0).unwrap_or(MAX_PARTS));
-        if self.failed || index >= MAX_PARTS {
+        let index = field.index.map_or(0, |index| u32::try_from(index.0).unwrap_or(MAX_CANDIDATES));
+        if self.failed || index >= MAX_CANDIDATES {
             return;
         }
         while self.candidates.len() <= index as usize {
@@ -200,6 +205,10 @@ impl State {
             }
         }
         state.calls = origin.calls;
+        if state.calls > MAX_CALLS {
+            let message = "the upstream's answer has more calls than can be followed".to_owned();
+            return self.fail(ErrorClass::Upstream, "stream_too_long", message, emit);
+        }
         for part in parts {
             state.part(index, part, emit);
         }
@@ -216,6 +225,7 @@ impl State {
             field.finish_reason.filter(|word| !word.is_empty() && &**word != "FINISH_REASON_UNSPECIFIED")
         {
             state.finish = Some(finish::finish_reason(&word));
+            state.complete = true;
             if state.finish == Some(FinishReason::MalformedCall) {
                 let message = format!("the model made a call that is not valid ({})", &*word);
                 self.fail(ErrorClass::Upstream, "malformed_tool_call", message, emit);
@@ -234,7 +244,7 @@ impl State {
         if self.failed {
             return;
         }
-        let any_finished = self.candidates.iter().any(|candidate| candidate.finish.is_some());
+        let any_finished = self.candidates.iter().any(|candidate| candidate.complete);
         if cut || !self.started || !any_finished {
             let message = "the upstream's stream ended before the answer was complete".to_owned();
             return self.fail(ErrorClass::Upstream, "upstream_stream_cut", message, emit);
@@ -249,9 +259,8 @@ impl State {
 
 impl CandidateState {
     fn part(&mut self, choice: u32, part: Part<'_>, emit: &mut dyn FnMut(Event<'_>)) {
-        if self.next_part >= MAX_PARTS {
-            return;
-        }
+        // The proof of a thought comes last, also behind the reason.
+        self.complete &= matches!(part, Part::RedactedThinking { .. });
         match part {
             Part::Text { text, .. } => {
                 self.text.push(&text);

@@ -51,7 +51,7 @@ wire_object! {
     struct GeminiAnswer<'a> {
         embedding: Vector<'a> = "embedding",
         embeddings: OneOrMany<Vector<'a>> = "embeddings",
-        usage: super::usage::UsageField<'a> = "usageMetadata" | "usage_metadata",
+        usage: super::usage::UsageField<'a> = lenient "usageMetadata" | "usage_metadata",
         error: &'a RawValue = "error",
     }
 }

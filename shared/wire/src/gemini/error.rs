@@ -7,7 +7,9 @@ use serde_json::value::RawValue;
 
 use super::{message::OneOrMany, schema};
 use crate::{
+    byte_order_mark,
     codec::{Named, UpstreamError},
+    error_words::{class_in_words, wording},
     ir::StreamError,
     object::wire_object,
     text::Str,
@@ -23,8 +25,8 @@ wire_object! {
 wire_object! {
     struct ErrorField<'a> {
         code: &'a RawValue = "code",
-        message: Str<'a> = "message",
-        status: Str<'a> = "status",
+        message: &'a RawValue = "message",
+        status: Str<'a> = lenient "status",
         details: &'a RawValue = "details",
     }
 }
@@ -48,16 +50,18 @@ const BAD_REQUEST: &str = "type.googleapis.com/google.rpc.BadRequest";
 
 /// What an error body says: `{"error": {…}}`, the same inside a list (streams), or anything else that a host sends.
 pub fn decode_error(status: u16, body: &[u8]) -> UpstreamError {
+    let body = byte_order_mark::without(body);
     let envelope = serde_json::from_slice::<OneOrMany<Envelope<'_>>>(body).unwrap_or_default();
     let raw = envelope.0.into_iter().find_map(|envelope| envelope.error);
-    raw.map_or_else(|| decode_object(status, ErrorField::default()), |raw| decode_raw(status, raw))
+    raw.map_or_else(|| decode_object(status, None, ErrorField::default()), |raw| decode_raw(status, raw))
 }
 
 /// What stands behind `error`: an object, or a text where a host between says so.
 pub(super) fn decode_raw(status: u16, raw: &RawValue) -> UpstreamError {
-    let field = serde_json::from_str(raw.get())
-        .unwrap_or_else(|_| ErrorField { message: serde_json::from_str(raw.get()).ok(), ..ErrorField::default() });
-    decode_object(status, field)
+    match serde_json::from_str::<ErrorField<'_>>(raw.get()) {
+        Ok(field) => decode_object(status, field.message.and_then(wording), field),
+        Err(_) => decode_object(status, wording(raw), ErrorField::default()),
+    }
 }
 
 /// The text of an error that came as an answer.
@@ -65,7 +69,7 @@ pub(super) fn message_of(raw: &RawValue) -> String {
     decode_raw(500, raw).message
 }
 
-fn decode_object(status: u16, field: ErrorField<'_>) -> UpstreamError {
+fn decode_object(status: u16, message: Option<String>, field: ErrorField<'_>) -> UpstreamError {
     // Details of a kind that is not known may have any shape; each is read for itself.
     let details: Vec<Detail<'_>> = field
         .details
@@ -80,7 +84,6 @@ fn decode_object(status: u16, field: ErrorField<'_>) -> UpstreamError {
     let by_day = quotas().any(|violation| violation.quota.as_deref().is_some_and(|quota| quota.contains("PerDay")));
     let code = field.code.and_then(|raw| raw.get().parse().ok()).filter(|code| (400..600).contains(code));
     let status = code.unwrap_or(status);
-    let message = field.message.map(|text| text.0.into_owned()).filter(|text| !text.is_empty());
     let message = message.unwrap_or_else(|| format!("the upstream answered {status}"));
     let class = class_of(status, field.status.as_deref(), reason, by_day, &message);
     let retry_after = retry_after.or_else(|| wait_in_text(&message));
@@ -125,6 +128,7 @@ fn class_of(status: u16, word: Option<&str>, reason: Option<&str>, by_day: bool,
             503 | 529 => ErrorClass::Overloaded,
             499 => ErrorClass::Upstream,
             400..=498 => ErrorClass::BadRequest,
+            _ if word.is_none() => class_in_words(message).unwrap_or(ErrorClass::Upstream),
             _ => ErrorClass::Upstream,
         },
     }

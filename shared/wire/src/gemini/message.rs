@@ -14,7 +14,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use crate::{object::wire_object, text::Str};
+use crate::{lenient::Forgiving, object::wire_object, text::Str};
 
 wire_object! {
     pub(super) struct Content<'a> {
@@ -26,8 +26,8 @@ wire_object! {
 wire_object! {
     pub(super) struct PartField<'a> {
         text: Str<'a> = "text",
-        thought: bool = "thought",
-        thought_signature: Str<'a> = "thoughtSignature" | "thought_signature",
+        thought: bool = lenient "thought",
+        thought_signature: Str<'a> = lenient "thoughtSignature" | "thought_signature",
         inline_data: Blob<'a> = "inlineData" | "inline_data",
         file_data: FileData<'a> = "fileData" | "file_data",
         function_call: FunctionCall<'a> = "functionCall" | "function_call",
@@ -59,7 +59,7 @@ wire_object! {
 
 wire_object! {
     pub(super) struct FunctionCall<'a> {
-        id: Str<'a> = "id",
+        id: Str<'a> = lenient "id",
         name: Str<'a> = "name",
         args: &'a RawValue = "args",
     }
@@ -120,6 +120,17 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
     }
 }
 
+/// As in a list, what is none of the items is left out.
+impl<'de, T: Forgiving<'de>> Forgiving<'de> for OneOrMany<T> {
+    fn of_list<A: SeqAccess<'de>>(items: A) -> Result<Option<Self>, A::Error> {
+        Vec::of_list(items).map(|list| list.map(Self))
+    }
+
+    fn of_object<A: MapAccess<'de>>(fields: A) -> Result<Option<Self>, A::Error> {
+        T::of_object(fields).map(|only| only.map(|only| Self(vec![only])))
+    }
+}
+
 // === impl Whole ===
 
 impl Whole {
@@ -163,6 +174,20 @@ impl<'de> Deserialize<'de> for Whole {
         }
 
         deserializer.deserialize_any(WholeVisitor)
+    }
+}
+
+impl Forgiving<'_> for Whole {
+    fn of_whole(number: u64) -> Option<Self> {
+        i64::try_from(number).ok().map(Self)
+    }
+
+    fn of_float(number: f64) -> Option<Self> {
+        u64::of_float(number).and_then(Self::of_whole)
+    }
+
+    fn of_text(text: std::borrow::Cow<'_, str>) -> Option<Self> {
+        text.trim().parse().ok().map(Self)
     }
 }
 

@@ -3,11 +3,17 @@
 //! Citations of this format count bytes, those of the others characters. A stream has the text only in passing; what is
 //! kept of it are runs of characters of one width, which is one run for plain English.
 
+/// Most runs that are kept: of a text in which widths alternate with every word, some hundred thousand characters. What comes
+/// after them counts as where they end, so that a stream of an hour takes no more memory than one of a minute.
+const MAX_RUNS: usize = 1 << 16;
+
 #[derive(Clone, Debug, Default)]
 pub(super) struct TextMap {
     runs: Vec<Run>,
     bytes: u64,
     chars: u64,
+    /// Nothing more is kept.
+    full: bool,
     /// The byte at which each part of the wire's begins, for citations that count within a part.
     parts: Vec<u64>,
 }
@@ -45,7 +51,14 @@ impl TextMap {
     }
 
     fn run(&mut self, width: u64, count: u64) {
+        if self.full {
+            return;
+        }
         if self.runs.last().is_none_or(|last| last.width != width) {
+            self.full = self.runs.len() == MAX_RUNS;
+            if self.full {
+                return;
+            }
             self.runs.push(Run { byte: self.bytes, char: self.chars, width });
         }
         self.bytes += width * count;
@@ -86,5 +99,18 @@ mod tests {
             assert_eq!(map.byte_at(10_000), text.len() as u64);
         }
         assert_eq!(TextMap::default().char_at(3), 0);
+    }
+
+    #[test]
+    fn a_text_without_end_takes_no_memory_without_end() {
+        let mut map = TextMap::default();
+        let line = "\u{e9}a".repeat(1000);
+        for _ in 0..200 {
+            map.push(&line);
+        }
+        assert_eq!(map.runs.len(), MAX_RUNS);
+        // Where it is known, it is right; behind that, it is where the known ends.
+        assert_eq!((map.char_at(3), map.byte_at(2)), (2, 3));
+        assert_eq!(map.char_at(u64::MAX), MAX_RUNS as u64);
     }
 }

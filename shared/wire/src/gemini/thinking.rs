@@ -88,10 +88,13 @@ impl Plan {
                     // "As much as you see fit" is what such a model does by itself.
                     (false, None, None) => None,
                 };
-                plan.level = wanted.and_then(|wanted| level(wanted, target));
+                let given = wanted.and_then(|wanted| target.profile.efforts.clamp(wanted));
+                plan.level = given.map(level);
                 if off {
                     // These models cannot stop thinking; the lowest level is the nearest to it.
                     losses.drop_field("reasoning");
+                } else {
+                    reasoning.list_moved(given, losses);
                 }
             }
             ThinkingStyle::Budget { min, max, can_disable } => {
@@ -135,12 +138,11 @@ impl Plan {
     }
 }
 
-/// The word for the nearest effort that the model has.
-fn level(wanted: Effort, target: &Target<'_>) -> Option<&'static str> {
-    Some(match target.profile.efforts.clamp(wanted)? {
+const fn level(effort: Effort) -> &'static str {
+    match effort {
         Effort::None | Effort::Minimal => "MINIMAL",
         Effort::Low => "LOW",
         Effort::Medium => "MEDIUM",
-        Effort::High | Effort::Max => "HIGH",
-    })
+        Effort::High | Effort::XHigh | Effort::Max => "HIGH",
+    }
 }

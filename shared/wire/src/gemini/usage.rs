@@ -5,22 +5,22 @@ use crate::{object::wire_object, usage::Usage, write::Writer};
 
 wire_object! {
     pub(super) struct UsageField<'a> {
-        prompt: Whole = "promptTokenCount" | "prompt_token_count",
-        cached: Whole = "cachedContentTokenCount" | "cached_content_token_count",
-        candidates: Whole = "candidatesTokenCount" | "candidates_token_count" | "responseTokenCount",
-        thoughts: Whole = "thoughtsTokenCount" | "thoughts_token_count",
-        tool_prompt: Whole = "toolUsePromptTokenCount" | "tool_use_prompt_token_count",
-        total: Whole = "totalTokenCount" | "total_token_count",
-        prompt_details: OneOrMany<ModalityCount<'a>> = "promptTokensDetails" | "prompt_tokens_details",
-        cache_details: OneOrMany<ModalityCount<'a>> = "cacheTokensDetails" | "cache_tokens_details",
-        candidates_details: OneOrMany<ModalityCount<'a>> = "candidatesTokensDetails" | "candidates_tokens_details",
+        prompt: Whole = lenient "promptTokenCount" | "prompt_token_count",
+        cached: Whole = lenient "cachedContentTokenCount" | "cached_content_token_count",
+        candidates: Whole = lenient "candidatesTokenCount" | "candidates_token_count" | "responseTokenCount",
+        thoughts: Whole = lenient "thoughtsTokenCount" | "thoughts_token_count",
+        tool_prompt: Whole = lenient "toolUsePromptTokenCount" | "tool_use_prompt_token_count",
+        total: Whole = lenient "totalTokenCount" | "total_token_count",
+        prompt_details: OneOrMany<ModalityCount<'a>> = lenient "promptTokensDetails" | "prompt_tokens_details",
+        cache_details: OneOrMany<ModalityCount<'a>> = lenient "cacheTokensDetails" | "cache_tokens_details",
+        candidates_details: OneOrMany<ModalityCount<'a>> = lenient "candidatesTokensDetails" | "candidates_tokens_details",
     }
 }
 
 wire_object! {
     pub(super) struct ModalityCount<'a> {
-        modality: crate::text::Str<'a> = "modality",
-        tokens: Whole = "tokenCount" | "token_count",
+        modality: crate::text::Str<'a> = lenient "modality",
+        tokens: Whole = lenient "tokenCount" | "token_count",
     }
 }
 

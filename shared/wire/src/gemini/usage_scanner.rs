@@ -25,6 +25,8 @@ pub struct UsageScanner {
 struct Seen {
     usage: Usage,
     finish_reason: Option<String>,
+    /// Nothing was said after the finish reason: old models give one in every element.
+    finished: bool,
     output_bytes: u64,
     error: bool,
 }
@@ -68,9 +70,9 @@ impl UsageScanner {
         self.seen.finish_reason.as_deref()
     }
 
-    /// This format has no terminator but the finish reason.
+    /// This format has no terminator: a finish reason may stand in every element, so only the stream's own end is one.
     pub const fn done(&self) -> bool {
-        self.seen.finish_reason.is_some()
+        false
     }
 
     /// The upstream sent an error inside the stream.
@@ -78,9 +80,9 @@ impl UsageScanner {
         self.seen.error
     }
 
-    /// Whether the answer is whole.
+    /// Whether the answer is whole, if nothing follows.
     pub const fn complete(&self) -> bool {
-        !self.seen.error && self.done()
+        !self.seen.error && self.seen.finished
     }
 
     /// Whether the last frame ended between two events, where a comment may be put. Never inside a JSON array.
@@ -103,9 +105,11 @@ impl Seen {
         if let Some(usage) = facts.usage {
             self.usage = usage;
         }
-        if facts.finish_reason.is_some() {
+        let has_ended = facts.finish_reason.is_some();
+        if has_ended {
             self.finish_reason = facts.finish_reason;
         }
+        let before = self.output_bytes;
         if memmem::find(element, b"\"candidates\"").is_none() && begins_with_error(element) {
             self.error = true;
         }
@@ -120,6 +124,7 @@ impl Seen {
                 };
             }
         }
+        self.finished = has_ended || (self.finished && self.output_bytes == before);
     }
 }
 
@@ -165,7 +170,7 @@ mod tests {
             for split in 1..=stream.len() {
                 let (out, scanner) = run(stream.as_bytes(), split);
                 assert_eq!(out, stream.as_bytes());
-                assert!(scanner.complete() && scanner.done() && !scanner.saw_error());
+                assert!(scanner.complete() && !scanner.done() && !scanner.saw_error());
                 assert_eq!(scanner.finish_reason(), Some("STOP"));
                 let usage = scanner.usage().expect("usage");
                 assert_eq!((usage.input, usage.cache_read, usage.output), (Some(6), Some(4), Some(6)));
@@ -197,6 +202,15 @@ mod tests {
         let (_, scanner) = run(b"data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"12345\"}]}}]}\n\n", 7);
         assert!(!scanner.complete());
         assert_eq!((scanner.usage(), scanner.estimated_output()), (None, 2));
+    }
+
+    #[test]
+    fn a_reason_in_every_element_is_an_end_only_if_nothing_follows() {
+        let told = TEXT.replace(r#","role":"model"}"#, r#","role":"model"},"finishReason":"STOP""#);
+        let run = |elements: &[&str]| run(format!("[{}]", elements.join(",")).as_bytes(), 11).1;
+        assert!(!run(&[&told]).done() && run(&[&told]).complete());
+        assert!(!run(&[&told, TEXT]).complete());
+        assert!(run(&[&told, TEXT, LAST]).complete());
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub enum Family {
     Ollama,
     Cohere,
     Bedrock,
+    /// Who tells thoughts as `reasoning_details`, whoever made them.
+    OpenRouter,
 }
 
 // === impl Format ===
@@ -83,6 +85,7 @@ impl Family {
             Self::Ollama => "ollama",
             Self::Cohere => "cohere",
             Self::Bedrock => "bedrock",
+            Self::OpenRouter => "openrouter",
         }
     }
 }

@@ -29,8 +29,12 @@ pub struct Profile {
     pub system_text: bool,
     /// Takes system turns in mid-conversation (Anthropic beta).
     pub mid_conversation_system: bool,
-    /// Wants its own `reasoning_content` back in a tool loop (Chat).
+    /// Wants the text of its own thoughts back with the calls that came of them (`reasoning_content` in Chat).
     pub reasoning_content_back: bool,
+    /// And refuses a turn with calls that has none.
+    pub reasoning_content_demanded: bool,
+    /// Wants `reasoning_details` back as it gave them (Chat).
+    pub reasoning_details_back: bool,
     /// Fetches media URLs itself.
     pub media_urls: bool,
     /// Set automatic cache marks on requests from other dialects (Anthropic, Bedrock).
@@ -73,6 +77,8 @@ impl Default for Profile {
             system_text: true,
             mid_conversation_system: false,
             reasoning_content_back: false,
+            reasoning_content_demanded: false,
+            reasoning_details_back: false,
             media_urls: true,
             automatic_cache_marks: true,
         }

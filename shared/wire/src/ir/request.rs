@@ -125,6 +125,8 @@ pub enum Effort {
     Low,
     Medium,
     High,
+    /// Between "high" and "max": some models have the one, some the other, the newest both.
+    XHigh,
     Max,
 }
 
@@ -226,10 +228,21 @@ impl Tool<'_> {
     }
 }
 
+// === impl Reasoning ===
+
+impl Reasoning {
+    /// Lists that the target is given another effort than the one that the client named.
+    pub(crate) fn list_moved(&self, given: Option<Effort>, losses: &mut Losses) {
+        if self.effort.zip(given).is_some_and(|(named, given)| named != given) {
+            losses.drop_field("reasoning_effort");
+        }
+    }
+}
+
 // === impl Effort ===
 
 impl Effort {
-    pub const ALL: [Self; 6] = [Self::None, Self::Minimal, Self::Low, Self::Medium, Self::High, Self::Max];
+    pub const ALL: [Self; 7] = [Self::None, Self::Minimal, Self::Low, Self::Medium, Self::High, Self::XHigh, Self::Max];
 
     pub fn parse(word: &str) -> Option<Self> {
         Some(match word {
@@ -238,7 +251,8 @@ impl Effort {
             "low" => Self::Low,
             "medium" => Self::Medium,
             "high" => Self::High,
-            "xhigh" | "max" => Self::Max,
+            "xhigh" => Self::XHigh,
+            "max" => Self::Max,
             _ => return None,
         })
     }
@@ -252,6 +266,7 @@ impl Effort {
             Self::Low => (share(20), 4_096),
             Self::Medium => (share(50), 10_000),
             Self::High => (share(80), 32_000),
+            Self::XHigh => (share(90), 48_000),
             Self::Max => (share(95), 64_000),
         };
         share.unwrap_or(fixed).max(1_024).min(limit.min(128_000))

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::Format;
 
 /// Chat's word, and that of Responses, Anthropic, Gemini and Ollama. A word stands for what is below it too.
-const WORDS: [[&str; 5]; 20] = [
+const WORDS: [[&str; 5]; 21] = [
     ["max_tokens", "max_output_tokens", "max_tokens", "generationConfig.maxOutputTokens", "options.num_predict"],
     ["stop", "stop", "stop_sequences", "generationConfig.stopSequences", "options.stop"],
     ["temperature", "temperature", "temperature", "generationConfig.temperature", "options.temperature"],
@@ -29,6 +29,7 @@ const WORDS: [[&str; 5]; 20] = [
     ],
     ["repetition_penalty", "repetition_penalty", "repetition_penalty", "repetition_penalty", "options.repeat_penalty"],
     ["reasoning", "reasoning", "thinking", "generationConfig.thinkingConfig", "think"],
+    ["reasoning_effort", "reasoning.effort", "output_config.effort", "generationConfig.thinkingConfig", "think"],
     // Thoughts of earlier answers.
     ["thinking", "input.reasoning", "messages.thinking", "contents.thought", "messages.thinking"],
     [
@@ -87,6 +88,7 @@ mod tests {
         assert_eq!(named(Format::Ollama, "seed"), "options.seed");
         assert_eq!(named(Format::OpenAiChat, "seed"), "seed");
         assert_eq!(named(Format::Anthropic, "stopwatch"), "stopwatch", "only whole words");
+        assert_eq!(named(Format::Anthropic, "reasoning_effort"), "output_config.effort");
         assert_eq!(named(Format::Anthropic, "tools.strict"), "tools.strict");
     }
 }

@@ -153,7 +153,7 @@ fn push_message<'a>(
                 return Err(WireError::field(path("images"), "a system message takes text only"));
             }
             let role = if word == "system" { SystemRole::System } else { SystemRole::Developer };
-            let text = message.content.take().unwrap_or_default().into();
+            let text = message.content.take().unwrap_or_default().0;
             request.system.push(SystemPart { text, role, position: request.turns.len(), cache: None });
             return Ok(());
         }
@@ -178,7 +178,7 @@ fn push_message<'a>(
 pub(super) fn content_parts<'a>(message: &mut Message<'a>) -> Vec<Part<'a>> {
     let images = message.images.take().unwrap_or_default();
     let mut parts: Vec<Part<'a>> = images.into_iter().map(|entry| media_part(entry.0)).collect();
-    parts.extend(message.content.take().filter(|text| !text.is_empty()).map(Part::text));
+    parts.extend(message.content.take().map(|content| content.0).filter(|text| !text.is_empty()).map(Part::text));
     parts
 }
 

@@ -12,11 +12,9 @@ use super::{
 use crate::{
     codec::StreamDecoder,
     event_stream::TooLong,
-    ir::{Event, Part, PartKind, Source, StreamError},
+    ir::{Event, FinishReason, Part, PartKind, Source, StreamError},
+    usage::Usage,
 };
-
-/// Most parts that one stream may open.
-const MAX_PARTS: u32 = 4096;
 
 /// Reads the stream of an Ollama upstream.
 #[derive(Debug, Default)]
@@ -31,9 +29,14 @@ struct State {
     started: bool,
     ended: bool,
     next_part: u32,
+    /// Pieces so far.
+    said: u64,
     /// The open text or thinking part: they follow each other.
     open: Option<(u32, Prose)>,
     calls: usize,
+    /// How the answer ends, told in a line that says something too. Some hosts call every line the last, so that the next one
+    /// shows whether it was.
+    ending: Option<(FinishReason, Usage)>,
     /// Moment of the first line: it tells this answer's calls from the same ones of another round.
     seed: String,
 }
@@ -64,6 +67,9 @@ impl StreamDecoder for Decoder {
     fn end(&mut self, emit: &mut dyn FnMut(Event<'_>)) {
         let state = &mut self.state;
         self.reader.end(|line| state.line(line, emit));
+        if let Some(ending) = state.ending.take() {
+            state.finish(ending, emit);
+        }
         let message = "the upstream's stream ended before the answer was complete".to_owned();
         state.fail(ErrorClass::Upstream, "upstream_stream_cut", message, emit);
     }
@@ -100,13 +106,14 @@ impl State {
             emit(Event::Start { id: "".into(), model, created });
         }
         let mut message = answer.take_message();
+        let before = self.said;
         if let Some(text) = message.thinking.take().filter(|text| !text.is_empty()) {
             let part = self.prose(Prose::Thinking, emit);
             emit(Event::ThinkingDelta { choice: 0, part, text: text.into() });
         }
-        if let Some(text) = message.content.take().filter(|text| !text.is_empty()) {
+        if let Some(text) = message.content.take().map(|content| content.0).filter(|text| !text.is_empty()) {
             let part = self.prose(Prose::Text, emit);
-            emit(Event::TextDelta { choice: 0, part, text: text.into() });
+            emit(Event::TextDelta { choice: 0, part, text });
         }
         for entry in message.images.take().into_iter().flatten() {
             self.media(entry.into(), emit);
@@ -117,17 +124,30 @@ impl State {
         if let Some(raw) = answer.logprobs.and_then(decode_logprobs) {
             emit(Event::Logprobs { choice: 0, raw });
         }
-        if answer.done == Some(true) {
-            self.ended = true;
-            self.close_prose(emit);
-            let reason = finish_reason(answer.done_reason.as_deref(), self.calls > 0);
-            emit(Event::Finish { choice: 0, reason, stop_sequence: None });
-            emit(Event::Usage(answer.usage()));
+        let says_something = self.said > before;
+        if says_something {
+            self.ending = None;
         }
+        if answer.done == Some(true) {
+            let ending = (finish_reason(answer.done_reason.as_deref(), self.calls > 0), answer.usage());
+            if says_something {
+                self.ending = Some(ending);
+            } else {
+                self.finish(ending, emit);
+            }
+        }
+    }
+
+    fn finish(&mut self, (reason, usage): (FinishReason, Usage), emit: &mut dyn FnMut(Event<'_>)) {
+        self.ended = true;
+        self.close_prose(emit);
+        emit(Event::Finish { choice: 0, reason, stop_sequence: None });
+        emit(Event::Usage(usage));
     }
 
     /// The open part of this kind, begun if need be.
     fn prose(&mut self, kind: Prose, emit: &mut dyn FnMut(Event<'_>)) -> u32 {
+        self.said += 1;
         if let Some((part, open)) = self.open
             && open == kind
         {
@@ -161,9 +181,7 @@ impl State {
             return;
         };
         let Source::Inline { media_type, data } = source else { return };
-        if self.next_part >= MAX_PARTS {
-            return;
-        }
+        self.said += 1;
         self.close_prose(emit);
         let part = self.take_part();
         emit(Event::PartStart { choice: 0, part, kind: PartKind::Media { media_type, data } });
@@ -171,13 +189,11 @@ impl State {
     }
 
     fn call(&mut self, call: ToolCall<'_>, emit: &mut dyn FnMut(Event<'_>)) {
-        if self.next_part >= MAX_PARTS {
-            return;
-        }
         let Some(Part::ToolCall { id, name, arguments, kind, .. }) = tool_call(call, &self.seed, self.calls) else {
             return;
         };
         self.calls += 1;
+        self.said += 1;
         self.close_prose(emit);
         let part = self.take_part();
         emit(Event::PartStart { choice: 0, part, kind: PartKind::ToolCall { id, name, kind } });

@@ -6,6 +6,7 @@ use super::{
     Shape, Timing, done_word,
     encode_request::{object_of, write_call},
     logprobs::list_of,
+    unspoken,
 };
 use crate::{
     codec::Exchange,
@@ -22,9 +23,9 @@ pub fn encode_response(response: &Response<'_>, exchange: &Exchange, shape: Shap
         match shape {
             Shape::Chat => w.key("message").object(|w| {
                 w.field_str("role", "assistant");
-                write_content(w, "content", &choice.parts, exchange);
+                write_content(w, "content", choice, exchange);
             }),
-            Shape::Generate => write_content(w, "response", &choice.parts, exchange),
+            Shape::Generate => write_content(w, "response", choice, exchange),
         }
         w.field("done", &true);
         w.field_str("done_reason", done_word(choice.finish.unwrap_or(FinishReason::End)));
@@ -42,7 +43,8 @@ pub(super) fn write_head(w: &mut Writer<'_>, created: Option<u64>, exchange: &Ex
     w.field_str("created_at", &UnixMillis(created.saturating_mul(1000)).to_rfc3339());
 }
 
-fn write_content(w: &mut Writer<'_>, text_field: &str, parts: &[Part<'_>], exchange: &Exchange) {
+fn write_content(w: &mut Writer<'_>, text_field: &str, choice: &Choice<'_>, exchange: &Exchange) {
+    let parts = &choice.parts;
     let (mut text, mut thinking) = (String::new(), String::new());
     let mut media: Vec<&str> = Vec::new();
     for part in parts {
@@ -53,6 +55,10 @@ fn write_content(w: &mut Writer<'_>, text_field: &str, parts: &[Part<'_>], excha
             | Part::Audio { source: Source::Inline { data, .. }, .. } => media.push(data),
             _ => {}
         }
+    }
+    let refused = parts.iter().any(|part| matches!(part, Part::Refusal { .. }));
+    if let Some(words) = choice.finish.and_then(|reason| unspoken(reason, refused, !text.is_empty())) {
+        text.push_str(words);
     }
     w.field_str(text_field, &text);
     if exchange.show_thinking && !thinking.is_empty() {

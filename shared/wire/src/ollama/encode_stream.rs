@@ -9,6 +9,7 @@ use super::{
     encode_response::write_head,
     error::encode_stream_error,
     logprobs::list_of,
+    unspoken,
 };
 use crate::{
     codec::{Exchange, StreamEncoder},
@@ -30,6 +31,9 @@ pub struct Encoder {
     /// Bytes of arguments that are held back.
     held: usize,
     calls: usize,
+    /// Words were said, and those of a refusal.
+    said: bool,
+    refused: bool,
     finish: FinishReason,
     usage: Usage,
     failed: bool,
@@ -59,6 +63,8 @@ impl Encoder {
             open: Vec::new(),
             held: 0,
             calls: 0,
+            said: false,
+            refused: false,
             finish: FinishReason::End,
             usage: Usage::default(),
             failed: false,
@@ -110,6 +116,10 @@ impl Encoder {
                 kind: *kind,
                 arguments: String::new(),
             }),
+            PartKind::Refusal => {
+                self.refused = true;
+                None
+            }
             PartKind::Media { data, .. } => {
                 self.content("", out, |w| w.field("images", &[data]));
                 None
@@ -170,7 +180,10 @@ impl StreamEncoder for Encoder {
         match event {
             Event::Start { created, .. } => self.set_head(*created),
             Event::PartStart { part, kind, .. } => self.part_start(*part, kind, out),
-            Event::TextDelta { text, .. } if !text.is_empty() => self.content(text, out, |_| {}),
+            Event::TextDelta { text, .. } if !text.is_empty() => {
+                self.said = true;
+                self.content(text, out, |_| {});
+            }
             Event::ThinkingDelta { text, .. } if self.exchange.show_thinking && !text.is_empty() => {
                 self.content("", out, |w| w.field_str("thinking", text));
             }
@@ -196,6 +209,9 @@ impl StreamEncoder for Encoder {
     fn end(&mut self, out: &mut Vec<u8>) {
         if self.failed {
             return;
+        }
+        if let Some(words) = unspoken(self.finish, self.refused, self.said) {
+            self.content(words, out, |_| {});
         }
         let (shape, finish, usage, timing) = (self.shape, self.finish, self.usage, self.timing.clone());
         self.line(out, |w| {

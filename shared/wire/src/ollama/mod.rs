@@ -47,7 +47,7 @@ pub use preload::{Preload, encode_preload, preload};
 pub use timing::Timing;
 pub use usage_scanner::{UsageScanner, answer_facts};
 
-use crate::ir::FinishReason;
+use crate::{ir::FinishReason, openai::REFUSED};
 
 /// Which of the two APIs the client called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,6 +56,15 @@ pub enum Shape {
     Chat,
     /// `/api/generate`: text in `response`.
     Generate,
+}
+
+/// What is said where the model declined and used no words for it: this format has none of its own for that.
+fn unspoken(reason: FinishReason, refused: bool, said: bool) -> Option<&'static str> {
+    match reason {
+        FinishReason::Refusal if !refused => Some(REFUSED),
+        FinishReason::ContentFilter if !refused && !said => Some(REFUSED),
+        _ => None,
+    }
 }
 
 const fn done_word(reason: FinishReason) -> &'static str {

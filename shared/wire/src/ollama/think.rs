@@ -46,7 +46,9 @@ pub(super) fn write_think(w: &mut Writer<'_>, request: &Request<'_>, target: &Ta
             let cap = request.max_tokens.or(target.profile.max_output_tokens);
             let wanted =
                 reasoning.effort.or_else(|| reasoning.budget.map(|budget| Effort::nearest(budget, cap, u64::MAX)));
-            match wanted.and_then(|wanted| target.profile.efforts.clamp(wanted)) {
+            let given = wanted.and_then(|wanted| target.profile.efforts.clamp(wanted));
+            reasoning.list_moved(given, losses);
+            match given {
                 Some(effort) => w.field_str("think", level(effort)),
                 None => w.field("think", &true),
             }
@@ -65,6 +67,6 @@ const fn level(effort: Effort) -> &'static str {
         Effort::None | Effort::Minimal | Effort::Low => "low",
         Effort::Medium => "medium",
         Effort::High => "high",
-        Effort::Max => "max",
+        Effort::XHigh | Effort::Max => "max",
     }
 }

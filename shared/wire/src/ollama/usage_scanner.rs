@@ -37,6 +37,9 @@ pub struct UsageScanner {
 #[derive(Debug, Default)]
 struct Seen {
     facts: AnswerFacts,
+    /// The last line that said something, or came after it, was called the last.
+    ended: bool,
+    /// It said nothing itself. Some hosts call every line the last.
     done: bool,
     error: bool,
     output_bytes: u64,
@@ -88,9 +91,9 @@ impl UsageScanner {
         self.seen.error
     }
 
-    /// Whether the answer is whole.
+    /// Whether the answer is whole, if nothing follows.
     pub const fn complete(&self) -> bool {
-        !self.seen.error && self.seen.done
+        !self.seen.error && self.seen.ended
     }
 
     /// A guess at the output for a stream that was cut: four bytes of text a token.
@@ -106,6 +109,7 @@ impl Seen {
         if line[1..].trim_ascii_start().starts_with(b"\"error\"") {
             self.error = true;
         }
+        let before = self.output_bytes;
         for key in TEXTS {
             if let Some([b'"', rest @ ..]) = value_behind(line, key) {
                 self.output_bytes += string_length(rest);
@@ -121,8 +125,11 @@ impl Seen {
             && let Ok(answer) = serde_json::from_slice::<Answer<'_>>(line)
             && answer.done == Some(true)
         {
-            self.done = true;
+            self.ended = true;
+            self.done = self.output_bytes == before;
             self.facts = facts_of(answer);
+        } else {
+            self.ended &= self.output_bytes == before;
         }
     }
 }
@@ -217,6 +224,17 @@ mod tests {
         }
         let (_, scanner) = run(b"{\"done\":true}", 4);
         assert!(scanner.complete() && scanner.usage().is_none(), "counts are missing where all was cached");
+    }
+
+    #[test]
+    fn a_line_that_says_something_is_the_last_only_if_nothing_follows() {
+        let told = |text: &str| format!("{{\"message\":{{\"content\":\"{text}\"}},\"done\":true,\"eval_count\":1}}\n");
+        let (_, scanner) = run([told("a"), told("b")].concat().as_bytes(), 7);
+        assert!(scanner.complete() && !scanner.done());
+        let (_, scanner) = run([told("a"), TEXT.to_owned()].concat().as_bytes(), 7);
+        assert!(!scanner.complete() && !scanner.done());
+        let (_, scanner) = run([told("a"), told("")].concat().as_bytes(), 7);
+        assert!(scanner.complete() && scanner.done());
     }
 
     #[test]

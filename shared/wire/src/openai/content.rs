@@ -2,12 +2,17 @@
 
 use std::borrow::Cow;
 
-use super::message::{Annotation, Audio, BlockSource, CacheControl, ContentPart, File, Message, ReasoningDetail};
+use super::{
+    details::Marks,
+    message::{
+        Annotation, Audio, BlockSource, CacheControl, ContentPart, File, Message, ReasoningDetail, ThoughtPiece,
+    },
+};
 use crate::{
     codec::{DecodeContext, WireError, signature_from},
     ir::{self, CacheMark, CallKind, Family, Part, Signature, Source},
     media,
-    text::TextOr,
+    text::{Str, TextOr},
 };
 
 /// The parts of a message's `content`.
@@ -33,6 +38,8 @@ fn parts_of<'a>(
         TextOr::List(parts) => parts
             .into_iter()
             .enumerate()
+            // Mistral's numbers of sources, which mean something in its own answer only.
+            .filter(|(_, part)| part.kind.as_deref() != Some("reference"))
             .map(|(index, part)| decode_part(part, &format!("{path}.{index}"), context))
             .collect(),
     }
@@ -91,7 +98,7 @@ fn decode_part<'a>(part: ContentPart<'a>, path: &str, context: &DecodeContext<'_
             cache,
         },
         "thinking" => Part::Thinking {
-            text: part.thinking.ok_or_else(|| missing("thinking"))?.into(),
+            text: thought_text(part.thinking.ok_or_else(|| missing("thinking"))?),
             signature: part
                 .signature
                 .filter(|signature| !signature.is_empty())
@@ -107,6 +114,37 @@ fn decode_part<'a>(part: ContentPart<'a>, path: &str, context: &DecodeContext<'_
             ));
         }
     })
+}
+
+/// A thought, whichever of its two forms it has.
+pub(super) fn thought_text<'a>(thinking: TextOr<'a, ThoughtPiece<'a>>) -> Cow<'a, str> {
+    let pieces = match thinking {
+        TextOr::Text(text) => return text,
+        TextOr::List(pieces) => pieces,
+    };
+    let mut texts = pieces.into_iter().filter_map(|piece| piece.text);
+    let first = texts.next().map(Cow::from).unwrap_or_default();
+    texts.fold(first, |all, text| all + text.0)
+}
+
+/// The parts of an answer: what is of no kind that is known shows nothing, and is no reason to lose the rest.
+pub(super) fn answer_parts<'a>(message: Message<'a>, path: &str, context: &DecodeContext<'_>) -> Vec<Part<'a>> {
+    match message.content {
+        None => Vec::new(),
+        Some(TextOr::Text(text)) if text.is_empty() => Vec::new(),
+        Some(TextOr::Text(text)) => vec![Part::text(text)],
+        Some(TextOr::List(parts)) => parts
+            .into_iter()
+            .filter_map(|part| decode_part(part, path, context).ok())
+            .filter(|part| !matches!(part, Part::Text { text, .. } if text.is_empty()))
+            .collect(),
+    }
+}
+
+/// A picture beside an answer's content.
+pub(super) fn picture<'a>(part: ContentPart<'a>, context: &DecodeContext<'_>) -> Option<Part<'a>> {
+    let part = ContentPart { kind: Some(Str("image_url".into())), ..part };
+    decode_part(part, "choices.message.images", context).ok()
 }
 
 pub(super) fn audio_part(audio: Audio<'_>) -> Option<Part<'_>> {
@@ -160,7 +198,28 @@ pub(super) fn annotation(field: Annotation<'_>) -> Option<ir::Annotation<'_>> {
     })
 }
 
-/// Thinking of an earlier answer. `reasoning_details` (with signatures) wins over the plain texts.
+/// Thinking of an answer: its details as they are told, or the plain text.
+pub(super) fn push_told<'a>(parts: &mut Vec<Part<'a>>, message: &mut Message<'a>) {
+    let details = message.reasoning_details.take().unwrap_or_default();
+    let plain = message.reasoning_content.take().or(message.reasoning.take()).filter(|text| !text.is_empty());
+    if details.is_empty() {
+        parts.extend(plain.map(|text| Part::Thinking { text: text.into(), signature: None }));
+    }
+    for detail in details {
+        let signature = Marks::of(&detail).signature();
+        if detail.kind.as_deref() == Some("reasoning.encrypted") {
+            let data = signature.filter(|_| detail.data.is_some());
+            parts.extend(data.map(|data| Part::RedactedThinking { data }));
+            continue;
+        }
+        let text = detail.text.or(detail.summary).unwrap_or_default();
+        if !text.is_empty() || signature.is_some() {
+            parts.push(Part::Thinking { text: text.into(), signature });
+        }
+    }
+}
+
+/// Thinking that a client sends back. `reasoning_details` (with signatures) wins over the plain texts.
 pub(super) fn push_reasoning<'a>(parts: &mut Vec<Part<'a>>, message: &mut Message<'a>, context: &DecodeContext<'_>) {
     let details = message.reasoning_details.take().unwrap_or_default();
     let plain = message.reasoning_content.take().or(message.reasoning.take()).filter(|text| !text.is_empty());

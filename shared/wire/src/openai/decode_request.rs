@@ -476,7 +476,7 @@ fn decode_reasoning(body: &mut Body<'_>) -> Result<Option<Reasoning>, WireError>
 
 fn effort(param: &str, word: &str) -> Result<Effort, WireError> {
     Effort::parse(word).ok_or_else(|| {
-        WireError::field(param, format!("`{word}` is no effort; use none, minimal, low, medium, high or xhigh"))
+        WireError::field(param, format!("`{word}` is no effort; use none, minimal, low, medium, high, xhigh or max"))
     })
 }
 

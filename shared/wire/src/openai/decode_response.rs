@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::{content, finish_reason, message::Message, usage::UsageField};
+use super::{content, error, finish_reason, is_failure, message::Message, usage::UsageField};
 use crate::{
     codec::{DecodeContext, WireError},
     ir::{CallKind, Choice, FinishReason, Part, Response, Signature},
@@ -13,30 +13,32 @@ use crate::{
 
 wire_object! {
     struct Body<'a> {
-        id: Str<'a> = "id",
-        object: Str<'a> = "object",
-        created: u64 = "created",
-        model: Str<'a> = "model",
+        id: Str<'a> = lenient "id",
+        object: Str<'a> = lenient "object",
+        created: u64 = lenient "created",
+        model: Str<'a> = lenient "model",
         choices: Vec<ChoiceField<'a>> = "choices",
-        usage: UsageField<'a> = "usage",
-        service_tier: Str<'a> = "service_tier",
-        system_fingerprint: Str<'a> = "system_fingerprint",
+        usage: UsageField<'a> = lenient "usage",
+        service_tier: Str<'a> = lenient "service_tier",
+        system_fingerprint: Str<'a> = lenient "system_fingerprint",
     }
 }
 
 wire_object! {
     struct ChoiceField<'a> {
-        index: u32 = "index",
+        index: u32 = lenient "index",
         message: Message<'a> = "message",
-        finish_reason: Str<'a> = "finish_reason",
+        finish_reason: Str<'a> = lenient "finish_reason",
         logprobs: &'a RawValue = "logprobs",
+        // OpenRouter's place for what went wrong.
+        error: &'a RawValue = "error",
     }
 }
 
 /// Reads an answer.
 ///
 /// # Errors
-/// When it is no answer: no JSON, or no choices.
+/// When it is no answer: no JSON, no choices, or one that ended with an error (`upstream_error`; `decode_error` tells why).
 pub fn decode_response<'a>(body: &'a [u8], context: &DecodeContext<'_>) -> Result<Response<'a>, WireError> {
     let body: Body<'a> = read(body)?;
     let Some(choices) = body.choices else {
@@ -61,19 +63,31 @@ pub fn decode_response<'a>(body: &'a [u8], context: &DecodeContext<'_>) -> Resul
 }
 
 fn decode_choice<'a>(choice: ChoiceField<'a>, context: &DecodeContext<'_>) -> Result<Choice<'a>, WireError> {
+    if let Some(raw) = choice.error.filter(|raw| raw.get() != "null") {
+        return Err(WireError::new("upstream_error", error::decode_field(500, raw).message));
+    }
+    if choice.finish_reason.as_deref().is_some_and(is_failure) {
+        return Err(WireError::new("upstream_error", "the upstream ended its answer with an error"));
+    }
     let mut message = choice.message.unwrap_or_default();
     let mut parts = Vec::new();
-    content::push_reasoning(&mut parts, &mut message, context);
+    content::push_told(&mut parts, &mut message);
     let calls = message.tool_calls.take();
     let legacy = message.function_call.take();
     let refusal = message.refusal.take().filter(|text| !text.is_empty());
     let annotations = message.annotations.take();
     let audio = message.audio.take();
     let text_at = parts.len();
-    parts.extend(content::user_parts(message, "choices.message.content", context)?);
-    if let (Some(fields), Some(Part::Text { annotations, .. })) = (annotations, parts.get_mut(text_at)) {
+    let images = message.images.take();
+    parts.extend(content::answer_parts(message, "choices.message.content", context));
+    let text = parts[text_at..].iter_mut().find_map(|part| match part {
+        Part::Text { annotations, .. } => Some(annotations),
+        _ => None,
+    });
+    if let (Some(fields), Some(annotations)) = (annotations, text) {
         annotations.extend(fields.into_iter().filter_map(content::annotation));
     }
+    parts.extend(images.into_iter().flatten().filter_map(|image| content::picture(image, context)));
     if let Some(audio) = audio {
         parts.extend(content::audio_part(audio));
     }

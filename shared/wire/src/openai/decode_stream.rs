@@ -1,62 +1,75 @@
 //! `chat.completion.chunk` events → [`Event`]s.
 
+use std::borrow::Cow;
+
 use omniroute_core::error::ErrorClass;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::{
-    content, error, finish_reason,
-    message::{Annotation, Audio, FunctionCall, ReasoningDetail, ToolCall},
-    reasoning_family,
+    content,
+    details::Marks,
+    error, finish_reason, is_failure,
+    message::{Annotation, Audio, ContentPart, FunctionCall, ReasoningDetail, ToolCall},
+    sound::Sound,
     usage::UsageField,
 };
 use crate::{
-    codec::StreamDecoder,
-    event_stream::{EventReader, ServerEvent, TooLong},
-    ir::{CallKind, Event, Family, FinishReason, PartKind, Signature, StreamError},
+    codec::{StreamDecoder, UpstreamError},
+    event_stream::{EventReader, MAX_EVENT_BYTES, ServerEvent, TooLong},
+    ir::{CallKind, Event, Family, FinishReason, PartKind, Signature, Source, StreamError},
+    media,
     object::wire_object,
     stable_id::made_call_id,
-    text::Str,
+    text::{Str, TextOr},
 };
 
 wire_object! {
     struct Chunk<'a> {
-        id: Str<'a> = "id",
-        model: Str<'a> = "model",
-        created: u64 = "created",
-        service_tier: Str<'a> = "service_tier",
-        system_fingerprint: Str<'a> = "system_fingerprint",
+        id: Str<'a> = lenient "id",
+        model: Str<'a> = lenient "model",
+        created: u64 = lenient "created",
+        service_tier: Str<'a> = lenient "service_tier",
+        system_fingerprint: Str<'a> = lenient "system_fingerprint",
         choices: Vec<ChoiceField<'a>> = "choices",
-        usage: UsageField<'a> = "usage",
+        usage: UsageField<'a> = lenient "usage",
         error: &'a RawValue = "error",
     }
 }
 
 wire_object! {
     struct ChoiceField<'a> {
-        index: u32 = "index",
-        delta: Delta<'a> = "delta",
-        finish_reason: Str<'a> = "finish_reason",
+        index: u32 = lenient "index",
+        delta: Delta<'a> = lenient "delta",
+        finish_reason: Str<'a> = lenient "finish_reason",
         logprobs: &'a RawValue = "logprobs",
+        // OpenRouter's place for what went wrong.
+        error: &'a RawValue = "error",
     }
 }
 
 wire_object! {
     struct Delta<'a> {
-        content: Str<'a> = "content",
-        refusal: Str<'a> = "refusal",
-        reasoning_content: Str<'a> = "reasoning_content",
-        reasoning: Str<'a> = "reasoning",
-        reasoning_details: Vec<ReasoningDetail<'a>> = "reasoning_details",
-        tool_calls: Vec<ToolCall<'a>> = "tool_calls",
-        function_call: FunctionCall<'a> = "function_call",
-        annotations: Vec<Annotation<'a>> = "annotations",
-        audio: Audio<'a> = "audio",
+        // Mistral's models that think send a list of parts.
+        content: TextOr<'a, ContentPart<'a>> = "content",
+        refusal: Str<'a> = lenient "refusal",
+        reasoning_content: Str<'a> = lenient "reasoning_content",
+        reasoning: Str<'a> = lenient "reasoning",
+        reasoning_details: Vec<ReasoningDetail<'a>> = lenient "reasoning_details",
+        tool_calls: Vec<ToolCall<'a>> = lenient "tool_calls",
+        function_call: FunctionCall<'a> = lenient "function_call",
+        annotations: Vec<Annotation<'a>> = lenient "annotations",
+        audio: Audio<'a> = lenient "audio",
+        images: Vec<ContentPart<'a>> = lenient "images",
     }
 }
 
-/// Most choices and calls that one stream may open.
-const MAX_PARTS: u32 = 4096;
+/// Most choices that one stream may open, and most calls of one.
+const MAX_CHOICES: u32 = 4096;
+const MAX_CALLS: usize = 4096;
+
+const TOO_MUCH: &str = "the upstream's answer has more calls or sound than can be held";
+const FAILED: &str = "the upstream ended its answer with an error";
 
 /// Reads the stream of a Chat upstream.
 #[derive(Debug, Default)]
@@ -73,6 +86,8 @@ struct State {
     /// It has been told how the answer is served: that stands in every chunk.
     served: bool,
     failed: bool,
+    /// The ends of the choices have been told.
+    finished: bool,
     choices: Vec<ChoiceState>,
 }
 
@@ -82,11 +97,15 @@ struct ChoiceState {
     next_part: u32,
     /// The open text, refusal or thinking part: they follow each other.
     open: Option<(u32, Prose)>,
-    /// The open thought has its signature, from the detail of this index: what comes of another is another thought.
-    signed: Option<Option<u32>>,
+    /// Of the open thought, where details tell it.
+    marks: Option<Marks>,
     calls: Vec<CallState>,
     called: bool,
-    finished: bool,
+    sound: Sound,
+    /// The last reason to end. Some hosts give one in every chunk, so only the stream's own end makes it final.
+    reason: Option<FinishReason>,
+    /// Nothing was said after it.
+    complete: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,6 +167,9 @@ impl State {
         }
         if event.data == b"[DONE]" {
             self.done = true;
+            if self.started {
+                self.finish(emit);
+            }
             return;
         }
         match serde_json::from_slice::<Chunk<'_>>(event.data) {
@@ -161,9 +183,7 @@ impl State {
 
     fn chunk(&mut self, chunk: Chunk<'_>, emit: &mut dyn FnMut(Event<'_>)) {
         if let Some(raw) = chunk.error.filter(|raw| raw.get() != "null") {
-            let understood = error::decode_error(500, raw.get().as_bytes());
-            self.fail(understood.class, "upstream_error", understood.message, emit);
-            return;
+            return self.fail_with(raw, emit);
         }
         if !self.started {
             self.started = true;
@@ -180,35 +200,55 @@ impl State {
                 system_fingerprint: chunk.system_fingerprint.map(Into::into),
             });
         }
-        for choice in chunk.choices.into_iter().flatten() {
+        let choices = chunk.choices.unwrap_or_default();
+        let tells_only_usage = choices.is_empty();
+        for choice in choices {
             self.choice(choice, emit);
         }
-        if let Some(usage) = chunk.usage {
+        if let Some(usage) = chunk.usage.filter(|_| !self.failed) {
             emit(Event::Usage(usage.disjoint()));
+            // A chunk of usage alone stands at the end.
+            if tells_only_usage && !self.choices.is_empty() && self.choices.iter().all(|choice| choice.complete) {
+                self.finish(emit);
+            }
         }
     }
 
     fn choice(&mut self, field: ChoiceField<'_>, emit: &mut dyn FnMut(Event<'_>)) {
         let index = field.index.unwrap_or(0);
-        if index >= MAX_PARTS {
+        if index >= MAX_CHOICES || self.finished || self.failed {
             return;
+        }
+        if let Some(raw) = field.error.filter(|raw| raw.get() != "null") {
+            return self.fail_with(raw, emit);
         }
         while self.choices.len() <= index as usize {
             self.choices.push(ChoiceState { answer: self.answer.clone(), ..ChoiceState::default() });
         }
         let choice = &mut self.choices[index as usize];
-        if choice.finished {
-            return;
-        }
-        if let Some(delta) = field.delta {
-            choice.delta(index, delta, emit);
+        if let Some(delta) = field.delta
+            && let Err(TooLong) = choice.delta(index, delta, emit)
+        {
+            return self.fail(ErrorClass::Upstream, "stream_too_long", TOO_MUCH.to_owned(), emit);
         }
         if let Some(raw) = field.logprobs.filter(|raw| raw.get() != "null") {
             emit(Event::Logprobs { choice: index, raw: raw.into() });
         }
         if let Some(word) = field.finish_reason.filter(|word| !word.is_empty()) {
-            choice.finish(index, finish_reason(&word), emit);
+            if is_failure(&word) {
+                return self.fail(ErrorClass::Upstream, "upstream_error", FAILED.to_owned(), emit);
+            }
+            choice.reason = Some(finish_reason(&word));
+            choice.complete = true;
         }
+    }
+
+    fn fail_with(&mut self, error: &RawValue, emit: &mut dyn FnMut(Event<'_>)) {
+        if std::mem::replace(&mut self.failed, true) {
+            return;
+        }
+        let UpstreamError { class, message, retry_after, .. } = error::decode_field(500, error);
+        emit(Event::Error(StreamError { class, code: "upstream_error", message, retry_after, request_id: None }));
     }
 
     fn fail(&mut self, class: ErrorClass, code: &'static str, message: String, emit: &mut dyn FnMut(Event<'_>)) {
@@ -222,16 +262,22 @@ impl State {
         if self.failed {
             return;
         }
-        let any_finished = self.choices.iter().any(|choice| choice.finished);
-        if !self.started || (!self.done && !any_finished) {
+        // Some hosts leave out [DONE].
+        let is_complete = self.done || self.choices.iter().any(|choice| choice.complete);
+        if !self.started || !is_complete {
             let message = "the upstream's stream ended before the answer was complete".to_owned();
             return self.fail(ErrorClass::Upstream, "upstream_stream_cut", message, emit);
         }
-        // Some hosts close with [DONE] and no finish reason.
+        self.finish(emit);
+    }
+
+    /// Nothing of the answer comes any more.
+    fn finish(&mut self, emit: &mut dyn FnMut(Event<'_>)) {
+        if std::mem::replace(&mut self.finished, true) {
+            return;
+        }
         for (index, choice) in (0_u32..).zip(&mut self.choices) {
-            if !choice.finished {
-                choice.finish(index, FinishReason::End, emit);
-            }
+            choice.finish(index, emit);
         }
         if self.choices.is_empty() {
             emit(Event::Finish { choice: 0, reason: FinishReason::End, stop_sequence: None });
@@ -242,7 +288,7 @@ impl State {
 // === impl ChoiceState ===
 
 impl ChoiceState {
-    fn delta(&mut self, choice: u32, delta: Delta<'_>, emit: &mut dyn FnMut(Event<'_>)) {
+    fn delta(&mut self, choice: u32, delta: Delta<'_>, emit: &mut dyn FnMut(Event<'_>)) -> Result<(), TooLong> {
         // `reasoning_details` repeats what `reasoning` says, with signatures: one of the two is enough.
         let details = delta.reasoning_details.unwrap_or_default();
         if details.is_empty() {
@@ -255,18 +301,29 @@ impl ChoiceState {
         for detail in details {
             self.detail(choice, detail, emit);
         }
-        for (prose, text) in [(Prose::Text, delta.content), (Prose::Refusal, delta.refusal)] {
-            if let Some(text) = text.filter(|text| !text.is_empty()) {
-                let part = self.prose(choice, prose, emit);
-                emit(Event::TextDelta { choice, part, text: text.into() });
-            }
+        match delta.content {
+            Some(TextOr::Text(text)) => self.say(choice, Prose::Text, text, emit),
+            Some(TextOr::List(pieces)) => pieces.into_iter().for_each(|piece| self.piece(choice, piece, emit)),
+            None => {}
+        }
+        if let Some(text) = delta.refusal {
+            self.say(choice, Prose::Refusal, text.into(), emit);
+        }
+        for picture in delta.images.into_iter().flatten() {
+            self.picture(choice, picture, emit);
+        }
+        if let Some(audio) = delta.audio {
+            // What is said is the answer where a client takes no sound.
+            self.complete &= audio.data.is_none() && audio.transcript.is_none();
+            self.sound.push(audio.data.as_deref().unwrap_or_default())?;
+            self.say(choice, Prose::Text, audio.transcript.unwrap_or_default().into(), emit);
         }
         for annotation in delta.annotations.into_iter().flatten().filter_map(content::annotation) {
             let part = self.prose(choice, Prose::Text, emit);
             emit(Event::Annotation { choice, part, annotation });
         }
         for call in delta.tool_calls.into_iter().flatten() {
-            self.call(choice, call, emit);
+            self.call(choice, call, emit)?;
         }
         if let Some(function) = delta.function_call {
             let id = function.name.as_deref().map(super::legacy_call_id);
@@ -276,37 +333,85 @@ impl ChoiceState {
                 function: Some(function),
                 ..ToolCall::default()
             };
-            self.call(choice, call, emit);
+            self.call(choice, call, emit)?;
+        }
+        Ok(())
+    }
+
+    /// A piece of text or of a refusal.
+    fn say(&mut self, choice: u32, kind: Prose, text: Cow<'_, str>, emit: &mut dyn FnMut(Event<'_>)) {
+        if text.is_empty() {
+            return;
+        }
+        let part = self.prose(choice, kind, emit);
+        match kind {
+            Prose::Thinking => emit(Event::ThinkingDelta { choice, part, text }),
+            Prose::Text | Prose::Refusal => emit(Event::TextDelta { choice, part, text }),
         }
     }
 
+    /// A part of a content that is a list. What is none of these (references to sources) shows nothing by itself.
+    fn piece(&mut self, choice: u32, piece: ContentPart<'_>, emit: &mut dyn FnMut(Event<'_>)) {
+        match piece.kind.as_deref().unwrap_or("text") {
+            "thinking" => {
+                let text = piece.thinking.map(content::thought_text).unwrap_or_default();
+                self.say(choice, Prose::Thinking, text, emit);
+            }
+            "image_url" => self.picture(choice, piece, emit),
+            "refusal" => self.say(choice, Prose::Refusal, piece.refusal.unwrap_or_default().into(), emit),
+            _ => self.say(choice, Prose::Text, piece.text.unwrap_or_default().into(), emit),
+        }
+    }
+
+    fn picture(&mut self, choice: u32, piece: ContentPart<'_>, emit: &mut dyn FnMut(Event<'_>)) {
+        let Some(url) = piece.image_url.and_then(|image| image.0.url) else { return };
+        match media::source_of_url(url.into()) {
+            Source::Inline { media_type, data } => self.whole(choice, PartKind::Media { media_type, data }, emit),
+            // One that lies elsewhere: what can be shown of it is where.
+            Source::Url(text) | Source::Text(text) | Source::File { id: text, .. } => {
+                self.say(choice, Prose::Text, text, emit);
+            }
+        }
+    }
+
+    /// A part that is complete at its start.
+    fn whole(&mut self, choice: u32, kind: PartKind<'_>, emit: &mut dyn FnMut(Event<'_>)) {
+        self.complete = false;
+        self.close_prose(choice, emit);
+        let part = self.take_part();
+        emit(Event::PartStart { choice, part, kind });
+        emit(Event::PartStop { choice, part });
+    }
+
     fn detail(&mut self, choice: u32, detail: ReasoningDetail<'_>, emit: &mut dyn FnMut(Event<'_>)) {
-        let family = reasoning_family(detail.format.as_deref());
-        if self.signed.is_some_and(|index| index != detail.index) {
+        // The proof of a thought may come last, also behind the reason to end.
+        let complete = self.complete && detail.text.is_none() && detail.summary.is_none();
+        self.proven_thought(choice, &detail, emit);
+        self.complete = complete;
+    }
+
+    fn proven_thought(&mut self, choice: u32, detail: &ReasoningDetail<'_>, emit: &mut dyn FnMut(Event<'_>)) {
+        if self.marks.as_ref().is_some_and(|open| open.is_followed_by(detail)) {
             self.close_prose(choice, emit);
         }
         if detail.kind.as_deref() == Some("reasoning.encrypted") {
-            let Some(data) = detail.data else { return };
-            self.close_prose(choice, emit);
-            let part = self.take_part();
-            let data = Signature { family, payload: data.into() };
-            emit(Event::PartStart { choice, part, kind: PartKind::RedactedThinking { data } });
-            emit(Event::PartStop { choice, part });
-            return;
+            let Some(data) = Marks::of(detail).signature().filter(|_| detail.data.is_some()) else { return };
+            return self.whole(choice, PartKind::RedactedThinking { data }, emit);
         }
-        if let Some(text) = detail.text.or(detail.summary).filter(|text| !text.is_empty()) {
+        let is_signature = detail.signature.as_deref().is_some_and(|payload| !payload.is_empty());
+        let text = detail.text.as_ref().or(detail.summary.as_ref()).filter(|text| !text.is_empty());
+        if text.is_some() || is_signature {
             let part = self.prose(choice, Prose::Thinking, emit);
-            emit(Event::ThinkingDelta { choice, part, text: text.into() });
-        }
-        if let Some(payload) = detail.signature.filter(|payload| !payload.is_empty()) {
-            let part = self.prose(choice, Prose::Thinking, emit);
-            emit(Event::SignatureDelta { choice, part, signature: Signature { family, payload: payload.into() } });
-            self.signed = Some(detail.index);
+            if let Some(text) = text {
+                emit(Event::ThinkingDelta { choice, part, text: (**text).into() });
+            }
+            self.marks.get_or_insert_default().add(detail);
         }
     }
 
     /// The open part of this kind, begun if need be. Text, refusal and thinking follow each other, so another kind closes.
     fn prose(&mut self, choice: u32, kind: Prose, emit: &mut dyn FnMut(Event<'_>)) -> u32 {
+        self.complete = false;
         if let Some((part, open)) = self.open
             && open == kind
         {
@@ -325,8 +430,11 @@ impl ChoiceState {
     }
 
     fn close_prose(&mut self, choice: u32, emit: &mut dyn FnMut(Event<'_>)) {
-        self.signed = None;
+        let marks = self.marks.take();
         if let Some((part, _)) = self.open.take() {
+            if let Some(signature) = marks.and_then(|marks| marks.signature()) {
+                emit(Event::SignatureDelta { choice, part, signature });
+            }
             emit(Event::PartStop { choice, part });
         }
     }
@@ -337,12 +445,13 @@ impl ChoiceState {
         part
     }
 
-    fn call(&mut self, choice: u32, delta: ToolCall<'_>, emit: &mut dyn FnMut(Event<'_>)) {
-        if self.next_part >= MAX_PARTS || self.calls.len() >= MAX_PARTS as usize {
-            return;
+    fn call(&mut self, choice: u32, delta: ToolCall<'_>, emit: &mut dyn FnMut(Event<'_>)) -> Result<(), TooLong> {
+        if self.calls.len() >= MAX_CALLS {
+            return Err(TooLong);
         }
         self.close_prose(choice, emit);
         self.called = true;
+        self.complete = false;
         let at = self.find_call(&delta);
         let signature = delta
             .extra_content
@@ -381,8 +490,15 @@ impl ChoiceState {
                     emit(Event::ArgsDelta { choice, part, text });
                 }
             }
-            None => call.early.push_str(&arguments.unwrap_or_default()),
+            None => {
+                let early = arguments.unwrap_or_default();
+                if call.early.len() + early.len() > MAX_EVENT_BYTES {
+                    return Err(TooLong);
+                }
+                call.early.push_str(&early);
+            }
         }
+        Ok(())
     }
 
     /// By index; but hosts that give every call the index 0 give each its own id, and some give no index at all. Those that
@@ -424,16 +540,20 @@ impl ChoiceState {
         })
     }
 
-    fn finish(&mut self, choice: u32, reason: FinishReason, emit: &mut dyn FnMut(Event<'_>)) {
+    fn finish(&mut self, choice: u32, emit: &mut dyn FnMut(Event<'_>)) {
         self.close_prose(choice, emit);
+        if let Some((media_type, data)) = self.sound.take() {
+            self.whole(choice, PartKind::Media { media_type: media_type.into(), data: data.into() }, emit);
+        }
         for call in &self.calls {
             // A call that never got a name cannot be made; it ends here unseen.
             if let Some(part) = call.part {
                 emit(Event::PartStop { choice, part });
             }
         }
+        // Some hosts close with [DONE] and no reason.
+        let reason = self.reason.unwrap_or(FinishReason::End);
         let reason = if self.called && reason == FinishReason::End { FinishReason::ToolCalls } else { reason };
-        self.finished = true;
         emit(Event::Finish { choice, reason, stop_sequence: None });
     }
 }

@@ -2,11 +2,14 @@
 
 use std::borrow::Cow;
 
-use super::encode_content::{MAX_CALL_ID, write_content, write_result};
+use super::{
+    details::{Made, is_makers, write_made, write_told},
+    encode_content::{MAX_CALL_ID, write_content, write_result},
+};
 use crate::{
     codec::{Encoded, Target, WireError},
     ir::{
-        Effort, Family, Format, Losses, Modality, OutputFormat, Part, Request, Role, SystemPart, SystemRole,
+        Effort, Family, Format, Losses, Modality, OutputFormat, Part, Request, Role, Signature, SystemPart, SystemRole,
         ThinkingStyle, ToolChoice, ToolKind, Turn,
     },
     stable_id::plain_user,
@@ -14,6 +17,13 @@ use crate::{
     tools::{self, arguments_as_object},
     write::Writer,
 };
+
+/// A thought, or a proof of one, as `reasoning_details` tells it.
+enum Detail<'p> {
+    /// As it came, with the text.
+    Told(&'p str, &'p str),
+    Made(Made<'p>),
+}
 
 /// Writes a request for an OpenAI-compatible upstream.
 ///
@@ -126,7 +136,11 @@ fn write_assistant(w: &mut Writer<'_>, turn: &Turn<'_>, parts: &[&Part<'_>], tar
     let mut thinking = String::new();
     let mut refusal: Option<&str> = None;
     let mut calls = Vec::new();
-    let takes_signatures = target.model.contains("gemini");
+    let mut details: Vec<Detail<'_>> = Vec::new();
+    let takes_details = target.profile.reasoning_details_back;
+    let takes_signatures = target.model.contains("gemini") && !takes_details;
+    // From another host that speaks to the same model.
+    let good = |own: &&Signature<'_>| takes_details && is_makers(target.model, own.family);
     for part in parts {
         match part {
             Part::Text { text: piece, annotations, .. } => {
@@ -135,17 +149,33 @@ fn write_assistant(w: &mut Writer<'_>, turn: &Turn<'_>, parts: &[&Part<'_>], tar
                 }
                 *text.get_or_insert_default() += piece.as_ref();
             }
-            Part::Thinking { text, .. } => thinking.push_str(text),
+            Part::Thinking { text, signature: Some(told) } if told.family == Family::OpenRouter => {
+                details.push(Detail::Told(&told.payload, text));
+            }
+            Part::Thinking { text, signature } => match signature.as_ref().filter(good) {
+                Some(signature) => {
+                    details.push(Detail::Made(Made { text: Some(text), signature, call: None }));
+                }
+                None => thinking.push_str(text),
+            },
             Part::Refusal { text } => refusal = Some(text),
             Part::ToolCall { id, name, arguments, kind, signature, .. } => {
                 // Only Google's own models know the field; others refuse it.
                 let signature = signature.as_ref().filter(|own| own.family == Family::Gemini);
-                if signature.is_some() && !takes_signatures {
+                if let Some(signature) = signature.filter(good) {
+                    details.push(Detail::Made(Made { text: None, signature, call: Some(id) }));
+                } else if signature.is_some() && !takes_signatures {
                     losses.drop_field("thought_signature");
                 }
                 calls.push((id, name, arguments, *kind, signature.filter(|_| takes_signatures)));
             }
-            Part::RedactedThinking { .. } => losses.drop_field("redacted_thinking"),
+            Part::RedactedThinking { data } if data.family == Family::OpenRouter => {
+                details.push(Detail::Told(&data.payload, ""));
+            }
+            Part::RedactedThinking { data } => match Some(data).filter(good) {
+                Some(signature) => details.push(Detail::Made(Made { text: None, signature, call: None })),
+                None => losses.drop_field("redacted_thinking"),
+            },
             Part::ServerTool { .. } => losses.drop_field("server_tool"),
             Part::Image { .. } | Part::Audio { .. } | Part::Video { .. } | Part::Document { .. } => {
                 losses.drop_field("assistant.media");
@@ -170,7 +200,17 @@ fn write_assistant(w: &mut Writer<'_>, turn: &Turn<'_>, parts: &[&Part<'_>], tar
         }
         w.field_str_opt("refusal", refusal);
         if think_back {
-            w.field_str("reasoning_content", &thinking);
+            w.field_str(if takes_details { "reasoning" } else { "reasoning_content" }, &thinking);
+        }
+        if !details.is_empty() {
+            w.key("reasoning_details").array(|w| {
+                for (index, detail) in details.iter().enumerate() {
+                    match detail {
+                        Detail::Told(payload, text) => write_told(w, payload, text),
+                        Detail::Made(made) => write_made(w, *made, index),
+                    }
+                }
+            });
         }
         if !calls.is_empty() {
             w.key("tool_calls").array(|w| {
@@ -328,7 +368,10 @@ fn write_effort(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, 
     };
     let Some(wanted) = wanted else { return };
     match target.profile.effort(wanted) {
-        Some(effort) => w.field_str("reasoning_effort", super::effort_word(effort)),
+        Some(effort) => {
+            reasoning.list_moved(Some(effort), losses);
+            w.field_str("reasoning_effort", super::effort_word(effort));
+        }
         None => losses.drop_field("reasoning"),
     }
 }

@@ -1,6 +1,6 @@
 //! [`Response`] → a `chat.completion`.
 
-use super::{finish_word, reasoning_format, usage::write_usage};
+use super::{details::write_told, finish_word, reasoning_format, usage::write_usage};
 use crate::{
     codec::{Exchange, signature_for},
     custom_input::free_text,
@@ -90,21 +90,36 @@ fn write_message(w: &mut Writer<'_>, choice: &Choice<'_>, exchange: &Exchange) {
             }
         });
     }
+    // However many there are, each has one place.
+    let (mut images, mut sounds, mut transcript) = (Vec::new(), Vec::new(), String::new());
     for part in parts {
         match part {
-            Part::Audio { source: Source::Inline { data, .. }, transcript, .. } => w.key("audio").object(|w| {
-                w.field_str("id", &format!("audio_{}", exchange.id));
-                w.field_str("data", data);
-                w.field_str("transcript", transcript.as_deref().unwrap_or_default());
-            }),
-            Part::Image { source: Source::Inline { media_type, data }, .. } => w.key("images").array(|w| {
-                w.object(|w| {
-                    w.field_str("type", "image_url");
-                    w.key("image_url").object(|w| w.field_str("url", &media::data_url(media_type, data)));
-                });
-            }),
+            Part::Audio { source: Source::Inline { data, .. }, transcript: own, .. } => {
+                sounds.push(data);
+                transcript.push_str(own.as_deref().unwrap_or_default());
+            }
+            Part::Image { source: Source::Inline { media_type, data }, .. } => {
+                images.push(media::data_url(media_type, data));
+            }
             _ => {}
         }
+    }
+    if !sounds.is_empty() {
+        w.key("audio").object(|w| {
+            w.field_str("id", &format!("audio_{}", exchange.id));
+            w.field_str("data", &media::join_base64(&sounds));
+            w.field_str("transcript", &transcript);
+        });
+    }
+    if !images.is_empty() {
+        w.key("images").array(|w| {
+            for url in &images {
+                w.object(|w| {
+                    w.field_str("type", "image_url");
+                    w.key("image_url").object(|w| w.field_str("url", url));
+                });
+            }
+        });
     }
     if !calls.is_empty() {
         w.key("tool_calls").array(|w| {
@@ -118,6 +133,10 @@ fn write_message(w: &mut Writer<'_>, choice: &Choice<'_>, exchange: &Exchange) {
 /// A thought with its signature, so that a client that sends it back loses nothing.
 pub(super) fn write_reasoning_detail(w: &mut Writer<'_>, index: usize, part: &Part<'_>) {
     match part {
+        Part::Thinking { text, signature: Some(told) } if told.family == Family::OpenRouter => {
+            write_told(w, &told.payload, text);
+        }
+        Part::RedactedThinking { data } if data.family == Family::OpenRouter => write_told(w, &data.payload, ""),
         Part::Thinking { text, signature } => w.object(|w| {
             w.field_str("type", "reasoning.text");
             w.field_str("text", text);

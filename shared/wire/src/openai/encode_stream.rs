@@ -1,6 +1,7 @@
 //! [`Event`]s → `chat.completion.chunk` events.
 
 use super::{
+    details::write_told,
     encode_response::{Span, count_chars, span_of, write_annotation},
     error::encode_stream_error,
     finish_word, reasoning_format, tier_word,
@@ -150,6 +151,9 @@ impl Encoder {
                 if self.exchange.show_thinking {
                     self.delta(choice, out, |w| {
                         w.key("reasoning_details").array(|w| {
+                            if data.family == Family::OpenRouter {
+                                return write_told(w, &data.payload, "");
+                            }
                             w.object(|w| {
                                 w.field_str("type", "reasoning.encrypted");
                                 w.field_str("data", &data.payload);
@@ -281,6 +285,9 @@ impl Encoder {
             }),
             Some(OpenKind::Thinking) if self.exchange.show_thinking => self.delta(choice, out, |w| {
                 w.key("reasoning_details").array(|w| {
+                    if signature.family == Family::OpenRouter {
+                        return write_told(w, &signature.payload, "");
+                    }
                     w.object(|w| {
                         w.field_str("type", "reasoning.text");
                         w.field_str("signature", &signature.payload);

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use omniroute_core::error::{ErrorClass, GatewayError};
 
+use serde_json::value::RawValue;
+
 use crate::{
     codec::{Named, UpstreamError},
+    error_words::{class_in_words, wording},
     ir::StreamError,
     object::{read, wire_object},
     text::Str,
@@ -14,28 +17,30 @@ use crate::{
 
 wire_object! {
     struct Envelope<'a> {
-        error: ErrorField<'a> = "error",
-        message: Str<'a> = "message",
-        detail: Str<'a> = "detail",
+        error: &'a RawValue = "error",
+        message: &'a RawValue = "message",
+        detail: &'a RawValue = "detail",
         code: CodeField<'a> = "code",
-        kind: Str<'a> = "type",
+        kind: Str<'a> = lenient "type",
+        choices: Vec<ChoiceField<'a>> = lenient "choices",
     }
 }
 
 wire_object! {
     struct ErrorObject<'a> {
-        message: Str<'a> = "message",
-        kind: Str<'a> = "type",
+        message: &'a RawValue = "message",
+        detail: &'a RawValue = "detail",
+        kind: Str<'a> = lenient "type",
         code: CodeField<'a> = "code",
-        param: Str<'a> = "param",
+        param: Str<'a> = lenient "param",
     }
 }
 
-/// Some hosts write `"error": "text"`.
-#[derive(Clone, Debug)]
-enum ErrorField<'a> {
-    Text(String),
-    Object(ErrorObject<'a>),
+wire_object! {
+    /// A choice that ended with an error, as OpenRouter says it.
+    struct ChoiceField<'a> {
+        error: &'a RawValue = "error",
+    }
 }
 
 /// A word, or a number where a host repeats the status.
@@ -44,22 +49,39 @@ struct CodeField<'a>(std::borrow::Cow<'a, str>);
 
 /// What an error body says.
 pub fn decode_error(status: u16, body: &[u8]) -> UpstreamError {
-    let envelope: Envelope<'_> = read(body).unwrap_or_default();
-    let mut param = None;
-    let (message, kind, code) = match envelope.error {
-        Some(ErrorField::Text(text)) => (Some(text), None, None),
-        Some(ErrorField::Object(object)) => {
-            param = object.param;
-            (object.message.map(|text| text.0.into_owned()), object.kind, object.code)
-        }
-        None => (envelope.message.or(envelope.detail).map(|text| text.0.into_owned()), envelope.kind, envelope.code),
+    let Ok(envelope) = read::<Envelope<'_>>(body) else {
+        let text = read::<Str<'_>>(body).ok().map(|text| text.0.into_owned());
+        return understood(status, text, ErrorObject::default());
     };
+    let in_choice = envelope.choices.into_iter().flatten().find_map(|choice| choice.error);
+    match envelope.error.or(in_choice).filter(|raw| raw.get() != "null") {
+        Some(raw) => decode_field(status, raw),
+        None => {
+            let words = envelope.message.and_then(wording).or_else(|| envelope.detail.and_then(wording));
+            understood(status, words, ErrorObject { kind: envelope.kind, code: envelope.code, ..Default::default() })
+        }
+    }
+}
+
+/// What stands behind `error`: an object, or a text where a host says no more.
+pub(super) fn decode_field(status: u16, raw: &RawValue) -> UpstreamError {
+    match serde_json::from_str::<ErrorObject<'_>>(raw.get()) {
+        Ok(object) => {
+            let words = object.message.and_then(wording).or_else(|| object.detail.and_then(wording));
+            understood(status, words, object)
+        }
+        Err(_) => understood(status, wording(raw), ErrorObject::default()),
+    }
+}
+
+fn understood(status: u16, words: Option<String>, object: ErrorObject<'_>) -> UpstreamError {
+    let ErrorObject { kind, code, param, .. } = object;
     let named = Named {
         code: code.as_ref().map(|code| code.0.as_ref().into()),
         param: param.map(|param| param.0.as_ref().into()),
     };
     let code = code.map(|code| code.0.into_owned()).or_else(|| kind.as_ref().map(|kind| kind.to_string()));
-    let message = message.unwrap_or_else(|| format!("the upstream answered {status}"));
+    let message = words.unwrap_or_else(|| format!("the upstream answered {status}"));
     let class = class_of(told_status(status, code.as_deref()), code.as_deref(), kind.as_deref(), &message);
     let retry_after = wait_in_text(&message);
     UpstreamError { class, message, code, named, retry_after }
@@ -102,6 +124,7 @@ fn class_of(status: u16, code: Option<&str>, kind: Option<&str>, message: &str) 
         503 | 529 => ErrorClass::Overloaded,
         400..=499 => ErrorClass::BadRequest,
         _ if kind == Some("invalid_request_error") => ErrorClass::BadRequest,
+        _ if code.is_none() => class_in_words(message).unwrap_or(ErrorClass::Upstream),
         _ => ErrorClass::Upstream,
     }
 }
@@ -185,23 +208,11 @@ pub(crate) fn wait_in_text(message: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-// === impl ErrorField ===
-
-impl<'de: 'a, 'a> serde::Deserialize<'de> for ErrorField<'a> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = <&'de serde_json::value::RawValue>::deserialize(deserializer)?;
-        if let Ok(text) = serde_json::from_str::<String>(raw.get()) {
-            return Ok(Self::Text(text));
-        }
-        serde_json::from_str(raw.get()).map(Self::Object).map_err(serde::de::Error::custom)
-    }
-}
-
 // === impl CodeField ===
 
 impl<'de: 'a, 'a> serde::Deserialize<'de> for CodeField<'a> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = <&'de serde_json::value::RawValue>::deserialize(deserializer)?;
+        let raw = <&'de RawValue>::deserialize(deserializer)?;
         match serde_json::from_str::<Str<'de>>(raw.get()) {
             Ok(text) => Ok(Self(text.0)),
             Err(_) => Ok(Self(raw.get().into())),
@@ -241,6 +252,22 @@ mod tests {
             ),
             (400, r#"{"error":"bad"}"#, ErrorClass::BadRequest, "bad"),
             (422, r#"{"detail":"no such field"}"#, ErrorClass::BadRequest, "no such field"),
+            (422, r#"{"detail":[{"msg":"no"}]}"#, ErrorClass::BadRequest, r#"[{"msg":"no"}]"#),
+            (400, r#"{"message":{"detail":"no"},"code":7}"#, ErrorClass::BadRequest, "no"),
+            (500, r#"{"error":"overloaded"}"#, ErrorClass::Overloaded, "overloaded"),
+            (500, r#""Too many requests""#, ErrorClass::RateLimited, "Too many requests"),
+            (
+                500,
+                r#"{"error":{"message":"The engine is overloaded"}}"#,
+                ErrorClass::Overloaded,
+                "The engine is overloaded",
+            ),
+            (
+                500,
+                r#"{"choices":[{"error":{"code":502,"message":"broke"},"finish_reason":"error"}]}"#,
+                ErrorClass::Upstream,
+                "broke",
+            ),
             (500, "<html>", ErrorClass::Upstream, "the upstream answered 500"),
             (500, r#"{"error":{"message":"slow","code":429}}"#, ErrorClass::RateLimited, "slow"),
             (500, r#"{"error":{"message":"flagged","code":403}}"#, ErrorClass::BadRequest, "flagged"),

@@ -13,16 +13,18 @@ wire_object! {
     pub(super) struct Message<'a> {
         role: Str<'a> = "role",
         content: TextOr<'a, ContentPart<'a>> = "content",
-        name: Str<'a> = "name",
-        refusal: Str<'a> = "refusal",
+        name: Str<'a> = lenient "name",
+        refusal: Str<'a> = lenient "refusal",
         tool_calls: Vec<ToolCall<'a>> = "tool_calls",
         function_call: FunctionCall<'a> = "function_call",
         tool_call_id: Str<'a> = "tool_call_id",
-        reasoning_content: Str<'a> = "reasoning_content",
-        reasoning: Str<'a> = "reasoning",
-        reasoning_details: Vec<ReasoningDetail<'a>> = "reasoning_details",
-        annotations: Vec<Annotation<'a>> = "annotations",
-        audio: Audio<'a> = "audio",
+        reasoning_content: Str<'a> = lenient "reasoning_content",
+        reasoning: Str<'a> = lenient "reasoning",
+        reasoning_details: Vec<ReasoningDetail<'a>> = lenient "reasoning_details",
+        annotations: Vec<Annotation<'a>> = lenient "annotations",
+        audio: Audio<'a> = lenient "audio",
+        // OpenRouter's place for pictures that a model made.
+        images: Vec<ContentPart<'a>> = lenient "images",
     }
 }
 
@@ -44,17 +46,24 @@ wire_object! {
         tool_use_id: Str<'a> = "tool_use_id",
         content: TextOr<'a, ContentPart<'a>> = "content",
         is_error: bool = "is_error",
-        thinking: Str<'a> = "thinking",
-        signature: Str<'a> = "signature",
+        // A text in Anthropic's blocks, a list of parts in Mistral's.
+        thinking: TextOr<'a, ThoughtPiece<'a>> = "thinking",
+        signature: Str<'a> = lenient "signature",
         data: Str<'a> = "data",
-        title: Str<'a> = "title",
+        title: Str<'a> = lenient "title",
+    }
+}
+
+wire_object! {
+    pub(super) struct ThoughtPiece<'a> {
+        text: Str<'a> = lenient "text",
     }
 }
 
 wire_object! {
     pub(super) struct ImageUrl<'a> {
         url: Str<'a> = "url",
-        detail: Str<'a> = "detail",
+        detail: Str<'a> = lenient "detail",
     }
 }
 
@@ -64,10 +73,10 @@ pub(super) struct UrlOrObject<'a>(pub(super) ImageUrl<'a>);
 
 wire_object! {
     pub(super) struct Audio<'a> {
-        id: Str<'a> = "id",
+        id: Str<'a> = lenient "id",
         data: Str<'a> = "data",
-        format: Str<'a> = "format",
-        transcript: Str<'a> = "transcript",
+        format: Str<'a> = lenient "format",
+        transcript: Str<'a> = lenient "transcript",
     }
 }
 
@@ -97,12 +106,12 @@ wire_object! {
 
 wire_object! {
     pub(super) struct ToolCall<'a> {
-        index: u32 = "index",
-        id: Str<'a> = "id",
-        kind: Str<'a> = "type",
+        index: u32 = lenient "index",
+        id: Str<'a> = lenient "id",
+        kind: Str<'a> = lenient "type",
         function: FunctionCall<'a> = "function",
         custom: CustomCall<'a> = "custom",
-        extra_content: ExtraContent<'a> = "extra_content",
+        extra_content: ExtraContent<'a> = lenient "extra_content",
     }
 }
 
@@ -122,42 +131,42 @@ wire_object! {
 
 wire_object! {
     pub(super) struct ExtraContent<'a> {
-        google: GoogleExtra<'a> = "google",
+        google: GoogleExtra<'a> = lenient "google",
     }
 }
 
 wire_object! {
     pub(super) struct GoogleExtra<'a> {
-        thought_signature: Str<'a> = "thought_signature",
+        thought_signature: Str<'a> = lenient "thought_signature",
     }
 }
 
 wire_object! {
     pub(super) struct ReasoningDetail<'a> {
-        kind: Str<'a> = "type",
-        text: Str<'a> = "text",
-        summary: Str<'a> = "summary",
-        signature: Str<'a> = "signature",
-        data: Str<'a> = "data",
-        format: Str<'a> = "format",
-        id: Str<'a> = "id",
-        index: u32 = "index",
+        kind: Str<'a> = lenient "type",
+        text: Str<'a> = lenient "text",
+        summary: Str<'a> = lenient "summary",
+        signature: Str<'a> = lenient "signature",
+        data: Str<'a> = lenient "data",
+        format: Str<'a> = lenient "format",
+        id: Str<'a> = lenient "id",
+        index: u32 = lenient "index",
     }
 }
 
 wire_object! {
     pub(super) struct Annotation<'a> {
-        kind: Str<'a> = "type",
-        url_citation: UrlCitation<'a> = "url_citation",
+        kind: Str<'a> = lenient "type",
+        url_citation: UrlCitation<'a> = lenient "url_citation",
     }
 }
 
 wire_object! {
     pub(super) struct UrlCitation<'a> {
-        url: Str<'a> = "url",
-        title: Str<'a> = "title",
-        start_index: u64 = "start_index",
-        end_index: u64 = "end_index",
+        url: Str<'a> = lenient "url",
+        title: Str<'a> = lenient "title",
+        start_index: u64 = lenient "start_index",
+        end_index: u64 = lenient "end_index",
     }
 }
 

@@ -8,6 +8,7 @@ mod content;
 mod decode_request;
 mod decode_response;
 mod decode_stream;
+mod details;
 mod encode_content;
 mod encode_request;
 mod encode_response;
@@ -16,11 +17,13 @@ mod error;
 mod image_scanner;
 mod message;
 mod passthrough;
+mod sound;
 mod usage;
 
 pub use decode_request::decode_request;
 pub use decode_response::decode_response;
 pub use decode_stream::Decoder;
+pub use details::unwrap_details;
 pub use encode_request::encode_request;
 pub use encode_response::encode_response;
 pub use encode_stream::Encoder;
@@ -55,6 +58,8 @@ const fn reasoning_format(family: Family) -> &'static str {
         Family::Anthropic | Family::Bedrock => "anthropic-claude-v1",
         Family::Gemini => "google-gemini-v1",
         Family::OpenAi | Family::Ollama | Family::Cohere => "openai-responses-v1",
+        // Its payload says it.
+        Family::OpenRouter => "unknown",
     }
 }
 
@@ -73,7 +78,8 @@ pub(crate) const fn effort_word(effort: Effort) -> &'static str {
         Effort::Low => "low",
         Effort::Medium => "medium",
         Effort::High => "high",
-        Effort::Max => "xhigh",
+        Effort::XHigh => "xhigh",
+        Effort::Max => "max",
     }
 }
 
@@ -98,6 +104,11 @@ const fn finish_word(reason: FinishReason) -> &'static str {
         // Never reaches a client as a finish: it is an upstream error (docs/translation.md).
         FinishReason::MalformedCall => "stop",
     }
+}
+
+/// Whether a finish word says that there is no answer. OpenRouter's.
+fn is_failure(word: &str) -> bool {
+    word == "error"
 }
 
 /// A finish word of an upstream. A host's own invention counts as a normal end.

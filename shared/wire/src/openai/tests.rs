@@ -384,3 +384,140 @@ fn a_refusal_without_words_is_told() {
     let stream = String::from_utf8(stream).expect("text");
     assert_eq!(stream.matches(&format!("\"delta\":{{\"refusal\":\"{REFUSED}\"}}")).count(), 1, "{stream}");
 }
+
+const DETAILS: &str = concat!(
+    "data: {\"id\":\"c\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"reasoning\":\"a\",\"reasoning_details\":[{\"type\":\"reasoning.summary\",\"summary\":\"a\",\"id\":\"rs_1\",\"format\":\"openai-responses-v1\",\"index\":0}]}}]}\n\n",
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"reasoning\":\"b\",\"reasoning_details\":[{\"type\":\"reasoning.summary\",\"summary\":\"b\",\"id\":\"rs_1\",\"format\":\"openai-responses-v1\",\"index\":0}]}}]}\n\n",
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"reasoning_details\":[{\"type\":\"reasoning.encrypted\",\"data\":\"ZW5j\",\"id\":\"rs_1\",\"format\":\"openai-responses-v1\",\"index\":0,\"x_own\":[1.0]}]}}]}\n\n",
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"reasoning_details\":[{\"type\":\"reasoning.text\",\"text\":\"c\",\"format\":\"unknown\",\"index\":1}]}}]}\n\n",
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]},\"finish_reason\":\"tool_calls\"}]}\n\n",
+    "data: [DONE]\n\n",
+);
+
+/// The message that a conversation with this answer has for a target.
+fn sent_back(parts: Vec<Part<'_>>, model: &str, profile: &Profile) -> serde_json::Value {
+    let mut request = crate::ir::Request::new(crate::ir::Format::Anthropic, "m");
+    request.turns = vec![
+        crate::ir::Turn { role: Role::User, parts: vec![Part::text("x")], name: None },
+        crate::ir::Turn { role: Role::Assistant, parts, name: None },
+    ];
+    let names = NameTable::default();
+    let target = Target { model, profile, names: &names, stream: false };
+    let encoded = encode_request(&request, &target, &mut Losses::default()).expect("encoded");
+    serde_json::from_slice::<serde_json::Value>(&encoded.body).expect("JSON")["messages"][1].clone()
+}
+
+#[test]
+fn details_go_back_with_all_their_marks_in_their_order() {
+    for step in [7, usize::MAX] {
+        let (mut decoder, mut collector) = (Decoder::default(), Collector::default());
+        DETAILS.as_bytes().chunks(step.min(DETAILS.len())).for_each(|piece| {
+            decoder.feed(piece, &mut |event| collector.push(&event));
+        });
+        decoder.end(&mut |event| collector.push(&event));
+        let parts = collector.finish().expect("whole").choices.remove(0).parts;
+        let profile = Profile { reasoning_details_back: true, ..Profile::default() };
+        let message = sent_back(parts.clone(), "openai/gpt-5", &profile);
+        assert_eq!(
+            message["reasoning_details"],
+            serde_json::json!([
+                {"type": "reasoning.summary", "summary": "ab", "id": "rs_1", "format": "openai-responses-v1", "index": 0},
+                {"type": "reasoning.encrypted", "data": "ZW5j", "id": "rs_1", "format": "openai-responses-v1", "index": 0, "x_own": [1.0]},
+            ])
+        );
+        // What nobody marked is only a text.
+        let back = Profile { reasoning_content_back: true, ..profile };
+        assert_eq!(sent_back(parts, "openai/gpt-5", &back)["reasoning"], "c");
+    }
+}
+
+#[test]
+fn signatures_of_the_maker_itself_become_details_for_its_models_only() {
+    let signed =
+        |family| Part::Thinking { text: "hm".into(), signature: Some(Signature { family, payload: "S".into() }) };
+    let called = Part::ToolCall {
+        id: "a".into(),
+        name: "f".into(),
+        arguments: "{}".into(),
+        kind: CallKind::Function,
+        signature: Some(Signature { family: Family::Gemini, payload: "G".into() }),
+        cache: None,
+    };
+    let profile = Profile { reasoning_details_back: true, ..Profile::default() };
+    let claude = sent_back(vec![signed(Family::Anthropic), called.clone()], "anthropic/claude-opus-5", &profile);
+    assert_eq!(
+        claude["reasoning_details"],
+        serde_json::json!([{"type": "reasoning.text", "text": "hm", "signature": "S", "format": "anthropic-claude-v1", "index": 0}])
+    );
+    let gemini = sent_back(vec![signed(Family::Anthropic), called], "google/gemini-3-pro", &profile);
+    assert_eq!(
+        gemini["reasoning_details"],
+        serde_json::json!([{"type": "reasoning.encrypted", "data": "G", "id": "a", "format": "google-gemini-v1", "index": 0}])
+    );
+}
+
+#[test]
+fn details_are_unwrapped_for_who_does_not_speak_them() {
+    let told = |payload: &'static str| Signature { family: Family::OpenRouter, payload: payload.into() };
+    let mut request = crate::ir::Request::new(crate::ir::Format::Anthropic, "m");
+    let parts = vec![
+        Part::Thinking {
+            text: "hm".into(),
+            signature: Some(told(r#"{"type":"reasoning.text","format":"anthropic-claude-v1","signature":"S"}"#)),
+        },
+        Part::Thinking { text: "so".into(), signature: Some(told(r#"{"type":"reasoning.summary","id":"rs_1"}"#)) },
+        Part::RedactedThinking {
+            data: told(r#"{"type":"reasoning.encrypted","format":"google-gemini-v1","data":"G"}"#),
+        },
+        Part::RedactedThinking { data: told("{}") },
+    ];
+    request.turns = vec![crate::ir::Turn { role: Role::Assistant, parts, name: None }];
+    unwrap_details(&mut request);
+    let own = |family, payload: &'static str| Signature { family, payload: payload.into() };
+    assert_eq!(
+        request.turns[0].parts,
+        [
+            Part::Thinking { text: "hm".into(), signature: Some(own(Family::Anthropic, "S")) },
+            Part::Thinking { text: "so".into(), signature: None },
+            Part::RedactedThinking { data: own(Family::Gemini, "G") },
+        ]
+    );
+}
+
+#[test]
+fn every_picture_and_sound_of_a_whole_answer_has_its_place_and_no_field_stands_twice() {
+    let inline = |media_type: &'static str, data: &'static str| crate::ir::Source::Inline {
+        media_type: media_type.into(),
+        data: data.into(),
+    };
+    let image = |data| Part::Image { source: inline("image/png", data), detail: None, cache: None };
+    let sound = |data| Part::Audio { source: inline("audio/wav", data), format: None, transcript: Some("la ".into()) };
+    let choice = crate::ir::Choice {
+        parts: vec![image("AAAA"), sound("AAE="), image("BBBB"), sound("Ag==")],
+        ..crate::ir::Choice::default()
+    };
+    let response = crate::ir::Response { choices: vec![choice], ..crate::ir::Response::default() };
+    let mut out = Vec::new();
+    encode_response(&response, &exchange(), &mut out);
+    let text = String::from_utf8(out).expect("text");
+    for field in ["\"images\"", "\"audio\""] {
+        assert_eq!(text.matches(field).count(), 1, "{field} in {text}");
+    }
+    let message = &serde_json::from_str::<serde_json::Value>(&text).expect("JSON")["choices"][0]["message"];
+    let urls: Vec<_> =
+        message["images"].as_array().expect("a list").iter().map(|image| &image["image_url"]["url"]).collect();
+    assert_eq!(urls, ["data:image/png;base64,AAAA", "data:image/png;base64,BBBB"]);
+    assert_eq!((&message["audio"]["data"], &message["audio"]["transcript"]), (&"AAEC".into(), &"la la ".into()));
+}
+
+#[test]
+fn thoughts_that_are_a_list_of_parts_come_back_from_a_client_as_they_went_out() {
+    let body = r#"{"model":"m","messages":[{"role":"user","content":"hi"},{"role":"assistant","content":[
+        {"type":"thinking","thinking":[{"type":"text","text":"Well, "},{"type":"text","text":"now."}],"closed":true},
+        {"type":"text","text":"It is 4."},{"type":"reference","reference_ids":[1]}]},{"role":"user","content":"why?"}]}"#;
+    let request = decode_request(body.as_bytes(), &CONTEXT).expect("a request");
+    let parts = &request.turns[1].parts;
+    assert!(matches!(&parts[0], Part::Thinking { text, .. } if text == "Well, now."), "{parts:?}");
+    assert!(matches!(&parts[1], Part::Text { text, .. } if text == "It is 4."), "{parts:?}");
+    assert_eq!(parts.len(), 2);
+}

@@ -4,27 +4,27 @@ use crate::{object::wire_object, usage::Usage, write::Writer};
 
 wire_object! {
     pub(crate) struct UsageField<'a> {
-        prompt_tokens: u64 = "prompt_tokens",
-        completion_tokens: u64 = "completion_tokens",
-        prompt_details: PromptDetails<'a> = "prompt_tokens_details",
-        completion_details: CompletionDetails<'a> = "completion_tokens_details",
+        prompt_tokens: u64 = lenient "prompt_tokens",
+        completion_tokens: u64 = lenient "completion_tokens",
+        prompt_details: PromptDetails<'a> = lenient "prompt_tokens_details",
+        completion_details: CompletionDetails<'a> = lenient "completion_tokens_details",
         // DeepSeek's place for it.
-        cache_hit: u64 = "prompt_cache_hit_tokens",
+        cache_hit: u64 = lenient "prompt_cache_hit_tokens",
     }
 }
 
 wire_object! {
     pub(crate) struct PromptDetails<'a> {
-        cached: u64 = "cached_tokens",
-        cache_write: u64 = "cache_write_tokens",
-        audio: u64 = "audio_tokens",
+        cached: u64 = lenient "cached_tokens",
+        cache_write: u64 = lenient "cache_write_tokens",
+        audio: u64 = lenient "audio_tokens",
     }
 }
 
 wire_object! {
     pub(crate) struct CompletionDetails<'a> {
-        reasoning: u64 = "reasoning_tokens",
-        audio: u64 = "audio_tokens",
+        reasoning: u64 = lenient "reasoning_tokens",
+        audio: u64 = lenient "audio_tokens",
     }
 }
 

@@ -154,7 +154,7 @@ fn decode_reasoning<'a>(request: &mut Request<'a>, field: Option<ReasoningField<
         let effort = Effort::parse(word).ok_or_else(|| {
             WireError::field(
                 "reasoning.effort",
-                format!("`{}` is no effort; use none, minimal, low, medium, high or xhigh", word.0),
+                format!("`{}` is no effort; use none, minimal, low, medium, high, xhigh or max", word.0),
             )
         })?;
         reasoning.effort = Some(effort);

@@ -16,27 +16,23 @@ use crate::{
 
 wire_object! {
     pub(super) struct Body<'a> {
-        id: Str<'a> = "id",
-        model: Str<'a> = "model",
-        created_at: Seconds = "created_at",
-        status: Str<'a> = "status",
+        id: Str<'a> = lenient "id",
+        model: Str<'a> = lenient "model",
+        created_at: u64 = lenient "created_at",
+        status: Str<'a> = lenient "status",
         error: &'a RawValue = "error",
-        incomplete_details: Incomplete<'a> = "incomplete_details",
+        incomplete_details: Incomplete<'a> = lenient "incomplete_details",
         output: Vec<&'a RawValue> = "output",
-        usage: UsageField<'a> = "usage",
-        service_tier: Str<'a> = "service_tier",
+        usage: UsageField<'a> = lenient "usage",
+        service_tier: Str<'a> = lenient "service_tier",
     }
 }
 
 wire_object! {
     pub(super) struct Incomplete<'a> {
-        reason: Str<'a> = "reason",
+        reason: Str<'a> = lenient "reason",
     }
 }
-
-/// Unix time; some hosts write it with a fraction.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Seconds(pub(super) u64);
 
 /// Reads an answer.
 ///
@@ -74,7 +70,7 @@ pub fn decode_response<'a>(body: &'a [u8], _context: &DecodeContext<'_>) -> Resu
     Ok(Response {
         id: answer.id.unwrap_or_default().into(),
         model: answer.model.unwrap_or_default().into(),
-        created: answer.created_at.map(|seconds| seconds.0),
+        created: answer.created_at,
         choices: vec![choice],
         usage: answer.usage.map(|usage| usage.disjoint()).unwrap_or_default(),
         service_tier: answer.service_tier.map(Into::into),
@@ -93,15 +89,5 @@ impl Body<'_> {
             (Some("incomplete"), None) => Some("max_output_tokens".to_owned()),
             _ => None,
         }
-    }
-}
-
-// === impl Seconds ===
-
-impl<'de> serde::Deserialize<'de> for Seconds {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let number = serde_json::Number::deserialize(deserializer)?;
-        let whole = number.as_u64().or_else(|| number.as_f64().map(|seconds| seconds as u64));
-        Ok(Self(whole.unwrap_or(0)))
     }
 }

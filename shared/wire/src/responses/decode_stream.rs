@@ -21,7 +21,7 @@ use crate::{
 wire_object! {
     /// What events have that matter here. Fields whose type differs between events stay raw.
     pub(super) struct Chunk<'a> {
-        kind: Str<'a> = "type",
+        kind: Str<'a> = lenient "type",
         response: &'a RawValue = "response",
         item: &'a RawValue = "item",
         part: &'a RawValue = "part",
@@ -33,9 +33,9 @@ wire_object! {
         annotation: &'a RawValue = "annotation",
         logprobs: &'a RawValue = "logprobs",
         error: &'a RawValue = "error",
-        output_index: u32 = "output_index",
-        content_index: u32 = "content_index",
-        summary_index: u32 = "summary_index",
+        output_index: u32 = lenient "output_index",
+        content_index: u32 = lenient "content_index",
+        summary_index: u32 = lenient "summary_index",
         // Listed so that they are passed over: an answer has thousands of each.
         sequence_number: IgnoredAny = "sequence_number",
         item_id: IgnoredAny = "item_id",
@@ -134,7 +134,7 @@ impl State {
         emit(Event::Start {
             id: response.id.unwrap_or_default().into(),
             model: response.model.unwrap_or_default().into(),
-            created: response.created_at.map(|seconds| seconds.0),
+            created: response.created_at,
         });
         // Until the end, this may be what was asked for.
         self.served(response.service_tier.filter(|tier| &**tier != "auto"), emit);
@@ -197,6 +197,10 @@ impl State {
             }
             // What tools of the vendor's do meanwhile stands in their item when it is done.
             _ => {}
+        }
+        if self.items.is_full() {
+            let message = "the upstream's answer has more items than can be followed".to_owned();
+            self.fail("stream_too_long", message, emit);
         }
     }
 

@@ -152,7 +152,9 @@ fn write_reasoning(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_
         // "Think, as much as you see fit" is what such a model does by itself.
         (_, None, None) => None,
     };
-    let effort = wanted.and_then(|wanted| profile.effort(wanted)).map(effort_word);
+    let given = wanted.and_then(|wanted| profile.effort(wanted));
+    reasoning.list_moved(given, losses);
+    let effort = given.map(effort_word);
     if wanted.is_some() && effort.is_none() {
         losses.drop_field("reasoning");
     }

@@ -103,14 +103,14 @@ fn reference(raw: &RawValue) -> Option<Cow<'_, str>> {
 }
 
 /// The body with stored items in front of its own input, references replaced by what they refer to, and without
-/// `previous_response_id`. A reference that `find` does not know stays.
+/// `previous_response_id`. A reference that `find` does not know stays; one to an item that does not go up goes.
 ///
 /// # Errors
 /// When the body cannot be read.
 pub fn with_history<'j>(
     body: &[u8],
     stored: &[Json<'_>],
-    find: &dyn Fn(&str) -> Option<Json<'j>>,
+    find: &dyn Fn(&str) -> Option<Option<Json<'j>>>,
 ) -> Result<Vec<u8>, WireError> {
     let fields: Body<'_> = read(body)?;
     let mut out = Vec::with_capacity(body.len() + stored.iter().map(|item| item.as_str().len() + 1).sum::<usize>());
@@ -121,8 +121,11 @@ pub fn with_history<'j>(
                 w.raw(item.as_str());
             }
             for item in &input {
-                let found = item.reference.as_deref().and_then(find);
-                w.raw(found.as_ref().map_or(item.json.as_str(), Json::as_str));
+                match item.reference.as_deref().and_then(find) {
+                    Some(Some(found)) => w.raw(found.as_str()),
+                    Some(None) => {}
+                    None => w.raw(item.json.as_str()),
+                }
             }
         });
         w.field_opt("store", fields.store.as_ref());

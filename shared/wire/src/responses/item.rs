@@ -10,19 +10,19 @@ use crate::{
 wire_object! {
     pub(super) struct Item<'a> {
         kind: Str<'a> = "type",
-        id: Str<'a> = "id",
+        id: Str<'a> = lenient "id",
         role: Str<'a> = "role",
         content: TextOr<'a, ContentPart<'a>> = "content",
-        phase: Str<'a> = "phase",
-        call_id: Str<'a> = "call_id",
+        phase: Str<'a> = lenient "phase",
+        call_id: Str<'a> = lenient "call_id",
         name: Str<'a> = "name",
-        namespace: Str<'a> = "namespace",
+        namespace: Str<'a> = lenient "namespace",
         // A string; some hosts send the object itself.
         arguments: &'a RawValue = "arguments",
         input: &'a RawValue = "input",
         output: &'a RawValue = "output",
-        summary: Vec<SummaryPart<'a>> = "summary",
-        encrypted_content: Str<'a> = "encrypted_content",
+        summary: Vec<SummaryPart<'a>> = lenient "summary",
+        encrypted_content: Str<'a> = lenient "encrypted_content",
     }
 }
 
@@ -31,7 +31,7 @@ wire_object! {
         kind: Str<'a> = "type",
         text: Str<'a> = "text",
         refusal: Str<'a> = "refusal",
-        annotations: Vec<&'a RawValue> = "annotations",
+        annotations: Vec<&'a RawValue> = lenient "annotations",
         logprobs: &'a RawValue = "logprobs",
         // A string here; an object in the parts of Chat, which some clients send.
         image_url: &'a RawValue = "image_url",
@@ -62,18 +62,18 @@ wire_object! {
 
 wire_object! {
     pub(super) struct SummaryPart<'a> {
-        text: Str<'a> = "text",
+        text: Str<'a> = lenient "text",
     }
 }
 
 wire_object! {
     pub(super) struct AnnotationField<'a> {
-        kind: Str<'a> = "type",
-        url: Str<'a> = "url",
-        title: Str<'a> = "title",
-        filename: Str<'a> = "filename",
-        start_index: u64 = "start_index",
-        end_index: u64 = "end_index",
+        kind: Str<'a> = lenient "type",
+        url: Str<'a> = lenient "url",
+        title: Str<'a> = lenient "title",
+        filename: Str<'a> = lenient "filename",
+        start_index: u64 = lenient "start_index",
+        end_index: u64 = lenient "end_index",
     }
 }
 

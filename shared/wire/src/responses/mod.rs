@@ -52,7 +52,7 @@ pub use harvest::Harvest;
 pub use history::{Continuation, continuation, input_items, output_items, with_history};
 pub use passthrough::upstream_body;
 pub use portable::check_portable;
-pub use stored_item::{item_id, replayed, to_list, with_id, with_previous};
+pub use stored_item::{NAMELESS, item_id, replayed, to_list, with_id, with_previous};
 pub use usage_scanner::UsageScanner;
 pub use write_response::response_id;
 

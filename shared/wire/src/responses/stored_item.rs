@@ -46,17 +46,30 @@ pub fn with_id<'j>(item: Json<'j>, new: impl FnOnce(&str) -> String) -> Json<'j>
     json_of(out).unwrap_or(item)
 }
 
-/// A stored item as it goes up again, or nothing. Ids stay here: an upstream would look for what it stored under them
-/// itself, and another account, or another upstream, has nothing there. For the same reason thinking goes only where it
-/// is carried along.
+/// What begins the ids that the gateway gives to items of kinds that it does not know.
+pub const NAMELESS: &str = "item";
+
+/// Kinds that go without their ids.
+const WITHOUT_ID: [&str; 6] =
+    ["message", "reasoning", "function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output"];
+
+/// A stored item as it goes up again, or nothing. Ids stay here where they can: an upstream would look for what it stored
+/// under them itself, and another account, or another upstream, has nothing there. For the same reason thinking goes only
+/// where it is carried along. What a tool of the vendor's did is refused without the id that the vendor gave it.
 pub fn replayed<'j>(item: &'j Json<'_>) -> Option<Json<'j>> {
     let fields: Item<'j> = serde_json::from_str(item.as_str()).ok()?;
     let carried = fields.encrypted_content.is_some_and(|raw| raw.get() != "null" && raw.get() != "\"\"");
     if fields.kind.as_deref() == Some("reasoning") && !carried {
         return None;
     }
+    let goes_without = fields.kind.as_deref().is_none_or(|kind| WITHOUT_ID.contains(&kind));
+    let is_ours = |id: &str| id.strip_prefix(NAMELESS).is_some_and(|rest| rest.starts_with('_'));
+    let id = fields.id.as_deref().filter(|id| !goes_without && !is_ours(id));
     let mut out = Vec::with_capacity(item.as_str().len());
-    Writer::new(&mut out).object(|w| write_rest(w, &fields));
+    Writer::new(&mut out).object(|w| {
+        w.field_str_opt("id", id);
+        write_rest(w, &fields);
+    });
     json_of(out)
 }
 

@@ -14,8 +14,9 @@ use super::{
 };
 use crate::ir::{CallKind, Event, Family, PartKind, Signature};
 
-/// Most items, and most contents of one, that a stream may open.
+/// Most contents of an item that are looked at, and most items of a stream.
 const MAX_PARTS: u32 = 4096;
+const MAX_ITEMS: u32 = 4096;
 
 /// The items so far.
 #[derive(Debug, Default)]
@@ -24,6 +25,8 @@ pub(super) struct Items {
     last: u32,
     next_part: u32,
     seen: Seen,
+    /// There were more items than can be followed.
+    full: bool,
 }
 
 /// What the answer is made of, which decides how it ended.
@@ -85,12 +88,20 @@ impl Items {
         self.seen
     }
 
+    pub(super) const fn is_full(&self) -> bool {
+        self.full
+    }
+
     /// The item that an event belongs to: without a place, the one before it.
     pub(super) fn index(&self, index: Option<u32>) -> u32 {
         index.unwrap_or(self.last)
     }
 
     pub(super) fn added(&mut self, index: u32, item: OutputItem<'_>, emit: &mut dyn FnMut(Event<'_>)) {
+        // Some hosts give every item the same place.
+        if self.items.get(&index).is_some_and(|state| state.done) {
+            self.items.remove(&index);
+        }
         if let OutputItem::Call(item, kind) = item {
             self.call(index, &item, kind, emit);
         } else {
@@ -99,12 +110,20 @@ impl Items {
     }
 
     fn item(&mut self, index: u32) -> Option<&mut ItemState> {
-        if index >= MAX_PARTS || self.next_part >= MAX_PARTS {
+        if index >= MAX_ITEMS {
+            self.full = true;
             return None;
         }
         self.last = index;
         let item = self.items.entry(index).or_default();
         (!item.done).then_some(item)
+    }
+
+    /// An item of which more comes: that it was called done was not its end.
+    fn reopen(&mut self, index: u32) {
+        if let Some(state) = self.items.get_mut(&index) {
+            state.done = false;
+        }
     }
 
     fn begin(&mut self, kind: PartKind<'_>, emit: &mut dyn FnMut(Event<'_>)) -> OpenPart {
@@ -130,6 +149,7 @@ impl Items {
 
     pub(super) fn arguments(&mut self, index: u32, delta: &str, emit: &mut dyn FnMut(Event<'_>)) {
         if let Some(part) = self.item(index).and_then(|state| state.call.as_mut())
+            && part.open
             && !delta.is_empty()
         {
             part.sent += delta.len();
@@ -150,6 +170,7 @@ impl Items {
         if delta.is_empty() {
             return;
         }
+        self.reopen(index);
         if let Some(part) = self.open_text(index, at, refusal, emit) {
             part.sent += delta.len();
             emit(Event::TextDelta { choice: 0, part: part.number, text: delta.into() });
@@ -163,14 +184,16 @@ impl Items {
         refusal: bool,
         emit: &mut dyn FnMut(Event<'_>),
     ) -> Option<&mut OpenPart> {
-        if !self.item(index)?.texts.contains_key(&at) {
+        let known = self.item(index)?.texts.get(&at).map(|text| (text.part, text.annotations));
+        if known.is_none_or(|(part, _)| !part.open) {
             let part = self.begin(if refusal { PartKind::Refusal } else { PartKind::Text }, emit);
             self.seen.refused |= refusal;
             self.seen.said |= !refusal;
-            self.item(index)?.texts.insert(at, TextState { part, annotations: 0 });
+            // What was sent of a text that goes on after its end still counts.
+            let (sent, annotations) = known.map_or((0, 0), |(part, annotations)| (part.sent, annotations));
+            self.item(index)?.texts.insert(at, TextState { part: OpenPart { sent, ..part }, annotations });
         }
-        let text = self.item(index)?.texts.get_mut(&at)?;
-        text.part.open.then_some(&mut text.part)
+        self.item(index)?.texts.get_mut(&at).map(|text| &mut text.part)
     }
 
     /// What the deltas left out of a text.
@@ -191,6 +214,10 @@ impl Items {
 
     pub(super) fn annotation(&mut self, index: u32, at: Place, raw: &RawValue, emit: &mut dyn FnMut(Event<'_>)) {
         let Some(annotation) = annotation(raw) else { return };
+        let closed = self.item(index).and_then(|state| state.texts.get(&at)).is_some_and(|text| !text.part.open);
+        if closed {
+            return;
+        }
         let Some(part) = self.open_text(index, at, false, emit) else { return };
         let number = part.number;
         if let Some(text) = self.item(index).and_then(|state| state.texts.get_mut(&at)) {
@@ -233,11 +260,14 @@ impl Items {
         if delta.is_empty() {
             return;
         }
+        self.reopen(index);
         let Some(state) = self.item(index) else { return };
-        if state.thought.is_none() {
+        let known = state.thought.as_ref().map(|thought| (thought.part.open, thought.place, thought.here));
+        if known.is_none_or(|(open, ..)| !open) {
             let part = self.begin(PartKind::Thinking, emit);
             let Some(state) = self.item(index) else { return };
-            state.thought = Some(Thought { part, place: at, here: 0 });
+            let (place, here) = known.map_or((at, 0), |(_, place, here)| (place, here));
+            state.thought = Some(Thought { part, place, here });
         }
         let Some(thought) = self.item(index).and_then(|state| state.thought.as_mut()) else { return };
         if std::mem::discriminant(&thought.place) != std::mem::discriminant(&at) {
@@ -307,8 +337,10 @@ impl Items {
         }
         let Some(payload) = item.encrypted_content.filter(|payload| !payload.is_empty()) else { return };
         let signature = Signature { family: Family::OpenAi, payload: payload.into() };
-        match self.item(index).and_then(|state| state.thought.as_ref()).map(|thought| thought.part.number) {
-            Some(part) => emit(Event::SignatureDelta { choice: 0, part, signature }),
+        match self.item(index).and_then(|state| state.thought.as_ref()).map(|thought| thought.part) {
+            Some(part) if part.open => emit(Event::SignatureDelta { choice: 0, part: part.number, signature }),
+            // It has been signed before.
+            Some(_) => {}
             None => {
                 let mut part = self.begin(PartKind::RedactedThinking { data: signature }, emit);
                 part.stop(emit);

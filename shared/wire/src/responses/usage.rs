@@ -4,25 +4,25 @@ use crate::{object::wire_object, usage::Usage, write::Writer};
 
 wire_object! {
     pub(super) struct UsageField<'a> {
-        input_tokens: u64 = "input_tokens",
-        output_tokens: u64 = "output_tokens",
-        input_details: InputDetails<'a> = "input_tokens_details",
-        output_details: OutputDetails<'a> = "output_tokens_details",
+        input_tokens: u64 = lenient "input_tokens",
+        output_tokens: u64 = lenient "output_tokens",
+        input_details: InputDetails<'a> = lenient "input_tokens_details",
+        output_details: OutputDetails<'a> = lenient "output_tokens_details",
     }
 }
 
 wire_object! {
     pub(super) struct InputDetails<'a> {
-        cached: u64 = "cached_tokens",
-        cache_write: u64 = "cache_write_tokens",
-        audio: u64 = "audio_tokens",
+        cached: u64 = lenient "cached_tokens",
+        cache_write: u64 = lenient "cache_write_tokens",
+        audio: u64 = lenient "audio_tokens",
     }
 }
 
 wire_object! {
     pub(super) struct OutputDetails<'a> {
-        reasoning: u64 = "reasoning_tokens",
-        audio: u64 = "audio_tokens",
+        reasoning: u64 = lenient "reasoning_tokens",
+        audio: u64 = lenient "audio_tokens",
     }
 }
 

@@ -14,23 +14,23 @@ use crate::{
 
 wire_object! {
     struct Ending<'a> {
-        kind: Str<'a> = "type",
-        response: Response<'a> = "response",
+        kind: Str<'a> = lenient "type",
+        response: Response<'a> = lenient "response",
         error: &'a serde_json::value::RawValue = "error",
     }
 }
 
 wire_object! {
     struct Response<'a> {
-        status: Str<'a> = "status",
-        usage: UsageField<'a> = "usage",
-        incomplete: Incomplete<'a> = "incomplete_details",
+        status: Str<'a> = lenient "status",
+        usage: UsageField<'a> = lenient "usage",
+        incomplete: Incomplete<'a> = lenient "incomplete_details",
     }
 }
 
 wire_object! {
     struct Incomplete<'a> {
-        reason: Str<'a> = "reason",
+        reason: Str<'a> = lenient "reason",
     }
 }
 

@@ -58,7 +58,15 @@ fn said(parts: &[Part<'_>]) -> Said {
         let plain = STANDARD.decode(own.payload.as_bytes()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let token =
             plain.filter(|plain| plain.starts_with("sealed|")).unwrap_or_else(|| own.payload.clone().into_owned());
-        token.rsplit('|').next().unwrap_or_default().to_owned()
+        let payload = token.rsplit('|').next().unwrap_or_default();
+        // A stream numbers thoughts among the parts that it told.
+        match serde_json::from_str::<serde_json::Value>(payload) {
+            Ok(serde_json::Value::Object(mut marks)) => {
+                marks.remove("index");
+                serde_json::Value::Object(marks).to_string()
+            }
+            _ => payload.to_owned(),
+        }
     };
     for part in parts {
         match part {

@@ -71,12 +71,19 @@ fn state(health: &Value, status_command: &str) -> Vec<Finding> {
             format!("`{status_command}` shows the details"),
         ),
     });
-    if screen::text(of("database"), "status") == "unhealthy" {
-        findings.push(Finding::bad(
+    let database = of("database");
+    match screen::text(database, "status").as_str() {
+        "unhealthy" => findings.push(Finding::bad(
             "database",
             "the control plane gets no answer from it",
             "start it; see DATABASE_URL",
-        ));
+        )),
+        "unwritable" => findings.push(Finding::bad(
+            "database",
+            format!("nothing can be stored: {}", screen::text(database, "error")),
+            "free space on its disk, or see why it is read-only; the gateway goes on by itself",
+        )),
+        _ => {}
     }
     if screen::text(of("coordination"), "status") == "degraded" {
         let error = screen::text(of("coordination"), "lastError");
@@ -160,6 +167,16 @@ mod tests {
         assert_eq!(clock(&health(now.0 + 60_000), now).verdict, Verdict::Bad);
         assert_eq!(clock(&health(now.0 - 60_000), now).verdict, Verdict::Bad);
         assert_eq!(clock(&json!({}), now).verdict, Verdict::Bad);
+    }
+
+    #[test]
+    fn a_database_that_cannot_be_written_is_bad_and_says_why() {
+        let health = json!({"status": "unhealthy", "proxies": [{"id": "p", "state": "serving", "lag": 0}],
+            "database": {"status": "unwritable", "error": "database or disk is full"}});
+        let findings = state(&health);
+        let database = findings.iter().find(|finding| finding.subject == "database").expect("a finding");
+        assert_eq!(database.verdict, Verdict::Bad);
+        assert!(database.what.contains("disk is full"), "{}", database.what);
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub(crate) async fn run(context: &Context, action: ProvidersAction) -> Result<()
 }
 
 /// The provider's key, where one is given.
-fn key_of(given: &ProviderKey) -> Result<Option<String>, Failure> {
+pub(super) fn key_of(given: &ProviderKey) -> Result<Option<String>, Failure> {
     match &given.api_key {
         None if given.api_key_stdin => screen::first_line(&mut std::io::stdin().lock(), "--api-key-stdin").map(Some),
         key => Ok(key.clone()),

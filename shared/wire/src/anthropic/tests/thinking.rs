@@ -16,7 +16,7 @@ fn an_effort_becomes_a_budget_and_a_budget_an_effort() {
     let (written, ..) = encode(&chat(&body), &profile());
     assert_eq!(written["thinking"], json!({"type": "enabled", "budget_tokens": 10_000}));
     let (written, ..) = encode(&chat(&body), &adaptive());
-    assert_eq!(written["thinking"], json!({"type": "adaptive"}));
+    assert_eq!(written["thinking"], json!({"type": "adaptive", "display": "summarized"}));
     assert_eq!(written["output_config"], json!({"effort": "medium"}));
     let body = asking(r#","thinking":{"type":"enabled","budget_tokens":4000}"#);
     let (written, ..) = encode(&read(&body), &adaptive());
@@ -206,9 +206,41 @@ fn whoever_wants_to_see_thoughts_gets_them_shown() {
     let body = asking(r#","reasoning":{"effort":"high","exclude":false}"#);
     let (written, ..) = encode(&chat(&body), &adaptive());
     assert_eq!(written["thinking"], json!({"type": "adaptive", "display": "summarized"}));
-    let body = asking(r#","thinking":{"type":"adaptive","display":"omitted"}"#);
-    let (written, ..) = encode(&read(&body), &adaptive());
-    assert_eq!(written["thinking"], json!({"type": "adaptive", "display": "omitted"}));
+    // A Chat client shows what it gets. It need not know that this model has to be asked.
+    let (written, ..) = encode(&chat(&asking(r#","reasoning_effort":"high""#)), &adaptive());
+    assert_eq!(written["thinking"], json!({"type": "adaptive", "display": "summarized"}));
+    let (written, ..) = encode(&chat(&asking(r#","reasoning":{"effort":"high","exclude":true}"#)), &adaptive());
+    assert_eq!(written["thinking"], json!({"type": "adaptive"}));
+    for display in ["omitted", "summarized"] {
+        let body = asking(&format!(r#","thinking":{{"type":"adaptive","display":"{display}"}}"#));
+        let (written, ..) = encode(&read(&body), &adaptive());
+        assert_eq!(written["thinking"], json!({"type": "adaptive", "display": display}));
+    }
+    let (written, ..) = encode(&read(&asking(r#","thinking":{"type":"adaptive"}"#)), &adaptive());
+    assert_eq!(written["thinking"], json!({"type": "adaptive"}), "its own words");
+}
+
+#[test]
+fn the_two_highest_efforts_are_told_apart_and_a_move_is_listed() {
+    use crate::ir::{Effort, EffortScale};
+    let of = |efforts: &[Effort]| Profile { efforts: EffortScale(efforts.to_vec()), ..adaptive() };
+    let both = of(&[Effort::Low, Effort::High, Effort::XHigh, Effort::Max]);
+    let max_only = of(&[Effort::Low, Effort::High, Effort::Max]);
+    for (word, profile, effort, moved) in [
+        ("xhigh", &both, "xhigh", false),
+        ("max", &both, "max", false),
+        ("max", &max_only, "max", false),
+        ("xhigh", &max_only, "high", true),
+        ("medium", &max_only, "low", true),
+    ] {
+        let own = asking(&format!(r#","thinking":{{"type":"adaptive"}},"output_config":{{"effort":"{word}"}}"#));
+        let foreign = asking(&format!(r#","reasoning_effort":"{word}""#));
+        for request in [read(&own), chat(&foreign)] {
+            let (written, _, losses) = encode(&request, profile);
+            assert_eq!(written["output_config"]["effort"], effort, "{word}");
+            assert_eq!(losses, if moved { vec!["reasoning_effort"] } else { vec![] }, "{word}");
+        }
+    }
 }
 
 #[test]

@@ -264,3 +264,32 @@ fn a_chat_stream_reaches_an_anthropic_client_in_its_order() {
     );
     assert_eq!((&message["stop_reason"], &message["usage"]["output_tokens"]), (&json!("tool_use"), &json!(6)));
 }
+
+#[test]
+fn a_sound_in_many_pieces_is_noted_once() {
+    let piece = |part| begin(part, PartKind::Media { media_type: "audio/pcm".into(), data: "AAAA".into() });
+    let mut events = vec![start()];
+    events.extend((0..100).flat_map(|part| [piece(part), stop(part)]));
+    events.extend([
+        begin(100, PartKind::Text),
+        Event::TextDelta { choice: 0, part: 100, text: "and".into() },
+        stop(100),
+        piece(101),
+        stop(101),
+        finish(FinishReason::End),
+    ]);
+    let mut collector = crate::ir::Collector::default();
+    let mut encoder = Encoder::new(exchange());
+    let mut stream = Vec::new();
+    for event in &events {
+        encoder.event(event, &mut stream);
+        collector.push(event);
+    }
+    encoder.end(&mut stream);
+    let mut whole = Vec::new();
+    encode_response(&collector.finish().expect("an answer"), &exchange(), &mut whole);
+    for written in [stream, whole] {
+        let text = String::from_utf8(written).expect("text");
+        assert_eq!(text.matches(crate::anthropic::encode_response::MEDIA_NOTE).count(), 2, "{text}");
+    }
+}

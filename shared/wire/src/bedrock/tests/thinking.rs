@@ -2,8 +2,8 @@ use serde_json::{Value, json};
 
 use super::{CLAUDE, LLAMA, NOVA, call, encode, plain_profile, request, result, turn};
 use crate::ir::{
-    Effort, EffortScale, Family, Part, Profile, Reasoning, Request, Role, Signature, ThinkingStyle, Tool, ToolChoice,
-    ToolKind, Turn,
+    Effort, EffortScale, Family, Format, Part, Profile, Reasoning, Request, Role, Signature, ThinkingStyle, Tool,
+    ToolChoice, ToolKind, Turn,
 };
 
 fn budget() -> Profile {
@@ -65,20 +65,32 @@ fn off_means_that_nothing_is_said() {
     }
 }
 
+fn shown() -> serde_json::Value {
+    json!({"type": "adaptive", "display": "summarized"})
+}
+
 #[test]
 fn adaptive_models_get_an_effort_and_whether_thoughts_are_shown() {
     for (reasoning, thinking, effort) in [
-        (Reasoning { adaptive: true, ..on() }, json!({"type": "adaptive"}), json!(null)),
-        (Reasoning { effort: Some(Effort::Max), ..on() }, json!({"type": "adaptive"}), json!({"effort": "max"})),
-        (Reasoning { effort: Some(Effort::Minimal), ..on() }, json!({"type": "adaptive"}), json!({"effort": "low"})),
-        (Reasoning { budget: Some(32_000), ..on() }, json!({"type": "adaptive"}), json!({"effort": "high"})),
-        (Reasoning { visible: Some(true), ..on() }, json!({"type": "adaptive", "display": "summarized"}), json!(null)),
+        (Reasoning { adaptive: true, ..on() }, shown(), json!(null)),
+        (Reasoning { effort: Some(Effort::Max), ..on() }, shown(), json!({"effort": "max"})),
+        (Reasoning { effort: Some(Effort::Minimal), ..on() }, shown(), json!({"effort": "low"})),
+        (Reasoning { budget: Some(32_000), ..on() }, shown(), json!({"effort": "high"})),
+        (Reasoning { visible: Some(true), ..on() }, shown(), json!(null)),
         (Reasoning { visible: Some(false), ..on() }, json!({"type": "adaptive", "display": "omitted"}), json!(null)),
     ] {
-        let (body, losses) = encode(&asking(reasoning), CLAUDE, &adaptive()).expect("encoded");
+        let mut request = asking(reasoning);
+        request.format = Format::OpenAiChat;
+        let (body, losses) = encode(&request, CLAUDE, &adaptive()).expect("encoded");
         assert_eq!(body["additionalModelRequestFields"]["thinking"], thinking, "{reasoning:?}");
-        assert_eq!((&body["outputConfig"], losses), (&effort, Vec::new()), "{reasoning:?}");
+        let moved = reasoning.effort == Some(Effort::Minimal);
+        let listed = if moved { vec!["reasoning_effort".to_owned()] } else { Vec::new() };
+        assert_eq!((&body["outputConfig"], losses), (&effort, listed), "{reasoning:?}");
     }
+    // An Anthropic client says itself whether it wants to see them.
+    let own = asking(Reasoning { adaptive: true, ..on() });
+    let (body, _) = encode(&own, CLAUDE, &adaptive()).expect("encoded");
+    assert_eq!(body["additionalModelRequestFields"]["thinking"], json!({"type": "adaptive"}));
 }
 
 #[test]

@@ -107,7 +107,7 @@ fn failures_in_mid_stream_are_error_events() {
         ("{".to_owned(), ErrorClass::Upstream, "the upstream sent an event that is not valid JSON"),
         ("<html>".to_owned(), ErrorClass::Upstream, "the upstream sent an event that is not valid JSON"),
         (
-            r#"{"type":"content-delta","index":-1}"#.to_owned(),
+            r#"{"type":"content-delta","delta":{"message":{"content":{"text":5}}}}"#.to_owned(),
             ErrorClass::Upstream,
             "the upstream sent an event that is not valid JSON",
         ),

@@ -96,8 +96,18 @@ fn thinking_is_told_by_level_or_by_budget() {
     let adaptive = Reasoning { enabled: Some(true), adaptive: true, ..Reasoning::default() };
     let hidden = Reasoning { visible: Some(false), ..effort(Effort::Low) };
     for (style, reasoning, expected, lost) in [
-        (ThinkingStyle::Effort, effort(Effort::Max), json!({"thinkingLevel":"HIGH","includeThoughts":true}), ""),
-        (ThinkingStyle::Effort, effort(Effort::Minimal), json!({"thinkingLevel":"LOW","includeThoughts":true}), ""),
+        (
+            ThinkingStyle::Effort,
+            effort(Effort::Max),
+            json!({"thinkingLevel":"HIGH","includeThoughts":true}),
+            "reasoning_effort",
+        ),
+        (
+            ThinkingStyle::Effort,
+            effort(Effort::Minimal),
+            json!({"thinkingLevel":"LOW","includeThoughts":true}),
+            "reasoning_effort",
+        ),
         (ThinkingStyle::Effort, off, json!({"thinkingLevel":"LOW"}), "reasoning"),
         (ThinkingStyle::Effort, tokens(9_000), json!({"thinkingLevel":"MEDIUM","includeThoughts":true}), ""),
         (ThinkingStyle::Effort, adaptive, json!({"includeThoughts":true}), ""),

@@ -194,14 +194,13 @@ fn arguments_that_come_as_a_text_are_taken_when_they_are_an_object() {
 }
 
 #[test]
-fn a_stream_cannot_open_parts_without_end() {
+fn a_stream_cannot_make_calls_without_end() {
     let many = r#"{"functionCall":{"name":"f"}},"#.repeat(5_000);
     let element = format!(
         r#"{{"candidates":[{{"index":4000000000}},{{"content":{{"parts":[{}{{"text":"x"}}]}},"finishReason":"STOP"}}]}}"#,
         many
     );
-    let response = collect(&framed(&[&element])[0]).expect("an answer");
-    assert_eq!((response.choices.len(), response.choices[0].parts.len()), (1, 4096));
+    assert_eq!(collect(&framed(&[&element])[0]).expect_err("too many").code, "stream_too_long");
     let deep = format!("data: {{\"candidates\":{}1{}}}\n\n", "[".repeat(10_000), "]".repeat(10_000));
     assert_eq!(collect(&deep).expect_err("garbage").code, "upstream_malformed");
     let mut decoder = Decoder::default();

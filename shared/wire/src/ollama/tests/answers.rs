@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
+    codec::StreamEncoder as _,
     ir::{CallKind, Choice, FinishReason, Part, Response, StreamError},
     usage::Usage,
 };
@@ -170,4 +171,35 @@ fn errors_are_a_text_that_clients_show() {
     let mut out = Vec::new();
     encode_stream_error(&error, &mut out);
     assert_eq!(out, b"{\"error\":\"two\\nlines\",\"status\":503}\n");
+}
+
+#[test]
+fn an_answer_that_was_declined_without_words_has_some() {
+    let declined = |finish, parts| {
+        let choice = Choice { parts, finish: Some(finish), ..Choice::default() };
+        Response { choices: vec![choice], ..Response::default() }
+    };
+    let refusal = |text: &'static str| vec![Part::Refusal { text: text.into() }];
+    for (response, words) in [
+        (declined(FinishReason::Refusal, Vec::new()), crate::openai::REFUSED),
+        (declined(FinishReason::ContentFilter, Vec::new()), crate::openai::REFUSED),
+        (declined(FinishReason::Refusal, refusal("no")), "no"),
+        (declined(FinishReason::ContentFilter, vec![Part::text("so far")]), "so far"),
+        (declined(FinishReason::End, Vec::new()), ""),
+    ] {
+        for shape in [Shape::Chat, Shape::Generate] {
+            let said = |line: &Value| match shape {
+                Shape::Chat => line["message"]["content"].as_str().expect("a text").to_owned(),
+                Shape::Generate => line["response"].as_str().expect("a text").to_owned(),
+            };
+            assert_eq!(said(&written(&response, &exchange(), shape, &Timing::default())), words);
+            let mut encoder = Encoder::new(exchange(), shape, Timing::default());
+            let mut out = Vec::new();
+            crate::ir::replay(&response, &mut |event| encoder.event(&event, &mut out));
+            encoder.end(&mut out);
+            let lines = out.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+            let streamed: String = lines.map(|line| said(&serde_json::from_slice(line).expect("JSON"))).collect();
+            assert_eq!(streamed, words);
+        }
+    }
 }

@@ -177,7 +177,7 @@ fn thinking_is_asked_for_in_the_models_own_way() {
     let budget = Reasoning { budget: Some(4_096), ..Reasoning::default() };
     assert_eq!(think(on, ThinkingStyle::Effort), (json!(true), vec![]));
     assert_eq!(think(off, ThinkingStyle::Effort), (json!(false), vec![]));
-    assert_eq!(think(high, ThinkingStyle::Effort), (json!("high"), vec![]), "clamped");
+    assert_eq!(think(high, ThinkingStyle::Effort), (json!("high"), vec!["reasoning_effort".to_owned()]), "clamped");
     assert_eq!(think(budget, ThinkingStyle::Effort), (json!("low"), vec![]));
     assert_eq!(think(high, ThinkingStyle::Adaptive), (json!(true), vec!["reasoning.effort".to_owned()]));
     assert_eq!(think(on, ThinkingStyle::None), (json!(null), vec!["reasoning".to_owned()]));

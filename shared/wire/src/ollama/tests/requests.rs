@@ -211,10 +211,11 @@ fn a_chat_request_crosses_over_and_its_losses_are_listed() {
         "service_tier",
         "prompt_cache_key",
         "store",
+        "reasoning_effort",
     ] {
         assert!(losses.iter().any(|own| own == name), "{name} in {losses:?}");
     }
-    assert_eq!(losses.len(), 14, "{losses:?}");
+    assert_eq!(losses.len(), 15, "{losses:?}");
     assert_eq!(body["messages"][0], json!({"role":"system","content":"rules"}));
     assert_eq!(body["messages"][1], json!({"role":"user","content":"one\ntwo","images":["AA=="]}));
     assert_eq!(body["messages"][2]["tool_calls"][0]["function"]["arguments"], json!({"input":"{\"cut"}));

@@ -255,14 +255,18 @@ fn effort_is_clamped_and_budgets_become_efforts() {
     ] {
         request.reasoning = Some(reasoning);
         let (body, losses) = ok(&request);
-        assert!(losses.is_empty());
+        let moved = reasoning.effort == Some(Effort::Max);
+        assert_eq!(losses.names().collect::<Vec<_>>(), if moved { vec!["reasoning_effort"] } else { vec![] });
         assert_eq!(body["reasoning"]["effort"].as_str(), effort, "{reasoning:?}");
         assert_eq!(body["reasoning"]["summary"].as_str(), summary, "{reasoning:?}");
     }
     let wide = Profile { efforts: EffortScale(Effort::ALL.to_vec()), ..Profile::default() };
-    request.reasoning = Some(Reasoning { effort: Some(Effort::Max), ..Reasoning::default() });
+    for (effort, word) in [(Effort::XHigh, "xhigh"), (Effort::Max, "max")] {
+        request.reasoning = Some(Reasoning { effort: Some(effort), ..Reasoning::default() });
+        let (body, losses) = encoded(&request, &wide).expect("encoded");
+        assert_eq!((&body["reasoning"]["effort"], losses.is_empty()), (&json!(word), true));
+    }
     let (body, _) = encoded(&request, &wide).expect("encoded");
-    assert_eq!(body["reasoning"]["effort"], "xhigh");
     assert_eq!(body["include"], json!(["reasoning.encrypted_content"]), "signatures are asked for");
     let without = Profile { thinking: ThinkingStyle::None, ..Profile::default() };
     let (body, losses) = encoded(&request, &without).expect("encoded");

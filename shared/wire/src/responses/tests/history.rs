@@ -7,7 +7,7 @@ fn raw(text: &str) -> Json<'static> {
     Json::from_string(text.to_owned()).expect("JSON")
 }
 
-fn nothing(_: &str) -> Option<Json<'static>> {
+fn nothing(_: &str) -> Option<Option<Json<'static>>> {
     None
 }
 
@@ -46,8 +46,13 @@ fn stored_items_stand_in_front_and_the_rest_survives() {
 
 #[test]
 fn references_become_what_they_refer_to() {
-    let body = br#"{"model":"m","input":[{"type":"item_reference","id":"msg_1"},{"type":"item_reference","id":"gone"},{"role":"user","content":"x"}]}"#;
-    let find = |id: &str| (id == "msg_1").then(|| raw(r#"{"role":"assistant","content":"found"}"#));
+    let body = br#"{"model":"m","input":[{"type":"item_reference","id":"msg_1"},{"type":"item_reference","id":"rs_1"},{"type":"item_reference","id":"gone"},{"role":"user","content":"x"}]}"#;
+    let find = |id: &str| match id {
+        "msg_1" => Some(Some(raw(r#"{"role":"assistant","content":"found"}"#))),
+        // A thought that stays here.
+        "rs_1" => Some(None),
+        _ => None,
+    };
     let whole = with_history(body, &[], &find).expect("joined");
     let value: Value = serde_json::from_slice(&whole).expect("JSON");
     assert_eq!(value["input"][0], json!({"role": "assistant", "content": "found"}));

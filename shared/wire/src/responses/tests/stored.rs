@@ -76,6 +76,24 @@ fn items_get_an_id_in_the_store_and_leave_it_there() {
 }
 
 #[test]
+fn what_a_tool_of_the_vendors_did_keeps_the_id_that_the_vendor_gave_it() {
+    let search =
+        r#"{"id":"ws_1","type":"web_search_call","status":"completed","action":{"type":"search","query":"x"}}"#;
+    assert_eq!(replayed(&raw(search)).expect("goes up").to_value(), raw(search).to_value());
+    let picture = r#"{"id":"ig_1","type":"image_generation_call","status":"completed","result":"AAAA"}"#;
+    assert_eq!(replayed(&raw(picture)).expect("goes up").to_value(), raw(picture).to_value());
+    // A client's own item has none but the one that it got here.
+    let output =
+        with_id(raw(r#"{"type":"computer_call_output","call_id":"c","output":{}}"#), |_| "item_r_i0".to_owned());
+    assert_eq!(
+        replayed(&output).expect("goes up").to_value(),
+        json!({"type": "computer_call_output", "call_id": "c", "output": {}})
+    );
+    let call = raw(r#"{"id":"fc_1","type":"function_call","call_id":"c","name":"f","arguments":"{}"}"#);
+    assert_eq!(item_id(&replayed(&call).expect("goes up")), None);
+}
+
+#[test]
 fn a_listed_item_says_everything() {
     let listed = to_list(&raw(r#"{"id":"m","role":"user","content":"hi"}"#));
     let content = json!([{"type": "input_text", "text": "hi"}]);
