@@ -173,7 +173,7 @@ mod tests {
     fn a_database_that_cannot_be_written_is_bad_and_says_why() {
         let health = json!({"status": "unhealthy", "proxies": [{"id": "p", "state": "serving", "lag": 0}],
             "database": {"status": "unwritable", "error": "database or disk is full"}});
-        let findings = state(&health);
+        let findings = state(&health, "omniroute status");
         let database = findings.iter().find(|finding| finding.subject == "database").expect("a finding");
         assert_eq!(database.verdict, Verdict::Bad);
         assert!(database.what.contains("disk is full"), "{}", database.what);
