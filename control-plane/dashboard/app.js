@@ -119,9 +119,17 @@ function showConnections({ connections }) {
       yesNo(connection.isActive),
       [connection.testStatus, STATES[connection.testStatus] ?? ''],
       connection.latencyMs === undefined ? '–' : `${connection.latencyMs} ms`,
+      [connection.lastError ?? '–', 'wrap'],
     ]),
     'No connections yet. Add one with: omniroute providers add',
   );
+}
+
+/** What a key is good for now. */
+function keyState(key) {
+  if (key.revokedAt) return ['revoked', 'bad'];
+  if (key.expiresAt && new Date(key.expiresAt) <= new Date()) return ['expired', 'bad'];
+  return key.isActive ? ['active', 'good'] : ['off', 'warn'];
 }
 
 function showKeys({ keys }) {
@@ -130,7 +138,7 @@ function showKeys({ keys }) {
     keys.map((key) => [
       key.name,
       key.key,
-      yesNo(key.isActive),
+      keyState(key),
       key.allowedModels.length === 0 ? 'all' : key.allowedModels.join(', '),
       key.scopes.length === 0 ? '–' : key.scopes.join(', '),
       time(key.expiresAt),
@@ -195,8 +203,9 @@ async function signIn() {
   const hint = $('login-hint');
   try {
     const { hasPassword } = await rest('/api/settings/require-login');
-    hint.hidden = hasPassword;
-    hint.textContent = 'No password is set yet. Start with INITIAL_PASSWORD, or set one from the gateway’s own machine.';
+    hint.textContent = hasPassword
+      ? 'On the gateway’s own machine, “omniroute password” tells where it is, or sets a new one.'
+      : 'No password is set yet. On the gateway’s own machine: omniroute password --new';
   } catch (error) {
     $('login-error').textContent = error.message;
   }

@@ -47,6 +47,15 @@ impl Machine {
         self.home.path().join(".omniroute")
     }
 
+    /// With ports that only the flags of `up` tell.
+    fn up_with_flags(&self) -> Process {
+        let port = |name: &str| self.environment[name].clone();
+        let (proxy, control_plane, grpc) = (port("PORT"), port("CONTROL_PLANE_PORT"), port("GRPC_PORT"));
+        let flags = ["up", "--port", &proxy, "--control-plane-port", &control_plane, "--grpc-port", &grpc];
+        let home = [("HOME".to_owned(), self.environment["HOME"].clone())];
+        Process::start(&program("omniroute"), &flags, &BTreeMap::from(home), &self.home.path().join("up.log"))
+    }
+
     fn run(&self, args: &[&str]) -> Output {
         let mut command = Command::new(program("omniroute"));
         command.args(args).env_clear().envs(&self.environment).stdin(Stdio::null());
@@ -154,11 +163,99 @@ async fn from_nothing_to_an_answer_with_what_up_prints() {
     eventually("it is ready again", || async { up.log().matches("OmniRoute is ready").count() == 2 }).await;
     let log = up.log();
     let second = log.rsplit("OmniRoute is ready").next().expect("the second greeting");
-    assert!(!second.contains("admin password"), "the password is shown once");
+    let password = std::fs::read_to_string(machine.data_dir().join("admin.password")).expect("a password");
+    assert!(log.contains(password.trim()) && !second.contains(password.trim()), "the password is shown once");
     let answer = shell(&printed_curl(second));
     assert!(answer.contains("\"finish_reason\":\"stop\""), "{answer}");
     up.terminate();
     assert!(up.ended(Duration::from_secs(60)).await.success());
+}
+
+/// What a command that has to fail says is wrong.
+fn refusal(output: &Output) -> String {
+    assert!(!output.status.success(), "{output:?}");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_went_wrong_is_mended_with_the_commands_that_are_named() {
+    let machine = Machine::new();
+    let provider = MockProvider::start().await.expect("a provider");
+    let up = machine.up();
+    ready(&up).await;
+    assert!(!up.log().contains("invalid_api_key"), "the first start makes no failure of its own: {}", up.log());
+
+    let base = provider.base_url();
+    let add = |key| ["providers", "add", "mine", "--base-url", &base, "--prefix", "mine", "--api-key", key];
+    let refused = refusal(&machine.run(&add("sk-wrong")));
+    assert!(refused.contains("omniroute providers set-key"), "{refused}");
+    let again = refusal(&machine.run(&add(provider.key())));
+    assert!(again.contains("omniroute providers set-key mine") && again.contains("providers remove mine"), "{again}");
+    machine.says(&["providers", "set-key", "mine", "--api-key", provider.key()]);
+    eventually("the model answers", || async { machine.client().chat("mine/gpt-mock", "hi").await.status == 200 })
+        .await;
+    machine.says(&["providers", "disable", "mine"]);
+    assert!(machine.says(&["providers", "list"]).contains("off"));
+    machine.says(&["providers", "enable", "mine"]);
+    machine.says(&["providers", "edit", "mine", "--priority", "7", "--name", "other"]);
+    machine.says(&["providers", "test", "other", "--model", "gpt-mock"]);
+    machine.says(&["nodes", "edit", "mine", "--prefix", "theirs"]);
+    eventually("the models have their new prefix", || async {
+        machine.says(&["models", "list", "theirs/"]).contains("theirs/gpt-mock")
+    })
+    .await;
+    machine.says(&["providers", "remove", "other"]);
+    assert_eq!(machine.json(&["nodes", "list"])["nodes"], serde_json::json!([]));
+    machine.says(&add(provider.key()));
+
+    for (flag, value) in [("--expires", "30"), ("--expires", "2020-01-01"), ("--scope", "root")] {
+        refusal(&machine.run(&["keys", "create", "k", flag, value]));
+    }
+    let made =
+        machine.run(&["keys", "create", "k", "--model", "nosuch/zzz", "--connection", "mine", "--expires", "1d"]);
+    assert!(String::from_utf8_lossy(&made.stderr).contains("nosuch/zzz"), "{made:?}");
+    assert!(refusal(&machine.run(&["keys", "create", "k"])).contains("keys regenerate k"));
+    machine.says(&["keys", "edit", "k", "--any-model", "--expires", "never", "--disable"]);
+    assert!(machine.says(&["keys", "list"]).contains("off"));
+    machine.says(&["keys", "revoke", "k"]);
+
+    let shown = machine.json(&["password", "--new"]);
+    let body = serde_json::json!({ "password": shown["password"] });
+    let login = machine.client().try_post("/api/auth/login", &body).await.expect("an answer");
+    assert_eq!(login.status, 200);
+    assert_eq!(machine.json(&["password"])["check"], "right");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_is_found_by_its_directory_and_a_lost_first_key_is_void() {
+    let mut machine = Machine::new();
+    let mut up = machine.up_with_flags();
+    ready(&up).await;
+    let lost = machine.client();
+    let ports: Vec<String> =
+        ["PORT", "CONTROL_PLANE_PORT", "GRPC_PORT"].map(|name| machine.environment.remove(name).expect("one")).into();
+    assert!(machine.says(&["status"]).contains("serving"), "the directory tells the ports");
+    let refused = refusal(&machine.run(&["status", "--port", "1"]));
+    assert!(refused.contains(&ports[0]) && refused.contains("--port"), "{refused}");
+    machine.says(&["doctor"]);
+    let elsewhere = machine.home.path().join("elsewhere").display().to_string();
+    let other = machine.run(&["doctor", "--data-dir", &elsewhere, "--port", &ports[0]]);
+    let other = String::from_utf8_lossy(&other.stdout).into_owned();
+    assert!(other.contains("which is not this directory's gateway"), "{other}");
+    up.terminate();
+    assert!(up.ended(Duration::from_secs(60)).await.success());
+
+    std::fs::remove_file(machine.data_dir().join("api.key")).expect("removed");
+    for (name, port) in ["PORT", "CONTROL_PLANE_PORT", "GRPC_PORT"].iter().zip(ports) {
+        machine.environment.insert((*name).to_owned(), port);
+    }
+    let up = machine.up();
+    eventually("it is ready again", || async { up.log().matches("OmniRoute is ready").count() == 2 }).await;
+    assert!(up.log().contains("the old first key is void"), "{}", up.log());
+    assert_eq!(lost.get("/v1/models").await.status, 401);
+    assert_eq!(machine.client().get("/v1/models").await.status, 200);
+    let keys = machine.json(&["keys", "list"]);
+    assert_eq!(keys["keys"].as_array().map(Vec::len), Some(1), "{keys}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,7 +17,8 @@ use tonic::{Request, Response, Status, Streaming};
 use super::Timing;
 use crate::store::{Command, Delivery, Store, StoreError};
 
-/// A proxy's row is written at most this often. Statuses come every 5 s; the slack is for their jitter.
+/// A proxy's row is written at most this often, unless its configuration or its state is another. Statuses come every
+/// 5 s, and within a second of such a change; the slack is for their jitter.
 const WRITE_EVERY: Duration = Duration::from_millis(4_500);
 
 /// How often orders left by other replicas are looked for.
@@ -207,8 +208,8 @@ impl ProxyRegistry {
         let mut attachment: Option<(String, u64)> = None;
         // The proxy's own id and the process's.
         let mut claimed: Option<(String, String)> = None;
-        // When its row was last written.
-        let mut written: Option<Instant> = None;
+        // When its row was last written, and with what.
+        let mut written = None;
         let mut seen = UnixMillis(0);
         let ended = loop {
             let next = tokio::select! {
@@ -231,12 +232,13 @@ impl ProxyRegistry {
             let held = attachment.as_ref().map(|(shown, _)| shown.clone());
             let shown = held.clone().unwrap_or_else(|| self.id_in_doubt(&status));
             self.show(&shown, &status, &mut attachment, &commands);
-            if written.is_some_and(|at| at.elapsed() < WRITE_EVERY) {
+            let state = (status.revision, status.stale, status.draining);
+            if written.is_some_and(|(at, last): (Instant, _)| at.elapsed() < WRITE_EVERY && last == state) {
                 continue;
             }
             match self.keep(&status, held.as_deref()).await {
                 Ok(shown) => {
-                    (written, seen) = (Some(Instant::now()), self.0.store.clock().now());
+                    (written, seen) = (Some((Instant::now(), state)), self.0.store.clock().now());
                     self.show(&shown, &status, &mut attachment, &commands);
                 }
                 Err(error) => tracing::warn!(%error, proxy = status.proxy_id, "a proxy's status is not stored"),

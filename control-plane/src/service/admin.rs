@@ -92,7 +92,7 @@ impl Admin<'_> {
         let hash = self.0.passwords.hash(Zeroizing::new(initial.expose().to_owned())).await?;
         if self.0.store.admin().create_if_absent(&hash).await? {
             self.0.has_password.store(true, Ordering::Relaxed);
-            tracing::info!("the admin password was set from INITIAL_PASSWORD");
+            tracing::info!("the first admin password is stored");
         }
         Ok(())
     }

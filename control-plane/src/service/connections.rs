@@ -427,7 +427,7 @@ fn refuse_to_carry(held: &ConnectionRecord, change: &ConnectionChange, edit: &Ob
 }
 
 /// The catalog's id of a provider that may be named by an alias.
-fn canonical(name: &str) -> &str {
+pub(super) fn canonical(name: &str) -> &str {
     Catalog::builtin().get(name).map_or(name, |provider| &provider.id)
 }
 

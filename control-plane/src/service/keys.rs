@@ -1,14 +1,19 @@
 //! API keys of clients. The key is shown once, when it is made; what is stored is its hash.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use omniroute_core::time::UnixMillis;
 use rand::distr::{Alphanumeric, SampleString as _};
 use zeroize::Zeroizing;
 
-use super::{Services, connections::MERGE_ATTEMPTS, merged};
+use super::{
+    Services,
+    connections::{MERGE_ATTEMPTS, canonical},
+    merged,
+};
 use crate::{
     api::{ApiError, Edit},
+    auth::MANAGEMENT_SCOPES,
     store::{
         StoreError,
         records::{Actor, KeyDraft, KeyPatch, KeyRecord, Object, RotatedSecret},
@@ -59,6 +64,8 @@ impl Services {
     /// # Errors
     /// 400 for a field.
     pub async fn create_key(&self, actor: &Actor, new: NewKey) -> Result<SecretKey, ApiError> {
+        check_scopes(&new.scopes, &[])?;
+        self.check_expiry(new.expires_at)?;
         self.check_connections(&new.allowed_connections).await?;
         let secret = generate();
         let draft = KeyDraft {
@@ -83,6 +90,12 @@ impl Services {
     pub async fn update_key(&self, actor: &Actor, id: &str, change: KeyChange) -> Result<KeyRecord, ApiError> {
         if let Some(connections) = &change.allowed_connections {
             self.check_connections(connections).await?;
+        }
+        if change.scopes.is_some() || matches!(change.expires_at, Edit::Set(_)) {
+            // Clients send back what they were shown: what the key has already is no mistake of theirs.
+            let held = self.store.keys().get(id).await?;
+            check_scopes(change.scopes.as_deref().unwrap_or_default(), &held.scopes)?;
+            self.check_expiry(change.expires_at.clone().set().filter(|at| Some(*at) != held.expires_at))?;
         }
         let mut attempts = MERGE_ATTEMPTS;
         loop {
@@ -146,6 +159,46 @@ impl Services {
         Ok(())
     }
 
+    /// A key that has expired before it was made is a slip of the pen, most often a number of days.
+    fn check_expiry(&self, expires_at: Option<UnixMillis>) -> Result<(), ApiError> {
+        match expires_at {
+            Some(at) if at <= self.clock.now() => Err(ApiError::invalid_field(
+                "expiresAt",
+                "lies in the past; to end a key now, set `isActive` to false or delete it",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Patterns of a key that no model matches which is known now. That may change: a model need not be listed.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn unmatched_models(&self, patterns: &[String]) -> Result<Vec<String>, ApiError> {
+        if patterns.is_empty() {
+            return Ok(Vec::new());
+        }
+        let nodes = self.store.nodes().list().await?;
+        let mut names = BTreeSet::new();
+        for model in self.store.models().list().await? {
+            let node = nodes.iter().find(|node| node.id.as_str() == model.provider.as_str());
+            let prefix = node.map_or(model.provider.as_str(), |node| &node.prefix);
+            names.insert(format!("{prefix}/{}", model.model));
+            names.insert(model.model);
+        }
+        let is_known = |pattern: &String| {
+            let canonical = match pattern.split_once('/') {
+                Some((alias, rest)) => format!("{}/{rest}", canonical(alias)),
+                None => pattern.clone(),
+            };
+            match canonical.strip_suffix('*') {
+                Some(start) => names.range(start.to_owned()..).next().is_some_and(|name| name.starts_with(start)),
+                None => names.contains(&canonical),
+            }
+        };
+        Ok(patterns.iter().filter(|pattern| !is_known(pattern)).cloned().collect())
+    }
+
     /// A key that may use only connections that do not exist may use nothing: better said now.
     async fn check_connections(&self, ids: &[String]) -> Result<(), ApiError> {
         for (index, id) in ids.iter().enumerate() {
@@ -159,6 +212,18 @@ impl Services {
             }
         }
         Ok(())
+    }
+}
+
+/// A scope that nothing asks for gives no right, and is a slip of the pen. `held`: scopes that the key has already.
+fn check_scopes(scopes: &[String], held: &[String]) -> Result<(), ApiError> {
+    let is_known = |scope: &String| MANAGEMENT_SCOPES.contains(&scope.as_str()) || held.contains(scope);
+    match scopes.iter().position(|scope| !is_known(scope)) {
+        Some(index) => Err(ApiError::invalid_field(
+            format!("scopes.{index}"),
+            format!("is no scope; there are: {} (the use of this API)", MANAGEMENT_SCOPES.join(", ")),
+        )),
+        None => Ok(()),
     }
 }
 

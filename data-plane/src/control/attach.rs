@@ -1,4 +1,5 @@
-//! The proxy's status goes up every 5 s; commands come down.
+//! The proxy's status goes up every 5 s, and within a second when it has new configuration or another state; commands
+//! come down.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,7 +12,10 @@ use tonic::{Request, Status};
 use super::{Backoff, ControlPlane, link};
 
 const PATH: &str = "/omniroute.v1.ProxyControl/Attach";
-const EVERY: Duration = Duration::from_secs(5);
+/// How often is looked whether a status is due.
+const LOOK: Duration = Duration::from_secs(1);
+/// Looks from one status to the next while nothing changes.
+const LOOKS: u32 = 5;
 
 /// What an operator can tell a proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +28,15 @@ pub enum Command {
     Resync,
     /// A connection works again: nothing is held against it any more.
     Forgive(ConnectionId),
+}
+
+/// Whether the next status is due.
+#[derive(Default)]
+struct Reports {
+    looks: u32,
+    revision: u64,
+    stale: bool,
+    draining: bool,
 }
 
 /// Where a status comes from, and where commands go.
@@ -55,18 +68,24 @@ async fn session(
     let (statuses, outgoing) = mpsc::channel(1);
     let mut request = Request::new(ReceiverStream::new(outgoing));
     let challenge = control_plane.sign(PATH, request.metadata_mut());
-    let _ = statuses.try_send(controlled.status());
+    let mut reports = Reports::default();
+    let first = controlled.status();
+    reports.is_due(&first);
+    let _ = statuses.try_send(first);
     let response = ProxyControlClient::new(channel).attach(request).await?;
     control_plane.verify(challenge, response.metadata())?;
     backoff.reset();
     let mut commands = response.into_inner();
-    let mut ticks = tokio::time::interval(EVERY);
+    let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     ticks.tick().await;
     loop {
         tokio::select! {
             _ = ticks.tick() => {
-                statuses.send(controlled.status()).await.map_err(|_| Status::unavailable("the stream has ended"))?;
+                let status = controlled.status();
+                if reports.is_due(&status) {
+                    statuses.send(status).await.map_err(|_| Status::unavailable("the stream has ended"))?;
+                }
             }
             _ = abandoned.changed() => return Err(Status::unavailable("the connection was given up")),
             command = commands.message() => match command? {
@@ -84,10 +103,42 @@ async fn session(
     }
 }
 
+// === impl Reports ===
+
+impl Reports {
+    /// Called at every look; `true` means that the status goes up.
+    fn is_due(&mut self, status: &v1::ProxyStatus) -> bool {
+        self.looks += 1;
+        let &v1::ProxyStatus { revision, stale, draining, .. } = status;
+        let is_news = (self.revision, self.stale, self.draining) != (revision, stale, draining);
+        if self.looks < LOOKS && !is_news {
+            return false;
+        }
+        *self = Self { looks: 0, revision, stale, draining };
+        true
+    }
+}
+
 /// Resident memory of this process, in bytes; 0 where the system does not tell.
 pub fn resident_memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib: Option<u64> = line.and_then(|line| line.split_whitespace().next()).and_then(|field| field.parse().ok());
     kib.unwrap_or(0) * 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn new_configuration_is_reported_at_the_next_look_and_all_else_every_fifth() {
+        let status = |revision, requests_total| v1::ProxyStatus { revision, requests_total, ..Default::default() };
+        let mut reports = Reports::default();
+        assert!(reports.is_due(&status(1, 0)), "the first");
+        let looks: Vec<bool> = (1..=10).map(|requests| reports.is_due(&status(1, requests))).collect();
+        assert_eq!(looks, [false, false, false, false, true, false, false, false, false, true]);
+        assert!(reports.is_due(&status(2, 10)));
+        assert!(!reports.is_due(&status(2, 11)));
+    }
 }

@@ -35,7 +35,7 @@ fn facts<'l>(listed: &'l Listed, capabilities: &'l [&'l str]) -> ModelFacts<'l> 
     ModelFacts {
         name: &listed.id,
         modified_at: listed.model.created,
-        details: ModelDetails { family: listed.provider.id.as_str(), ..ModelDetails::default() },
+        details: ModelDetails { family: &listed.provider.prefix, ..ModelDetails::default() },
         capabilities,
         context_length: listed.model.context_window,
         ..ModelFacts::default()

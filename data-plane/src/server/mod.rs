@@ -9,6 +9,7 @@ mod compact;
 mod connection;
 mod cors;
 mod counts;
+mod doubled;
 mod gateway;
 mod heads;
 mod life;

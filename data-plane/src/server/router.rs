@@ -15,7 +15,7 @@ use omniroute_telemetry::MetricsReport;
 use omniroute_wire::translate::Dialect;
 use serde_json::json;
 
-use super::{Gateway, Phase, counts, lists, ollama_side, responses, route::dialect_of_path, websocket};
+use super::{Gateway, Phase, counts, doubled, lists, ollama_side, responses, route::dialect_of_path, websocket};
 use crate::{
     admit::request_id::RequestId,
     metrics::{self, Levels},
@@ -130,6 +130,10 @@ async fn forward(State(gateway): Shared, ConnectInfo(peer): ConnectInfo<SocketAd
 
 async fn unknown_path(request: Request) -> Response {
     let error = GatewayError::new(ErrorClass::NotFound, "unknown_path", "there is nothing at this path");
+    let error = match doubled::hint(request.uri().path()) {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    };
     refuse(error, request.uri().path(), request.headers())
 }
 

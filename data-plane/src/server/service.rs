@@ -10,7 +10,7 @@ use omniroute_providers::Operation;
 use tower::ServiceExt;
 
 use super::{
-    Gateway, Shared, cors, life, refuse,
+    Gateway, Shared, cors, doubled, life, refuse,
     route::{Route, dialect_of_path},
 };
 use crate::{
@@ -31,8 +31,9 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 pub(super) async fn answer(
     shared: Arc<Shared>,
     peer: SocketAddr,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Result<Response<Reply>, Infallible> {
+    doubled::mend(request.uri_mut());
     let from_page = cors::applies(&request);
     let is_anthropics =
         request.uri().path().starts_with("/v1/messages") || request.headers().contains_key(ANTHROPIC_VERSION);

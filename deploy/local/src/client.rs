@@ -23,6 +23,13 @@ pub(crate) struct Client {
     /// Tried in turn while nobody answers: the proxy, which forwards, and the control plane itself.
     bases: Vec<Url>,
     token: Secret,
+    /// What to do when nobody answers, and when the token is not taken.
+    advice: Advice,
+}
+
+struct Advice {
+    unreachable: String,
+    unauthorized: String,
 }
 
 /// A client that talks to this machine goes there directly, whatever `HTTP_PROXY` says.
@@ -55,21 +62,47 @@ pub(crate) fn local_urls(context: &Context) -> [String; 2] {
     ]
 }
 
+/// The list of models as a client with this key gets it.
+pub(crate) async fn models(context: &Context, key: &Secret) -> Result<Value, Failure> {
+    let base = match context.launcher.url.as_str() {
+        "" => local_url(context.data_plane.host, context.launcher.port),
+        url => url.to_owned(),
+    };
+    let base = parse_base(&base)?;
+    let unauthorized = "the API key is not good there; a good one goes into OMNIROUTE_TOKEN".to_owned();
+    let advice = Advice { unauthorized, ..Advice::new(context) };
+    let request = http(is_loopback(&base))?.get(join(&base, "/v1/models")).bearer_auth(key.expose());
+    match request.send().await {
+        Ok(response) if response.status() == StatusCode::NOT_FOUND => {
+            let what =
+                format!("{base} has no list of models: proxies have, and a control plane is none; name one's address");
+            Err(Failure::failed(what))
+        }
+        Ok(response) => answer(response, &advice).await,
+        Err(error) => {
+            let what = format!("no proxy answers at {base} ({}); {}", deepest(&error), advice.unreachable);
+            Err(Failure::new(Exit::Unreachable, what))
+        }
+    }
+}
+
 // === impl Client ===
 
 impl Client {
     /// For the gateway that the settings name, else this machine's.
     pub(crate) fn new(context: &Context) -> Result<Self, Failure> {
-        let named = !context.launcher.url.is_empty();
-        let urls = if named { vec![context.launcher.url.clone()] } else { local_urls(context).to_vec() };
+        let named = context.is_remote();
+        let urls = if named { vec![context.launcher.url.clone()] } else { bases(context) };
         let bases = urls.iter().map(|url| parse_base(url)).collect::<Result<Vec<_>, _>>()?;
         let is_local = bases.iter().all(is_loopback);
-        Ok(Self { http: http(is_local)?, token: token_for(context, !named || is_local)?, bases })
+        let advice = Advice::new(context);
+        Ok(Self { http: http(is_local)?, token: token_for(context, !named || is_local)?, bases, advice })
     }
 
     /// For a control plane of ours, with its secret at hand.
-    pub(crate) fn of_launcher(base: &str, jwt_secret: &Secret) -> Result<Self, Failure> {
-        Ok(Self { http: http(true)?, bases: vec![parse_base(base)?], token: token::sign(jwt_secret)? })
+    pub(crate) fn of_launcher(context: &Context, base: &str, jwt_secret: &Secret) -> Result<Self, Failure> {
+        let advice = Advice::new(context);
+        Ok(Self { http: http(true)?, bases: vec![parse_base(base)?], token: token::sign(jwt_secret)?, advice })
     }
 
     pub(crate) async fn get(&self, path: &str) -> Result<Value, Failure> {
@@ -78,6 +111,14 @@ impl Client {
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         self.call(Method::POST, path, Some(body)).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        self.call(Method::PUT, path, Some(body)).await
+    }
+
+    pub(crate) async fn patch(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        self.call(Method::PATCH, path, Some(body)).await
     }
 
     pub(crate) async fn delete(&self, path: &str) -> Result<Value, Failure> {
@@ -98,7 +139,7 @@ impl Client {
                 request = request.json(body);
             }
             match request.send().await {
-                Ok(response) => return answer(response).await,
+                Ok(response) => return answer(response, &self.advice).await,
                 // Nothing was sent, so the next address may be tried whatever the method.
                 Err(error) if error.is_connect() => refused = Some(error),
                 Err(error) => return Err(Failure::new(Exit::Unreachable, broken(&error))),
@@ -107,11 +148,43 @@ impl Client {
         let reason = refused.map(|error| deepest(&error)).unwrap_or_default();
         Err(Failure::new(
             Exit::Unreachable,
-            format!(
-                "no gateway answers at {} ({reason}); start one with `omniroute up`, or name it with --url",
-                self.base()
-            ),
+            format!("no gateway answers at {} ({reason}); {}", self.base(), self.advice.unreachable),
         ))
+    }
+}
+
+/// Where this machine's gateway may be found. A port that is named stands alone: what answers at the usual one instead
+/// would be another gateway.
+fn bases(context: &Context) -> Vec<String> {
+    let [proxy, control_plane] = local_urls(context);
+    let is_named = |key| context.running.is_none() && context.is_set(key);
+    match (is_named("port"), is_named("control_plane_port")) {
+        (true, false) => vec![proxy],
+        (false, true) => vec![control_plane],
+        _ => vec![proxy, control_plane],
+    }
+}
+
+// === impl Advice ===
+
+impl Advice {
+    fn new(context: &Context) -> Self {
+        let launcher = &context.launcher;
+        let unreachable = if context.is_remote() {
+            "check the address and the network".to_owned()
+        } else {
+            format!("start it with `{}`, or name another with --data-dir or --url", context.command("up"))
+        };
+        let unauthorized = if launcher.token.is_set() {
+            "OMNIROUTE_TOKEN must be an API key with the scope `manage` of this very gateway".to_owned()
+        } else {
+            format!(
+                "the token was signed with the secret of {}, so what answers is another gateway: name its directory \
+                 with --data-dir, or its address with --url and a key of the scope `manage` with OMNIROUTE_TOKEN",
+                launcher.data_dir.display()
+            )
+        };
+        Self { unreachable, unauthorized }
     }
 }
 
@@ -157,15 +230,16 @@ fn token_for(context: &Context, is_ours: bool) -> Result<Secret, Failure> {
         None => Err(Failure::new(
             Exit::NotAllowed,
             format!(
-                "{} is not there, so this is not the directory of a gateway: start one with `omniroute up`, name the \
-                 directory with --data-dir, or set OMNIROUTE_TOKEN",
-                context.data_dir().file(data_dir::JWT_SECRET).display()
+                "{} is not there, so no gateway was started on this directory: start one with `{}`, name its directory \
+                 with --data-dir, or its address and a key with --url and OMNIROUTE_TOKEN",
+                context.data_dir().file(data_dir::JWT_SECRET).display(),
+                context.command("up"),
             ),
         )),
     }
 }
 
-async fn answer(response: reqwest::Response) -> Result<Value, Failure> {
+async fn answer(response: reqwest::Response, advice: &Advice) -> Result<Value, Failure> {
     let status = response.status();
     let is_json = response
         .headers()
@@ -176,12 +250,12 @@ async fn answer(response: reqwest::Response) -> Result<Value, Failure> {
     let body: Option<Value> = if is_json { serde_json::from_slice(&body).ok() } else { None };
     match body {
         Some(body) if status.is_success() => Ok(body),
-        body => Err(refusal(status, body.as_ref())),
+        body => Err(refusal(status, body.as_ref(), advice)),
     }
 }
 
 /// What the gateway said, in one sentence.
-fn refusal(status: StatusCode, body: Option<&Value>) -> Failure {
+fn refusal(status: StatusCode, body: Option<&Value>, advice: &Advice) -> Failure {
     let exit = match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Exit::NotAllowed,
         _ => Exit::Failed,
@@ -197,7 +271,7 @@ fn refusal(status: StatusCode, body: Option<&Value>) -> Failure {
         message.push_str(&format!("\n  {field}: {what}"));
     }
     if status == StatusCode::UNAUTHORIZED {
-        message.push_str("\n  if the gateway runs elsewhere or with another --data-dir, set OMNIROUTE_TOKEN");
+        message.push_str(&format!("\n  {}", advice.unauthorized));
     }
     Failure::new(exit, message)
 }
@@ -237,11 +311,14 @@ mod tests {
     fn a_refusal_says_what_the_gateway_said_field_by_field() {
         let body = json!({"error": {"code": "VALID_001", "message": "Invalid request",
             "details": [{"field": "apiKey", "message": "API key is required"}]}});
-        let failure = refusal(StatusCode::BAD_REQUEST, Some(&body));
+        let advice = Advice { unreachable: String::new(), unauthorized: "name another".to_owned() };
+        let failure = refusal(StatusCode::BAD_REQUEST, Some(&body), &advice);
         assert_eq!(failure.exit(), Exit::Failed);
         assert_eq!(failure.to_string(), "the gateway refused (400): Invalid request\n  apiKey: API key is required");
-        assert_eq!(refusal(StatusCode::UNAUTHORIZED, Some(&body)).exit(), Exit::NotAllowed);
-        assert!(refusal(StatusCode::BAD_GATEWAY, None).to_string().contains("502"));
+        let refused = refusal(StatusCode::UNAUTHORIZED, Some(&body), &advice);
+        assert_eq!(refused.exit(), Exit::NotAllowed);
+        assert!(refused.to_string().ends_with("\n  name another"), "{refused}");
+        assert!(refusal(StatusCode::BAD_GATEWAY, None, &advice).to_string().contains("502"));
     }
 
     #[test]

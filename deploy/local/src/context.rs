@@ -1,12 +1,16 @@
 //! What every command needs: the settings of the launcher, and those of the planes as they would read them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use omniroute_core::settings::{
-    ControlPlaneSettings, DataPlaneSettings, LauncherSettings, SettingsTable as _, Sources,
+    ControlPlaneSettings, DataPlaneSettings, LauncherSettings, Origin, SettingsTable as _, Sources,
 };
 
-use crate::{data_dir::DataDir, failure::Failure, screen::Screen};
+use crate::{
+    data_dir::{DataDir, Running},
+    failure::{Exit, Failure},
+    screen::{Screen, quoted},
+};
 
 pub(crate) struct Context {
     pub(crate) launcher: LauncherSettings,
@@ -18,6 +22,10 @@ pub(crate) struct Context {
     /// The file that `--config` names; the planes are told.
     pub(crate) config_file: Option<PathBuf>,
     pub(crate) screen: Screen,
+    pub(crate) sources: Sources,
+    /// The gateway that runs on the data directory now. Its addresses stand in the settings above, whatever the
+    /// defaults are.
+    pub(crate) running: Option<Running>,
 }
 
 // === impl Context ===
@@ -38,10 +46,93 @@ impl Context {
             launcher,
             config_file,
             screen: Screen::new(flags.get_flag("json")),
+            sources,
+            running: None,
         })
+    }
+
+    /// For every command but `up`: a gateway that runs on the data directory is found where it listens.
+    ///
+    /// # Errors
+    /// When a flag names another port than it has.
+    pub(crate) fn find_running(mut self) -> Result<Self, Failure> {
+        if self.is_remote() {
+            return Ok(self);
+        }
+        let Some(running) = self.data_dir().running() else { return Ok(self) };
+        let ports = [
+            ("port", &mut self.launcher.port, running.proxy),
+            ("control_plane_port", &mut self.launcher.control_plane_port, running.control_plane),
+            ("grpc_port", &mut self.launcher.grpc_port, running.grpc),
+        ];
+        for (key, setting, address) in ports {
+            let is_asked = matches!(self.sources.text(key, &[], "").0, Origin::Flag(_));
+            if is_asked && *setting != address.port() && !self.launcher.token.is_set() {
+                let flag = key.replace('_', "-");
+                return Err(Failure::new(
+                    Exit::Usage,
+                    format!(
+                        "the gateway of {} listens on port {}, not on {setting}: leave --{flag} out, or name the other \
+                         gateway's directory with --data-dir, or its address and a key with --url and OMNIROUTE_TOKEN",
+                        self.launcher.data_dir.display(),
+                        address.port(),
+                    ),
+                ));
+            }
+            if !is_asked {
+                *setting = address.port();
+            }
+        }
+        self.data_plane.host = running.proxy.ip();
+        self.control_plane.control_plane_host = running.control_plane.ip();
+        self.control_plane.grpc_host = running.grpc.ip();
+        self.running = Some(running);
+        Ok(self)
     }
 
     pub(crate) fn data_dir(&self) -> DataDir {
         DataDir::at(&self.launcher.data_dir)
+    }
+
+    /// Whether the settings name a gateway by its address.
+    pub(crate) fn is_remote(&self) -> bool {
+        !self.launcher.url.is_empty()
+    }
+
+    /// Whether a setting of the launcher has another source than its default.
+    pub(crate) fn is_set(&self, key: &str) -> bool {
+        let setting = LauncherSettings::SETTINGS.iter().find(|setting| setting.key == key);
+        setting.is_some_and(|setting| self.sources.text(key, setting.env, "").0 != Origin::Default)
+    }
+
+    /// A command to type, with the flags that make it find this gateway.
+    pub(crate) fn command(&self, rest: &str) -> String {
+        format!("omniroute {rest}{}", self.options())
+    }
+
+    /// The flags that a command needs to find this gateway: none where it is the usual one.
+    pub(crate) fn options(&self) -> String {
+        if self.is_remote() {
+            return format!(" --url {}", quoted(&self.launcher.url));
+        }
+        let usual = std::env::var_os("HOME").map(|home| Path::new(&home).join(".omniroute"));
+        let mut options = String::new();
+        if usual.as_ref() != Some(&self.launcher.data_dir) {
+            options.push_str(&format!(" --data-dir {}", quoted(&self.launcher.data_dir.display().to_string())));
+        }
+        // The directory of a gateway that runs tells its ports.
+        if self.running.is_none() {
+            let ports = [
+                ("port", self.launcher.port),
+                ("control_plane_port", self.launcher.control_plane_port),
+                ("grpc_port", self.launcher.grpc_port),
+            ];
+            for (key, port) in ports {
+                if matches!(self.sources.text(key, &[], "").0, Origin::Flag(_)) {
+                    options.push_str(&format!(" --{} {port}", key.replace('_', "-")));
+                }
+            }
+        }
+        options
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write as _},
+    net::SocketAddr,
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
@@ -24,6 +25,7 @@ pub(crate) const DATABASE: &str = "storage.sqlite";
 pub(crate) const SECRET_FILES: [&str; 6] =
     [MASTER_KEY, JWT_SECRET, API_KEY_SECRET, JOIN_TOKEN, ADMIN_PASSWORD, API_KEY];
 
+/// Held by a running launcher; it holds the launcher's process id and, line by line, where its planes listen.
 const LOCK: &str = "launcher.lock";
 
 #[derive(Clone, Debug)]
@@ -32,6 +34,15 @@ pub(crate) struct DataDir(PathBuf);
 /// Held by the one launcher that serves a directory; the kernel lets go of it when that process ends, however it ends.
 #[derive(Debug)]
 pub(crate) struct Lock(#[expect(dead_code, reason = "held for its lock")] File);
+
+/// A launcher that serves a directory, and where its planes listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Running {
+    pub(crate) pid: u32,
+    pub(crate) proxy: SocketAddr,
+    pub(crate) control_plane: SocketAddr,
+    pub(crate) grpc: SocketAddr,
+}
 
 // === impl DataDir ===
 
@@ -104,8 +115,17 @@ impl DataDir {
         })
     }
 
-    /// Takes the directory for this process.
-    pub(crate) fn lock(&self) -> Result<Lock, Failure> {
+    /// Removes a file, if it is there.
+    pub(crate) fn remove(&self, name: &str) -> Result<(), Failure> {
+        let path = self.file(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Failure::file("remove", &path, &error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes the directory for this process, and notes for other commands where it will listen.
+    pub(crate) fn lock(&self, running: &Running) -> Result<Lock, Failure> {
         let path = self.file(LOCK);
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         let mut file = open.map_err(|error| Failure::file("open", &path, &error))?;
@@ -113,8 +133,8 @@ impl DataDir {
             if error != rustix::io::Errno::WOULDBLOCK {
                 return Err(Failure::file("lock", &path, &error));
             }
-            let holder = fs::read_to_string(&path).unwrap_or_default();
-            let holder = match holder.trim() {
+            let note = fs::read_to_string(&path).unwrap_or_default();
+            let holder = match note.lines().next().unwrap_or_default().trim() {
                 "" => String::new(),
                 pid => format!(" (pid {pid})"),
             };
@@ -124,7 +144,7 @@ impl DataDir {
                  --data-dir"
             )));
         }
-        let note = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        let note = file.set_len(0).and_then(|()| file.write_all(running.to_note().as_bytes()));
         note.map_err(|error| Failure::file("write", &path, &error))?;
         Ok(Lock(file))
     }
@@ -133,6 +153,34 @@ impl DataDir {
     pub(crate) fn is_locked(&self) -> bool {
         let Ok(file) = File::open(self.file(LOCK)) else { return false };
         flock(&file, FlockOperation::NonBlockingLockShared).is_err()
+    }
+
+    /// The launcher that serves this directory now. `None` also when one of an older version does, which notes no
+    /// addresses.
+    pub(crate) fn running(&self) -> Option<Running> {
+        if !self.is_locked() {
+            return None;
+        }
+        Running::from_note(&fs::read_to_string(self.file(LOCK)).ok()?)
+    }
+}
+
+// === impl Running ===
+
+impl Running {
+    fn to_note(self) -> String {
+        let Self { pid, proxy, control_plane, grpc } = self;
+        format!("{pid}\nproxy {proxy}\ncontrol-plane {control_plane}\ngrpc {grpc}\n")
+    }
+
+    fn from_note(note: &str) -> Option<Self> {
+        let address = |name: &str| note.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        Some(Self {
+            pid: note.lines().next()?.trim().parse().ok()?,
+            proxy: address("proxy ")?,
+            control_plane: address("control-plane ")?,
+            grpc: address("grpc ")?,
+        })
     }
 }
 
@@ -182,11 +230,26 @@ mod tests {
     fn a_second_launcher_is_told_who_holds_the_directory() {
         let (_parent, dir) = temporary();
         assert!(!dir.is_locked());
-        let lock = dir.lock().expect("free");
+        let lock = dir.lock(&running()).expect("free");
         assert!(dir.is_locked());
-        let refused = dir.lock().expect_err("taken").to_string();
+        let refused = dir.lock(&running()).expect_err("taken").to_string();
         assert!(refused.contains(&format!("(pid {})", std::process::id())), "{refused}");
         drop(lock);
-        assert!(dir.lock().is_ok());
+        assert!(dir.lock(&running()).is_ok());
+    }
+
+    fn running() -> Running {
+        let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Running { pid: std::process::id(), proxy: at(1), control_plane: "[::1]:2".parse().expect("one"), grpc: at(3) }
+    }
+
+    #[test]
+    fn a_directory_tells_where_its_gateway_listens_while_it_runs() {
+        let (_parent, dir) = temporary();
+        assert_eq!(dir.running(), None);
+        let lock = dir.lock(&running()).expect("free");
+        assert_eq!(dir.running(), Some(running()));
+        drop(lock);
+        assert_eq!(dir.running(), None, "what a launcher noted that is gone does not count");
     }
 }

@@ -10,6 +10,7 @@ mod commands;
 mod context;
 mod data_dir;
 mod failure;
+mod foreign;
 mod ports;
 mod screen;
 mod secrets;
@@ -40,13 +41,19 @@ async fn run(action: Action, flags: &clap::ArgMatches) -> Result<(), Failure> {
     // Fails only when another provider was installed before, and none was.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let context = Context::load(flags)?;
+    if let Action::Up = action {
+        return up::up(context).await;
+    }
+    let context = context.find_running()?;
     match action {
-        Action::Up => up::up(&context).await,
         Action::Status => commands::status::run(&context).await,
         Action::Keys { action } => commands::keys::run(&context, action).await,
         Action::Providers { action } => commands::providers::run(&context, action).await,
+        Action::Nodes { action } => commands::nodes::run(&context, action).await,
+        Action::Models { action } => commands::models::run(&context, action).await,
+        Action::Password(action) => commands::password::run(&context, action).await,
         Action::Doctor => commands::doctor::run(&context).await,
-        Action::Config { action } => commands::config::run(&context, &action),
-        Action::Plane { .. } => Ok(()),
+        Action::Config { action, set } => commands::config::run(&context, action.as_ref(), set),
+        Action::Up | Action::Plane { .. } => Ok(()),
     }
 }

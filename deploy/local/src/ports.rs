@@ -10,6 +10,8 @@ use std::{
 pub(crate) struct Holder {
     pub(crate) pid: u32,
     pub(crate) name: String,
+    /// Of the process that started it.
+    pub(crate) parent: Option<u32>,
 }
 
 /// What a look at an address found.
@@ -57,8 +59,13 @@ pub(crate) fn holder(port: u16) -> Option<Holder> {
         let mut targets = descriptors.filter_map(|entry| fs::read_link(entry.path()).ok());
         targets
             .any(|target| target.to_str().is_some_and(|target| inodes.iter().any(|inode| inode == target)))
-            .then(|| Holder { pid, name: name_of(pid) })
+            .then(|| Holder { pid, name: name_of(pid), parent: parent_of(pid) })
     })
+}
+
+fn parent_of(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
 }
 
 /// Inodes of the sockets that listen on a port, from the text of `/proc/net/tcp`.
@@ -110,6 +117,7 @@ mod tests {
         let address = listener.local_addr().expect("an address");
         let Port::Taken(Some(holder)) = look(address) else { panic!("not found") };
         assert_eq!(holder.pid, std::process::id());
+        assert_eq!(holder.parent, Some(std::os::unix::process::parent_id()));
         assert!(!holder.name.is_empty());
         drop(listener);
         assert!(matches!(look(address), Port::Free));

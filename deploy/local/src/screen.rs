@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Screen {
@@ -100,9 +100,42 @@ pub(crate) fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
     value.get(field).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
+/// The first line of an input, for what should not stand on a command line. `flag` asked for it.
+pub(crate) fn first_line(input: &mut impl std::io::BufRead, flag: &str) -> Result<String, Failure> {
+    let mut line = String::new();
+    input.read_line(&mut line).map_err(|error| Failure::failed(format!("cannot read standard input: {error}")))?;
+    match line.trim() {
+        "" => Err(Failure::new(Exit::Usage, format!("{flag}: the first line of standard input is empty"))),
+        text => Ok(text.to_owned()),
+    }
+}
+
+/// One word for a POSIX shell.
+pub(crate) fn quoted(text: &str) -> String {
+    let is_plain = |character: char| character.is_ascii_alphanumeric() || "/._-:@%+=,".contains(character);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quote_in_a_path_does_not_end_the_word() {
+        assert_eq!(quoted("/home/o'brien/k"), r"'/home/o'\''brien/k'");
+        assert_eq!(quoted("/home/me/.omniroute"), "/home/me/.omniroute");
+        assert_eq!(quoted("~/x"), "'~/x'");
+        assert_eq!(quoted(""), "''");
+    }
+
+    #[test]
+    fn a_secret_from_standard_input_is_its_first_line() {
+        assert_eq!(first_line(&mut "sk-1 \nrest".as_bytes(), "--x").expect("a key"), "sk-1");
+        assert_eq!(first_line(&mut "\n".as_bytes(), "--x").expect_err("empty").exit(), Exit::Usage);
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {

@@ -6,6 +6,7 @@ use rand::RngExt as _;
 use crate::{
     data_dir::{self, DataDir},
     failure::Failure,
+    foreign,
 };
 
 /// No 0, 1, i, l, o: what is read from a screen is typed without doubt.
@@ -19,9 +20,8 @@ pub(crate) struct Secrets {
     pub(crate) jwt_secret: Secret,
     pub(crate) api_key_secret: Secret,
     pub(crate) join_token: Secret,
-    pub(crate) admin_password: Secret,
-    /// The password was made now, so somebody has to be told.
-    pub(crate) is_password_new: bool,
+    /// `None` when nobody knows it: the database has one, and no file holds it.
+    pub(crate) admin_password: Option<Secret>,
 }
 
 // === impl Secrets ===
@@ -29,16 +29,20 @@ pub(crate) struct Secrets {
 impl Secrets {
     /// What is configured counts, then what the directory holds, else it is made. Call with the directory locked.
     pub(crate) fn ensure(dir: &DataDir, settings: &ControlPlaneSettings) -> Result<Self, Failure> {
+        foreign::refuse(dir, settings)?;
         refuse_lost_master_key(dir, settings)?;
         refuse_lost_pepper(dir, settings)?;
-        let is_password_new = !settings.initial_password.is_set() && dir.read(data_dir::ADMIN_PASSWORD)?.is_none();
+        // A gateway that has run has a password; another one in the file would not be it.
+        let has_run = !settings.database_url.is_set() && dir.file(data_dir::DATABASE).exists();
+        let is_password_needed =
+            settings.initial_password.is_set() || !has_run || dir.file(data_dir::ADMIN_PASSWORD).exists();
+        let password = || kept(dir, data_dir::ADMIN_PASSWORD, &settings.initial_password, readable);
         Ok(Self {
             master_key: kept(dir, data_dir::MASTER_KEY, &settings.storage_encryption_key, random)?,
             jwt_secret: kept(dir, data_dir::JWT_SECRET, &settings.jwt_secret, random)?,
             api_key_secret: kept(dir, data_dir::API_KEY_SECRET, &settings.api_key_secret, random)?,
             join_token: kept(dir, data_dir::JOIN_TOKEN, &settings.join_token, random)?,
-            admin_password: kept(dir, data_dir::ADMIN_PASSWORD, &settings.initial_password, readable)?,
-            is_password_new,
+            admin_password: is_password_needed.then(password).transpose()?,
         })
     }
 }
@@ -91,7 +95,7 @@ fn random() -> Secret {
 }
 
 /// 99 bits that a person can type.
-fn readable() -> Secret {
+pub(crate) fn readable() -> Secret {
     let mut random = rand::rng();
     let mut character = |_| char::from(READABLE[random.random_range(0..READABLE.len())]);
     let groups: Vec<String> = (0..PASSWORD_GROUPS).map(|_| (0..PASSWORD_GROUP).map(&mut character).collect()).collect();
@@ -123,7 +127,6 @@ mod tests {
         let second = Secrets::ensure(&dir, &settings(&[])).expect("read");
         assert_eq!(first.master_key, second.master_key);
         assert_eq!(first.admin_password, second.admin_password);
-        assert!(first.is_password_new && !second.is_password_new);
         let all = [&first.master_key, &first.jwt_secret, &first.api_key_secret, &first.join_token];
         for (index, one) in all.iter().enumerate() {
             assert_eq!(one.expose().len(), 64);
@@ -138,15 +141,14 @@ mod tests {
         let configured = settings(&[("JWT_SECRET", "0123456789abcdef"), ("INITIAL_PASSWORD", "123456")]);
         let secrets = Secrets::ensure(&dir, &configured).expect("read");
         assert_eq!(secrets.jwt_secret.expose(), "0123456789abcdef");
-        assert_eq!(secrets.admin_password.expose(), "123456");
-        assert!(!secrets.is_password_new);
+        assert_eq!(secrets.admin_password.as_ref().map(Secret::expose), Some("123456"));
         assert_ne!(dir.read(data_dir::JWT_SECRET).expect("read"), Some(secrets.jwt_secret));
     }
 
     #[test]
     fn a_database_whose_master_key_is_gone_is_not_given_another() {
         let (_parent, dir) = directory();
-        std::fs::write(dir.file(data_dir::DATABASE), "x").expect("written");
+        std::fs::write(dir.file(data_dir::DATABASE), foreign::tests::OURS).expect("written");
         let refused = Secrets::ensure(&dir, &settings(&[])).expect_err("refused").to_string();
         assert!(refused.contains("STORAGE_ENCRYPTION_KEY"), "{refused}");
         assert!(!dir.file(data_dir::MASTER_KEY).exists());
@@ -155,10 +157,31 @@ mod tests {
     }
 
     #[test]
+    fn the_originals_database_is_called_by_its_name_and_nothing_is_made_beside_it() {
+        let (_parent, dir) = directory();
+        let original = b"SQLite format 3\0 CREATE TABLE provider_connections (id TEXT)";
+        std::fs::write(dir.file(data_dir::DATABASE), original).expect("written");
+        let refused = Secrets::ensure(&dir, &settings(&[])).expect_err("refused").to_string();
+        assert!(refused.contains("original OmniRoute") && !refused.contains("master key"), "{refused}");
+        assert!(!dir.file(data_dir::MASTER_KEY).exists());
+    }
+
+    #[test]
+    fn a_gateway_that_has_run_is_given_no_password_that_is_not_its_own() {
+        let (_parent, dir) = directory();
+        Secrets::ensure(&dir, &settings(&[])).expect("made");
+        std::fs::write(dir.file(data_dir::DATABASE), foreign::tests::OURS).expect("written");
+        assert!(Secrets::ensure(&dir, &settings(&[])).expect("read").admin_password.is_some());
+        dir.remove(data_dir::ADMIN_PASSWORD).expect("removed");
+        assert_eq!(Secrets::ensure(&dir, &settings(&[])).expect("read").admin_password, None);
+        assert!(!dir.file(data_dir::ADMIN_PASSWORD).exists());
+    }
+
+    #[test]
     fn a_database_whose_api_key_secret_is_gone_is_not_given_another() {
         let (_parent, dir) = directory();
         Secrets::ensure(&dir, &settings(&[])).expect("made");
-        std::fs::write(dir.file(data_dir::DATABASE), "x").expect("written");
+        std::fs::write(dir.file(data_dir::DATABASE), foreign::tests::OURS).expect("written");
         Secrets::ensure(&dir, &settings(&[])).expect("all there");
         std::fs::remove_file(dir.file(data_dir::API_KEY_SECRET)).expect("lost");
         let refused = Secrets::ensure(&dir, &settings(&[])).expect_err("refused").to_string();

@@ -42,7 +42,9 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, Json<CreatedKey>), ApiError> {
     let not_enforced = body.not_enforced();
     let created = app.create_key(&actor, body.into_new()).await?;
-    Ok((StatusCode::CREATED, Json(CreatedKey::new(created, app.deployment_id(), not_enforced))))
+    let unmatched = app.unmatched_models(&created.record.allowed_models).await?;
+    let created = CreatedKey::new(created, app.deployment_id(), not_enforced).with_unmatched(&unmatched);
+    Ok((StatusCode::CREATED, Json(created)))
 }
 
 /// One key.
@@ -81,7 +83,8 @@ pub(super) async fn change(
     extract::Json(changed): extract::Json<ChangeKey>,
 ) -> Result<Json<ChangedKey>, ApiError> {
     app.update_key(&actor, &id, changed.clone().into_change()).await?;
-    Ok(Json(ChangedKey::new(changed)))
+    let unmatched = app.unmatched_models(changed.allowed_models()).await?;
+    Ok(Json(ChangedKey::new(changed, &unmatched)))
 }
 
 /// Delete a key. It is refused everywhere within a second.

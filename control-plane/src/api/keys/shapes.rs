@@ -107,6 +107,10 @@ pub(in crate::api) struct CreatedKey {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     not_enforced: Vec<String>,
+    /// What looks like a slip: entries of `allowedModels` that no model matches which is known now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    warnings: Vec<String>,
 }
 
 /// What was changed, as it now is.
@@ -122,6 +126,10 @@ pub(in crate::api) struct ChangedKey {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     not_enforced: Vec<String>,
+    /// What looks like a slip: entries of `allowedModels` that no model matches which is known now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    warnings: Vec<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -325,6 +333,11 @@ impl Body for ChangeKey {
 }
 
 impl ChangeKey {
+    /// Those that the edit names.
+    pub(super) fn allowed_models(&self) -> &[String] {
+        self.options.allowed_models.as_deref().unwrap_or_default()
+    }
+
     pub(super) fn into_change(self) -> KeyChange {
         let Self { name, options } = self;
         KeyChange {
@@ -411,9 +424,10 @@ impl AllKeys {
 // === impl ChangedKey ===
 
 impl ChangedKey {
-    pub(super) fn new(changed: ChangeKey) -> Self {
+    pub(super) fn new(changed: ChangeKey, unmatched: &[String]) -> Self {
         let not_enforced = not_enforced(&changed.options.extras.to_object());
-        Self { message: "API key settings updated successfully", changed, not_enforced }
+        let warnings = warnings(unmatched);
+        Self { message: "API key settings updated successfully", changed, not_enforced, warnings }
     }
 }
 
@@ -470,8 +484,18 @@ impl CreatedKey {
             expires_at: record.expires_at.map(UnixMillis::to_rfc3339),
             previous_valid_until: record.previous.map(|previous| previous.until.to_rfc3339()),
             not_enforced,
+            warnings: Vec::new(),
         }
     }
+
+    /// Says which of its models are none.
+    pub(super) fn with_unmatched(self, unmatched: &[String]) -> Self {
+        Self { warnings: warnings(unmatched), ..self }
+    }
+}
+
+fn warnings(unmatched: &[String]) -> Vec<String> {
+    unmatched.iter().map(|pattern| format!("no model that is known now matches `{pattern}`")).collect()
 }
 
 fn not_enforced(extras: &Object) -> Vec<String> {

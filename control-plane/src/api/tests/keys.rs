@@ -1,4 +1,5 @@
 use http::Method;
+use omniroute_core::time::Clock as _;
 use serde_json::{Value, json};
 
 use super::gateway::Gateway;
@@ -200,6 +201,50 @@ async fn lists_come_in_pages() {
 }
 
 #[tokio::test]
+async fn scopes_that_give_no_right_are_refused_with_the_list() {
+    let gateway = Gateway::new().await;
+    let refused = gateway.post("/api/keys", json!({ "name": "x", "scopes": ["manage", "manege"] })).await;
+    assert_eq!(refused.fields(), ["scopes.1"]);
+    assert!(refused.text.contains("manage, admin"), "{refused:?}");
+    let made = make(&gateway, json!({ "name": "x", "scopes": ["manage"] })).await;
+    let path = format!("/api/keys/{}", made["id"].as_str().expect("an id"));
+    assert_eq!(gateway.patch(&path, json!({ "scopes": ["root"] })).await.fields(), ["scopes.0"]);
+    gateway.patch(&path, json!({ "scopes": [] })).await.ok(200);
+}
+
+#[tokio::test]
+async fn an_expiry_lies_in_the_future_but_what_a_key_has_may_be_sent_back() {
+    let gateway = Gateway::new().await;
+    for past in [json!("2020-01-31T00:00:00Z"), json!(30), json!("30"), json!(gateway.clock.now().to_rfc3339())] {
+        let refused = gateway.post("/api/keys", json!({ "name": "x", "expiresAt": past })).await;
+        assert_eq!(refused.fields(), ["expiresAt"], "{past}");
+    }
+    let soon = gateway.clock.now().saturating_add(std::time::Duration::from_secs(1)).to_rfc3339();
+    let made = make(&gateway, json!({ "name": "x", "expiresAt": soon })).await;
+    let path = format!("/api/keys/{}", made["id"].as_str().expect("an id"));
+    gateway.clock.advance(std::time::Duration::from_secs(60));
+    gateway.patch(&path, json!({ "name": "y", "expiresAt": soon })).await.ok(200);
+    assert_eq!(gateway.patch(&path, json!({ "expiresAt": "2020-01-31T00:00:00Z" })).await.fields(), ["expiresAt"]);
+    gateway.patch(&path, json!({ "expiresAt": null })).await.ok(200);
+}
+
+#[tokio::test]
+async fn models_that_nobody_offers_are_warned_of() {
+    let gateway = Gateway::new().await;
+    let provider = super::provider::Provider::start().await;
+    let connection = super::providers::connection(&gateway, &provider.url()).await;
+    gateway.get(&format!("/api/providers/{connection}/models")).await.ok(200);
+    let known = json!(["mock0/gpt-4o-mini", "mock0/gpt-4*", "gpt-4o-mini", "*"]);
+    let made = make(&gateway, json!({ "name": "a", "allowedModels": known })).await;
+    assert!(made.get("warnings").is_none(), "{made}");
+    let made = make(&gateway, json!({ "name": "b", "allowedModels": ["nosuch/zzz", "mock0/gpt-4o-mini"] })).await;
+    assert_eq!(made["warnings"], json!(["no model that is known now matches `nosuch/zzz`"]));
+    let path = format!("/api/keys/{}", made["id"].as_str().expect("an id"));
+    let changed = gateway.patch(&path, json!({ "allowedModels": ["zzz*"] })).await.ok(200);
+    assert_eq!(changed["warnings"], json!(["no model that is known now matches `zzz*`"]));
+}
+
+#[tokio::test]
 async fn mistakes_are_named() {
     let gateway = Gateway::new().await;
     for (body, field) in [
@@ -211,6 +256,7 @@ async fn mistakes_are_named() {
         (json!({ "name": "x", "allowedModels": [""] }), "allowedModels.0"),
         (json!({ "name": "x", "allowedConnections": ["nobody"] }), "allowedConnections.0"),
         (json!({ "name": "x", "scopes": ["s".repeat(65)] }), "scopes.0"),
+        (json!({ "name": "x", "scopes": ["chat"] }), "scopes.0"),
         (json!({ "name": "x", "expiresAt": "soon" }), "expiresAt"),
         (json!({ "name": "x", "noLog": "yes" }), "noLog"),
         (json!({ "name": "x", "maxBodyBytes": 0 }), "maxBodyBytes"),

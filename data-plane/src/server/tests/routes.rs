@@ -74,6 +74,22 @@ async fn unknown_paths_and_wrong_methods_are_told_in_json() {
 }
 
 #[tokio::test]
+async fn a_version_that_comes_twice_is_understood_and_one_that_is_missing_is_named() {
+    let proxy = proxy(&[]).await;
+    let call = proxy.request("POST", "/v1/v1/chat/completions").header("x-api-key", KEY);
+    assert_eq!(send(call.body(CHAT.into()).expect("a request")).await.status, StatusCode::OK);
+    let messages = r#"{"model":"mock/gpt-4o-mini","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}"#;
+    let call = proxy.request("POST", "/v1/v1/messages?beta=true").header("x-api-key", KEY);
+    let answer = send(call.body(messages.into()).expect("a request")).await;
+    assert_eq!((answer.status, answer.json()["type"].as_str()), (StatusCode::OK, Some("message")));
+    assert_eq!(proxy.get("/v1/v1/models").await.status, StatusCode::OK);
+    let call = proxy.request("POST", "/chat/completions").header("x-api-key", KEY);
+    let refused = send(call.body(CHAT.into()).expect("a request")).await;
+    assert_eq!((refused.error().0, refused.error().2.as_str()), (404, "unknown_path"));
+    assert!(refused.json()["error"]["omniroute"]["hint"].as_str().is_some_and(|hint| hint.contains("`/v1`")));
+}
+
+#[tokio::test]
 async fn a_page_may_ask_and_read() {
     let proxy = proxy(&[]).await;
     let preflight = proxy

@@ -1,5 +1,6 @@
 //! `omniroute status`.
 
+use omniroute_core::time::UnixMillis;
 use serde_json::Value;
 
 use crate::{client::Client, context::Context, failure::Failure, screen};
@@ -39,22 +40,22 @@ pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
         shown.line("No proxy has joined.");
         return Ok(());
     }
+    let now = UnixMillis::parse(&of("timestamp"));
     let row = |proxy: &Value| {
-        [
-            "id",
-            "state",
-            "version",
-            "revision",
-            "lag",
-            "requestsInFlight",
-            "streamsInFlight",
-            "requestsTotal",
-            "lastError",
-        ]
-        .map(|field| screen::text(proxy, field))
+        let of = |field| screen::text(proxy, field);
+        let heard = match (now, UnixMillis::parse(&of("lastSeenAt"))) {
+            (Some(now), Some(at)) => format!("{} s ago", now.saturating_since(at).as_secs()),
+            _ => String::new(),
+        };
+        let [id, state, version] = ["id", "state", "version"].map(of);
+        let [revision, lag, requests, streams, total, error] =
+            ["revision", "lag", "requestsInFlight", "streamsInFlight", "requestsTotal", "lastError"].map(of);
+        [id, state, heard, version, revision, lag, requests, streams, total, error]
     };
     let rows: Vec<_> = proxies.iter().map(row).collect();
-    shown.table(["PROXY", "STATE", "VERSION", "REVISION", "LAG", "IN FLIGHT", "STREAMS", "TOTAL", "LAST ERROR"], &rows);
+    let head =
+        ["PROXY", "STATE", "REPORTED", "VERSION", "REVISION", "LAG", "IN FLIGHT", "STREAMS", "TOTAL", "LAST ERROR"];
+    shown.table(head, &rows);
     for proxy in proxies {
         for rejection in screen::list(proxy, "rejections") {
             let [kind, id, reason] = ["kind", "id", "reason"].map(|field| screen::text(rejection, field));

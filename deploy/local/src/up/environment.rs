@@ -59,9 +59,11 @@ fn of_control_plane(context: &Context, secrets: &Secrets) -> Vec<(&'static str, 
         ("STORAGE_ENCRYPTION_KEY", secrets.master_key.expose().into()),
         ("JWT_SECRET", secrets.jwt_secret.expose().into()),
         ("API_KEY_SECRET", secrets.api_key_secret.expose().into()),
-        ("INITIAL_PASSWORD", secrets.admin_password.expose().into()),
         ("ALLOW_PRIVATE_UPSTREAMS", context.allow_private_upstreams.to_string().into()),
     ]);
+    if let Some(password) = &secrets.admin_password {
+        environment.push(("INITIAL_PASSWORD", password.expose().into()));
+    }
     // Checking a password takes 19 MiB for a moment; the allocator would keep them for the next one.
     if std::env::var_os("MIMALLOC_PURGE_DELAY").is_none() {
         environment.push(("MIMALLOC_PURGE_DELAY", "0".into()));

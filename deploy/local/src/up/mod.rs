@@ -1,7 +1,7 @@
 //! `omniroute up`: the whole gateway on one machine.
 //!
-//! In order: take the data directory, make the missing secrets, see that the ports are free, find the programs
-//! ([`environment`] says what each gets to know). Then the control plane, then the proxy, each under a [`supervisor`]
+//! In order: see that the ports are free, take the data directory and note there where the gateway will listen, make the
+//! missing secrets, find the programs ([`environment`] says what each gets to know). Then the control plane, then the proxy, each under a [`supervisor`]
 //! that starts it ([`plane`]), passes its lines on ([`output`]) and starts it again when it dies. Once both are
 //! [`ready`], the [`greeting`] says how to use them. A signal stops the proxy first, which still hands over its usage
 //! events, then the control plane; a second one does not wait.
@@ -14,7 +14,7 @@ pub(crate) mod plane;
 mod ready;
 mod supervisor;
 
-use std::{net::SocketAddr, time::Instant};
+use std::{net::SocketAddr, process, time::Instant};
 
 use self::{
     output::Output,
@@ -24,7 +24,8 @@ use self::{
 use crate::{
     client,
     context::Context,
-    failure::Failure,
+    data_dir::{self, Running},
+    failure::{Exit, Failure},
     ports::{self, Port},
     secrets::Secrets,
 };
@@ -33,19 +34,33 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// Ctrl-C, `kill`, and a closed terminal.
 struct Signals([Signal; 3]);
 
+/// What is known before the planes start.
+struct Start {
+    secrets: Secrets,
+    /// Nobody has seen the greeting of this directory's gateway yet.
+    is_first: bool,
+    at: Instant,
+}
+
 /// Starts the gateway and returns when it was told to stop and has.
-pub(crate) async fn up(context: &Context) -> Result<(), Failure> {
+pub(crate) async fn up(mut context: Context) -> Result<(), Failure> {
     let started = Instant::now();
     let mut signals = Signals::listen()?;
     let dir = context.data_dir();
     dir.create()?;
-    let _lock = dir.lock()?;
+    let running = addresses(&context);
+    // Whoever serves the directory already has its ports too.
+    let _lock = dir.lock(&running)?;
+    check_ports(&running)?;
+    context.running = Some(running);
+    // Without the first key nobody has been greeted yet, whatever became of earlier starts.
+    let is_first = !dir.file(data_dir::API_KEY).exists();
     let secrets = Secrets::ensure(&dir, &context.control_plane)?;
-    check_ports(context)?;
-    let planes = environment::planes(context, &secrets)?;
+    let planes = environment::planes(&context, &secrets)?;
 
     let (output, printer) = Output::start();
-    let result = run(context, planes, &secrets, &output, &mut signals, started).await;
+    let start = Start { secrets, is_first, at: started };
+    let result = run(&context, planes, &start, &output, &mut signals).await;
     drop(output);
     printer.finish().await;
     result
@@ -54,20 +69,19 @@ pub(crate) async fn up(context: &Context) -> Result<(), Failure> {
 async fn run(
     context: &Context,
     [control_plane, proxy]: [Plane; 2],
-    secrets: &Secrets,
+    start: &Start,
     output: &Output,
     signals: &mut Signals,
-    started: Instant,
 ) -> Result<(), Failure> {
     let [proxy_url, control_plane_url] = client::local_urls(context);
-    let deadline = started + context.launcher.ready_timeout.0;
+    let deadline = start.at + context.launcher.ready_timeout.0;
     let mut running = Vec::new();
     let begin = async {
         running.push(Supervised::start(control_plane, output.clone()));
         ready::wait(&control_plane_url, &mut running, deadline).await?;
         running.push(Supervised::start(proxy, output.clone()));
         ready::wait(&proxy_url, &mut running, deadline).await?;
-        let greeting = greeting::greeting(context, secrets, &proxy_url, &control_plane_url, started).await?;
+        let greeting = greeting::greeting(context, start, &proxy_url, &control_plane_url).await?;
         output.plain(&greeting);
         running.iter().for_each(Supervised::settle);
         Ok(())
@@ -102,20 +116,33 @@ async fn stop(context: &Context, mut running: Vec<Supervised>, output: &Output, 
     output.say("stopped");
 }
 
+fn addresses(context: &Context) -> Running {
+    let (launcher, control_plane) = (&context.launcher, &context.control_plane);
+    Running {
+        pid: process::id(),
+        proxy: SocketAddr::new(context.data_plane.host, launcher.port),
+        control_plane: SocketAddr::new(control_plane.control_plane_host, launcher.control_plane_port),
+        grpc: SocketAddr::new(control_plane.grpc_host, launcher.grpc_port),
+    }
+}
+
 /// Says at once, and by name, what would otherwise be an error in the middle of a child's log.
-fn check_ports(context: &Context) -> Result<(), Failure> {
+fn check_ports(running: &Running) -> Result<(), Failure> {
     let wanted = [
-        (context.data_plane.host, context.launcher.port, "the proxy", "--port"),
-        (
-            context.control_plane.control_plane_host,
-            context.launcher.control_plane_port,
-            "the control plane",
-            "--control-plane-port",
-        ),
-        (context.control_plane.grpc_host, context.launcher.grpc_port, "gRPC", "--grpc-port"),
+        (running.proxy, "the proxy", "--port"),
+        (running.control_plane, "the control plane", "--control-plane-port"),
+        (running.grpc, "gRPC", "--grpc-port"),
     ];
-    for (host, port, what, flag) in wanted {
-        let address = SocketAddr::new(host, port);
+    for (index, (address, what, flag)) in wanted.iter().enumerate() {
+        let same = |(other, ..): &&(SocketAddr, &str, &str)| other.port() == address.port() && address.port() != 0;
+        if let Some((_, other, other_flag)) = wanted[index + 1..].iter().find(same) {
+            return Err(Failure::new(
+                Exit::Usage,
+                format!("{what} ({flag}) and {other} ({other_flag}) cannot both have port {}", address.port()),
+            ));
+        }
+    }
+    for (address, what, flag) in wanted {
         let complaint = match ports::look(address) {
             Port::Free => continue,
             Port::Taken(Some(holder)) => format!("is taken by {holder}; stop that"),

@@ -69,7 +69,8 @@ fn answer(mut stream: TcpStream) {
     let _ = std::io::copy(&mut reader.take(length), &mut std::io::sink());
     let path = first.split(' ').nth(1).unwrap_or_default();
     let (status, body) = match path {
-        "/readyz" => ("200 OK", "{}".to_owned()),
+        "/readyz" | "/api/monitoring/health" => ("200 OK", "{\"revision\":1}".to_owned()),
+        path if path.starts_with("/api/keys?") => ("200 OK", "{\"keys\":[],\"total\":0}".to_owned()),
         "/api/keys" => ("201 Created", format!("{{\"key\":\"{KEY}\",\"id\":\"1\"}}")),
         "/v1/models" if is_known => ("200 OK", "{\"object\":\"list\",\"data\":[]}".to_owned()),
         "/v1/models" => ("401 Unauthorized", "{}".to_owned()),

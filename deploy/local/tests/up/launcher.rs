@@ -50,6 +50,11 @@ impl Setup {
         self
     }
 
+    /// The same machine, with one more variable.
+    pub(crate) fn launcher_with(&self, name: &'static str, value: &'static str) -> Launcher {
+        Launcher::spawn(self, &[], Some((name, value)))
+    }
+
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.root.path().join("data")
     }
@@ -80,10 +85,19 @@ fn free_ports() -> [u16; 3] {
 
 impl Launcher {
     pub(crate) fn start(setup: &Setup) -> Self {
+        Self::spawn(setup, &[], None)
+    }
+
+    pub(crate) fn start_with(setup: &Setup, flags: &[&str]) -> Self {
+        Self::spawn(setup, flags, None)
+    }
+
+    fn spawn(setup: &Setup, flags: &[&str], variable: Option<(&str, &str)>) -> Self {
         let [control_plane, grpc] = setup.ports.map(|port| port.to_string());
         let mut command = Command::new(env!("CARGO_BIN_EXE_omniroute"));
         command
             .arg("up")
+            .args(flags)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", setup.root.path())
@@ -94,6 +108,7 @@ impl Launcher {
             .env("OMNIROUTE_BIN_DIR", setup.root.path())
             .env("FAKE_NOTES", setup.root.path())
             .envs(setup.environment.iter().copied())
+            .envs(variable)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = command.spawn().expect("the launcher starts");

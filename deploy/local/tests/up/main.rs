@@ -121,6 +121,30 @@ fn a_taken_port_is_refused_with_the_name_of_its_holder() {
 }
 
 #[test]
+fn a_start_that_failed_on_a_taken_port_leaves_the_password_to_the_next_greeting() {
+    let setup = Setup::new();
+    let holder = std::net::TcpListener::bind(("127.0.0.1", setup.port)).expect("the port is free");
+    assert_eq!(Launcher::start(&setup).wait(), Some(1));
+    drop(holder);
+    // So does one whose control plane does not start.
+    assert_eq!(setup.launcher_with("FAKE_REFUSES", "1").wait(), Some(1));
+    let launcher = Launcher::start(&setup);
+    launcher.wait_for("OmniRoute is ready");
+    let password = std::fs::read_to_string(setup.data_dir().join("admin.password")).expect("a password");
+    launcher.wait_for(password.trim());
+}
+
+#[test]
+fn two_planes_on_one_port_are_refused_by_the_names_of_their_flags() {
+    let setup = Setup::new();
+    let port = setup.port.to_string();
+    let mut launcher = Launcher::start_with(&setup, &["--control-plane-port", &port]);
+    assert_eq!(launcher.wait(), Some(2));
+    let output = launcher.output();
+    assert!(output.contains("the proxy (--port) and the control plane (--control-plane-port) cannot both"), "{output}");
+}
+
+#[test]
 fn a_proxy_is_not_told_what_only_the_control_plane_needs() {
     let setup = Setup::new().with("DATABASE_URL", "sqlite:///nowhere");
     let launcher = Launcher::start(&setup);

@@ -7,7 +7,7 @@ settings! {
     pub struct LauncherSettings for "omniroute" {
         #[doc = "Where files live: secrets, database, journal."]
         data_dir: PathBuf = "~/.omniroute", ["DATA_DIR"];
-        #[doc = "Gateway that the CLI talks to; empty means this machine's, at `port`."]
+        #[doc = "Gateway that the CLI talks to; empty means this machine's: the one that runs on `data_dir`, else what listens on `port`."]
         url: String = "", ["OMNIROUTE_URL"];
         #[doc = "Management API key for the CLI; empty means a short-lived session signed with this machine's own secret."]
         token: Secret = "", ["OMNIROUTE_TOKEN"];

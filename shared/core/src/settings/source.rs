@@ -94,7 +94,7 @@ impl Sources {
     pub fn with_file(mut self, path: &Path) -> Result<Self, SettingsError> {
         let fail = |reason: String| SettingsError::File { path: path.to_owned(), reason };
         let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
-        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| fail(error.message().to_owned()))?;
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| fail(placed(&text, &error)))?;
         let known: BTreeSet<&str> = TABLES.iter().flat_map(|(_, settings)| *settings).map(|s| s.key).collect();
         for (key, value) in table {
             if !known.contains(key.as_str()) {
@@ -113,6 +113,12 @@ impl Sources {
     /// # Errors
     /// Names the source and what was expected.
     pub fn get<T: SettingValue>(&self, key: &str, env: &[&str], default: &str) -> Result<T, SettingsError> {
+        let (origin, text) = self.text(key, env, default);
+        T::parse(text).map_err(|reason| SettingsError::Value { key: key.to_owned(), origin, reason })
+    }
+
+    /// The text of one setting, unread, and where it comes from.
+    pub fn text<'a>(&'a self, key: &str, env: &[&str], default: &'a str) -> (Origin, &'a str) {
         let from_environment = || {
             env.iter().find_map(|name| {
                 let value = self.environment.get(*name).filter(|value| !value.is_empty())?;
@@ -120,15 +126,22 @@ impl Sources {
             })
         };
         let from_file = || Some((Origin::File(self.file_path.clone(), key.to_owned()), self.file.get(key)?.as_str()));
-        let (origin, text) = self
-            .flags
+        self.flags
             .get(key)
             .map(|value| (Origin::Flag(key.replace('_', "-")), value.as_str()))
             .or_else(from_environment)
             .or_else(from_file)
-            .unwrap_or((Origin::Default, default));
-        T::parse(text).map_err(|reason| SettingsError::Value { key: key.to_owned(), origin, reason })
+            .unwrap_or((Origin::Default, default))
     }
+}
+
+/// What is wrong with a TOML text, and where. The text itself is not repeated: it may hold secrets.
+fn placed(text: &str, error: &toml::de::Error) -> String {
+    let what = error.message().trim().replace('\n', ", ");
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else { return what };
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().map_or(0, |start| start.chars().count()) + 1;
+    format!("line {line}, column {column}: {what}")
 }
 
 fn text_of(value: &toml::Value) -> Option<String> {

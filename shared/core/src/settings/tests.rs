@@ -49,6 +49,28 @@ fn a_key_nobody_knows_is_an_error() {
 }
 
 #[test]
+fn a_broken_file_names_the_line_and_the_column_and_repeats_no_value() {
+    let file = std::env::temp_dir().join(format!("omniroute-settings-broken-{}.toml", std::process::id()));
+    let error = |text: &str| {
+        std::fs::write(&file, text).expect("written");
+        Sources::default().with_file(&file).expect_err("no TOML").to_string()
+    };
+    let unclosed = error("port = 1\njwt_secret = \"hidden\nhost = 2\n");
+    assert!(unclosed.contains(": line 2, column "), "{unclosed}");
+    assert!(!unclosed.contains("hidden"), "{unclosed}");
+    let doubled = error("port = 1\nhost = = 2\n");
+    assert!(doubled.contains(": line 2, column 8: "), "{doubled}");
+    std::fs::remove_file(&file).expect("removed");
+}
+
+#[test]
+fn a_setting_says_where_its_text_comes_from() {
+    let sources = Sources::of_values([("PORT", "2")]);
+    assert_eq!(sources.text("port", &["PORT"], "1"), (Origin::Environment("PORT".into()), "2"));
+    assert_eq!(sources.text("grpc_port", &["GRPC_PORT"], "3"), (Origin::Default, "3"));
+}
+
+#[test]
 fn a_secret_of_digits_stays_text_and_shows_nowhere() {
     let settings =
         ControlPlaneSettings::from_sources(&Sources::of_values([("INITIAL_PASSWORD", "123456")])).expect("settings");

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use omniroute_core::time::{Clock, SystemClock, UnixMillis};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Finding;
 use crate::{
     client::Client,
     commands::providers,
     context::Context,
+    data_dir,
     failure::{Exit, Failure},
     screen,
 };
@@ -18,6 +19,15 @@ use crate::{
 const TOLERATED: Duration = Duration::from_secs(30);
 
 pub(super) async fn look(context: &Context) -> Vec<Finding> {
+    let is_new = !context.is_remote()
+        && context.running.is_none()
+        && !context.launcher.token.is_set()
+        && !context.control_plane.jwt_secret.is_set()
+        && !context.data_dir().file(data_dir::JWT_SECRET).exists();
+    let start = format!("start it with `{}`", context.command("up"));
+    if is_new {
+        return vec![Finding::note("gateway", "it was never started here", start)];
+    }
     let asked = async {
         let client = Client::new(context)?;
         let health = client.get("/api/monitoring/health").await?;
@@ -27,16 +37,13 @@ pub(super) async fn look(context: &Context) -> Vec<Finding> {
         Ok(asked) => asked,
         Err(failure) if failure.exit() == Exit::Unreachable && context.launcher.url.is_empty() => {
             let what = "it does not run, so its clock and its providers cannot be checked";
-            return vec![Finding::note("gateway", what, "start it with `omniroute up`")];
+            return vec![Finding::note("gateway", what, start)];
         }
-        Err(failure) => {
-            let remedy = "see what it says; `omniroute help` lists how to name the gateway and a token";
-            return vec![Finding::bad("gateway", failure.to_string(), remedy)];
-        }
+        Err(failure) => return vec![Finding::bad("gateway", failure.to_string(), "see what it says")],
     };
     let mut findings = vec![clock(&health, SystemClock.now())];
-    findings.extend(state(&health));
-    findings.extend(connections(&client).await);
+    findings.extend(state(&health, &context.command("status")));
+    findings.extend(connections(context, &client).await);
     findings
 }
 
@@ -52,13 +59,17 @@ fn clock(health: &Value, now: UnixMillis) -> Finding {
     Finding::bad("clock", what, "let both machines take their time from NTP")
 }
 
-fn state(health: &Value) -> Vec<Finding> {
+fn state(health: &Value, status_command: &str) -> Vec<Finding> {
     let of = |field: &str| health.get(field).unwrap_or(&Value::Null);
     let mut findings = Vec::new();
     let status = screen::text(health, "status");
     findings.push(match status.as_str() {
         "healthy" => Finding::good("gateway", format!("healthy, version {}", screen::text(health, "version"))),
-        _ => Finding::bad("gateway", format!("it says that it is {status}"), "`omniroute status` shows the details"),
+        _ => Finding::bad(
+            "gateway",
+            format!("it says that it is {status}"),
+            format!("`{status_command}` shows the details"),
+        ),
     });
     let database = of("database");
     match screen::text(database, "status").as_str() {
@@ -94,38 +105,46 @@ fn state(health: &Value) -> Vec<Finding> {
     for proxy in proxies {
         let [id, state, lag] = ["id", "state", "lag"].map(|field| screen::text(proxy, field));
         findings.push(match state.as_str() {
-            "serving" => Finding::good("proxy", format!("{id} serves, {lag} revisions behind")),
-            "lost" => Finding::note("proxy", format!("{id} has not been heard of"), "start it, if it should run"),
+            "serving" if lag == "0" => Finding::good("proxy", format!("{id} serves the newest configuration")),
+            "serving" => {
+                let remedy = "proxies report every few seconds: look again";
+                Finding::note("proxy", format!("{id} serves, {lag} revisions behind when it last reported"), remedy)
+            }
+            "lost" => {
+                Finding::note("proxy", format!("{id} has not reported for a while"), "start it, if it should run")
+            }
             _ => Finding::note("proxy", format!("{id} is {state}"), "wait, then look again"),
         });
     }
     findings
 }
 
-async fn connections(client: &Client) -> Vec<Finding> {
+async fn connections(context: &Context, client: &Client) -> Vec<Finding> {
     let unable = |failure: &Failure| vec![Finding::bad("providers", failure.to_string(), "see what it says")];
     let connections = match providers::all(client).await {
         Ok(connections) => connections,
         Err(failure) => return unable(&failure),
     };
     if connections.is_empty() {
-        return vec![Finding::note("providers", "there is no connection yet", "`omniroute providers add` makes one")];
+        let remedy = format!("`{}` makes one", context.command("providers add PROVIDER --api-key-stdin"));
+        return vec![Finding::note("providers", "there is no connection yet", remedy)];
     }
     let mut findings = Vec::new();
     for connection in &connections {
         let [id, name] = ["id", "name"].map(|field| screen::text(connection, field));
         let subject = format!("provider connection `{name}`");
         if connection.get("isActive").and_then(Value::as_bool) == Some(false) {
-            findings.push(Finding::good(subject, "switched off"));
+            let command = context.command(&format!("providers enable {id}"));
+            findings.push(Finding::good(subject, format!("switched off; `{command}` switches it on")));
             continue;
         }
-        findings.push(match client.post(&format!("/api/providers/{id}/test"), &json!({})).await {
+        findings.push(match providers::tested(client, &id, None).await {
             Ok(result) if providers::is_valid(&result) => {
                 Finding::good(subject, format!("answers in {} ms", screen::text(&result, "latencyMs")))
             }
             Ok(result) => {
                 let kind = screen::text(result.get("diagnosis").unwrap_or(&Value::Null), "type");
-                Finding::bad(subject, providers::reason(&result), remedy(&kind))
+                Finding::bad(subject, providers::reason(&result), providers::remedy(context, &id, &kind))
             }
             Err(failure) => Finding::bad(subject, failure.to_string(), "see what it says"),
         });
@@ -133,19 +152,10 @@ async fn connections(client: &Client) -> Vec<Finding> {
     findings
 }
 
-/// What to do about a failed test, by the kind of its diagnosis.
-fn remedy(kind: &str) -> &'static str {
-    match kind {
-        "upstream_auth_error" => "enter the provider's API key anew",
-        "upstream_rate_limited" => "wait, or raise the limit at the provider",
-        "network_error" => "check the base URL, the network and the name resolution of the control plane's machine",
-        "blocked" => "the address is private: ALLOW_PRIVATE_UPSTREAMS=true lets the gateway go there",
-        _ => "check the provider's base URL and its own status page",
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::commands::doctor::Verdict;
 
@@ -163,7 +173,7 @@ mod tests {
     fn a_database_that_cannot_be_written_is_bad_and_says_why() {
         let health = json!({"status": "unhealthy", "proxies": [{"id": "p", "state": "serving", "lag": 0}],
             "database": {"status": "unwritable", "error": "database or disk is full"}});
-        let findings = state(&health);
+        let findings = state(&health, "omniroute status");
         let database = findings.iter().find(|finding| finding.subject == "database").expect("a finding");
         assert_eq!(database.verdict, Verdict::Bad);
         assert!(database.what.contains("disk is full"), "{}", database.what);
@@ -173,7 +183,7 @@ mod tests {
     fn a_degraded_part_is_named_with_what_to_do() {
         let health = json!({"status": "degraded", "database": {"status": "healthy"},
             "coordination": {"status": "degraded", "lastError": "refused"}, "proxies": []});
-        let findings = state(&health);
+        let findings = state(&health, "omniroute status");
         let bad: Vec<&str> =
             findings.iter().filter(|f| f.verdict == Verdict::Bad).map(|f| f.subject.as_str()).collect();
         assert_eq!(bad, ["gateway", "Redis", "proxies"]);

@@ -6,7 +6,8 @@ use super::Finding;
 use crate::{
     context::Context,
     data_dir::{self, DataDir},
-    ports::{self, Port},
+    foreign::Owner,
+    ports::{self, Holder, Port},
 };
 
 /// Programs that may hold the gateway's ports.
@@ -14,18 +15,20 @@ const OURS: [&str; 2] = ["omniroute-control-plane", "omniroute-data-plane"];
 
 pub(super) fn look(context: &Context) -> Vec<Finding> {
     let dir = context.data_dir();
-    let mut findings = vec![directory(&dir)];
+    let mut findings = vec![directory(context, &dir)];
     findings.extend(files(&dir));
     findings.extend(master_key(context, &dir));
+    findings.extend(password(context, &dir));
     findings.extend(ports(context, dir.is_locked()));
     findings
 }
 
-fn directory(dir: &DataDir) -> Finding {
+fn directory(context: &Context, dir: &DataDir) -> Finding {
     let path = dir.path().display();
     let subject = "data directory";
     if !dir.path().is_dir() {
-        return Finding::note(subject, format!("{path} is not there"), "`omniroute up` makes it");
+        let remedy = format!("`{}` makes it", context.command("up"));
+        return Finding::note(subject, format!("{path} is not there"), remedy);
     }
     match dir.loose_mode(dir.path()) {
         None => Finding::good(subject, format!("{path}, for its owner only")),
@@ -56,7 +59,9 @@ fn files(dir: &DataDir) -> Vec<Finding> {
 
 fn master_key(context: &Context, dir: &DataDir) -> Option<Finding> {
     let is_known = context.control_plane.storage_encryption_key.is_set() || dir.file(data_dir::MASTER_KEY).exists();
-    let has_secrets = context.control_plane.database_url.is_set() || dir.file(data_dir::DATABASE).exists();
+    let file = dir.file(data_dir::DATABASE);
+    let is_ours = file.exists() && crate::foreign::owner(&file).is_ok_and(|owner| owner == Owner::Gateway);
+    let has_secrets = context.control_plane.database_url.is_set() || is_ours;
     (has_secrets && !is_known).then(|| {
         Finding::bad(
             "master key",
@@ -64,6 +69,21 @@ fn master_key(context: &Context, dir: &DataDir) -> Option<Finding> {
             format!("put {} back, or set STORAGE_ENCRYPTION_KEY", dir.file(data_dir::MASTER_KEY).display()),
         )
     })
+}
+
+fn password(context: &Context, dir: &DataDir) -> Option<Finding> {
+    let file = dir.file(data_dir::ADMIN_PASSWORD);
+    let command = context.command("password");
+    let what =
+        format!("the first one is in {}; `{command}` sees whether it still counts, or sets another", file.display());
+    file.exists().then(|| Finding::good("admin password", what))
+}
+
+/// Whether a process belongs to this directory's gateway: the launcher started it that holds the directory. `None`
+/// where that cannot be told.
+fn is_own(context: &Context, holder: &Holder) -> Option<bool> {
+    let launcher = context.running.as_ref()?.pid;
+    Some(holder.parent? == launcher)
 }
 
 fn ports(context: &Context, is_running: bool) -> Vec<Finding> {
@@ -86,9 +106,16 @@ fn ports(context: &Context, is_running: bool) -> Vec<Finding> {
                 "read the launcher's output; it starts a process again that died",
             ),
             Port::Free => Finding::good(subject, format!("{address} is free")),
-            Port::Taken(Some(holder)) if OURS.contains(&holder.name.as_str()) => {
+            Port::Taken(Some(holder))
+                if OURS.contains(&holder.name.as_str()) && is_own(context, &holder).unwrap_or(is_running) =>
+            {
                 Finding::good(subject, format!("{address} is held by {holder}"))
             }
+            Port::Taken(Some(holder)) if OURS.contains(&holder.name.as_str()) => Finding::bad(
+                subject,
+                format!("{address} is taken by {holder}, which is not this directory's gateway"),
+                format!("name that gateway's own directory with --data-dir, or choose another port with {flag}"),
+            ),
             Port::Taken(holder) => {
                 let holder = holder.map_or_else(|| "another user's program".to_owned(), |holder| holder.to_string());
                 Finding::bad(

@@ -11,11 +11,9 @@ use tokio::{
 use url::Url;
 
 use super::Finding;
-use crate::{context::Context, data_dir};
+use crate::{context::Context, data_dir, foreign};
 
 const KNOCK: Duration = Duration::from_secs(5);
-/// How every SQLite file begins.
-const SQLITE_MAGIC: &[u8] = b"SQLite format 3\0";
 /// Asks a Postgres server whether it speaks TLS; it answers with one letter, whoever asks.
 const POSTGRES_SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
@@ -50,25 +48,16 @@ async fn database(context: &Context, url: &Secret) -> Finding {
             return Finding::bad("database", "DATABASE_URL is of no kind that is known", remedy);
         }
     };
-    match head(&path).await {
-        Ok(head) if head == SQLITE_MAGIC => Finding::good("database", format!("SQLite, {}", path.display())),
-        Ok(_) => Finding::bad(
-            "database",
-            format!("{} is not an SQLite file", path.display()),
-            "restore it from a backup, or move it away",
-        ),
+    match foreign::owner(&path) {
+        Ok(owner) => match owner.complaint() {
+            None => Finding::good("database", format!("SQLite, {}", path.display())),
+            Some((what, remedy)) => Finding::bad("database", format!("{} {what}", path.display()), remedy),
+        },
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             Finding::note("database", format!("{} is not there", path.display()), "the control plane makes it")
         }
         Err(error) => Finding::bad("database", format!("{}: {error}", path.display()), "make it readable"),
     }
-}
-
-async fn head(path: &std::path::Path) -> io::Result<Vec<u8>> {
-    let mut head = Vec::new();
-    let file = tokio::fs::File::open(path).await?;
-    file.take(SQLITE_MAGIC.len() as u64).read_to_end(&mut head).await?;
-    Ok(head)
 }
 
 async fn redis(url: &Secret) -> Finding {

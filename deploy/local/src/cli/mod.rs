@@ -1,9 +1,17 @@
 //! The command line: a flag for each setting of the launcher, usable anywhere, and one subcommand per task.
 
+mod keys;
+mod providers;
+
 use std::path::PathBuf;
 
-use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches as _, Subcommand, ValueEnum};
+use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches as _, Subcommand};
 use omniroute_core::settings::{LauncherSettings, SettingsTable as _};
+
+pub(crate) use self::{
+    keys::{CreateKey, EditKey, KeysAction},
+    providers::{AddProvider, EditProvider, ModelsAction, NodeType, NodesAction, ProviderKey, ProvidersAction},
+};
 
 const EXIT_CODES: &str = "Exit codes:
   0  done
@@ -18,102 +26,55 @@ pub(crate) enum Action {
     Up,
     /// Show the gateway, its proxies and what they do
     Status,
-    /// Make, list and revoke API keys
+    /// Make, list, change and revoke API keys
     Keys {
         #[command(subcommand)]
         action: KeysAction,
     },
-    /// Add, list and test provider connections
+    /// Add, list, test, change and remove provider connections
     Providers {
         #[command(subcommand)]
         action: ProvidersAction,
     },
+    /// List, change and remove endpoints of your own
+    Nodes {
+        #[command(subcommand)]
+        action: NodesAction,
+    },
+    /// List the models that clients can ask for
+    Models {
+        #[command(subcommand)]
+        action: ModelsAction,
+    },
+    /// Show where the admin password is, or set a new one
+    Password(Password),
     /// Check this machine's installation, and say what to do about what is wrong
     Doctor,
-    /// Show the settings
+    /// Show the settings in force and where each comes from
     Config {
         #[command(subcommand)]
-        action: ConfigAction,
+        action: Option<ConfigAction>,
+        /// Only those that are set somewhere
+        #[arg(long)]
+        set: bool,
     },
     /// What `up` runs to become one of its children; see `up::plane`
     #[command(name = "plane", hide = true)]
     Plane { parent: i32, binary: PathBuf },
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum KeysAction {
-    /// Make a key; it is shown this once
-    Create(CreateKey),
-    /// List all keys
-    List,
-    /// Delete a key; every proxy refuses it within a second
-    Revoke {
-        /// Id or name of the key
-        key: String,
-    },
-    /// Seal all stored secrets with the first master key of STORAGE_ENCRYPTION_KEY
-    RotateMaster,
-}
-
 #[derive(Debug, Args)]
-pub(crate) struct CreateKey {
-    /// Name, for people
-    pub name: String,
-    /// When it expires: a time such as 2030-01-31T00:00:00Z, or a span such as 30d
-    #[arg(long, value_name = "WHEN")]
-    pub expires: Option<String>,
-    /// Model that the key may use, `prefix/model`, a trailing * matches any suffix (repeatable) [default: every model]
-    #[arg(long = "model", value_name = "MODEL")]
-    pub models: Vec<String>,
-    /// Connection that the key may use (repeatable) [default: every connection]
-    #[arg(long = "connection", value_name = "ID")]
-    pub connections: Vec<String>,
-    /// Scope of the key; `manage` lets it use the management API (repeatable)
-    #[arg(long = "scope", value_name = "SCOPE")]
-    pub scopes: Vec<String>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum ProvidersAction {
-    /// Add a connection to a provider, test it and list its models
-    Add(AddProvider),
-    /// List all connections
-    List,
-    /// Ask a provider whether a connection works
-    Test {
-        /// Id or name of the connection [default: every connection]
-        connection: Option<String>,
-    },
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct AddProvider {
-    /// A provider of the catalog (`openai`, `groq`…); with --prefix, a name for your own endpoint
-    pub provider: String,
-    /// Base URL of your own endpoint, or one to use instead of the provider's
-    #[arg(long, value_name = "URL")]
-    pub base_url: Option<String>,
-    /// Makes it an endpoint of your own, whose models are called `PREFIX/model`
-    #[arg(long, requires = "base_url")]
-    pub prefix: Option<String>,
-    /// What your own endpoint speaks
-    #[arg(long = "type", value_enum, default_value_t = NodeType::Openai, requires = "prefix")]
-    pub node_type: NodeType,
-    /// The provider's API key; other users of this machine can see it in the list of processes
-    #[arg(long, value_name = "KEY")]
-    pub api_key: Option<String>,
-    /// Read the provider's API key from the first line of standard input
-    #[arg(long, conflicts_with = "api_key")]
-    pub api_key_stdin: bool,
-    /// Name of the connection [default: the provider's name]
+pub(crate) struct Password {
+    /// Make a new password, set it, keep it in the data directory, show it
     #[arg(long)]
-    pub name: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum NodeType {
-    Openai,
-    Anthropic,
+    pub new: bool,
+    /// Set the password that the first line of standard input holds; it is kept nowhere else
+    #[arg(long, conflicts_with = "new")]
+    pub stdin: bool,
+    /// The first line of standard input is the current password (and with --stdin the second is the new one). Needed for
+    /// a gateway on another machine, and wherever OMNIROUTE_TOKEN is set
+    #[arg(long)]
+    pub current_stdin: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -173,5 +134,13 @@ mod tests {
         assert!(parsed("omniroute providers add mine --prefix mine --base-url http://x/v1").is_ok());
         assert!(parsed("omniroute providers add openai --base-url http://x/v1").is_ok());
         assert!(parsed("omniroute providers add openai --api-key a --api-key-stdin").is_err());
+    }
+
+    #[test]
+    fn an_edit_of_a_key_does_not_contradict_itself() {
+        assert!(parsed("omniroute keys edit ci --any-model").is_ok());
+        assert!(parsed("omniroute keys edit ci --model a --model b --disable").is_ok());
+        assert!(parsed("omniroute keys edit ci --model a --any-model").is_err());
+        assert!(parsed("omniroute keys edit ci --enable --disable").is_err());
     }
 }

@@ -1,0 +1,146 @@
+//! `omniroute providers …`, `nodes …` and `models …`.
+
+use clap::{Args, Subcommand, ValueEnum};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProvidersAction {
+    /// Add a connection to a provider, test it and list its models
+    Add(AddProvider),
+    /// List all connections
+    List,
+    /// Ask a provider whether a connection works
+    Test {
+        /// Id or name of the connection [default: every connection]
+        connection: Option<String>,
+        /// Ask this model (the provider's own name) for a few tokens instead of asking for the list of models
+        #[arg(long, value_name = "MODEL", requires = "connection")]
+        model: Option<String>,
+    },
+    /// Give a connection another key of the provider, and test it
+    SetKey {
+        /// Id or name of the connection
+        connection: String,
+        #[command(flatten)]
+        key: ProviderKey,
+    },
+    /// Change a connection, and test it
+    Edit(EditProvider),
+    /// Switch a connection on
+    Enable {
+        /// Id or name of the connection
+        connection: String,
+    },
+    /// Switch a connection off; it is kept, and no request goes there
+    Disable {
+        /// Id or name of the connection
+        connection: String,
+    },
+    /// Delete a connection, and with the last one of an endpoint of your own the endpoint
+    Remove {
+        /// Id or name of the connection
+        connection: String,
+        /// Keep the endpoint, its prefix and its models
+        #[arg(long)]
+        keep_node: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AddProvider {
+    /// A provider of the catalog (`openai`, `groq`…) or the prefix of an endpoint of your own; with --prefix, a name
+    /// for a new endpoint
+    pub provider: String,
+    /// Base URL of your own endpoint, or one to use instead of the provider's
+    #[arg(long, value_name = "URL")]
+    pub base_url: Option<String>,
+    /// Makes it an endpoint of your own, whose models are called `PREFIX/model`
+    #[arg(long, requires = "base_url")]
+    pub prefix: Option<String>,
+    /// Region, of a provider that has several (`bedrock`)
+    #[arg(long, value_name = "REGION")]
+    pub region: Option<String>,
+    /// What your own endpoint speaks
+    #[arg(long = "type", value_enum, default_value_t = NodeType::Openai, requires = "prefix")]
+    pub node_type: NodeType,
+    #[command(flatten)]
+    pub key: ProviderKey,
+    /// Name of the connection [default: the provider's name]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Test with this model (the provider's own name) instead of the list of models
+    #[arg(long, value_name = "MODEL")]
+    pub test_model: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProviderKey {
+    /// The provider's API key; other users of this machine can see it in the list of processes
+    #[arg(long, value_name = "KEY")]
+    pub api_key: Option<String>,
+    /// Read the provider's API key from the first line of standard input
+    #[arg(long, conflicts_with = "api_key")]
+    pub api_key_stdin: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EditProvider {
+    /// Id or name of the connection
+    pub connection: String,
+    /// A new name
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Another base URL; `default` goes back to the provider's own. Another host needs the key again
+    #[arg(long, value_name = "URL")]
+    pub base_url: Option<String>,
+    /// Lower goes first
+    #[arg(long, value_name = "NUMBER")]
+    pub priority: Option<u32>,
+    /// Requests in flight at once; 0 means no limit
+    #[arg(long, value_name = "NUMBER")]
+    pub max_concurrent: Option<u32>,
+    #[command(flatten)]
+    pub key: ProviderKey,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NodeType {
+    Openai,
+    Anthropic,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodesAction {
+    /// List the endpoints
+    List,
+    /// Change an endpoint
+    Edit {
+        /// Id, prefix or name of the endpoint
+        node: String,
+        /// A new name
+        #[arg(long)]
+        name: Option<String>,
+        /// Another prefix: its models are called `PREFIX/model` from now on
+        #[arg(long)]
+        prefix: Option<String>,
+        /// Another base URL, for all its connections. Another host needs the key again, if one is stored
+        #[arg(long, value_name = "URL")]
+        base_url: Option<String>,
+        #[command(flatten)]
+        key: ProviderKey,
+    },
+    /// Delete an endpoint with its connections and models
+    Remove {
+        /// Id, prefix or name of the endpoint
+        node: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelsAction {
+    /// List the models that clients can ask for
+    List {
+        /// Only those whose name begins so, for example `openai/`
+        #[arg(default_value = "")]
+        beginning: String,
+    },
+}

@@ -1,0 +1,73 @@
+//! `omniroute nodes`: endpoints of one's own, which `providers add --prefix` makes.
+
+use serde_json::{Map, Value, json};
+
+use super::{named::id_of, providers};
+use crate::{
+    cli::NodesAction,
+    client::Client,
+    context::Context,
+    failure::{Exit, Failure},
+    screen,
+};
+
+pub(crate) async fn run(context: &Context, action: NodesAction) -> Result<(), Failure> {
+    let client = Client::new(context)?;
+    match action {
+        NodesAction::List => list(context, &client).await,
+        NodesAction::Edit { node, name, prefix, base_url, key } => {
+            let key = providers::key_of(&key)?;
+            let fields = [("name", name), ("prefix", prefix), ("baseUrl", base_url), ("apiKey", key)];
+            let given = fields.into_iter().filter_map(|(field, value)| Some((field.to_owned(), json!(value?))));
+            edit(context, &client, &node, given.collect()).await
+        }
+        NodesAction::Remove { node } => remove(context, &client, &node).await,
+    }
+}
+
+async fn list(context: &Context, client: &Client) -> Result<(), Failure> {
+    let nodes = all(client).await?;
+    let connections = providers::all(client).await?;
+    let row = |node: &Value| {
+        let [id, prefix, name, kind, url] =
+            ["id", "prefix", "name", "type", "baseUrl"].map(|field| screen::text(node, field));
+        let of_node = connections.iter().filter(|connection| screen::text(connection, "provider") == id).count();
+        [prefix, name, kind, url, of_node.to_string(), id]
+    };
+    let rows: Vec<_> = nodes.iter().map(row).collect();
+    context.screen.json(&json!({ "nodes": nodes }));
+    context.screen.table(["PREFIX", "NAME", "TYPE", "BASE URL", "CONNECTIONS", "ID"], &rows);
+    Ok(())
+}
+
+async fn edit(context: &Context, client: &Client, wanted: &str, body: Map<String, Value>) -> Result<(), Failure> {
+    if body.is_empty() {
+        return Err(Failure::new(Exit::Usage, "nothing to change: give --name, --prefix or --base-url"));
+    }
+    let id = found(&all(client).await?, wanted)?;
+    let changed = client.patch(&format!("/api/provider-nodes/{id}"), &Value::Object(body)).await?;
+    context.screen.json(&changed);
+    context.screen.line(&format!("The endpoint {id} is changed."));
+    Ok(())
+}
+
+async fn remove(context: &Context, client: &Client, wanted: &str) -> Result<(), Failure> {
+    let id = found(&all(client).await?, wanted)?;
+    client.delete(&format!("/api/provider-nodes/{id}")).await?;
+    context.screen.json(&json!({ "id": id }));
+    context.screen.line(&format!("The endpoint {id}, its connections and its models are deleted."));
+    Ok(())
+}
+
+pub(super) async fn all(client: &Client) -> Result<Vec<Value>, Failure> {
+    let answer = client.get("/api/provider-nodes").await?;
+    Ok(screen::list(&answer, "nodes").to_vec())
+}
+
+/// By prefix, which only one has, else by id or name.
+fn found(nodes: &[Value], wanted: &str) -> Result<String, Failure> {
+    match nodes.iter().find(|node| screen::text(node, "prefix") == wanted) {
+        Some(node) => Ok(screen::text(node, "id")),
+        None => id_of("endpoint", nodes, wanted),
+    }
+}

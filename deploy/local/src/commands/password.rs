@@ -1,0 +1,126 @@
+//! `omniroute password`: where the admin password is, and how somebody who lost it gets in again.
+//!
+//! Whoever holds the directory's signing secret manages the gateway anyway, so the command asks for no old password;
+//! it sends the one of the file along while that is still right.
+
+use omniroute_core::settings::Secret;
+use reqwest::StatusCode;
+use serde_json::json;
+
+use crate::{
+    cli::Password,
+    client::{self, Client},
+    context::Context,
+    data_dir,
+    failure::Failure,
+    screen, secrets,
+};
+
+/// What the gateway says about a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Check {
+    Right,
+    Wrong,
+    /// Nobody answers, or too many wrong ones were tried.
+    Unknown,
+}
+
+pub(crate) async fn run(context: &Context, action: Password) -> Result<(), Failure> {
+    let kept = if context.is_remote() { None } else { context.data_dir().read(data_dir::ADMIN_PASSWORD)? };
+    if action.new || action.stdin {
+        return set(context, kept, &action).await;
+    }
+    let file = context.data_dir().file(data_dir::ADMIN_PASSWORD);
+    let new = context.command("password --new");
+    let Some(kept) = kept else {
+        context.screen.json(&json!({ "file": null, "check": null }));
+        context.screen.line(&format!("No file holds the admin password. `{new}` sets another one and shows it."));
+        return Ok(());
+    };
+    let check = check(&base(context), &kept).await?;
+    context.screen.json(&json!({ "file": file, "check": check.as_str() }));
+    context.screen.line(&match check {
+        Check::Right => format!("The admin password is in {}", file.display()),
+        Check::Wrong => format!(
+            "The admin password was changed since {} was written. `{new}` sets another one and shows it.",
+            file.display()
+        ),
+        Check::Unknown => format!(
+            "The first admin password is in {}; whether it still counts can be told while the gateway runs.",
+            file.display()
+        ),
+    });
+    Ok(())
+}
+
+async fn set(context: &Context, kept: Option<Secret>, action: &Password) -> Result<(), Failure> {
+    let client = Client::new(context)?;
+    let line = |flag| screen::first_line(&mut std::io::stdin().lock(), flag).map(Secret::new);
+    let current = if action.current_stdin { Some(line("--current-stdin")?) } else { None };
+    let is_given = action.stdin;
+    let new = if is_given { line("--stdin")? } else { secrets::readable() };
+    let mut body = json!({ "password": new.expose() });
+    if let Some(current) = current {
+        body["currentPassword"] = json!(current.expose());
+    } else if let Some(kept) = kept
+        && check(&base(context), &kept).await? == Check::Right
+    {
+        body["currentPassword"] = json!(kept.expose());
+    }
+    client.put("/api/settings/require-login", &body).await?;
+    let dir = context.data_dir();
+    let mut file = None;
+    if !context.is_remote() {
+        if is_given {
+            dir.remove(data_dir::ADMIN_PASSWORD)?;
+        } else {
+            dir.write(data_dir::ADMIN_PASSWORD, &new)?;
+            file = Some(dir.file(data_dir::ADMIN_PASSWORD));
+        }
+    }
+    context.screen.json(&json!({ "password": (!is_given).then(|| new.expose()), "file": file }));
+    if !is_given {
+        context.screen.line(new.expose());
+    }
+    let place = file.map(|file| format!(" It is kept in {}.", file.display())).unwrap_or_default();
+    context.screen.line(&format!("The admin password is set, and every session has ended.{place}"));
+    Ok(())
+}
+
+fn base(context: &Context) -> String {
+    let [proxy, control_plane] = client::local_urls(context);
+    // Asked by itself, the control plane counts a wrong try against this machine as it would through a proxy.
+    if context.is_set("port") && context.running.is_none() { proxy } else { control_plane }
+}
+
+/// Signs in with a password to see whether it is right, and out again.
+pub(crate) async fn check(base: &str, password: &Secret) -> Result<Check, Failure> {
+    let http = client::http(true)?;
+    let login = http.post(format!("{base}/api/auth/login")).json(&json!({ "password": password.expose() }));
+    let Ok(response) = login.send().await else { return Ok(Check::Unknown) };
+    match response.status() {
+        status if status.is_success() => {
+            let cookie = response.headers().get(reqwest::header::SET_COOKIE).and_then(|value| value.to_str().ok());
+            if let Some(cookie) = cookie.and_then(|cookie| cookie.split(';').next()) {
+                let logout = http.post(format!("{base}/api/auth/logout")).header(reqwest::header::COOKIE, cookie);
+                // The session ends by itself otherwise.
+                let _ = logout.send().await;
+            }
+            Ok(Check::Right)
+        }
+        StatusCode::UNAUTHORIZED => Ok(Check::Wrong),
+        _ => Ok(Check::Unknown),
+    }
+}
+
+// === impl Check ===
+
+impl Check {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Right => "right",
+            Self::Wrong => "wrong",
+            Self::Unknown => "unknown",
+        }
+    }
+}

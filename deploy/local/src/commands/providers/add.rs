@@ -1,0 +1,135 @@
+//! `omniroute providers add`: a connection; before it, for a new endpoint of one's own, the node that it belongs to.
+//! Then it is tested.
+
+use serde_json::{Value, json};
+
+use super::{key_of, outcome};
+use crate::{
+    cli::{AddProvider, NodeType},
+    client::Client,
+    commands::nodes,
+    context::Context,
+    failure::Failure,
+    screen,
+};
+
+/// Models shown after a provider was added; the rest are counted.
+const MODELS_SHOWN: usize = 20;
+
+/// A node whose connection is refused is taken back, so that the same command can be tried again.
+pub(super) async fn make(context: &Context, client: &Client, add: AddProvider) -> Result<(), Failure> {
+    let name = add.name.clone().unwrap_or_else(|| add.provider.clone());
+    let mut body = json!({ "name": name, "provider": add.provider });
+    if let Some(key) = key_of(&add.key)? {
+        body["apiKey"] = json!(key);
+    }
+    if let Some(region) = &add.region {
+        body["providerSpecificData"] = json!({ "region": region });
+    }
+    let nodes = nodes::all(client).await?;
+    let with_prefix = |prefix: &str| nodes.iter().find(|node| screen::text(node, "prefix") == prefix);
+    let (mut made_node, mut prefix) = (None, add.prefix.clone());
+    if let Some(wanted) = &add.prefix {
+        let id = match with_prefix(wanted) {
+            Some(node) => adopt(context, client, &add, node).await?,
+            None => {
+                let node = client.post("/api/provider-nodes", &node(&add, wanted)).await?;
+                let id = screen::text(node.get("node").unwrap_or(&Value::Null), "id");
+                made_node = Some(id.clone());
+                id
+            }
+        };
+        body["provider"] = json!(id);
+    } else {
+        if let Some(node) = with_prefix(&add.provider) {
+            body["provider"] = json!(screen::text(node, "id"));
+            prefix = Some(add.provider.clone());
+        }
+        if let Some(url) = &add.base_url {
+            body["providerSpecificData"]["baseUrl"] = json!(url);
+        }
+    }
+    let made = match client.post("/api/providers", &body).await {
+        Ok(made) => made,
+        Err(refused) => {
+            if let Some(id) = made_node {
+                client.delete(&format!("/api/provider-nodes/{id}")).await?;
+            }
+            return Err(refused);
+        }
+    };
+    let connection = made.get("connection").cloned().unwrap_or_default();
+    let prefix = prefix.unwrap_or_else(|| screen::text(&connection, "provider"));
+    finish(context, client, &connection, &prefix, add.test_model.as_deref()).await
+}
+
+/// Tests a new connection and shows its models.
+async fn finish(
+    context: &Context,
+    client: &Client,
+    connection: &Value,
+    prefix: &str,
+    test_model: Option<&str>,
+) -> Result<(), Failure> {
+    let [id, name] = ["id", "name"].map(|field| screen::text(connection, field));
+    let result = super::tested(client, &id, test_model).await?;
+    let listing = client.get(&format!("/api/providers/{id}/models")).await;
+    let models: Vec<String> = match &listing {
+        Ok(listing) => screen::list(listing, "models").iter().map(|model| screen::text(model, "id")).collect(),
+        Err(_) => Vec::new(),
+    };
+    context.screen.json(&json!({ "connection": connection, "test": result, "models": models, "prefix": prefix }));
+    context.screen.line(&format!("Connection `{name}` is added, with the id {id}."));
+    outcome(context, &id, &result)?;
+    context.screen.line("Its test passed. Its models:");
+    for model in models.iter().take(MODELS_SHOWN) {
+        context.screen.line(&format!("  {prefix}/{model}"));
+    }
+    if models.len() > MODELS_SHOWN {
+        let command = context.command(&format!("models list {prefix}/"));
+        context.screen.line(&format!("  and {} more: `{command}`", models.len() - MODELS_SHOWN));
+    }
+    Ok(())
+}
+
+/// Id of the node that has the wanted prefix already, when this command may go on with it: it is the same endpoint, and
+/// no connection of it is in the way.
+async fn adopt(context: &Context, client: &Client, add: &AddProvider, node: &Value) -> Result<String, Failure> {
+    let [id, prefix, url] = ["id", "prefix", "baseUrl"].map(|field| screen::text(node, field));
+    let wanted = add.base_url.as_deref().unwrap_or_default().trim().trim_end_matches('/');
+    let connections = super::all(client).await?;
+    let taken = connections.iter().find(|connection| screen::text(connection, "provider") == id);
+    match taken {
+        None if wanted == url => Ok(id),
+        None => Err(Failure::failed(format!(
+            "the prefix `{prefix}` belongs to the endpoint {url}: choose another prefix, change that endpoint (`{}`), or \
+             remove it (`{}`)",
+            context.command(&format!("nodes edit {prefix} --base-url {wanted}")),
+            context.command(&format!("nodes remove {prefix}")),
+        ))),
+        Some(connection) => {
+            let name = screen::text(connection, "name");
+            Err(Failure::failed(format!(
+                "the prefix `{prefix}` is taken by the connection `{name}` to {url}\n  \
+                 give it another key:         {}\n  \
+                 add a second connection:     {}\n  \
+                 remove it, to start anew:    {}",
+                context.command(&format!("providers set-key {name} --api-key-stdin")),
+                context.command(&format!("providers add {prefix} --name NAME --api-key-stdin")),
+                context.command(&format!("providers remove {name}")),
+            )))
+        }
+    }
+}
+
+fn node(add: &AddProvider, prefix: &str) -> Value {
+    let mut node = json!({ "name": add.provider, "prefix": prefix, "baseUrl": add.base_url });
+    match add.node_type {
+        NodeType::Openai => {
+            node["type"] = json!("openai-compatible");
+            node["apiType"] = json!("chat");
+        }
+        NodeType::Anthropic => node["type"] = json!("anthropic-compatible"),
+    }
+    node
+}

@@ -1,0 +1,116 @@
+//! `omniroute providers set-key`, `edit`, `enable`, `disable`, `remove`.
+
+use serde_json::{Map, Value, json};
+
+use super::{all, key_of, outcome, tested};
+use crate::{
+    cli::{EditProvider, ProviderKey},
+    client::Client,
+    commands::{named::id_of, nodes},
+    context::Context,
+    failure::{Exit, Failure},
+    screen,
+};
+
+pub(super) async fn set_key(
+    context: &Context,
+    client: &Client,
+    wanted: &str,
+    key: &ProviderKey,
+) -> Result<(), Failure> {
+    let Some(key) = key_of(key)? else {
+        return Err(Failure::new(Exit::Usage, "give the key with --api-key-stdin or --api-key"));
+    };
+    let id = id_of("connection", &all(client).await?, wanted)?;
+    apply(context, client, &id, &json!({ "apiKey": key })).await
+}
+
+pub(super) async fn edit(context: &Context, client: &Client, edit: EditProvider) -> Result<(), Failure> {
+    let mut body = Map::new();
+    if let Some(key) = key_of(&edit.key)? {
+        body.insert("apiKey".to_owned(), json!(key));
+    }
+    if let Some(name) = &edit.name {
+        body.insert("name".to_owned(), json!(name));
+    }
+    if let Some(url) = &edit.base_url {
+        let url = (url != "default").then_some(url);
+        body.insert("providerSpecificData".to_owned(), json!({ "baseUrl": url }));
+    }
+    for (field, number) in [("priority", edit.priority), ("maxConcurrent", edit.max_concurrent)] {
+        if let Some(number) = number {
+            body.insert(field.to_owned(), json!(number));
+        }
+    }
+    if body.is_empty() {
+        return Err(Failure::new(
+            Exit::Usage,
+            "nothing to change: `omniroute providers edit --help` lists what can be",
+        ));
+    }
+    let id = id_of("connection", &all(client).await?, &edit.connection)?;
+    apply(context, client, &id, &Value::Object(body)).await
+}
+
+/// Changes a connection and tests it, since an edit is most often a repair.
+async fn apply(context: &Context, client: &Client, id: &str, body: &Value) -> Result<(), Failure> {
+    let changed = client.patch(&format!("/api/providers/{id}"), body).await?;
+    let connection = changed.get("connection").cloned().unwrap_or_default();
+    let name = screen::text(&connection, "name");
+    if connection.get("isActive").and_then(Value::as_bool) == Some(false) {
+        context.screen.json(&json!({ "connection": connection }));
+        context.screen.line(&format!(
+            "Connection `{name}` is changed. It is switched off: `{}`",
+            context.command(&format!("providers enable {name}"))
+        ));
+        return Ok(());
+    }
+    let result = tested(client, id, None).await?;
+    context.screen.json(&json!({ "connection": connection, "test": result }));
+    context.screen.line(&format!("Connection `{name}` is changed."));
+    outcome(context, id, &result)?;
+    context.screen.line("Its test passed.");
+    Ok(())
+}
+
+pub(super) async fn switch(context: &Context, client: &Client, wanted: &str, is_on: bool) -> Result<(), Failure> {
+    let id = id_of("connection", &all(client).await?, wanted)?;
+    let changed = client.patch(&format!("/api/providers/{id}"), &json!({ "isActive": is_on })).await?;
+    context.screen.json(&changed);
+    let said = if is_on { "switched on" } else { "switched off; no request goes there" };
+    context.screen.line(&format!("Connection {id} is {said}."));
+    Ok(())
+}
+
+pub(super) async fn remove(
+    context: &Context,
+    client: &Client,
+    wanted: &str,
+    is_node_kept: bool,
+) -> Result<(), Failure> {
+    let connections = all(client).await?;
+    let id = id_of("connection", &connections, wanted)?;
+    let provider_of = |id: &str| {
+        let connection = connections.iter().find(|connection| screen::text(connection, "id") == id);
+        connection.map(|connection| screen::text(connection, "provider")).unwrap_or_default()
+    };
+    let provider = provider_of(&id);
+    let siblings = connections.iter().filter(|connection| screen::text(connection, "provider") == provider).count();
+    let nodes = nodes::all(client).await?;
+    let node = nodes.iter().find(|node| screen::text(node, "id") == provider);
+    client.delete(&format!("/api/providers/{id}")).await?;
+    context.screen.line(&format!("Connection {id} is deleted."));
+    let mut deleted_node = None;
+    if let Some(node) = node.filter(|_| siblings == 1) {
+        let prefix = screen::text(node, "prefix");
+        if is_node_kept {
+            context.screen.line(&format!("The endpoint `{prefix}` is kept; it has no connection now."));
+        } else {
+            client.delete(&format!("/api/provider-nodes/{provider}")).await?;
+            context.screen.line(&format!("The endpoint `{prefix}`, which had no other connection, is deleted too."));
+            deleted_node = Some(provider);
+        }
+    }
+    context.screen.json(&json!({ "id": id, "deletedNode": deleted_node }));
+    Ok(())
+}

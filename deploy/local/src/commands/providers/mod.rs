@@ -1,0 +1,153 @@
+//! `omniroute providers`: [`add`] makes connections, [`change`] mends and removes them.
+
+mod add;
+mod change;
+
+use serde_json::{Value, json};
+
+use super::named::id_of;
+use crate::{
+    cli::{ProviderKey, ProvidersAction},
+    client::Client,
+    context::Context,
+    failure::Failure,
+    screen,
+};
+
+pub(crate) async fn run(context: &Context, action: ProvidersAction) -> Result<(), Failure> {
+    let client = Client::new(context)?;
+    match action {
+        ProvidersAction::Add(add) => add::make(context, &client, add).await,
+        ProvidersAction::List => list(context, &client).await,
+        ProvidersAction::Test { connection, model } => {
+            test(context, &client, connection.as_deref(), model.as_deref()).await
+        }
+        ProvidersAction::SetKey { connection, key } => change::set_key(context, &client, &connection, &key).await,
+        ProvidersAction::Edit(edit) => change::edit(context, &client, edit).await,
+        ProvidersAction::Enable { connection } => change::switch(context, &client, &connection, true).await,
+        ProvidersAction::Disable { connection } => change::switch(context, &client, &connection, false).await,
+        ProvidersAction::Remove { connection, keep_node } => {
+            change::remove(context, &client, &connection, keep_node).await
+        }
+    }
+}
+
+/// The provider's key, where one is given.
+pub(super) fn key_of(given: &ProviderKey) -> Result<Option<String>, Failure> {
+    match &given.api_key {
+        None if given.api_key_stdin => screen::first_line(&mut std::io::stdin().lock(), "--api-key-stdin").map(Some),
+        key => Ok(key.clone()),
+    }
+}
+
+async fn list(context: &Context, client: &Client) -> Result<(), Failure> {
+    let connections = all(client).await?;
+    let row = |connection: &Value| {
+        let specific = connection.get("providerSpecificData").unwrap_or(&Value::Null);
+        let prefix = match screen::text(specific, "prefix") {
+            prefix if prefix.is_empty() => screen::text(connection, "provider"),
+            prefix => prefix,
+        };
+        let is_on = connection.get("isActive").and_then(Value::as_bool).unwrap_or(true);
+        let state = if is_on { screen::text(connection, "testStatus") } else { "off".to_owned() };
+        let [id, name, priority] = ["id", "name", "priority"].map(|field| screen::text(connection, field));
+        [id, name, prefix, priority, state, screen::text(connection, "lastError")]
+    };
+    let rows: Vec<_> = connections.iter().map(row).collect();
+    context.screen.json(&json!({ "connections": connections }));
+    context.screen.table(["ID", "NAME", "PREFIX", "PRIORITY", "STATE", "LAST ERROR"], &rows);
+    Ok(())
+}
+
+async fn test(context: &Context, client: &Client, wanted: Option<&str>, model: Option<&str>) -> Result<(), Failure> {
+    let connections = all(client).await?;
+    let tested_ones: Vec<&Value> = match wanted {
+        Some(wanted) => {
+            let id = id_of("connection", &connections, wanted)?;
+            connections.iter().filter(|connection| screen::text(connection, "id") == id).collect()
+        }
+        None => connections.iter().collect(),
+    };
+    // Line by line, since a test may take its time.
+    let width = |field| tested_ones.iter().map(|one| screen::text(one, field).chars().count()).max().unwrap_or(0);
+    let (name_width, id_width) = (width("name"), width("id"));
+    let mut results = Vec::new();
+    let mut failed = 0;
+    for connection in &tested_ones {
+        let [id, name] = ["id", "name"].map(|field| screen::text(connection, field));
+        let result = tested(client, &id, model).await?;
+        let said = if is_valid(&result) {
+            format!("works, {} ms", screen::text(&result, "latencyMs"))
+        } else {
+            failed += 1;
+            format!("fails: {}", reason(&result))
+        };
+        context.screen.line(&format!("{name:name_width$}  {id:id_width$}  {said}"));
+        results.push(json!({ "id": id, "test": result }));
+    }
+    context.screen.json(&json!({ "results": results }));
+    match failed {
+        0 if tested_ones.is_empty() => Err(Failure::failed(format!(
+            "there is no connection; `{}` makes one",
+            context.command("providers add PROVIDER --api-key-stdin")
+        ))),
+        0 => Ok(()),
+        failed => Err(Failure::failed(format!("{failed} of {} connections failed their test", tested_ones.len()))),
+    }
+}
+
+/// What a test of a connection says. With a model, that one is asked for a few tokens.
+pub(super) async fn tested(client: &Client, id: &str, model: Option<&str>) -> Result<Value, Failure> {
+    let body = model.map_or_else(|| json!({}), |model| json!({ "validationModelId": model }));
+    client.post(&format!("/api/providers/{id}/test"), &body).await
+}
+
+/// `Err` for a test that failed, with what to do about it.
+fn outcome(context: &Context, id: &str, result: &Value) -> Result<(), Failure> {
+    if is_valid(result) {
+        return Ok(());
+    }
+    let kind = screen::text(result.get("diagnosis").unwrap_or(&Value::Null), "type");
+    Err(Failure::failed(format!(
+        "its test failed: {}\n  {}\n  test it again: {}",
+        reason(result),
+        remedy(context, id, &kind),
+        context.command(&format!("providers test {id}")),
+    )))
+}
+
+pub(super) async fn all(client: &Client) -> Result<Vec<Value>, Failure> {
+    let answer = client.get("/api/providers").await?;
+    Ok(screen::list(&answer, "connections").to_vec())
+}
+
+pub(super) fn is_valid(result: &Value) -> bool {
+    result.get("valid").and_then(Value::as_bool) == Some(true)
+}
+
+pub(super) fn reason(result: &Value) -> String {
+    match screen::text(result, "error") {
+        reason if reason.is_empty() => "no reason given".to_owned(),
+        reason => reason,
+    }
+}
+
+/// What to do about a failed test, by the kind of its diagnosis.
+pub(super) fn remedy(context: &Context, id: &str, kind: &str) -> String {
+    match kind {
+        "upstream_auth_error" => {
+            let command = context.command(&format!("providers set-key {id} --api-key-stdin"));
+            format!("enter the provider's API key anew: {command}")
+        }
+        "upstream_rate_limited" => "wait, or raise the limit at the provider".to_owned(),
+        "network_error" => {
+            let command = context.command(&format!("providers edit {id} --base-url URL"));
+            format!("check the network and the base URL; to change it: {command}")
+        }
+        "blocked" => "the address is private: ALLOW_PRIVATE_UPSTREAMS=true lets the gateway go there".to_owned(),
+        _ => {
+            let command = context.command(&format!("providers edit {id} --base-url URL"));
+            format!("see the provider's own status page, and check the base URL; to change it: {command}")
+        }
+    }
+}
