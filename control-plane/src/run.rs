@@ -32,6 +32,9 @@ use crate::{
 /// Shortest secret that is accepted.
 const SHORTEST_SECRET: usize = 16;
 
+/// How long load balancers get to notice that this replica is not ready, unless a setting says otherwise.
+const LAME_DUCK: Duration = Duration::from_secs(5);
+
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LAST_RETRY: Duration = Duration::from_secs(15);
 
@@ -68,6 +71,9 @@ pub async fn run(settings: ControlPlaneSettings) -> anyhow::Result<()> {
     let jobs = Jobs::start(&settings, store.clone(), ledger.clone(), stopping.clone());
     let coordination = omniroute_coordination::connect(settings.redis_url.expose()).await;
     let drain = settings.control_plane_drain.0;
+    let lame_duck = lame_duck(&settings);
+    // Seen by `/readyz` before anything is refused.
+    let leaving = stopping.child_token();
     let app = Services::new(Parts {
         settings,
         store: store.clone(),
@@ -75,13 +81,15 @@ pub async fn run(settings: ControlPlaneSettings) -> anyhow::Result<()> {
         proxies: proxies.clone(),
         coordination,
         clock,
-        stopping: stopping.clone(),
+        stopping: leaving.clone(),
     })?;
     app.admin().ensure_initial_password().await?;
 
     let services = grpc::Services { publisher, proxies, ledger };
     let mut grpc = tokio::spawn(grpc.serve(services, stopping.clone()));
-    let mut rest = tokio::spawn(api::serve(rest, api::router(App::clone(&app)), stopping.clone()));
+    let balancers =
+        api::Balancers { trusted: app.settings.trusted_proxies.clone(), proxy_protocol: app.settings.proxy_protocol };
+    let mut rest = tokio::spawn(api::serve(rest, api::router(App::clone(&app)), balancers, stopping.clone()));
     tracing::info!(
         version = omniroute_core::VERSION,
         rest = %SocketAddr::new(app.settings.control_plane_host, app.settings.control_plane_port),
@@ -94,6 +102,12 @@ pub async fn run(settings: ControlPlaneSettings) -> anyhow::Result<()> {
         ended = &mut grpc => Some(ended.map_err(anyhow::Error::from).and_then(|ended| ended.map_err(Into::into))),
         ended = &mut rest => Some(ended.map_err(anyhow::Error::from).and_then(|ended| ended.map_err(Into::into))),
     };
+    if failed.is_none() && !lame_duck.is_zero() {
+        let seconds = lame_duck.as_secs_f64();
+        tracing::info!(seconds, "stopping soon: not ready any more, calls are still answered");
+        leaving.cancel();
+        tokio::time::sleep(lame_duck).await;
+    }
     tracing::info!(seconds = drain.as_secs_f64(), "stopping; running calls may take as long to finish");
     stopping.cancel();
     app.background.close();
@@ -119,6 +133,12 @@ pub async fn run(settings: ControlPlaneSettings) -> anyhow::Result<()> {
         Some(Ok(())) => bail!("a server ended on its own"),
         None => Ok(()),
     }
+}
+
+/// Nobody balances what only this machine can reach.
+fn lame_duck(settings: &ControlPlaneSettings) -> Duration {
+    let unset = if settings.control_plane_host.is_loopback() { Duration::ZERO } else { LAME_DUCK };
+    settings.lame_duck.map_or(unset, |set| set.0)
 }
 
 /// Nothing is invented here: a secret that every start made anew would lock out what the last start let in.

@@ -165,6 +165,43 @@ async fn a_stream_is_not_cut_by_the_end_of_its_proxy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_outlives_the_drain_is_told_so_and_is_in_the_ledger_before_the_proxy_is_gone() {
+    let mut stack = Setup::on(Engine::Sqlite).proxy("DRAIN_DEADLINE", "300ms").start().await;
+    let model = "mock/gpt-mock+words=5000+chunk_delay_ms=20";
+    let mut response = stack.client.open("/v1/chat/completions", &Client::chat_body(model, "endless", true)).await;
+    let id = response.headers()["x-request-id"].to_str().expect("text").to_owned();
+    let mut body = response.chunk().await.expect("a chunk").expect("not the end").to_vec();
+    stack.proxies[0].process.terminate();
+    while let Some(chunk) = response.chunk().await.expect("it ends as a body should") {
+        body.extend_from_slice(&chunk);
+    }
+    let body = String::from_utf8_lossy(&body);
+    assert!(body.contains("this proxy is stopping") && !body.contains("[DONE]"), "{body}");
+    let status = stack.proxies[0].process.ended(Duration::from_secs(60)).await;
+    assert!(status.success(), "{status}");
+    let call = stack.ledger.call(&id).await;
+    assert_eq!((call.outcome(), call.is_estimated()), ("drained", true), "{call:?}");
+    assert!(call.output() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operators_drain_cuts_what_outlives_it_and_the_ledger_says_who_did_it() {
+    let stack = Setup::on(Engine::Sqlite).start().await;
+    let model = "mock/gpt-mock+words=5000+chunk_delay_ms=20";
+    let mut response = stack.client.open("/v1/chat/completions", &Client::chat_body(model, "endless", true)).await;
+    let id = response.headers()["x-request-id"].to_str().expect("text").to_owned();
+    let mut body = response.chunk().await.expect("a chunk").expect("not the end").to_vec();
+    let health = stack.rest.get("/api/monitoring/health").await;
+    let proxy = health["proxies"][0]["id"].as_str().expect("a proxy").to_owned();
+    stack.rest.post(&format!("/api/monitoring/proxies/{proxy}/drain"), &serde_json::json!({ "deadlineMs": 300 })).await;
+    while let Some(chunk) = response.chunk().await.expect("it ends as a body should") {
+        body.extend_from_slice(&chunk);
+    }
+    assert!(String::from_utf8_lossy(&body).contains("this proxy is stopping"));
+    assert_eq!(stack.ledger.call(&id).await.outcome(), "drained");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_control_plane_that_hangs_holds_up_no_request() {
     let stack = Setup::on(Engine::Sqlite).start().await;
     stack.control_plane.signal(Signal::STOP);

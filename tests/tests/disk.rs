@@ -5,6 +5,8 @@
 
 #![cfg(test)]
 
+use std::cell::RefCell;
+
 use omniroute_tests::harness::{Engine, Process, Setup, eventually};
 use reqwest::Method;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
@@ -25,21 +27,17 @@ async fn a_full_disk_is_seen_by_every_probe_and_passes_without_a_restart() {
     let new_key = json!({ "name": "one more" });
     limit_files(&stack.control_plane, Some(ROOM));
 
-    let refused = std::sync::Mutex::new(Vec::new());
-    eventually("the control plane is not ready", || {
-        let made = stack.rest.call(Method::POST, "/api/keys", Some(&new_key));
-        let refused = &refused;
-        let ready = stack.rest.call(Method::GET, "/readyz", None);
-        async move {
-            let (status, text) = made.await;
-            if status != 201 {
-                refused.lock().expect("a lock").push((status, text));
-            }
-            ready.await == (503, r#"{"status":"the database cannot be written"}"#.to_owned())
+    let refused = RefCell::new(Vec::new());
+    eventually("the control plane is not ready", || async {
+        let (status, text) = stack.rest.call(Method::POST, "/api/keys", Some(&new_key)).await;
+        if status != 201 {
+            refused.borrow_mut().push((status, text));
         }
+        let ready = stack.rest.call(Method::GET, "/readyz", None).await;
+        ready == (503, r#"{"status":"the database cannot be written"}"#.to_owned())
     })
     .await;
-    let refused = refused.into_inner().expect("a lock");
+    let refused = refused.into_inner();
     assert!(!refused.is_empty());
     for (status, text) in refused {
         let error: Value = serde_json::from_str(&text).expect("JSON");

@@ -78,11 +78,7 @@ async fn unknown_fields_reach_the_provider_byte_for_byte() {
         r#"{ "zeta":1.50e3 ,"messages":[{"role":"user","content":"caf\u00e9 \ud83d\ude00","x":[ ]}],"#,
         r#" "model" : "mock/gpt-mock","unknown":{"b":1,"a":"é"}}"#
     );
-    let response = reqwest::Client::builder()
-        .no_proxy()
-        .tls_backend_preconfigured(no_roots())
-        .build()
-        .expect("a client")
+    let response = http_client()
         .post(format!("{}/v1/chat/completions", stack.proxies[0].url))
         .bearer_auth(stack.client.key())
         .header("content-type", "application/json")
@@ -96,6 +92,10 @@ async fn unknown_fields_reach_the_provider_byte_for_byte() {
     assert_eq!(chat.body, body.replace("mock/gpt-mock", "gpt-mock"), "only the model's name is another");
     assert_eq!(chat.key, stack.provider.key());
     assert_eq!(chat.header("authorization"), Some(format!("Bearer {}", stack.provider.key()).as_str()));
+}
+
+fn http_client() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().tls_backend_preconfigured(no_roots()).build().expect("a client")
 }
 
 fn no_roots() -> rustls::ClientConfig {
@@ -150,4 +150,24 @@ async fn health_shows_every_proxy() {
             && proxies.iter().all(|one| one["state"] == "serving" && one["revision"] == health["revision"])
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_balancer_and_a_proxy_each_client_is_itself() {
+    let stack = Setup::on(Engine::Sqlite).proxies(2).control_plane("LOGIN_ATTEMPTS", "2").start().await;
+    // As a balancer on this machine passes logins on, to one proxy after the other.
+    let mut turn = stack.proxies.iter().cycle();
+    let mut login = async |client: &str, password: &str| {
+        let url = format!("{}/api/auth/login", turn.next().expect("endless").url);
+        let asking = http_client().post(url).header("x-forwarded-for", client);
+        let asking =
+            asking.header("content-type", "application/json").body(json!({ "password": password }).to_string());
+        asking.send().await.expect("an answer").status().as_u16()
+    };
+    for _ in 0..2 {
+        assert_eq!(login("203.0.113.9", "wrong").await, 401);
+    }
+    assert_eq!(login("203.0.113.9", "wrong").await, 429, "whoever guesses has to wait");
+    assert_eq!(login("192.0.2.1, 203.0.113.9", "wrong").await, 429, "also under a name of his own making");
+    assert_eq!(login("198.51.100.7", "wrong").await, 401, "nobody else does");
 }

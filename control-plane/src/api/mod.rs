@@ -48,7 +48,7 @@ pub use self::{
     error::{ApiError, Code, Detail},
     extract::RequestId,
     fields::{Body, Edit, Fields},
-    server::serve,
+    server::{Balancers, serve},
 };
 use crate::{auth, service::App};
 

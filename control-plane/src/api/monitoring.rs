@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use axum::{Extension, Json, extract::State};
+use http::StatusCode;
 use omniroute_coordination::Place;
 use omniroute_core::{VERSION, time::UnixMillis};
 use serde::Serialize;
@@ -12,12 +13,11 @@ use super::{
     error::{ApiError, ErrorBody},
     extract::{OptionalJson, Path},
     fields::{Body, Fields},
-    keys::Message,
 };
 use crate::{
     auth::Principal,
     service::{App, Health, Known, ProxyHealth},
-    store::{Command, Engine, records::RejectionRow},
+    store::{Command, ControlPlaneRow, Delivery, Engine, records::RejectionRow},
 };
 
 /// How long a drained proxy lets its streams go on, unless the caller says otherwise.
@@ -53,6 +53,8 @@ pub(super) struct Details {
     /// Usage events on their way, over all proxies.
     journal: Journal,
     proxies: Vec<Proxy>,
+    /// The control planes that run, or did within the last hour.
+    control_planes: Vec<ControlPlane>,
     provider_summary: Summary,
     /// Connections that are switched on.
     active_connections: usize,
@@ -138,10 +140,36 @@ pub(super) struct Proxy {
     memory_rss_bytes: u64,
     journal_pending: u64,
     journal_lost: u64,
+    /// The id of another proxy that runs and has the same `OMNIROUTE_PROXY_ID`; this one is shown under an id of its own.
+    shares_id_with: Option<String>,
     last_error: Option<String>,
     last_error_at: Option<String>,
     /// Resources that it could not take; it kept their previous versions.
     rejections: Vec<Rejection>,
+}
+
+/// A control plane and how it is set up.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(rename_all = "camelCase")]
+struct ControlPlane {
+    id: String,
+    /// Machine or container, and process.
+    name: String,
+    /// `running`, or `lost` (silent for 15 s).
+    state: &'static str,
+    version: String,
+    started_at: String,
+    last_seen_at: String,
+    /// It is the one that gave this answer.
+    is_this: bool,
+    /// Settings of its environment that are not the ones in force for the fleet. They come into force once no running
+    /// control plane has the ones that are.
+    differing_settings: Vec<String>,
+    /// Id of the master key with which it seals.
+    seals_with: String,
+    /// Id of a master key that it lacks and another control plane has; it publishes nothing to proxies meanwhile.
+    missing_master_key: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -201,6 +229,18 @@ pub(super) struct DrainOptions {
     /// How long streams may go on, in milliseconds; 10 minutes unless given.
     #[schema(maximum = 86_400_000)]
     deadline_ms: Option<u64>,
+}
+
+/// What became of an order.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(rename_all = "camelCase")]
+pub(super) struct Ordered {
+    message: &'static str,
+    /// The one proxy that the order is for, as health shows it.
+    proxy_id: String,
+    /// Whether it has been sent to the proxy.
+    delivered: bool,
 }
 
 // === impl DrainOptions ===
@@ -291,6 +331,7 @@ impl Details {
                 monitored_count: known.providers.monitored,
             },
             proxies: known.proxies.into_iter().map(Proxy::from).collect(),
+            control_planes: known.control_planes.into_iter().map(ControlPlane::from).collect(),
             cryptography: Cryptography {
                 status: if unreadable { "degraded" } else { "healthy" },
                 provider: "aes-256-gcm",
@@ -335,7 +376,7 @@ impl From<omniroute_coordination::Health> for Coordination {
 // === impl Proxy ===
 
 impl From<ProxyHealth> for Proxy {
-    fn from(ProxyHealth { row, state, lag }: ProxyHealth) -> Self {
+    fn from(ProxyHealth { row, state, lag, shares_id_with }: ProxyHealth) -> Self {
         let rejection = |row: RejectionRow| Rejection { kind: row.kind, id: row.id, reason: row.reason };
         Self {
             id: row.id,
@@ -353,10 +394,46 @@ impl From<ProxyHealth> for Proxy {
             memory_rss_bytes: row.memory_rss_bytes,
             journal_pending: row.journal_pending,
             journal_lost: row.journal_lost,
+            shares_id_with,
             last_error: Some(row.last_error).filter(|error| !error.is_empty()),
             last_error_at: row.last_error_at.map(UnixMillis::to_rfc3339),
             rejections: row.rejections.into_iter().map(rejection).collect(),
         }
+    }
+}
+
+// === impl ControlPlane ===
+
+impl From<ControlPlaneRow> for ControlPlane {
+    fn from(row: ControlPlaneRow) -> Self {
+        Self {
+            id: row.id,
+            name: row.name,
+            state: if row.lost { "lost" } else { "running" },
+            version: row.version,
+            started_at: row.started_at.to_rfc3339(),
+            last_seen_at: row.last_seen_at.to_rfc3339(),
+            is_this: row.is_this,
+            differing_settings: row.state.differs,
+            seals_with: row.state.seals_with,
+            missing_master_key: row.state.missing_key,
+        }
+    }
+}
+
+// === impl Ordered ===
+
+impl Ordered {
+    fn new(proxy_id: String, delivery: Delivery, done: &'static str) -> (StatusCode, Json<Self>) {
+        let (status, delivered, message) = match delivery {
+            Delivery::Delivered => (StatusCode::OK, true, done),
+            Delivery::Waiting => (
+                StatusCode::ACCEPTED,
+                false,
+                "The proxy is not attached to any control plane at the moment; the order waits for it for five minutes",
+            ),
+        };
+        (status, Json(Self { message, proxy_id, delivered }))
     }
 }
 
@@ -379,22 +456,25 @@ pub(super) async fn health(State(app): State<App>, principal: Option<Extension<P
 }
 
 /// Let a proxy finish what runs and take nothing new.
+///
+/// It lasts as long as the process: a proxy that is restarted takes requests again. 202: the proxy is not attached to any
+/// control plane at the moment, and gets the order when it is within five minutes.
 #[utoipa::path(
     post,
     path = "/api/monitoring/proxies/{id}/drain",
     tag = "Monitoring",
     params(("id" = String, Path)),
     request_body(content = DrainOptions),
-    responses((status = 200, body = Message), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody))
+    responses((status = 200, body = Ordered), (status = 202, body = Ordered), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody))
 )]
 pub(super) async fn drain(
     State(app): State<App>,
     Path(id): Path<String>,
     OptionalJson(options): OptionalJson<DrainOptions>,
-) -> Result<Json<Message>, ApiError> {
+) -> Result<(StatusCode, Json<Ordered>), ApiError> {
     let deadline = options.deadline_ms.map_or(DRAIN_DEADLINE, Duration::from_millis);
-    app.order(&id, Command::Drain { deadline }).await?;
-    Ok(Json(Message::new("The proxy drains")))
+    let delivery = app.order(&id, Command::Drain { deadline }).await?;
+    Ok(Ordered::new(id, delivery, "The proxy drains"))
 }
 
 /// Let a drained proxy take requests again.
@@ -403,11 +483,14 @@ pub(super) async fn drain(
     path = "/api/monitoring/proxies/{id}/resume",
     tag = "Monitoring",
     params(("id" = String, Path)),
-    responses((status = 200, body = Message), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody))
+    responses((status = 200, body = Ordered), (status = 202, body = Ordered), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody))
 )]
-pub(super) async fn resume(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Message>, ApiError> {
-    app.order(&id, Command::Resume).await?;
-    Ok(Json(Message::new("The proxy takes requests again")))
+pub(super) async fn resume(
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<(StatusCode, Json<Ordered>), ApiError> {
+    let delivery = app.order(&id, Command::Resume).await?;
+    Ok(Ordered::new(id, delivery, "The proxy takes requests again"))
 }
 
 /// Let a proxy drop its configuration and load it anew.
@@ -416,9 +499,12 @@ pub(super) async fn resume(State(app): State<App>, Path(id): Path<String>) -> Re
     path = "/api/monitoring/proxies/{id}/resync",
     tag = "Monitoring",
     params(("id" = String, Path)),
-    responses((status = 200, body = Message), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody))
+    responses((status = 200, body = Ordered), (status = 202, body = Ordered), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody))
 )]
-pub(super) async fn resync(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Message>, ApiError> {
-    app.order(&id, Command::Resync).await?;
-    Ok(Json(Message::new("The proxy loads its configuration anew")))
+pub(super) async fn resync(
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<(StatusCode, Json<Ordered>), ApiError> {
+    let delivery = app.order(&id, Command::Resync).await?;
+    Ok(Ordered::new(id, delivery, "The proxy loads its configuration anew"))
 }

@@ -23,8 +23,8 @@ pub(super) async fn healthz() -> Json<Probe> {
     Json(Probe { status: "alive" })
 }
 
-/// Whether the process can do its work: the database answers and can be written, and it is not stopping. Answers at
-/// once, from what the last look at the database found.
+/// Whether the process can do its work: the database answers and can be written, no master key is missing that another
+/// control plane has, and it is not stopping. Answers at once, from what the last look at the database found.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -35,6 +35,10 @@ pub(super) async fn healthz() -> Json<Probe> {
 pub(super) async fn readyz(State(app): State<App>) -> (StatusCode, Json<Probe>) {
     if app.stopping.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, Json(Probe { status: "stopping" }));
+    }
+    if app.store.missing_key().is_some() {
+        // Another replica can do what this one cannot.
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(Probe { status: "a master key is missing" }));
     }
     match app.store.condition().trouble {
         None => (StatusCode::OK, Json(Probe { status: "ready" })),

@@ -11,6 +11,8 @@ use hyper_util::{
     server::{conn::auto, graceful::GracefulShutdown},
     service::TowerToHyperService,
 };
+use omniroute_core::client_address::TrustedProxies;
+use omniroute_ingress::{Opened, Opening, open};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -24,22 +26,30 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_STREAMS: u32 = 100;
 
-/// What an HTTP/2 client opens with.
-const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// How soon it is looked at again while only a part of it has come.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
-
 /// Connections at once; more wait to be accepted.
 const MAX_CONNECTIONS: usize = 1024;
 
 /// When accepting fails (no file descriptors left), how long until it is tried again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Who may bring connections of others.
+#[derive(Clone, Debug, Default)]
+pub struct Balancers {
+    pub trusted: TrustedProxies,
+    /// Whether their connections begin with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
+}
+
 /// Serves until `stopping`, then until every running call has been answered. Whoever cannot wait that long drops this.
 ///
 /// # Errors
 /// None so far: a failure to accept is logged and passes.
-pub async fn serve(listener: TcpListener, router: Router, stopping: CancellationToken) -> io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    balancers: Balancers,
+    stopping: CancellationToken,
+) -> io::Result<()> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     builder
@@ -49,6 +59,7 @@ pub async fn serve(listener: TcpListener, router: Router, stopping: Cancellation
         .keep_alive_timeout(PING_TIMEOUT)
         .max_concurrent_streams(MAX_STREAMS);
     let builder = Arc::new(builder);
+    let balancers = Arc::new(balancers);
     let graceful = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
@@ -57,19 +68,20 @@ pub async fn serve(listener: TcpListener, router: Router, stopping: Cancellation
             next = accept(&listener, &room) => next,
         };
         let Some((stream, peer, permit)) = next else { continue };
-        let service = router.clone().map_request(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(ConnectInfo(peer));
-            request
-        });
-        let (builder, stopping, watcher) = (Arc::clone(&builder), stopping.clone(), graceful.watcher());
+        let (router, builder, balancers) = (router.clone(), Arc::clone(&builder), Arc::clone(&balancers));
+        let (stopping, watcher) = (stopping.clone(), graceful.watcher());
         tokio::spawn(async move {
-            let spoke = tokio::select! {
-                spoke = has_spoken(&stream) => spoke,
-                () = stopping.cancelled() => false,
+            let Balancers { trusted, proxy_protocol } = &*balancers;
+            let opening = Opening { trusted, proxy_protocol: *proxy_protocol, limit: HEAD_TIMEOUT };
+            let opened = tokio::select! {
+                opened = open(stream, peer, opening) => opened,
+                () = stopping.cancelled() => None,
             };
-            if !spoke {
-                return;
-            }
+            let Some(Opened { stream, peer, .. }) = opened else { return };
+            let service = router.map_request(move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(ConnectInfo(peer));
+                request
+            });
             let connection =
                 builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service));
             let connection = watcher.watch(connection.into_owned());
@@ -82,23 +94,6 @@ pub async fn serve(listener: TcpListener, router: Router, stopping: Cancellation
     drop(listener);
     graceful.shutdown().await;
     Ok(())
-}
-
-/// Whether a client sends enough in time to tell its protocol: until that is known, nothing else limits its silence.
-async fn has_spoken(stream: &TcpStream) -> bool {
-    let mut head = [0; PREFACE.len()];
-    let wait = async {
-        loop {
-            match stream.peek(&mut head).await {
-                Ok(read @ 1..) if head[..read] == PREFACE[..read] && read < PREFACE.len() => {
-                    tokio::time::sleep(LOOK_AGAIN).await;
-                }
-                Ok(read) => return read > 0,
-                Err(_) => return false,
-            }
-        }
-    };
-    tokio::time::timeout(HEAD_TIMEOUT, wait).await.unwrap_or(false)
 }
 
 async fn accept(
@@ -123,19 +118,32 @@ async fn accept(
 #[cfg(test)]
 mod tests {
     use axum::{Json, routing::get};
+    use omniroute_core::settings::SettingValue as _;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
 
-    async fn start(router: Router) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<io::Result<()>>) {
+    async fn start_behind(
+        balancers: Balancers,
+        router: Router,
+    ) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<io::Result<()>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let stopping = CancellationToken::new();
-        (address, stopping.clone(), tokio::spawn(serve(listener, router, stopping)))
+        (address, stopping.clone(), tokio::spawn(serve(listener, router, balancers, stopping)))
+    }
+
+    async fn start(router: Router) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<io::Result<()>>) {
+        start_behind(Balancers::default(), router).await
     }
 
     async fn ask(address: SocketAddr, path: &str) -> String {
+        ask_after("", address, path).await
+    }
+
+    async fn ask_after(preamble: &str, address: SocketAddr, path: &str) -> String {
         let mut stream = TcpStream::connect(address).await.expect("connected");
+        stream.write_all(preamble.as_bytes()).await.expect("sent");
         let head = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
         stream.write_all(head.as_bytes()).await.expect("sent");
         let mut answer = String::new();
@@ -143,17 +151,15 @@ mod tests {
         answer
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_does_not_tell_its_protocol_is_let_go() {
-        for (said, spoke) in [(&b""[..], false), (b"PRI * HT", false), (b"G", true), (b"PUT /", true), (PREFACE, true)]
-        {
-            let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
-            let address = listener.local_addr().expect("an address");
-            let (client, server) = tokio::join!(TcpStream::connect(address), listener.accept());
-            let (mut client, (server, _)) = (client.expect("connected"), server.expect("accepted"));
-            client.write_all(said).await.expect("sent");
-            assert_eq!(has_spoken(&server).await, spoke, "{said:?}");
-        }
+    #[tokio::test]
+    async fn behind_a_balancer_handlers_learn_whom_it_speaks_for() {
+        let peer = |ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { Json(peer.ip().to_string()) };
+        let trusted = TrustedProxies::parse("127.0.0.1").expect("an address");
+        let balancers = Balancers { trusted, proxy_protocol: true };
+        let (address, ..) = start_behind(balancers, Router::new().route("/", get(peer))).await;
+        let header = "PROXY TCP4 203.0.113.9 127.0.0.1 5555 80\r\n";
+        assert!(ask_after(header, address, "/").await.ends_with("\"203.0.113.9\""));
+        assert_eq!(ask(address, "/").await, "", "a balancer that forgets its header is not served");
     }
 
     #[tokio::test]

@@ -133,7 +133,7 @@ async fn view(app: &Services, settings: GatewaySettings) -> Result<SettingsView,
         runtime_ports: RuntimePorts { port, api_port: port, dashboard_port: port, grpc_port: app.settings.grpc_port },
         api_port: port,
         dashboard_port: port,
-        allow_private_upstreams: app.settings.allow_private_upstreams,
+        allow_private_upstreams: app.store.allow_private_upstreams(),
         machine_id: app.deployment_id(),
     })
 }

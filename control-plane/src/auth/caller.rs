@@ -7,17 +7,16 @@ use std::{
 
 use axum::extract::{ConnectInfo, FromRequestParts};
 use http::{HeaderMap, header, request::Parts};
+use omniroute_core::client_address::{Hops, TrustedProxies};
 
 use crate::service::App;
-
-const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// Where a request comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// The other end of the TCP connection.
     pub peer: Option<IpAddr>,
-    /// Whom to count and to log: the peer, or what a proxy on this machine says about whom it forwards.
+    /// Whom to count and to log: the peer, or the client that machines on the way named, as far as they are trusted.
     pub address: Option<IpAddr>,
     /// Whether the request was made on this machine, for this machine.
     pub is_local: bool,
@@ -27,16 +26,11 @@ pub struct Caller {
 
 impl Caller {
     /// `listens_on_loopback`: nobody else can reach the listener at all.
-    pub fn of(peer: Option<IpAddr>, headers: &HeaderMap, listens_on_loopback: bool) -> Self {
+    pub fn of(peer: Option<IpAddr>, headers: &HeaderMap, trusted: &TrustedProxies, listens_on_loopback: bool) -> Self {
         let behind_loopback = listens_on_loopback || peer.is_some_and(|peer| peer.is_loopback());
-        let forwarded = forwarded_for(headers);
-        let address = match forwarded.last() {
-            // Only a neighbour is believed; the last entry is the one that it added.
-            Some(Some(last)) if behind_loopback => Some(*last),
-            _ => peer,
-        };
-        let forwarded_locally = forwarded.iter().all(|entry| entry.is_some_and(|address| address.is_loopback()));
-        let is_local = behind_loopback && forwarded_locally && names_loopback(headers);
+        let hops = Hops::of(headers);
+        let address = peer.map(|peer| trusted.client(peer, &hops));
+        let is_local = behind_loopback && hops.are_local() && names_loopback(headers);
         Self { peer, address, is_local }
     }
 }
@@ -52,22 +46,8 @@ impl FromRequestParts<App> for Caller {
 impl Caller {
     pub fn of_parts(parts: &Parts, app: &App) -> Self {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-        Self::of(peer, &parts.headers, app.settings.control_plane_host.is_loopback())
+        Self::of(peer, &parts.headers, &app.settings.trusted_proxies, app.settings.control_plane_host.is_loopback())
     }
-}
-
-/// Entries of `X-Forwarded-For` and whether `Forwarded` is there; an entry that is no address is `None`.
-fn forwarded_for(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
-    let mut entries: Vec<Option<IpAddr>> = headers
-        .get_all(FORWARDED_FOR)
-        .iter()
-        .flat_map(|value| value.to_str().unwrap_or("?").split(','))
-        .map(|entry| entry.trim().trim_start_matches('[').trim_end_matches(']').parse().ok())
-        .collect();
-    if headers.contains_key(header::FORWARDED) {
-        entries.insert(0, None);
-    }
-    entries
 }
 
 /// A page of another site can make its own name resolve to this machine; the `Host` it then sends gives it away.
@@ -81,13 +61,16 @@ fn names_loopback(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use omniroute_core::settings::SettingValue as _;
+
     use super::*;
 
     fn caller(peer: &str, headers: &[(&'static str, &str)]) -> Caller {
         let headers = headers.iter().map(|(name, value)| {
             (http::HeaderName::from_static(name), http::HeaderValue::from_str(value).expect("a value"))
         });
-        Caller::of(Some(peer.parse().expect("an address")), &headers.collect(), false)
+        let trusted = TrustedProxies::parse("10.0.0.0/8").expect("a range");
+        Caller::of(Some(peer.parse().expect("an address")), &headers.collect(), &trusted, false)
     }
 
     #[test]
@@ -108,9 +91,20 @@ mod tests {
     }
 
     #[test]
-    fn the_address_of_a_forwarded_caller_is_believed_only_from_a_neighbour() {
+    fn the_address_of_a_forwarded_caller_is_believed_only_from_this_machine_and_who_is_trusted() {
         let forwarded = [("x-forwarded-for", "198.51.100.1, 203.0.113.9")];
-        assert_eq!(caller("127.0.0.1", &forwarded).address, "203.0.113.9".parse().ok());
+        for peer in ["127.0.0.1", "10.0.0.5"] {
+            assert_eq!(caller(peer, &forwarded).address, "203.0.113.9".parse().ok(), "{peer}");
+        }
         assert_eq!(caller("192.0.2.7", &forwarded).address, "192.0.2.7".parse().ok());
+        // A proxy of ours on this machine, behind a balancer.
+        let twice = [("x-forwarded-for", "203.0.113.9, 10.0.0.5")];
+        assert_eq!(caller("127.0.0.1", &twice).address, "203.0.113.9".parse().ok());
+    }
+
+    #[test]
+    fn a_balancer_makes_nobody_local() {
+        let headers = [("host", "localhost"), ("x-forwarded-for", "127.0.0.1")];
+        assert!(!caller("10.0.0.5", &headers).is_local);
     }
 }

@@ -5,6 +5,10 @@ use omniroute_providers::prices::{PriceBook, PriceFacts};
 
 use crate::store::records::PriceRow;
 
+pub(super) fn edition() -> u64 {
+    PriceBook::builtin().edition()
+}
+
 pub(super) fn version() -> &'static str {
     PriceBook::builtin().version()
 }

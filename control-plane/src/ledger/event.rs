@@ -13,11 +13,22 @@ const MAX_TOKENS: u64 = 1 << 40;
 /// Microseconds beyond which a duration is a fault of a clock: twelve days.
 const MAX_DURATION_US: u64 = 1 << 40;
 
+/// How far ahead of this process a proxy's clock may be without anybody looking at it: what the planes allow each other.
+const AHEAD_MS: u64 = 10 * 60 * 1000;
+
+/// 2025-01-01: no event is older than the product. A clock that says so has started from nothing.
+const EARLIEST: UnixMillis = UnixMillis(1_735_689_600_000);
+
 /// An event that can be stored.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Event {
     pub(super) id: EventId,
     pub(super) at: UnixMillis,
+    /// The proxy's clock was wrong: `at` is when the event arrived.
+    pub(super) redated: bool,
+    /// The day it is stored under: the id's, and so part of the identity, by which the same event always meets itself. Of an
+    /// id from before [`EARLIEST`] the day of its arrival; such a one is looked for before it is stored.
+    pub(super) day: i64,
     pub(super) request_id: String,
     pub(super) api_key_id: String,
     pub(super) connection_id: String,
@@ -52,19 +63,26 @@ impl Event {
     pub(super) fn check(event: &v1::UsageEvent, now: UnixMillis, oldest_day: i64) -> Result<Self, &'static str> {
         let id = EventId::from_bytes(&event.id).ok_or("the id is no UUIDv7")?;
         let made = UnixMillis(id.unix_ms());
-        let day = day_of(made);
+        let (is_behind, is_ahead) = (is_timeless(id), made.0 > now.0.saturating_add(AHEAD_MS));
+        let day = if is_behind { day_of(now) } else { day_of(made) };
         if day < oldest_day {
             // It may have been counted before its day was forgotten.
             return Err("older than the ledger keeps events");
         }
-        if day > day_of(now) + 1 {
-            return Err("its time lies in the future");
-        }
+        let redated = is_behind || is_ahead;
         let (usage, implausible) = plausible(event.usage.unwrap_or_default());
         let is_near = event.at_ms.abs_diff(made.0) <= DAY_MS;
         Ok(Self {
             id,
-            at: if is_near { UnixMillis(event.at_ms) } else { made },
+            at: if redated {
+                now
+            } else if is_near {
+                UnixMillis(event.at_ms)
+            } else {
+                made
+            },
+            redated,
+            day,
             request_id: clean(&event.request_id),
             api_key_id: clean(&event.api_key_id),
             connection_id: clean(&event.connection_id),
@@ -87,11 +105,11 @@ impl Event {
             target_format: clean(&event.target_format),
         })
     }
+}
 
-    /// The day of the id: part of the identity, so that the same event always meets itself.
-    pub(super) fn day(&self) -> i64 {
-        day_of(UnixMillis(self.id.unix_ms()))
-    }
+/// Whether an id says nothing of when it was made: the proxy's clock had not been set.
+pub(super) fn is_timeless(id: EventId) -> bool {
+    id.unix_ms() < EARLIEST.0
 }
 
 /// Drops counts that cannot be, as unknown.
@@ -134,8 +152,6 @@ mod tests {
         let malformed = v1::UsageEvent { id: vec![1, 2, 3].into(), ..event() };
         assert_eq!(Event::check(&malformed, now(), 0), Err("the id is no UUIDv7"));
         assert_eq!(Event::check(&event(), now(), today + 1), Err("older than the ledger keeps events"));
-        let two_days_ago = UnixMillis(now().0 - 2 * DAY_MS);
-        assert_eq!(Event::check(&event(), two_days_ago, 0), Err("its time lies in the future"));
         assert!(Event::check(&event(), now(), today).is_ok());
     }
 

@@ -10,7 +10,7 @@ use omniroute_proto::v1;
 use sqlx::{AssertSqlSafe, any::AnyRow};
 use uuid::Uuid;
 
-use super::{Ledger, day_of};
+use super::{Ledger, day_of, event::is_timeless};
 use crate::store::{Columns as _, Query, StoreError, number, sql};
 
 /// One request that reached an upstream.
@@ -18,6 +18,8 @@ use crate::store::{Columns as _, Query, StoreError, number, sql};
 pub struct UsageRow {
     pub id: EventId,
     pub at: UnixMillis,
+    /// The proxy's clock was wrong: `at` is when the event arrived.
+    pub redated: bool,
     pub proxy_id: String,
     pub request_id: String,
     pub api_key_id: String,
@@ -91,7 +93,7 @@ macro_rules! select {
              c.name AS connection_name, e.provider, e.requested_model, e.model, e.operation, e.stream, e.outcome, \
              e.status, e.error_code, e.input, e.cache_read, e.cache_write_5m, e.cache_write_1h, e.output, \
              e.reasoning, e.audio_in, e.audio_out, e.estimated, e.duration_us, e.first_byte_us, e.attempts, \
-             e.finish_reason, e.path, e.source_format, e.target_format, e.price_revision, e.cost, e.cost_input, e.cost_cache, e.cost_output \
+             e.finish_reason, e.path, e.source_format, e.target_format, e.redated, e.price_revision, e.cost, e.cost_input, e.cost_cache, e.cost_output \
              FROM usage_events e LEFT JOIN api_keys k ON k.id = e.api_key_id \
              LEFT JOIN connections c ON c.id = e.connection_id ",
             $rest
@@ -129,8 +131,11 @@ impl Ledger {
     pub async fn find(&self, id: &str) -> Result<Vec<UsageRow>, StoreError> {
         let event = Uuid::parse_str(id).ok().and_then(|uuid| EventId::from_bytes(uuid.as_bytes()));
         if let Some(event) = event {
-            let found = sql(select!("WHERE e.day = $1 AND e.id = $2"))
-                .bind(day_of(UnixMillis(event.unix_ms())))
+            let day = day_of(UnixMillis(event.unix_ms()));
+            let (first, last) = if is_timeless(event) { (self.oldest_day(), i64::MAX) } else { (day, day) };
+            let found = sql(select!("WHERE e.day >= $1 AND e.day <= $2 AND e.id = $3"))
+                .bind(first)
+                .bind(last)
                 .bind(event.as_bytes().to_vec())
                 .fetch_optional(self.0.store.reader())
                 .await?;
@@ -190,6 +195,7 @@ fn row(row: &AnyRow) -> Result<UsageRow, StoreError> {
     Ok(UsageRow {
         id: id.ok_or_else(|| StoreError::Corrupt("id of a usage event".into()))?,
         at: row.millis("at")?,
+        redated: row.flag("redated")?,
         proxy_id: row.text("proxy_id")?,
         request_id: row.text("request_id")?,
         api_key_id: row.text("api_key_id")?,

@@ -8,13 +8,13 @@ use sqlx::{AnyConnection, AssertSqlSafe};
 
 use super::{
     Ledger,
-    event::Event,
+    event::{Event, is_timeless},
     pricing::{Cost, PriceTable},
     rollup::Rollups,
 };
-use crate::store::{Columns as _, StoreError, batches, clean, number, placeholders};
+use crate::store::{Columns as _, StoreError, batches, clean, number, placeholders, sql};
 
-const COLUMNS: usize = 36;
+const COLUMNS: usize = 37;
 
 /// What became of a batch.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -48,15 +48,16 @@ impl Ledger {
     async fn store_batch(&self, proxy_id: &str, events: &[v1::UsageEvent]) -> Result<Ingested, StoreError> {
         let mut ingested = Ingested::default();
         let prices = self.prices().await?;
-        let rows = self.check(events, &prices, &mut ingested);
+        let mut rows = self.check(events, &prices, &mut ingested);
         if rows.is_empty() {
             return Ok(ingested);
         }
         let proxy_id = clean(proxy_id);
-        let days: BTreeSet<i64> = rows.iter().map(|row| row.event.day()).collect();
+        let days: BTreeSet<i64> = rows.iter().map(|row| row.event.day).collect();
         self.0.partitions.ensure(&self.0.store, &days.into_iter().collect::<Vec<_>>()).await?;
 
         let mut tx = self.0.store.begin().await?;
+        self.drop_known(&mut tx, &mut rows).await?;
         let mut inserted = HashSet::new();
         for batch in batches(&rows) {
             insert(&mut tx, &proxy_id, batch, &mut inserted).await?;
@@ -71,6 +72,20 @@ impl Ledger {
         Ok(ingested)
     }
 
+    /// Drops those that are stored already under the day of an earlier arrival.
+    async fn drop_known(&self, tx: &mut AnyConnection, rows: &mut Vec<Priced>) -> Result<(), StoreError> {
+        let mut known = HashSet::new();
+        for row in rows.iter().filter(|row| is_timeless(row.event.id)) {
+            let statement = sql("SELECT 1 AS one FROM usage_events WHERE day >= $1 AND day <= $2 AND id = $3");
+            let statement = statement.bind(self.oldest_day()).bind(row.event.day);
+            if statement.bind(row.event.id.as_bytes().to_vec()).fetch_optional(&mut *tx).await?.is_some() {
+                known.insert(row.event.id);
+            }
+        }
+        rows.retain(|row| !known.contains(&row.event.id));
+        Ok(())
+    }
+
     /// The events that can be stored, each once, in the order of their ids: every transaction inserts in that order,
     /// so that two replicas that got the same batch do not wait for each other in a circle.
     fn check(&self, events: &[v1::UsageEvent], prices: &PriceTable, ingested: &mut Ingested) -> Vec<Priced> {
@@ -80,6 +95,13 @@ impl Ledger {
         for event in events {
             match Event::check(event, now, oldest_day) {
                 Ok(event) => {
+                    if event.redated {
+                        tracing::warn!(
+                            request_id = event.request_id,
+                            says = event.id.unix_ms(),
+                            "a proxy's clock is wrong: a usage event is dated by its arrival"
+                        );
+                    }
                     let cost = prices.cost(&event.provider, &event.model, event.at, &event.usage);
                     checked.insert(event.id, Priced { event, cost });
                 }
@@ -104,7 +126,8 @@ async fn insert(
         "INSERT INTO usage_events (day, id, at, proxy_id, request_id, api_key_id, connection_id, provider, \
          requested_model, model, operation, stream, outcome, status, error_code, input, cache_read, cache_write_5m, \
          cache_write_1h, output, reasoning, audio_in, audio_out, estimated, duration_us, first_byte_us, attempts, \
-         finish_reason, price_revision, cost, cost_input, cost_cache, cost_output, path, source_format, target_format) VALUES {} \
+         finish_reason, price_revision, cost, cost_input, cost_cache, cost_output, path, source_format, target_format, \
+         redated) VALUES {} \
          ON CONFLICT DO NOTHING RETURNING id",
         placeholders(batch.len(), COLUMNS)
     );
@@ -112,7 +135,7 @@ async fn insert(
     for Priced { event, cost } in batch {
         let usage = &event.usage;
         statement = statement
-            .bind(event.day())
+            .bind(event.day)
             .bind(event.id.as_bytes().to_vec())
             .bind(number(event.at.0))
             .bind(proxy_id.to_owned())
@@ -152,7 +175,8 @@ async fn insert(
             .bind(cost.map(|cost| cost.output.0))
             .bind(event.path.clone())
             .bind(event.source_format.clone())
-            .bind(event.target_format.clone());
+            .bind(event.target_format.clone())
+            .bind(i64::from(event.redated));
     }
     for row in statement.fetch_all(tx).await? {
         inserted.insert(row.blob("id")?);

@@ -71,7 +71,7 @@ impl Ledger {
             store,
         }));
         ledger.prepare_days().await?;
-        ledger.seed_prices(book::version(), book::prices()).await?;
+        ledger.seed_prices(book::edition(), book::version(), book::prices()).await?;
         Ok(ledger)
     }
 
@@ -79,15 +79,22 @@ impl Ledger {
         self.0.store.clock()
     }
 
-    /// Puts a price book into the database when its version is not the one that is there.
-    async fn seed_prices(&self, version: &str, book: impl IntoIterator<Item = PriceRow>) -> Result<(), StoreError> {
-        if self.0.store.prices().book_version().await?.as_deref() == Some(version) {
+    /// Puts a price book into the database when its version is not the one that is there, and no newer edition is: in an
+    /// upgrade programs of two versions start in any order.
+    async fn seed_prices(
+        &self,
+        edition: u64,
+        version: &str,
+        book: impl IntoIterator<Item = PriceRow>,
+    ) -> Result<(), StoreError> {
+        if self.0.store.prices().book().await?.is_some_and(|book| !book.gives_way_to(edition, version)) {
             return Ok(());
         }
         let mut write = self.0.store.write(&Actor::system("prices")).await?;
-        let changed = write.seed_prices(version, book.into_iter().collect()).await?;
+        if let Some(changed) = write.seed_prices(edition, version, book.into_iter().collect()).await? {
+            tracing::info!(edition, version, changed, "the built-in prices are up to date");
+        }
         write.commit().await?;
-        tracing::info!(version, changed, "the built-in prices are up to date");
         Ok(())
     }
 

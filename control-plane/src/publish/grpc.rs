@@ -2,7 +2,9 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
+use futures_util::TryStreamExt as _;
 use omniroute_core::handshake::JoinSecret;
+use omniroute_ingress::Spoken;
 use omniroute_proto::v1::{proxy_control_server::ProxyControlServer, usage_stream_server::UsageStreamServer};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +15,9 @@ use crate::ledger::{Ledger, UsageService};
 
 /// Pings that notice a proxy whose machine is gone.
 const KEEPALIVE: Duration = Duration::from_secs(10);
+
+/// Longest silence of a connection: whoever speaks HTTP/2 answers the pings, and who says nothing has no place.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// Time for a TLS handshake.
 const TLS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -126,7 +131,7 @@ impl GrpcListener {
             .add_service(ProxyControlServer::new(services.proxies))
             .add_service(usage)
             .serve_with_incoming_shutdown(
-                TcpIncoming::from(self.listener).with_nodelay(Some(true)),
+                TcpIncoming::from(self.listener).with_nodelay(Some(true)).map_ok(|stream| Spoken::new(stream, SILENCE)),
                 shutdown.cancelled_owned(),
             )
             .await

@@ -34,7 +34,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub use self::proxies::ProxyRegistry;
+pub use self::proxies::{ProxyRegistry, SECOND_OF};
 use self::{head::Head, updates::Updates};
 use crate::store::{LOST_AFTER, Store, StoreError, records::RejectionRow};
 
@@ -59,6 +59,8 @@ struct Inner {
     head: watch::Sender<Head>,
     updates: Updates,
     log_floor: AtomicU64,
+    /// Why nothing is published at the moment.
+    withheld: watch::Sender<Option<String>>,
     subscriptions: Mutex<Subscriptions>,
     timing: Timing,
     shutdown: CancellationToken,
@@ -106,19 +108,21 @@ impl Publisher {
     }
 
     async fn start_with(store: Store, timing: Timing, shutdown: CancellationToken) -> Result<Self, StoreError> {
-        let mut tx = store.read().await?;
-        let head = read::scan(&mut tx).await?;
-        drop(tx);
-        gauge_revision(&head);
         let publisher = Self(Arc::new(Inner {
             store,
-            head: watch::Sender::new(head),
+            head: watch::Sender::new(Head::default()),
             updates: Updates::default(),
             log_floor: AtomicU64::new(0),
+            withheld: watch::Sender::new(None),
             subscriptions: Mutex::default(),
             timing,
             shutdown,
         }));
+        match publisher.rescan().await {
+            Ok(()) => {}
+            Err(StoreError::RingIncomplete(_)) => {}
+            Err(error) => return Err(error),
+        }
         tokio::spawn(wake::run(publisher.clone()));
         Ok(publisher)
     }
@@ -155,6 +159,36 @@ impl Publisher {
         let mut subscriptions = self.0.subscriptions.lock();
         if subscriptions.by_proxy.get(proxy_id).is_some_and(|(found, _)| *found == number) {
             subscriptions.by_proxy.remove(proxy_id);
+        }
+    }
+
+    /// Why this replica publishes nothing; `None` when it does.
+    fn withheld(&self) -> Option<String> {
+        self.0.withheld.borrow().clone()
+    }
+
+    /// Stops publishing when a read has met a secret that another replica can open and this one cannot: what this one
+    /// would publish is not what the revision stands for.
+    fn judge<T>(&self, read: &Result<T, StoreError>) {
+        let Err(error @ StoreError::RingIncomplete(key)) = read else { return };
+        self.0.store.set_missing_key(Some(key.clone()));
+        let reason = error.to_string();
+        let is_new = self.0.withheld.send_if_modified(|held| {
+            let is_new = held.as_ref() != Some(&reason);
+            *held = Some(reason.clone());
+            is_new
+        });
+        metrics::gauge!(names::CONFIG_WITHHELD).set(1.0);
+        if is_new {
+            tracing::error!(%error, "this control plane publishes nothing; its proxies turn to another one");
+        }
+    }
+
+    fn publish_again(&self) {
+        self.0.store.set_missing_key(None);
+        metrics::gauge!(names::CONFIG_WITHHELD).set(0.0);
+        if self.0.withheld.send_if_modified(|held| held.take().is_some()) {
+            tracing::info!("this control plane publishes again");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use omniroute_core::time::UnixMillis;
 use omniroute_proto::v1::{self, proxy_control_server::ProxyControl};
 use omniroute_telemetry::names;
 use parking_lot::Mutex;
@@ -14,13 +15,22 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Timing;
-use crate::store::{Command, Store, StoreError};
+use crate::store::{Command, Delivery, Store, StoreError};
 
 /// A proxy's row is written at most this often. Statuses come every 5 s; the slack is for their jitter.
 const WRITE_EVERY: Duration = Duration::from_millis(4_500);
 
 /// How often orders left by other replicas are looked for.
 const ORDERS_EVERY: Duration = Duration::from_secs(1);
+
+/// How long whoever gives an order waits until another replica has passed it on.
+const ORDER_PATIENCE: Duration = Duration::from_millis(2_500);
+const ORDER_LOOK: Duration = Duration::from_millis(100);
+
+/// Stands between an id that two proxies claim and what tells the second one apart.
+pub const SECOND_OF: char = '~';
+/// Of the process's boot id.
+const SUFFIX: usize = 8;
 
 /// Commands on their way to one proxy.
 const QUEUE: usize = 16;
@@ -59,20 +69,43 @@ impl ProxyRegistry {
 
     pub(super) fn start_with(store: Store, timing: Timing, shutdown: CancellationToken) -> Self {
         let registry = Self(Arc::new(Inner { store, timing, attached: Mutex::default(), shutdown }));
+        // Also before the first one comes: no proxy is a number too.
+        metrics::gauge!(names::PROXIES).set(0.0);
         tokio::spawn(deliver_orders(registry.clone()));
         registry
     }
 
-    /// Tells a proxy something: at once when it is attached here, else through the database to the replica that it is
-    /// attached to, which looks every second. An order that nobody can deliver is void after five minutes.
+    /// Tells a proxy something, as [`Self::order`] does, and does not wait until another replica has passed it on.
     ///
     /// # Errors
     /// When the database is needed and fails.
-    pub async fn order(&self, proxy_id: &str, command: Command) -> Result<(), StoreError> {
+    pub async fn tell(&self, proxy_id: &str, command: Command) -> Result<(), StoreError> {
         if self.send(proxy_id, &command) {
             return Ok(());
         }
-        self.0.store.proxies().order(proxy_id, &command).await
+        self.0.store.proxies().order(proxy_id, &command).await.map(drop)
+    }
+
+    /// Tells a proxy something: at once when it is attached here, else through the database to the replica that it is
+    /// attached to, which looks every second and is waited for. An order that nobody can deliver is void after five
+    /// minutes.
+    ///
+    /// # Errors
+    /// When the database is needed and fails.
+    pub async fn order(&self, proxy_id: &str, command: Command) -> Result<Delivery, StoreError> {
+        if self.send(proxy_id, &command) {
+            return Ok(Delivery::Delivered);
+        }
+        let proxies = self.0.store.proxies();
+        let order = proxies.order(proxy_id, &command).await?;
+        let deadline = Instant::now() + ORDER_PATIENCE;
+        while Instant::now() < deadline {
+            if !proxies.is_waiting(&order).await? {
+                return Ok(Delivery::Delivered);
+            }
+            tokio::time::sleep(ORDER_LOOK).await;
+        }
+        Ok(Delivery::Waiting)
     }
 
     /// The last status of each proxy that is attached to this replica.
@@ -86,21 +119,75 @@ impl ProxyRegistry {
         attachment.is_some_and(|attachment| attachment.commands.try_send(Ok(command.to_proto())).is_ok())
     }
 
-    fn attach(&self, status: &v1::ProxyStatus, commands: mpsc::Sender<Result<v1::ProxyCommand, Status>>) -> u64 {
+    /// Keeps a status, and says under which id: the proxy's own, or one with a suffix while another process that runs has
+    /// the same and had it first. `held` is the id of the last time.
+    async fn keep(&self, status: &v1::ProxyStatus, held: Option<&str>) -> Result<String, StoreError> {
+        let proxies = self.0.store.proxies();
+        let (own, second) = (&status.proxy_id, second_id(status));
+        if proxies.upsert(status).await? {
+            if held == Some(second.as_str()) {
+                tracing::info!(proxy = own, "the other proxy of this id is gone");
+                proxies.strike(&second, &status.boot_id).await?;
+            }
+            return Ok(own.clone());
+        }
+        if held != Some(second.as_str()) {
+            tracing::warn!(
+                proxy = own,
+                address = status.address,
+                shown_as = second,
+                "two proxies have the same OMNIROUTE_PROXY_ID; give each its own"
+            );
+        }
+        proxies.upsert(&v1::ProxyStatus { proxy_id: second.clone(), ..status.clone() }).await?;
+        Ok(second)
+    }
+
+    fn attach(
+        &self,
+        shown: &str,
+        status: &v1::ProxyStatus,
+        commands: mpsc::Sender<Result<v1::ProxyCommand, Status>>,
+    ) -> u64 {
         let mut attached = self.0.attached.lock();
         attached.last_attachment += 1;
         let number = attached.last_attachment;
-        attached.proxies.insert(status.proxy_id.clone(), Attachment { number, commands, status: status.clone() });
+        let status = v1::ProxyStatus { proxy_id: shown.to_owned(), ..status.clone() };
+        attached.proxies.insert(shown.to_owned(), Attachment { number, commands, status });
         metrics::gauge!(names::PROXIES).set(attached.proxies.len() as f64);
         number
     }
 
-    fn note(&self, status: &v1::ProxyStatus, number: u64) {
-        let mut attached = self.0.attached.lock();
-        let attachment = attached.proxies.get_mut(&status.proxy_id).filter(|attachment| attachment.number == number);
-        if let Some(attachment) = attachment {
-            attachment.status = status.clone();
+    /// Has the proxy attached under this id, and no other.
+    fn show(
+        &self,
+        shown: &str,
+        status: &v1::ProxyStatus,
+        attachment: &mut Option<(String, u64)>,
+        commands: &mpsc::Sender<Result<v1::ProxyCommand, Status>>,
+    ) {
+        if let Some((known, number)) = attachment.take_if(|(known, _)| known != shown) {
+            self.detach(&known, number);
         }
+        let (_, number) =
+            attachment.get_or_insert_with(|| (shown.to_owned(), self.attach(shown, status, commands.clone())));
+        self.note(shown, status, *number);
+    }
+
+    fn note(&self, shown: &str, status: &v1::ProxyStatus, number: u64) {
+        let mut attached = self.0.attached.lock();
+        let attachment = attached.proxies.get_mut(shown).filter(|attachment| attachment.number == number);
+        if let Some(attachment) = attachment {
+            attachment.status = v1::ProxyStatus { proxy_id: shown.to_owned(), ..status.clone() };
+        }
+    }
+
+    /// The id under which a proxy goes while the database is away.
+    fn id_in_doubt(&self, status: &v1::ProxyStatus) -> String {
+        let attached = self.0.attached.lock();
+        let holder = attached.proxies.get(&status.proxy_id);
+        let is_taken = holder.is_some_and(|holder| holder.status.boot_id != status.boot_id);
+        if is_taken { second_id(status) } else { status.proxy_id.clone() }
     }
 
     fn detach(&self, proxy_id: &str, number: u64) {
@@ -118,7 +205,11 @@ impl ProxyRegistry {
         commands: mpsc::Sender<Result<v1::ProxyCommand, Status>>,
     ) {
         let mut attachment: Option<(String, u64)> = None;
+        // The proxy's own id and the process's.
+        let mut claimed: Option<(String, String)> = None;
+        // When its row was last written.
         let mut written: Option<Instant> = None;
+        let mut seen = UnixMillis(0);
         let ended = loop {
             let next = tokio::select! {
                 () = self.0.shutdown.cancelled() => break Some(Status::unavailable("the control plane is stopping")),
@@ -129,32 +220,50 @@ impl ProxyRegistry {
                 Ok(Some(Err(_)) | None) => break None,
                 Err(_) => break Some(Status::deadline_exceeded("no status in time")),
             };
-            let number = match &attachment {
-                Some((id, number)) if *id == status.proxy_id => *number,
-                Some(_) => break Some(Status::invalid_argument("the proxy id must stay the same")),
+            match &claimed {
+                Some((id, _)) if *id != status.proxy_id => {
+                    break Some(Status::invalid_argument("the proxy id must stay the same"));
+                }
+                Some(_) => {}
                 None if status.proxy_id.is_empty() => break Some(Status::invalid_argument("proxy_id is empty")),
-                None => {
-                    let number = self.attach(&status, commands.clone());
-                    attachment = Some((status.proxy_id.clone(), number));
-                    number
+                None => claimed = Some((status.proxy_id.clone(), status.boot_id.clone())),
+            }
+            let held = attachment.as_ref().map(|(shown, _)| shown.clone());
+            let shown = held.clone().unwrap_or_else(|| self.id_in_doubt(&status));
+            self.show(&shown, &status, &mut attachment, &commands);
+            if written.is_some_and(|at| at.elapsed() < WRITE_EVERY) {
+                continue;
+            }
+            match self.keep(&status, held.as_deref()).await {
+                Ok(shown) => {
+                    (written, seen) = (Some(Instant::now()), self.0.store.clock().now());
+                    self.show(&shown, &status, &mut attachment, &commands);
                 }
-            };
-            self.note(&status, number);
-            if written.is_none_or(|at| at.elapsed() >= WRITE_EVERY) {
-                match self.0.store.proxies().upsert(&status).await {
-                    Ok(()) => written = Some(Instant::now()),
-                    Err(error) => tracing::warn!(%error, proxy = status.proxy_id, "a proxy's status is not stored"),
-                }
+                Err(error) => tracing::warn!(%error, proxy = status.proxy_id, "a proxy's status is not stored"),
             }
         };
-        if let Some((id, number)) = attachment {
-            self.detach(&id, number);
-            tracing::info!(proxy = id, "a proxy left");
+        if let (Some((shown, number)), Some((own, boot_id))) = (attachment, claimed) {
+            self.detach(&shown, number);
+            tracing::info!(proxy = shown, "a proxy left");
+            let proxies = self.0.store.proxies();
+            let left = if shown == own {
+                proxies.release(&shown, &boot_id, seen).await
+            } else {
+                proxies.strike(&shown, &boot_id).await
+            };
+            if let Err(error) = left {
+                tracing::debug!(%error, proxy = shown, "the proxy's id is free once it has been silent for a while");
+            }
         }
         if let Some(status) = ended {
             let _ = commands.try_send(Err(status));
         }
     }
+}
+
+fn second_id(status: &v1::ProxyStatus) -> String {
+    let suffix: String = status.boot_id.chars().filter(char::is_ascii_alphanumeric).take(SUFFIX).collect();
+    format!("{}{SECOND_OF}{suffix}", status.proxy_id)
 }
 
 /// Fetches what other replicas were asked to tell proxies that are attached here.

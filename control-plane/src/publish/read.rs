@@ -1,10 +1,10 @@
 //! Reading the configuration: digests, deltas and full snapshots, each out of one consistent read.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use futures_util::TryStreamExt as _;
 use omniroute_proto::{
-    DigestSet, Kind,
+    Kind,
     v1::{self, config_response::Body},
 };
 use sqlx::AnyConnection;
@@ -12,10 +12,10 @@ use sqlx::AnyConnection;
 use super::{
     frame::{Chunker, Frame},
     head::Head,
-    resource,
+    resource::{self, Source},
     updates::{Touched, Update},
 };
-use crate::store::{Columns as _, Store, StoreError, number, sql};
+use crate::store::{Columns as _, StoreError, number, sql};
 
 /// Where the database stands, in the transaction that asks.
 pub(super) struct Clock {
@@ -30,45 +30,51 @@ pub(super) async fn clock(tx: &mut AnyConnection) -> Result<Clock, StoreError> {
 }
 
 /// The head, from the rows themselves.
-pub(super) async fn scan(tx: &mut AnyConnection) -> Result<Head, StoreError> {
-    let revision = clock(tx).await?.revision;
-    let mut digests = DigestSet::default();
+pub(super) async fn scan(source: &Source<'_>, tx: &mut AnyConnection) -> Result<Head, StoreError> {
+    let mut head = Head::at(clock(tx).await?.revision);
     for kind in Kind::ALL {
-        let mut rows = resource::select_ids(kind).fetch(&mut *tx);
+        let mut rows = resource::select(kind, -1, i64::MAX).fetch(&mut *tx);
         while let Some(row) = rows.try_next().await? {
-            digests.add(kind, &row.text("id")?, row.u64("revision")?);
+            head.put(kind, &source.resource(kind, &row)?);
         }
     }
-    Ok(Head { revision, digests: Arc::new(digests) })
+    Ok(head)
 }
 
-/// Moves `head` on to `clock` with the log alone: each entry says which version it replaced.
-pub(super) async fn advance(tx: &mut AnyConnection, head: &Head, clock: &Clock) -> Result<Head, StoreError> {
+/// Moves `head` on to `clock`, with what changed between.
+pub(super) async fn advance(
+    source: &Source<'_>,
+    tx: &mut AnyConnection,
+    head: &Head,
+    clock: &Clock,
+) -> Result<Head, StoreError> {
     if clock.revision == head.revision {
         return Ok(head.clone());
     }
     if clock.revision < head.revision || head.revision < clock.log_floor {
-        return scan(tx).await;
+        return scan(source, tx).await;
     }
-    let mut digests = DigestSet::clone(&head.digests);
-    let statement = sql("SELECT revision, kind, id, op, prev_revision FROM config_log \
-         WHERE revision > $1 AND revision <= $2 ORDER BY revision");
-    let mut rows = statement.bind(number(head.revision)).bind(number(clock.revision)).fetch(tx);
-    while let Some(row) = rows.try_next().await? {
-        let Some(kind) = Kind::from_name(&row.text("kind")?) else { continue };
-        let id = row.text("id")?;
-        if let Some(replaced) = row.opt_u64("prev_revision")? {
-            digests.remove(kind, &id, replaced);
-        }
-        if row.text("op")? != "delete" {
-            digests.add(kind, &id, row.u64("revision")?);
+    let mut next = head.clone();
+    for (kind, id, _) in deletions(tx, head.revision, clock.revision).await? {
+        next.remove(kind, &id);
+    }
+    for kind in Kind::ALL {
+        let mut rows = resource::select(kind, number(head.revision), number(clock.revision)).fetch(&mut *tx);
+        while let Some(row) = rows.try_next().await? {
+            next.put(kind, &source.resource(kind, &row)?);
         }
     }
-    Ok(Head { revision: clock.revision, digests: Arc::new(digests) })
+    next.revision = clock.revision;
+    Ok(next)
 }
 
 /// What changed above `from`, up to `head`: the latest state of each changed resource, or its deletion.
-pub(super) async fn delta(store: &Store, tx: &mut AnyConnection, from: u64, head: &Head) -> Result<Update, StoreError> {
+pub(super) async fn delta(
+    source: &Source<'_>,
+    tx: &mut AnyConnection,
+    from: u64,
+    head: &Head,
+) -> Result<Update, StoreError> {
     let mut chunker = Chunker::new();
     let mut touched = Touched::new();
     for (kind, id, revision) in deletions(tx, from, head.revision).await? {
@@ -78,7 +84,7 @@ pub(super) async fn delta(store: &Store, tx: &mut AnyConnection, from: u64, head
     for kind in Kind::ALL {
         let mut rows = resource::select(kind, number(from), number(head.revision)).fetch(&mut *tx);
         while let Some(row) = rows.try_next().await? {
-            let resource = resource::resource(kind, &row, store)?;
+            let resource = source.resource(kind, &row)?;
             touched.insert((kind.as_str().to_owned(), resource.id.clone()));
             chunker.push(resource);
         }
@@ -87,18 +93,21 @@ pub(super) async fn delta(store: &Store, tx: &mut AnyConnection, from: u64, head
 }
 
 /// Everything, at the `revision` of the transaction. Its digests come from what is sent.
-pub(super) async fn full(store: &Store, tx: &mut AnyConnection, revision: u64) -> Result<(Update, Head), StoreError> {
+pub(super) async fn full(
+    source: &Source<'_>,
+    tx: &mut AnyConnection,
+    revision: u64,
+) -> Result<(Update, Head), StoreError> {
     let mut chunker = Chunker::new();
-    let mut digests = DigestSet::default();
+    let mut head = Head::at(revision);
     for kind in Kind::ALL {
         let mut rows = resource::select(kind, -1, i64::MAX).fetch(&mut *tx);
         while let Some(row) = rows.try_next().await? {
-            let resource = resource::resource(kind, &row, store)?;
-            digests.add(kind, &resource.id, resource.revision);
+            let resource = source.resource(kind, &row)?;
+            head.put(kind, &resource);
             chunker.push(resource);
         }
     }
-    let head = Head { revision, digests: Arc::new(digests) };
     Ok((update(None, &head, chunker, Touched::new()), head))
 }
 

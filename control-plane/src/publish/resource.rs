@@ -1,16 +1,18 @@
 //! Rows of the database as resources of the protocol.
 
-use omniroute_core::sealed::KeyRing;
+use omniroute_core::{hash::mac, sealed::SealError};
 use omniroute_proto::{
     Kind,
     v1::{self, resource::Body},
 };
 use omniroute_providers::ChatApis;
 use omniroute_telemetry::names;
+use prost::Message as _;
 use serde_json::Value;
-use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, any::AnyRow};
+use zeroize::Zeroizing;
 
-use crate::store::{Columns as _, Query, Store, StoreError, connection_secrets, sql};
+use crate::store::{Columns as _, FleetValues, Query, Store, StoreError, connection_secrets, sql};
 
 /// Smallest protocol version that understands the resources of this build.
 const MIN_VERSION: u32 = 1;
@@ -45,25 +47,41 @@ pub(super) fn select(kind: Kind, above: i64, up_to: i64) -> Query {
     sql(statement).bind(above).bind(up_to)
 }
 
-/// Ids and revisions of a kind, for the digests.
-pub(super) fn select_ids(kind: Kind) -> Query {
-    sql(match kind {
-        Kind::Settings => "SELECT id, revision FROM settings",
-        Kind::ProviderNode => "SELECT id, revision FROM nodes",
-        Kind::Connection => "SELECT id, revision FROM connections",
-        Kind::Model => "SELECT provider || '/' || model AS id, revision FROM models",
-        Kind::ApiKey => "SELECT id, revision FROM api_keys",
-    })
+/// Out of which rows become resources: the same on every replica, whatever its own settings are.
+pub(super) struct Source<'a> {
+    store: &'a Store,
+    values: FleetValues,
 }
 
-/// The resource of a row of [`select`].
-pub(super) fn resource(kind: Kind, row: &AnyRow, store: &Store) -> Result<v1::Resource, StoreError> {
+// === impl Source ===
+
+impl<'a> Source<'a> {
+    /// As the transaction sees it.
+    ///
+    /// # Errors
+    /// `RingIncomplete` when this process cannot open what another one can.
+    pub(super) async fn of(store: &'a Store, tx: &mut AnyConnection) -> Result<Self, StoreError> {
+        Ok(Self { store, values: store.published_values(tx).await? })
+    }
+
+    /// The resource of a row of [`select`], with the hash of its contents.
+    ///
+    /// # Errors
+    /// `RingIncomplete` as above; or the row is damaged.
+    pub(super) fn resource(&self, kind: Kind, row: &AnyRow) -> Result<v1::Resource, StoreError> {
+        let mut resource = resource(kind, row, self)?;
+        resource.content = content(&self.values, &resource);
+        Ok(resource)
+    }
+}
+
+fn resource(kind: Kind, row: &AnyRow, source: &Source<'_>) -> Result<v1::Resource, StoreError> {
     let (id, body) = match kind {
-        Kind::Settings => (row.text("id")?, Body::Settings(settings(row, store)?)),
+        Kind::Settings => (row.text("id")?, Body::Settings(settings(row, &source.values)?)),
         Kind::ProviderNode => (row.text("id")?, Body::ProviderNode(node(row)?)),
         Kind::Connection => {
             let id = row.text("id")?;
-            let connection = connection(row, &id, store.ring())?;
+            let connection = connection(row, &id, source.store)?;
             (id, Body::Connection(connection))
         }
         Kind::Model => {
@@ -78,8 +96,17 @@ pub(super) fn resource(kind: Kind, row: &AnyRow, store: &Store) -> Result<v1::Re
         min_version: MIN_VERSION,
         deleted: false,
         kind: kind.as_str().to_owned(),
+        content: 0,
         body: Some(body),
     })
+}
+
+/// Keyed, so that it tells nobody what is in a resource; never 0, which says that it is not known.
+fn content(values: &FleetValues, resource: &v1::Resource) -> u64 {
+    let encoded = Zeroizing::new(resource.encode_to_vec());
+    let mac = mac(values.digest_key.as_slice(), &[&encoded]);
+    let (head, _) = mac.split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
+    u64::from_le_bytes(*head).max(1)
 }
 
 /// The word that a resource is gone.
@@ -90,6 +117,7 @@ pub(super) fn deletion(kind: Kind, id: &str, revision: u64) -> v1::Resource {
         min_version: MIN_VERSION,
         deleted: true,
         kind: kind.as_str().to_owned(),
+        content: 0,
         body: None,
     }
 }
@@ -123,9 +151,15 @@ fn node(row: &AnyRow) -> Result<v1::ProviderNode, StoreError> {
     })
 }
 
-/// A connection whose sealed values do not open goes out inactive: one damaged row must not hold back all the others.
-fn connection(row: &AnyRow, id: &str, ring: &KeyRing) -> Result<v1::Connection, StoreError> {
-    let opened = connection_secrets(row, id, ring);
+/// A connection whose sealed values nobody can open goes out inactive: one damaged row must not hold back all the others.
+/// Where another process has the key, this one must not say anything of it.
+fn connection(row: &AnyRow, id: &str, store: &Store) -> Result<v1::Connection, StoreError> {
+    let opened = connection_secrets(row, id, store.ring());
+    if let Err(StoreError::Sealed { source: SealError::UnknownKey(key), .. }) = &opened
+        && store.has_elsewhere(key)
+    {
+        return Err(StoreError::RingIncomplete(key.clone()));
+    }
     if let Err(error) = &opened {
         tracing::error!(connection = id, %error, "a connection is published as inactive: enter its secret anew");
         metrics::counter!(names::CONFIG_UNREADABLE).increment(1);
@@ -171,15 +205,15 @@ fn model(row: &AnyRow) -> Result<v1::Model, StoreError> {
     })
 }
 
-fn settings(row: &AnyRow, store: &Store) -> Result<v1::GatewaySettings, StoreError> {
+fn settings(row: &AnyRow, values: &FleetValues) -> Result<v1::GatewaySettings, StoreError> {
     let document: Value = row.json("document")?;
     let megabytes = positive(&document["maxBodySizeMb"]).unwrap_or(DEFAULT_MAX_BODY_MB);
     let retries = document["requestRetry"].as_u64().unwrap_or(DEFAULT_RETRIES);
     let timeouts = &document["timeouts"];
     Ok(v1::GatewaySettings {
-        key_pepper: store.pepper().as_bytes().to_vec(),
+        key_pepper: values.pepper.as_bytes().to_vec(),
         max_body_bytes: megabytes.saturating_mul(MEBIBYTE),
-        allow_private_upstreams: store.allow_private_upstreams(),
+        allow_private_upstreams: values.allow_private_upstreams,
         timeouts: Some(v1::Timeouts {
             connect_ms: timeouts["connectMs"].as_u64().unwrap_or_default(),
             first_byte_ms: timeouts["firstByteMs"].as_u64().unwrap_or_default(),

@@ -9,7 +9,7 @@ use omniroute_proto::{
 };
 use omniroute_telemetry::names;
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout},
 };
 use tokio_stream::{Stream, StreamExt as _};
@@ -35,6 +35,7 @@ where
     S: Stream<Item = Result<v1::ConfigRequest, Status>> + Unpin,
 {
     let ended = match opening(&mut requests).await {
+        Ok(_) if publisher.withheld().is_some() => Err(withheld(&publisher)),
         Ok(subscribe) => {
             let mut subscription = Subscription::new(publisher, subscribe, out.clone()).await;
             let ended = subscription.run(&mut requests).await;
@@ -47,6 +48,15 @@ where
         tracing::info!(code = i32::from(status.code()), reason = status.message(), "a subscription ended");
         let _ = timeout(LAST_WORD, out.send(Err(status))).await;
     }
+}
+
+/// The proxy tries again, and reaches another control plane where there are several behind the address.
+fn withheld(publisher: &Publisher) -> Status {
+    Status::unavailable(publisher.withheld().unwrap_or_else(|| "the configuration cannot be read".to_owned()))
+}
+
+async fn until_withheld(withheld: &mut watch::Receiver<Option<String>>) {
+    let _ = withheld.wait_for(Option::is_some).await;
 }
 
 async fn opening<S>(requests: &mut S) -> Result<v1::Subscribe, Status>
@@ -125,6 +135,7 @@ impl Subscription {
         let shutdown = self.publisher.0.shutdown.clone();
         let timing = self.publisher.0.timing;
         let mut heads = self.publisher.0.head.subscribe();
+        let mut withholding = self.publisher.0.withheld.subscribe();
         let mut heartbeat = interval_at(Instant::now() + timing.heartbeat, timing.heartbeat);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -135,6 +146,7 @@ impl Subscription {
             let ack_due = self.waiting.as_ref().map(|waiting| waiting.until);
             tokio::select! {
                 () = shutdown.cancelled() => return Err(Status::unavailable("the control plane is stopping")),
+                () = until_withheld(&mut withholding) => return Err(withheld(&self.publisher)),
                 changed = heads.changed() => changed.map_err(|_| Status::unavailable("the publisher has stopped"))?,
                 request = requests.next() => match request.transpose()? {
                     Some(request) => self.answered(request).await?,
@@ -183,9 +195,9 @@ impl Subscription {
     }
 
     async fn answered(&mut self, request: v1::ConfigRequest) -> Result<(), Status> {
-        let (revision, rejected) = match request.body {
-            Some(config_request::Body::Ack(ack)) => (ack.revision, Vec::new()),
-            Some(config_request::Body::Nack(nack)) => (nack.revision, nack.rejections),
+        let (revision, rejected, complete) = match request.body {
+            Some(config_request::Body::Ack(ack)) => (ack.revision, Vec::new(), ack.complete),
+            Some(config_request::Body::Nack(nack)) => (nack.revision, nack.rejections, nack.complete),
             _ => return Err(Status::invalid_argument("only Ack and Nack may follow Subscribe")),
         };
         let Some(waiting) = self.waiting.take().filter(|waiting| waiting.update.to == revision) else {
@@ -193,31 +205,34 @@ impl Subscription {
         };
         self.held = Some(revision);
         self.confirmed = true;
-        self.keep_rejections(&waiting.update, rejected).await;
+        self.keep_rejections(&waiting.update, rejected, complete).await;
         self.publisher.change_view(&self.proxy_id, self.number, |view| view.acknowledged = Some(revision));
         Ok(())
     }
 
-    /// A resource stays rejected until a version of it is taken.
-    async fn keep_rejections(&mut self, update: &Update, rejected: Vec<v1::Rejection>) {
+    /// A resource stays rejected until the proxy says that it is not, which it does with every answer when the list is
+    /// `complete`; an older proxy's stays until a version of the resource is taken.
+    async fn keep_rejections(&mut self, update: &Update, rejected: Vec<v1::Rejection>, complete: bool) {
         let before = self.rejections.clone();
-        if update.is_full() {
+        if update.is_full() || complete {
             self.rejections.clear();
         } else {
             self.rejections.retain(|resource, _| !update.touched.contains(resource));
         }
         for rejection in rejected {
-            tracing::warn!(
-                proxy = self.proxy_id,
-                kind = rejection.kind,
-                id = rejection.id,
-                reason = rejection.reason,
-                "a proxy rejected a resource and keeps its previous version"
-            );
-            metrics::counter!(names::CONFIG_REJECTIONS, "kind" => known_kind(&rejection.kind)).increment(1);
+            let (resource, reason) = ((clean(&rejection.kind), clean(&rejection.id)), clean(&rejection.reason));
+            if before.get(&resource) != Some(&reason) {
+                tracing::warn!(
+                    proxy = self.proxy_id,
+                    kind = resource.0,
+                    id = resource.1,
+                    reason,
+                    "a proxy rejected a resource and keeps its previous version"
+                );
+                metrics::counter!(names::CONFIG_REJECTIONS, "kind" => known_kind(&rejection.kind)).increment(1);
+            }
             if self.rejections.len() < MAX_REJECTIONS {
-                let resource = (clean(&rejection.kind), clean(&rejection.id));
-                self.rejections.insert(resource, clean(&rejection.reason));
+                self.rejections.insert(resource, reason);
             }
         }
         // After a full snapshot what the database holds may be of an earlier life of this proxy.

@@ -4,6 +4,7 @@ mod control;
 mod entry;
 mod fleet;
 mod proxy;
+mod replicas;
 mod stream;
 mod updates;
 

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use sqlx::{Any, Transaction};
 use tokio::sync::OnceCell;
 
-use super::{Publisher, frame::Frame, head::Head, read};
+use super::{Publisher, frame::Frame, head::Head, read, resource::Source};
 use crate::store::StoreError;
 
 /// How long an update is kept for others. A full snapshot that is a few seconds old is as good as a new one: the
@@ -128,6 +128,26 @@ impl Publisher {
         Ok(())
     }
 
+    /// Looks at every resource anew: what can be read may have changed without an edit. While something that another
+    /// replica can open does not open here, nothing is published.
+    pub(super) async fn rescan(&self) -> Result<(), StoreError> {
+        let scanned = self.scan().await;
+        self.judge(&scanned);
+        let head = scanned?;
+        if !self.0.head.borrow().is_same(&head) {
+            self.0.updates.clear();
+            self.reset_head(&head);
+        }
+        self.publish_again();
+        Ok(())
+    }
+
+    pub(super) async fn scan(&self) -> Result<Head, StoreError> {
+        let mut tx = self.0.store.read().await?;
+        let source = Source::of(&self.0.store, &mut tx).await?;
+        read::scan(&source, &mut tx).await
+    }
+
     /// `None` when the log does not reach back to `from`.
     async fn build_delta(&self, from: u64) -> Result<Option<Arc<Update>>, StoreError> {
         let started = Instant::now();
@@ -135,7 +155,10 @@ impl Publisher {
         if !(log_floor..=head.revision).contains(&from) {
             return Ok(None);
         }
-        let update = read::delta(&self.0.store, &mut tx, from, &head).await?;
+        let source = Source::of(&self.0.store, &mut tx).await?;
+        let delta = read::delta(&source, &mut tx, from, &head).await;
+        self.judge(&delta);
+        let update = delta?;
         report("delta", &update, started);
         Ok(Some(Arc::new(update)))
     }
@@ -143,7 +166,10 @@ impl Publisher {
     async fn build_full(&self) -> Result<Option<Arc<Update>>, StoreError> {
         let started = Instant::now();
         let (mut tx, head, _) = self.open().await?;
-        let (update, read) = read::full(&self.0.store, &mut tx, head.revision).await?;
+        let source = Source::of(&self.0.store, &mut tx).await?;
+        let full = read::full(&source, &mut tx, head.revision).await;
+        self.judge(&full);
+        let (update, read) = full?;
         if !read.is_same(&head) {
             tracing::error!(revision = read.revision, "the digests had drifted from the rows; corrected");
             metrics::counter!(names::CONFIG_DRIFT, "side" => "control_plane").increment(1);
@@ -165,7 +191,12 @@ impl Publisher {
         let mut tx = self.0.store.read().await?;
         let clock = read::clock(&mut tx).await?;
         self.0.log_floor.store(clock.log_floor, Ordering::Relaxed);
-        let head = read::advance(&mut tx, &known, &clock).await?;
+        let advanced = match Source::of(&self.0.store, &mut tx).await {
+            Ok(source) => read::advance(&source, &mut tx, &known, &clock).await,
+            Err(error) => Err(error),
+        };
+        self.judge(&advanced);
+        let head = advanced?;
         if clock.revision < known.revision {
             tracing::warn!(from = known.revision, to = clock.revision, "the database went back in time");
             self.0.updates.clear();

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use omniroute_core::settings::Secret;
+use omniroute_telemetry::names;
 use sqlx::postgres::PgListener;
 use tokio::{
     sync::mpsc,
@@ -11,9 +12,12 @@ use tokio::{
 };
 
 use super::Publisher;
-use crate::store::{Engine, NOTIFY_CHANNEL};
+use crate::store::{Engine, NOTIFY_CHANNEL, StoreError};
 
 const POLL: Duration = Duration::from_secs(1);
+
+/// While nothing can be published, everything is looked at anew with every so many looks.
+const RESCAN_EVERY: u32 = 5;
 
 /// Pause before LISTEN is tried again.
 const LISTEN_RETRY: Duration = Duration::from_secs(2);
@@ -31,16 +35,24 @@ pub(super) async fn run(publisher: Publisher) {
     let mut poll = interval(POLL);
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut failing = false;
+    let mut looks = 0_u32;
     loop {
+        let mut anew = false;
         tokio::select! {
             () = shutdown.cancelled() => return,
             Ok(()) = committed.changed() => {}
             Some(()) = notified.recv() => {}
-            _ = poll.tick() => {}
+            _ = poll.tick() => {
+                looks = looks.wrapping_add(1);
+                anew = attend(&publisher).await || (publisher.withheld().is_some() && looks % RESCAN_EVERY == 0);
+            }
         }
         publisher.0.updates.expire();
-        match publisher.refresh().await {
+        // After an outage the database may be another one, restored and edited to the same revision.
+        let done = if anew || failing { publisher.rescan().await } else { publisher.refresh().await };
+        match done {
             Ok(()) => failing = false,
+            Err(StoreError::RingIncomplete(_)) => failing = false,
             Err(error) if failing => tracing::debug!(%error, "the configuration still cannot be read"),
             Err(error) => {
                 failing = true;
@@ -48,6 +60,17 @@ pub(super) async fn run(publisher: Publisher) {
             }
         }
     }
+}
+
+/// Keeps this process's place among the control planes. True when everything must be looked at anew.
+async fn attend(publisher: &Publisher) -> bool {
+    let store = &publisher.0.store;
+    let changed = store.attend().await.unwrap_or_else(|error| {
+        tracing::debug!(%error, "the other control planes cannot be seen");
+        false
+    });
+    metrics::gauge!(names::SETTINGS_DIFFER).set(store.differing_settings().len() as f64);
+    changed
 }
 
 /// Passes on that something was notified; several notifications in a row count as one.

@@ -9,8 +9,9 @@ use omniroute_providers::Catalog;
 use super::Services;
 use crate::{
     api::ApiError,
+    publish::SECOND_OF,
     store::{
-        Command, Engine, StoreError, Trouble,
+        Command, ControlPlaneRow, Delivery, Engine, StoreError, Trouble,
         records::{ConnectionRecord, NodeRecord, ProxyRow},
     },
 };
@@ -36,6 +37,8 @@ pub struct Health {
 pub struct Known {
     pub revision: u64,
     pub proxies: Vec<ProxyHealth>,
+    /// The control planes that run, or did within the last hour.
+    pub control_planes: Vec<ControlPlaneRow>,
     pub connections: Vec<ConnectionRecord>,
     pub nodes: Vec<NodeRecord>,
     pub providers: ProviderSummary,
@@ -47,6 +50,8 @@ pub struct ProxyHealth {
     pub state: ProxyState,
     /// Revisions that it is behind.
     pub lag: u64,
+    /// Another proxy that runs has the same `OMNIROUTE_PROXY_ID`, and had it first.
+    pub shares_id_with: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +113,9 @@ impl Services {
         self.admin().record().await?;
         let revision = self.store.revision().await?;
         let proxies = self.store.proxies().list().await?;
+        let now = self.clock.now();
+        let mut control_planes = self.store.control_planes().await?;
+        control_planes.retain(|row| now.saturating_since(row.last_seen_at) < RECENT);
         let (connections, nodes) = if with_configuration {
             (self.store.connections().list().await?, self.store.nodes().list().await?)
         } else {
@@ -115,7 +123,8 @@ impl Services {
         };
         Ok(Known {
             revision,
-            proxies: proxies.into_iter().map(|row| ProxyHealth::new(row, revision)).collect(),
+            proxies: ProxyHealth::of(proxies, revision),
+            control_planes,
             providers: ProviderSummary::of(&connections),
             connections,
             nodes,
@@ -127,11 +136,11 @@ impl Services {
         self.started_at
     }
 
-    /// Tells a proxy to do something.
+    /// Tells a proxy to do something, and says whether it was reached.
     ///
     /// # Errors
     /// 404 when no such proxy has ever connected.
-    pub async fn order(&self, proxy_id: &str, command: Command) -> Result<(), ApiError> {
+    pub async fn order(&self, proxy_id: &str, command: Command) -> Result<Delivery, ApiError> {
         let known = self.store.proxies().list().await?.iter().any(|proxy| proxy.id == proxy_id);
         if !known {
             return Err(ApiError::not_found("Proxy"));
@@ -152,11 +161,21 @@ impl Health {
         let troubled = |proxy: &ProxyHealth| {
             let recent = now.saturating_since(proxy.row.last_seen_at) < RECENT;
             recent
-                && (proxy.state == ProxyState::Lost || !proxy.row.rejections.is_empty() || proxy.row.journal_lost > 0)
+                && (proxy.state == ProxyState::Lost
+                    || !proxy.row.rejections.is_empty()
+                    || proxy.row.journal_lost > 0
+                    || proxy.shares_id_with.is_some())
         };
+        let is_odd =
+            |row: &ControlPlaneRow| !row.lost && (!row.state.differs.is_empty() || row.state.missing_key.is_some());
         let is_alone = self.coordination.place == Place::Redis && !self.coordination.connected;
         let unreadable = known.connections.iter().any(|connection| connection.unreadable);
-        if is_alone || unreadable || known.proxies.iter().any(troubled) { Status::Degraded } else { Status::Healthy }
+        let odd = known.control_planes.iter().any(is_odd);
+        if is_alone || unreadable || odd || known.proxies.iter().any(troubled) {
+            Status::Degraded
+        } else {
+            Status::Healthy
+        }
     }
 }
 
@@ -168,6 +187,7 @@ impl Known {
         Self {
             revision: 0,
             proxies: Vec::new(),
+            control_planes: Vec::new(),
             connections: Vec::new(),
             nodes: Vec::new(),
             providers: ProviderSummary::of(&[]),
@@ -178,6 +198,20 @@ impl Known {
 // === impl ProxyHealth ===
 
 impl ProxyHealth {
+    fn of(rows: Vec<ProxyRow>, head: u64) -> Vec<Self> {
+        let live: Vec<String> = rows.iter().filter(|row| !row.lost).map(|row| row.id.clone()).collect();
+        let shares = |row: &ProxyRow| {
+            let (own, _) = row.id.rsplit_once(SECOND_OF)?;
+            (!row.lost && live.iter().any(|id| id == own)).then(|| own.to_owned())
+        };
+        rows.into_iter()
+            .map(|row| {
+                let shared = shares(&row);
+                Self { shares_id_with: shared, ..Self::new(row, head) }
+            })
+            .collect()
+    }
+
     fn new(row: ProxyRow, head: u64) -> Self {
         let state = if row.lost {
             ProxyState::Lost
@@ -188,7 +222,7 @@ impl ProxyHealth {
         } else {
             ProxyState::Serving
         };
-        Self { state, lag: head.saturating_sub(row.revision), row }
+        Self { state, lag: head.saturating_sub(row.revision), row, shares_id_with: None }
     }
 }
 

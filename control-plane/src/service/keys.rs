@@ -70,7 +70,7 @@ impl Services {
             expires_at: new.expires_at,
             max_body_bytes: new.max_body_bytes,
             extras: new.extras,
-            ..KeyDraft::new(new.name.trim(), &secret, self.store.pepper())
+            ..KeyDraft::new(new.name.trim(), &secret, &self.store.pepper())
         };
         let mut write = self.store.write(actor).await?;
         let record = write.create_key(draft).await?;
@@ -127,7 +127,7 @@ impl Services {
     pub async fn rotate_key(&self, actor: &Actor, id: &str, grace: Option<Duration>) -> Result<SecretKey, ApiError> {
         let secret = generate();
         let patch = KeyPatch {
-            secret: Some(RotatedSecret::new(&secret, self.store.pepper())),
+            secret: Some(RotatedSecret::new(&secret, &self.store.pepper())),
             overlap_until: grace.map(|grace| self.clock.now().saturating_add(grace)),
             ..KeyPatch::default()
         };

@@ -97,7 +97,8 @@ impl Services {
     /// When the HTTP client or argon2 cannot be set up.
     pub fn new(parts: Parts) -> anyhow::Result<App> {
         let Parts { settings, store, ledger, proxies, coordination, clock, stopping } = parts;
-        let policy = AddressPolicy::from_allow_private(settings.allow_private_upstreams);
+        let in_force = store.clone();
+        let policy = move || AddressPolicy::from_allow_private(in_force.allow_private_upstreams());
         Ok(Arc::new(Self {
             passwords: Passwords::new()?,
             tokens: Tokens::new(settings.jwt_secret.expose(), Arc::clone(&clock)),
@@ -129,7 +130,7 @@ impl Services {
 
     /// Where connections may point.
     pub fn address_policy(&self) -> AddressPolicy {
-        AddressPolicy::from_allow_private(self.settings.allow_private_upstreams)
+        AddressPolicy::from_allow_private(self.store.allow_private_upstreams())
     }
 
     /// Tells this deployment from others and gives nothing away. It changes only with `API_KEY_SECRET`.

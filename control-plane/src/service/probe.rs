@@ -142,7 +142,7 @@ impl Services {
             }
         };
         for proxy in proxies.iter().filter(|proxy| !proxy.lost) {
-            let told = self.proxies.order(&proxy.id, Command::Forgive { connection: id.to_owned() }).await;
+            let told = self.proxies.tell(&proxy.id, Command::Forgive { connection: id.to_owned() }).await;
             if let Err(error) = told {
                 tracing::warn!(%error, connection = id, proxy = proxy.id, "a proxy is not told that a connection works again");
             }

@@ -28,8 +28,11 @@ const MAX_BODY: usize = 8 * 1024 * 1024;
 #[derive(Clone)]
 pub struct UpstreamClient {
     http: reqwest::Client,
-    policy: AddressPolicy,
+    policy: PolicyInForce,
 }
+
+/// Tells which addresses may be used now.
+type PolicyInForce = Arc<dyn Fn() -> AddressPolicy + Send + Sync>;
 
 /// What a provider answered.
 #[derive(Debug)]
@@ -62,16 +65,17 @@ pub enum UpstreamError {
 
 /// Resolves names and drops every address that the policy forbids, so that a name cannot lead where an address could
 /// not. The connection goes to the very addresses that were judged.
-struct GuardedResolver(AddressPolicy);
+struct GuardedResolver(PolicyInForce);
 
 // === impl UpstreamClient ===
 
 impl UpstreamClient {
-    /// `extra_ca`: a file of CA certificates that are trusted beside the public ones; empty means none.
+    /// `policy` is asked at each call. `extra_ca`: a file of CA certificates that are trusted beside the public ones; empty means none.
     ///
     /// # Errors
     /// When TLS cannot be set up, or the file holds no certificates.
-    pub fn new(policy: AddressPolicy, extra_ca: &Path) -> anyhow::Result<Self> {
+    pub fn new(policy: impl Fn() -> AddressPolicy + Send + Sync + 'static, extra_ca: &Path) -> anyhow::Result<Self> {
+        let policy: PolicyInForce = Arc::new(policy);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         if !extra_ca.as_os_str().is_empty() {
@@ -83,7 +87,7 @@ impl UpstreamClient {
             .with_no_client_auth();
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
-            .dns_resolver(GuardedResolver(policy))
+            .dns_resolver(GuardedResolver(Arc::clone(&policy)))
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -107,7 +111,7 @@ impl UpstreamClient {
         body: Option<Bytes>,
     ) -> Result<Answer, UpstreamError> {
         // Literal addresses never reach the resolver.
-        let url = self.policy.check_url(&uri.to_string()).map_err(UpstreamError::Address)?;
+        let url = (self.policy)().check_url(&uri.to_string()).map_err(UpstreamError::Address)?;
         let mut request = self.http.request(method, url).headers(headers.clone());
         if let Some(body) = body {
             if !headers.contains_key(http::header::CONTENT_TYPE) {
@@ -132,7 +136,7 @@ impl UpstreamClient {
 
 impl std::fmt::Debug for UpstreamClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("UpstreamClient").field("policy", &self.policy).finish_non_exhaustive()
+        f.debug_struct("UpstreamClient").field("policy", &(self.policy)()).finish_non_exhaustive()
     }
 }
 
@@ -187,7 +191,7 @@ struct Unresolved;
 
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let policy = self.0;
+        let policy = (self.0)();
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await.map_err(|_| Unresolved)?;
             let addresses = allowed(policy, found.map(|address| address.ip()))?;
@@ -229,7 +233,7 @@ mod tests {
     }
 
     async fn get_from(policy: AddressPolicy, url: &str) -> Result<Answer, UpstreamError> {
-        let client = UpstreamClient::new(policy, Path::new("")).expect("a client");
+        let client = UpstreamClient::new(move || policy, Path::new("")).expect("a client");
         client.call(Method::GET, &url.parse().expect("a URL"), &HeaderMap::new(), None).await
     }
 
@@ -286,11 +290,11 @@ mod tests {
         let file = directory.path().join("ca.pem");
         for text in ["", "no PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
             std::fs::write(&file, text).expect("written");
-            let Err(error) = UpstreamClient::new(AddressPolicy::PublicOnly, &file) else {
+            let Err(error) = UpstreamClient::new(|| AddressPolicy::PublicOnly, &file) else {
                 panic!("{text:?} was taken")
             };
             assert!(format!("{error:#}").contains("UPSTREAM_TLS_CA"), "{error:#}");
         }
-        assert!(UpstreamClient::new(AddressPolicy::PublicOnly, &directory.path().join("none")).is_err());
+        assert!(UpstreamClient::new(|| AddressPolicy::PublicOnly, &directory.path().join("none")).is_err());
     }
 }

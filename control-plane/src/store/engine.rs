@@ -26,8 +26,10 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a path keeps unescaped in a URL.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
 
-/// One writer at a time, readers beside it; a writer of another process (the CLI) is waited for.
-const SQLITE_WRITER: &str = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
+/// One writer at a time, readers beside it; a writer of another process (the CLI) is waited for. Each commit is on the disk
+/// when it returns: an event that was acknowledged is gone from the proxy's journal, and a key that was deleted must not
+/// come back with the power.
+const SQLITE_WRITER: &str = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
      PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = 67108864;";
 const SQLITE_READER: &str = "PRAGMA busy_timeout = 10000; PRAGMA foreign_keys = ON; PRAGMA query_only = ON;";
 
@@ -203,6 +205,15 @@ mod tests {
         }
         assert!(sqlite_path(":memory:").is_err());
         assert!(sqlite_path("//").is_err());
+    }
+
+    #[tokio::test]
+    async fn what_sqlite_has_committed_is_on_the_disk() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let url = format!("sqlite:{}", directory.path().join("storage.sqlite").display());
+        let pools = connect(&Secret::new(url), 2, &Signals::default()).await.expect("open");
+        let level: (i64,) = sqlx::query_as("PRAGMA synchronous").fetch_one(&pools.writer).await.expect("a level");
+        assert_eq!(level.0, 2, "FULL");
     }
 
     #[tokio::test]

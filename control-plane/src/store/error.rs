@@ -24,6 +24,11 @@ pub enum StoreError {
     MasterKey(SealError),
     #[error("a sealed value of {place} does not open: {source}")]
     Sealed { place: String, source: SealError },
+    #[error(
+        "a stored secret is sealed with master key {0}, which another control plane has and STORAGE_ENCRYPTION_KEY of this \
+         one lacks; give all control planes the same keys"
+    )]
+    RingIncomplete(String),
     #[error("a stored value is damaged: {0}")]
     Corrupt(String),
     #[error("DATABASE_URL must be sqlite://<path> or postgres://…: {0}")]
@@ -56,6 +61,7 @@ impl StoreError {
             Self::LeaseLost(_) => "lease_lost",
             Self::MasterKey(_) => "master_key",
             Self::Sealed { .. } => "sealed",
+            Self::RingIncomplete(_) => "ring_incomplete",
             Self::Corrupt(_) => "corrupt",
             Self::Url(_) => "database_url",
             Self::File(_) => "database_file",

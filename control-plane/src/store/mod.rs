@@ -20,6 +20,7 @@ mod config_log;
 mod connections;
 pub(crate) mod engine;
 mod error;
+mod fleet;
 mod keys;
 mod leases;
 mod limits;
@@ -53,12 +54,13 @@ pub use self::{
     connections::Connections,
     engine::Engine,
     error::StoreError,
+    fleet::{ControlPlaneRow, ControlPlaneState},
     keys::Keys,
     leases::{Lease, Leases},
     models::Models,
     nodes::Nodes,
     prices::Prices,
-    proxies::{Command, Proxies},
+    proxies::{Command, Delivery, Proxies},
     sealing::Resealed,
     sessions::Sessions,
     settings::Settings,
@@ -66,6 +68,7 @@ pub use self::{
 };
 pub(crate) use self::{
     connections::connection_secrets,
+    fleet::FleetValues,
     limits::clean,
     proxies::LOST_AFTER,
     row::{Columns, batches, number, placeholders},
@@ -86,8 +89,9 @@ pub struct StoreOptions {
     /// Connections at most (on SQLite: readers).
     pub max_connections: u32,
     pub ring: KeyRing,
-    /// `API_KEY_SECRET`; never stored.
+    /// `API_KEY_SECRET`. Stored sealed; what is stored is in force.
     pub pepper: Pepper,
+    /// As `pepper`.
     pub allow_private_upstreams: bool,
     pub clock: Arc<dyn Clock>,
 }
@@ -103,8 +107,7 @@ struct Inner {
     writer: AnyPool,
     reader: AnyPool,
     ring: KeyRing,
-    pepper: Pepper,
-    allow_private_upstreams: bool,
+    fleet: fleet::Fleet,
     clock: Arc<dyn Clock>,
     /// Last revision that this process committed.
     committed: watch::Sender<u64>,
@@ -132,8 +135,7 @@ impl Store {
             writer: pools.writer,
             reader: pools.reader,
             ring: options.ring,
-            pepper: options.pepper,
-            allow_private_upstreams: options.allow_private_upstreams,
+            fleet: fleet::Fleet::new(options.pepper, options.allow_private_upstreams, options.clock.now()),
             clock: options.clock,
             committed: watch::Sender::new(0),
             options: pools.options,
@@ -142,7 +144,7 @@ impl Store {
             trust: signals.trust,
         }));
         store.check_master_key().await?;
-        store.settings().ensure().await?;
+        store.join_fleet().await?;
         Ok(store)
     }
 
@@ -152,14 +154,6 @@ impl Store {
 
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.0.clock
-    }
-
-    pub fn pepper(&self) -> &Pepper {
-        &self.0.pepper
-    }
-
-    pub fn allow_private_upstreams(&self) -> bool {
-        self.0.allow_private_upstreams
     }
 
     /// Revision of the last committed change.
@@ -180,6 +174,7 @@ impl Store {
 
     /// Closes every connection; on SQLite this also folds the write-ahead log into the file.
     pub async fn close(&self) {
+        self.leave_fleet().await;
         let closed = Trouble::Away { why: "it was closed".into(), since: self.clock().now() };
         self.0.condition.send_replace(Condition { trouble: Some(closed) });
         self.0.writer.close().await;
@@ -197,6 +192,10 @@ impl Store {
 
     pub(crate) fn ring(&self) -> &KeyRing {
         &self.0.ring
+    }
+
+    fn fleet(&self) -> &fleet::Fleet {
+        &self.0.fleet
     }
 
     pub(crate) fn reader(&self) -> &AnyPool {

@@ -21,8 +21,30 @@ const COLUMNS: usize = 13;
 /// A dollar per token.
 const MAX_PRICE: i64 = 1_000_000_000_000;
 
+/// Which built-in book is in the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Book {
+    edition: u64,
+    version: String,
+}
+
 /// Reads prices.
 pub struct Prices<'a>(&'a Store);
+
+const SELECT_BOOK: &str = "SELECT version, edition FROM seeds WHERE name = $1";
+
+// === impl Book ===
+
+impl Book {
+    fn of(row: &AnyRow) -> Result<Self, StoreError> {
+        Ok(Self { edition: row.u64("edition")?, version: row.text("version")? })
+    }
+
+    /// Whether another book takes its place: one that is not the same, and not older.
+    pub(crate) fn gives_way_to(&self, edition: u64, version: &str) -> bool {
+        self.version != version && edition >= self.edition
+    }
+}
 
 // === impl Store ===
 
@@ -57,13 +79,13 @@ impl Prices<'_> {
         statement.fetch_one(self.0.reader()).await?.u64("last")
     }
 
-    /// Version of the built-in book that is in the database.
+    /// The built-in book that is in the database.
     ///
     /// # Errors
     /// When the database fails.
-    pub(crate) async fn book_version(&self) -> Result<Option<String>, StoreError> {
-        let statement = sql("SELECT version FROM seeds WHERE name = $1").bind(BOOK_KIND);
-        statement.fetch_optional(self.0.reader()).await?.map(|row| row.text("version")).transpose()
+    pub(crate) async fn book(&self) -> Result<Option<Book>, StoreError> {
+        let row = sql(SELECT_BOOK).bind(BOOK_KIND).fetch_optional(self.0.reader()).await?;
+        row.map(|row| Book::of(&row)).transpose()
     }
 }
 
@@ -99,12 +121,24 @@ impl Write {
         self.note(KIND, &id, Some(before), None)
     }
 
-    /// Brings the built-in book to `version`. A price that is new to the database counts from the beginning of time,
-    /// a changed one from now on; models that left the book keep their last price.
+    /// Brings the built-in book to `version`, unless a newer edition is there. A price that is new to the database counts
+    /// from the beginning of time, a changed one from now on; models that left the book keep their last price. Returns how
+    /// many changed.
     ///
     /// # Errors
     /// When the database fails.
-    pub(crate) async fn seed_prices(&mut self, version: &str, book: Vec<PriceRow>) -> Result<usize, StoreError> {
+    pub(crate) async fn seed_prices(
+        &mut self,
+        edition: u64,
+        version: &str,
+        book: Vec<PriceRow>,
+    ) -> Result<Option<usize>, StoreError> {
+        let there = sql(SELECT_BOOK).bind(BOOK_KIND).fetch_optional(self.connection()).await?;
+        if let Some(row) = there
+            && !Book::of(&row)?.gives_way_to(edition, version)
+        {
+            return Ok(None);
+        }
         let mut held = BTreeMap::new();
         let statement = sql("SELECT provider, model, source, valid_from, valid_until, input, output, cache_read, \
              cache_write_5m, cache_write_1h, reasoning, audio_in, audio_out, revision FROM prices \
@@ -127,16 +161,17 @@ impl Write {
             fresh.push(PriceRow { source: BUILTIN.to_owned(), valid_from, valid_until: None, revision, ..price });
         }
         self.insert_prices(&fresh).await?;
-        sql("INSERT INTO seeds (name, version, at) VALUES ($1, $2, $3) \
-             ON CONFLICT (name) DO UPDATE SET version = excluded.version, at = excluded.at")
+        sql("INSERT INTO seeds (name, version, at, edition) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (name) DO UPDATE SET version = excluded.version, at = excluded.at, edition = excluded.edition")
         .bind(BOOK_KIND)
         .bind(version.to_owned())
         .bind(number(self.at().0))
+        .bind(number(edition))
         .execute(self.connection())
         .await?;
         let state = json!({ "version": version, "changed": fresh.len() });
         self.note(BOOK_KIND, BUILTIN, None, Some(state))?;
-        Ok(fresh.len())
+        Ok(Some(fresh.len()))
     }
 
     async fn close_price(

@@ -43,6 +43,15 @@ pub enum Command {
     },
 }
 
+/// Whether an order has reached its proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// It is on the proxy's stream.
+    Delivered,
+    /// The proxy is not attached anywhere; the order waits until it is void.
+    Waiting,
+}
+
 // === impl Store ===
 
 impl Store {
@@ -69,14 +78,16 @@ impl Proxies<'_> {
         rows.iter().map(|row| record(row, now)).collect()
     }
 
-    /// Keeps a status.
+    /// Keeps a status under the proxy's id. `false`: another process has the id, and was heard of a moment ago.
     ///
     /// # Errors
     /// When the database fails.
-    pub(crate) async fn upsert(&self, status: &v1::ProxyStatus) -> Result<(), StoreError> {
+    pub(crate) async fn upsert(&self, status: &v1::ProxyStatus) -> Result<bool, StoreError> {
+        let now = self.0.clock().now();
+        let silent_since = now.0.saturating_sub(u64::try_from(LOST_AFTER.as_millis()).unwrap_or(u64::MAX));
         let cooling: Vec<CoolingRow> = status.cooling.iter().map(cooling_row).collect();
         let cooling = serde_json::to_string(&cooling).unwrap_or_else(|_| "[]".to_owned());
-        sql(
+        let statement = sql(
             "INSERT INTO proxies (id, boot_id, version, protocol, address, started_at, last_seen_at, revision, stale, \
              draining, requests_in_flight, streams_in_flight, requests_total, memory_rss_bytes, journal_pending, \
              journal_lost, last_error, last_error_at, cooling) \
@@ -88,7 +99,8 @@ impl Proxies<'_> {
              streams_in_flight = excluded.streams_in_flight, requests_total = excluded.requests_total, \
              memory_rss_bytes = excluded.memory_rss_bytes, journal_pending = excluded.journal_pending, \
              journal_lost = excluded.journal_lost, last_error = excluded.last_error, \
-             last_error_at = excluded.last_error_at, cooling = excluded.cooling",
+             last_error_at = excluded.last_error_at, cooling = excluded.cooling \
+             WHERE proxies.boot_id IN (excluded.boot_id, '') OR proxies.last_seen_at < $20",
         )
         .bind(clean(&status.proxy_id))
         .bind(clean(&status.boot_id))
@@ -96,7 +108,7 @@ impl Proxies<'_> {
         .bind(i64::from(status.protocol))
         .bind(clean(&status.address))
         .bind(number(status.started_at_ms))
-        .bind(number(self.0.clock().now().0))
+        .bind(number(now.0))
         .bind(number(status.revision))
         .bind(i64::from(status.stale))
         .bind(i64::from(status.draining))
@@ -109,8 +121,31 @@ impl Proxies<'_> {
         .bind(clean(&status.last_error))
         .bind(number(status.last_error_at_ms))
         .bind(cooling)
-        .execute(self.0.writer())
-        .await?;
+        .bind(number(silent_since));
+        Ok(statement.execute(self.0.writer()).await?.rows_affected() > 0)
+    }
+
+    /// A process has left: its id is free at once. Unless it was heard of since `seen`, by another replica.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) async fn release(&self, proxy_id: &str, boot_id: &str, seen: UnixMillis) -> Result<(), StoreError> {
+        sql("UPDATE proxies SET boot_id = '' WHERE id = $1 AND boot_id = $2 AND last_seen_at <= $3")
+            .bind(clean(proxy_id))
+            .bind(clean(boot_id))
+            .bind(number(seen.0))
+            .execute(self.0.writer())
+            .await?;
+        Ok(())
+    }
+
+    /// Strikes a process off the list under an id that it has no more.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) async fn strike(&self, proxy_id: &str, boot_id: &str) -> Result<(), StoreError> {
+        let statement = sql("DELETE FROM proxies WHERE id = $1 AND boot_id = $2");
+        statement.bind(clean(proxy_id)).bind(clean(boot_id)).execute(self.0.writer()).await?;
         Ok(())
     }
 
@@ -140,16 +175,17 @@ impl Proxies<'_> {
         Ok(())
     }
 
-    /// Leaves an order for whichever replica the proxy is attached to.
+    /// Leaves an order for whichever replica the proxy is attached to. Returns the order's id.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn order(&self, proxy_id: &str, command: &Command) -> Result<(), StoreError> {
+    pub async fn order(&self, proxy_id: &str, command: &Command) -> Result<String, StoreError> {
+        let id = Uuid::now_v7().to_string();
         let now = self.0.clock().now();
         let (name, deadline) = command.to_row();
         sql("INSERT INTO proxy_commands (id, proxy_id, command, deadline_ms, created_at, expires_at) \
              VALUES ($1, $2, $3, $4, $5, $6)")
-        .bind(Uuid::now_v7().to_string())
+        .bind(id.clone())
         .bind(clean(proxy_id))
         .bind(name.into_owned())
         .bind(number(deadline))
@@ -157,7 +193,16 @@ impl Proxies<'_> {
         .bind(number(now.saturating_add(COMMAND_TTL).0))
         .execute(self.0.writer())
         .await?;
-        Ok(())
+        Ok(id)
+    }
+
+    /// Whether nobody has taken an order yet.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) async fn is_waiting(&self, order: &str) -> Result<bool, StoreError> {
+        let statement = sql("SELECT 1 AS one FROM proxy_commands WHERE id = $1").bind(order.to_owned());
+        Ok(statement.fetch_optional(self.0.writer()).await?.is_some())
     }
 
     /// Proxies for which orders wait.

@@ -7,7 +7,7 @@ use omniroute_core::sealed::{KeyRing, Place, SealError};
 use sqlx::AnyConnection;
 use zeroize::Zeroizing;
 
-use super::{Columns as _, Store, StoreError, number, sql};
+use super::{Columns as _, Store, StoreError, fleet, number, sql};
 
 /// Rows of one batch of a rotation.
 const BATCH: i64 = 200;
@@ -129,6 +129,7 @@ impl Store {
                 after = self.reseal_log(column, cursor, &mut done).await?;
             }
         }
+        self.reseal_fleet(&mut done).await?;
         self.reseal_canary(&mut done).await?;
         Ok(done)
     }
@@ -192,6 +193,21 @@ impl Store {
         }
         tx.commit().await?;
         Ok(last)
+    }
+
+    async fn reseal_fleet(&self, done: &mut Resealed) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let row = sql("SELECT fleet FROM settings WHERE id = 'settings'").fetch_optional(&mut *tx).await?;
+        let sealed = row.map_or(Ok(None), |row| row.opt_blob("fleet"))?;
+        if let Some(sealed) = sealed
+            && KeyRing::key_id(&sealed).ok() != Some(self.ring().primary())
+            && let Some(resealed) = self.reseal_value(fleet::PLACE, &sealed, done)?
+        {
+            let statement = sql("UPDATE settings SET fleet = $1 WHERE id = 'settings' AND fleet = $2");
+            done.values += statement.bind(resealed).bind(sealed).execute(&mut *tx).await?.rows_affected();
+        }
+        tx.commit().await?;
+        Ok(())
     }
 
     async fn reseal_canary(&self, done: &mut Resealed) -> Result<(), StoreError> {

@@ -1,13 +1,12 @@
 //! The settings that the operator edits: one JSON document.
 
-use omniroute_core::hash::mac;
 use omniroute_proto::Kind;
 use serde_json::Value;
 use sqlx::any::AnyRow;
 
 use super::{
     Columns as _, Store, StoreError, Write, limits, number,
-    records::{Actor, Object, SettingsDocument},
+    records::{Object, SettingsDocument},
     sql,
 };
 
@@ -27,11 +26,6 @@ impl Store {
     pub fn settings(&self) -> Settings<'_> {
         Settings(self)
     }
-
-    /// Stands for the settings of the process that are published with the document, without giving them away.
-    fn process_fingerprint(&self, allow_private_upstreams: bool) -> Vec<u8> {
-        mac(self.pepper().as_bytes(), &[b"published settings", &[u8::from(allow_private_upstreams)]]).to_vec()
-    }
 }
 
 // === impl Settings ===
@@ -41,31 +35,6 @@ impl Settings<'_> {
     /// When the database fails.
     pub async fn get(&self) -> Result<SettingsDocument, StoreError> {
         record(&sql(SELECT).bind(ID).fetch_one(self.0.reader()).await?)
-    }
-
-    /// Makes the row at the first start. When the process's own part changed since the last start, the settings get a
-    /// new revision: proxies must hear of it.
-    pub(super) async fn ensure(&self) -> Result<(), StoreError> {
-        let found = sql(SELECT).bind(ID).fetch_optional(self.0.writer()).await?;
-        let fingerprint = self.0.process_fingerprint(self.0.allow_private_upstreams());
-        let stored = found.as_ref().map(|row| row.blob("process")).transpose()?;
-        if stored.as_ref() == Some(&fingerprint) {
-            return Ok(());
-        }
-        if stored.is_some_and(|stored| stored != self.0.process_fingerprint(!self.0.allow_private_upstreams())) {
-            tracing::warn!(
-                "API_KEY_SECRET is not the one that the API keys in this database were made with: every client key \
-                 made before is refused from now on"
-            );
-        }
-        let mut write = self.0.write(&Actor::system("start")).await?;
-        let document = match sql(SELECT).bind(ID).fetch_optional(write.connection()).await? {
-            Some(row) => record(&row)?.document,
-            None => Object::new(),
-        };
-        write.store_settings(document).await?;
-        write.commit().await?;
-        Ok(())
     }
 }
 
@@ -126,13 +95,19 @@ impl Write {
         self.store_settings(document).await
     }
 
-    async fn store_settings(&mut self, document: Object) -> Result<SettingsDocument, StoreError> {
+    /// The document as it is; empty before the first start.
+    pub(super) async fn settings_document(&mut self) -> Result<Object, StoreError> {
+        let row = sql(SELECT).bind(ID).fetch_optional(self.connection()).await?;
+        row.map_or(Ok(Object::new()), |row| record(&row).map(|settings| settings.document))
+    }
+
+    pub(super) async fn store_settings(&mut self, document: Object) -> Result<SettingsDocument, StoreError> {
         let json = limits::json("settings", &document)?;
         let old = sql(SELECT).bind(ID).fetch_optional(self.connection()).await?;
         let before = old.as_ref().map(record).transpose()?;
-        let fingerprint = self.store().process_fingerprint(self.store().allow_private_upstreams());
+        let fingerprint = self.store().fleet_values().process_fingerprint();
         sql("INSERT INTO settings (id, document, process, updated_at, revision) VALUES ($1, $2, $3, $4, $5) \
-             ON CONFLICT (id) DO UPDATE SET document = excluded.document, process = excluded.process, \
+             ON CONFLICT (id) DO UPDATE SET document = excluded.document, \
              updated_at = excluded.updated_at, revision = excluded.revision")
         .bind(ID)
         .bind(json)

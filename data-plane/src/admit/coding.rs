@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Read};
 use bytes::Bytes;
 use flate2::bufread::{GzDecoder, ZlibDecoder};
 use http::{HeaderMap, header};
-use omniroute_core::error::GatewayError;
+use omniroute_core::error::{ErrorClass, GatewayError};
 
 use super::{
     body::{BodyError, grow, unmarked},
@@ -37,7 +37,8 @@ pub(crate) async fn unpacked(
         Some(b"gzip" | b"x-gzip") => Reader::Gzip(GzDecoder::new(fed)),
         Some(b"deflate") => Reader::Zlib(ZlibDecoder::new(fed)),
         _ => {
-            return Err(GatewayError::bad_request(
+            return Err(GatewayError::new(
+                ErrorClass::UnsupportedMedia,
                 "unsupported_encoding",
                 "the request body has a content encoding that this gateway does not read",
             )

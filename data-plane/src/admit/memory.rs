@@ -1,25 +1,41 @@
-//! The memory that request bodies may take, all requests together.
+//! The memory that request bodies may take, all requests together, and those of one API key.
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
+
+use super::Caller;
 
 /// Permits count in this unit.
 const UNIT: u64 = 1024;
 /// How long a request waits for others to give memory back.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// One API key may have this part of it, so that it cannot keep out all others.
+const SHARE_OF_KEY: u32 = 2;
+
 /// A budget of bytes; cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct BodyMemory {
     units: Arc<Semaphore>,
     total: u32,
+    /// The part of the caller for whom it is reserved.
+    of_key: Option<Arc<Semaphore>>,
 }
 
 /// A share of the budget, given back on drop.
 #[derive(Debug)]
-pub(crate) struct Reserved(OwnedSemaphorePermit);
+pub(crate) struct Reserved {
+    units: OwnedSemaphorePermit,
+    /// Out of the part of a key.
+    of_key: Option<OwnedSemaphorePermit>,
+    /// As the key was before it was edited.
+    of_edited: Vec<OwnedSemaphorePermit>,
+}
 
 /// The budget is used up.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,25 +51,50 @@ struct Held {
 impl BodyMemory {
     pub(crate) fn new(bytes: u64) -> Self {
         let total = units(bytes).max(1);
-        Self { units: Arc::new(Semaphore::new(total as usize)), total }
+        Self { units: Arc::new(Semaphore::new(total as usize)), total, of_key: None }
+    }
+
+    /// The same budget, of which this caller may have a part.
+    pub(crate) fn of(&self, caller: &Caller) -> Self {
+        let of_key = match caller {
+            Caller::Key(key) => {
+                let room = key.body_room.get_or_init(|| Arc::new(Semaphore::new(self.share() as usize)));
+                Some(Arc::clone(room))
+            }
+            Caller::Local => None,
+        };
+        Self { units: Arc::clone(&self.units), total: self.total, of_key }
+    }
+
+    fn share(&self) -> u32 {
+        (self.total / SHARE_OF_KEY).max(1)
     }
 
     /// Takes `bytes` out of the budget, waiting a little when others hold too much. A body larger than the whole
     /// budget takes all of it.
     pub(crate) async fn reserve(&self, bytes: u64) -> Result<Reserved, Exhausted> {
         let wanted = units(bytes).min(self.total);
-        if let Ok(permit) = Arc::clone(&self.units).try_acquire_many_owned(wanted) {
-            return Ok(Reserved(permit));
-        }
-        match tokio::time::timeout(PATIENCE, Arc::clone(&self.units).acquire_many_owned(wanted)).await {
-            Ok(Ok(permit)) => Ok(Reserved(permit)),
-            Ok(Err(_)) | Err(_) => Err(Exhausted),
-        }
+        let give_up = Instant::now() + PATIENCE;
+        let of_key = match &self.of_key {
+            Some(room) => Some(take(room, wanted.min(self.share()), give_up).await?),
+            None => None,
+        };
+        Ok(Reserved { units: take(&self.units, wanted, give_up).await?, of_key, of_edited: Vec::new() })
     }
 
     /// Bytes that are held.
     pub(crate) fn held(&self) -> u64 {
         (self.total as usize).saturating_sub(self.units.available_permits()) as u64 * UNIT
+    }
+}
+
+async fn take(units: &Arc<Semaphore>, wanted: u32, give_up: Instant) -> Result<OwnedSemaphorePermit, Exhausted> {
+    if let Ok(permit) = Arc::clone(units).try_acquire_many_owned(wanted) {
+        return Ok(permit);
+    }
+    match tokio::time::timeout_at(give_up, Arc::clone(units).acquire_many_owned(wanted)).await {
+        Ok(Ok(permit)) => Ok(permit),
+        Ok(Err(_)) | Err(_) => Err(Exhausted),
     }
 }
 
@@ -66,17 +107,26 @@ fn units(bytes: u64) -> u32 {
 impl Reserved {
     /// Bytes that this share covers.
     pub(crate) fn covers(&self) -> u64 {
-        self.0.num_permits() as u64 * UNIT
+        self.units.num_permits() as u64 * UNIT
     }
 
     /// Gives back what it covers beyond `bytes`.
     pub(crate) fn shrink_to(&mut self, bytes: u64) {
-        let spare = self.0.num_permits().saturating_sub(units(bytes) as usize);
-        drop(self.0.split(spare));
+        let needed = units(bytes) as usize;
+        for permit in std::iter::once(&mut self.units).chain(&mut self.of_key).chain(&mut self.of_edited) {
+            drop(permit.split(permit.num_permits().saturating_sub(needed)));
+        }
     }
 
     pub(crate) fn merge(&mut self, other: Self) {
-        self.0.merge(other.0);
+        self.units.merge(other.units);
+        for more in other.of_key.into_iter().chain(other.of_edited) {
+            match &mut self.of_key {
+                Some(held) if Arc::ptr_eq(held.semaphore(), more.semaphore()) => held.merge(more),
+                Some(_) => self.of_edited.push(more),
+                None => self.of_key = Some(more),
+            }
+        }
     }
 
     /// Ties the share to the bytes: it is given back when their last slice is dropped, wherever that is.
@@ -93,7 +143,13 @@ impl AsRef<[u8]> for Held {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::OnceLock;
+
     use super::*;
+    use crate::{
+        server::testing::{KEY, index_with},
+        snapshot::Key,
+    };
 
     #[tokio::test]
     async fn the_share_comes_back_with_the_last_slice() {
@@ -130,5 +186,32 @@ mod tests {
         tokio::task::yield_now().await;
         drop(all);
         assert!(waiting.await.expect("no panic"));
+    }
+
+    fn caller(key: &Arc<Key>) -> Caller {
+        Caller::Key(Arc::clone(key))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_key_cannot_keep_out_the_others() {
+        let index = index_with(|resources| resources.key("k2", "sk-other", |_| {}));
+        let pepper = &index.settings().pepper;
+        let key = |secret: &str| Arc::clone(index.key(&pepper.hash(secret)).expect("a key"));
+        let (greedy, other) = (key(KEY), key("sk-other"));
+        let memory = BodyMemory::new(8 * UNIT);
+        let mut held = vec![memory.of(&caller(&greedy)).reserve(2 * UNIT).await.expect("reserved")];
+        held.push(memory.of(&caller(&greedy)).reserve(2 * UNIT).await.expect("half of it"));
+        assert_eq!(memory.of(&caller(&greedy)).reserve(1).await.err(), Some(Exhausted));
+        let of_other = memory.of(&caller(&other)).reserve(4 * UNIT).await.expect("the other half");
+        drop(of_other);
+        // An edited key begins anew; what the old one held is merged with what the new one takes, and given back to both.
+        let mut edited = (*greedy).clone();
+        edited.body_room = OnceLock::new();
+        let mut share = held.remove(0);
+        share.merge(memory.of(&caller(&Arc::new(edited))).reserve(4 * UNIT).await.expect("reserved"));
+        assert_eq!(share.covers(), 6 * UNIT);
+        drop((share, held));
+        assert_eq!(memory.held(), 0);
+        memory.of(&caller(&greedy)).reserve(4 * UNIT).await.expect("all of its part");
     }
 }

@@ -50,6 +50,7 @@ async fn session(
     controlled: &dyn Controlled,
     backoff: &mut Backoff,
 ) -> Result<std::convert::Infallible, Status> {
+    let mut abandoned = control_plane.abandoned();
     let channel = control_plane.connect().await?;
     let (statuses, outgoing) = mpsc::channel(1);
     let mut request = Request::new(ReceiverStream::new(outgoing));
@@ -67,6 +68,7 @@ async fn session(
             _ = ticks.tick() => {
                 statuses.send(controlled.status()).await.map_err(|_| Status::unavailable("the stream has ended"))?;
             }
+            _ = abandoned.changed() => return Err(Status::unavailable("the connection was given up")),
             command = commands.message() => match command? {
                 Some(v1::ProxyCommand { body: Some(body) }) => controlled.command(match body {
                     Body::Drain(drain) => Command::Drain { deadline: Duration::from_millis(drain.deadline_ms) },

@@ -7,6 +7,8 @@ use omniroute_core::{
     settings::DataPlaneSettings,
     time::{Clock, SystemClock},
 };
+use parking_lot::Mutex;
+use tokio::sync::{OnceCell, watch};
 use tonic::{
     Code, Status,
     metadata::{Ascii, MetadataMap, MetadataValue},
@@ -17,6 +19,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A link that says nothing is pinged this often, and given up when it does not answer in time.
 const PING_EVERY: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// A snapshot that is being applied is not read from; the other streams of the connection go on meanwhile.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// Why a proxy cannot talk to its control plane as it is configured.
 #[derive(Debug, thiserror::Error)]
@@ -38,18 +43,35 @@ pub enum LinkError {
     Tls(tonic::transport::Error),
 }
 
-/// Where the control plane is and how to prove oneself to it. Cheap to clone.
+/// Where the control plane is and how to prove oneself to it. Cheap to clone; the clones share one connection, so that
+/// configuration, usage and status of this proxy go to the same control plane where several stand behind one address.
 #[derive(Clone)]
 pub struct ControlPlane {
     endpoint: Endpoint,
+    shared: Arc<Shared>,
     join: Option<JoinSecret>,
     clock: Arc<dyn Clock>,
+}
+
+struct Shared {
+    /// Filled with the first call on it.
+    channel: Mutex<Arc<OnceCell<Channel>>>,
+    /// Counts the connections that were given up.
+    abandoned: watch::Sender<u64>,
 }
 
 /// What was sent to prove who we are; the answer is checked against it.
 pub struct Challenge {
     path: &'static str,
     nonce: [u8; 16],
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn new() -> Self {
+        Self { channel: Mutex::default(), abandoned: watch::Sender::new(0) }
+    }
 }
 
 // === impl ControlPlane ===
@@ -77,6 +99,8 @@ impl ControlPlane {
             .http2_keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_TIMEOUT)
             .keep_alive_while_idle(true)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
             .tcp_nodelay(true);
         if tls {
             let mut config = ClientTlsConfig::new();
@@ -91,18 +115,32 @@ impl ControlPlane {
             }
             endpoint = endpoint.tls_config(config).map_err(LinkError::Tls)?;
         }
-        Ok(Self { endpoint, join, clock: Arc::new(SystemClock) })
+        Ok(Self { endpoint, shared: Arc::new(Shared::new()), join, clock: Arc::new(SystemClock) })
     }
 
-    /// Opens a connection.
+    /// The connection that all clones share; the first call opens it.
     ///
     /// # Errors
     /// When the control plane cannot be reached.
     pub async fn connect(&self) -> Result<Channel, Status> {
-        self.endpoint.connect().await.map_err(|error| {
+        let shared = Arc::clone(&self.shared.channel.lock());
+        let channel = shared.get_or_try_init(|| self.endpoint.connect()).await;
+        channel.cloned().map_err(|error| {
             let reason = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
             Status::unavailable(format!("the control plane cannot be reached: {reason}"))
         })
+    }
+
+    /// Gives the connection up: the next call opens a new one, perhaps to another control plane, and the other streams
+    /// are to follow.
+    pub fn abandon(&self) {
+        *self.shared.channel.lock() = Arc::default();
+        self.shared.abandoned.send_modify(|count| *count += 1);
+    }
+
+    /// Changes whenever the connection is given up. Ask for it before [`Self::connect`].
+    pub fn abandoned(&self) -> watch::Receiver<u64> {
+        self.shared.abandoned.subscribe()
     }
 
     /// Signs the metadata of a call. The path is the gRPC method's.

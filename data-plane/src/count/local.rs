@@ -29,9 +29,21 @@ pub(crate) struct Counter {
     places: Arc<Semaphore>,
 }
 
+/// Bytes of a text per token, about.
+const BYTES_PER_TOKEN: u64 = 4;
+
+/// How a text is counted.
+#[derive(Clone, Copy)]
+enum Ruler {
+    Tokenizer,
+    /// By its length: a guess that costs next to nothing.
+    Length,
+}
+
 /// Adds up the tokens of one request.
 struct Sum {
     measure: Measure,
+    ruler: Ruler,
     /// By the vocabulary, before the model's factor.
     text: u64,
     /// What is no text, and what is put around.
@@ -69,11 +81,21 @@ impl Counter {
 
 fn sum(dialect: &Dialect, body: &[u8], measure: Measure) -> Result<Count, GatewayError> {
     let request = decode(dialect, body, &DecodeContext { sealer: &NoSealer, answer: "" })?;
-    let mut sum = Sum { measure, text: 0, beside: ANSWER, has_media: false };
+    let mut sum = Sum { measure, ruler: Ruler::Tokenizer, text: 0, beside: ANSWER, has_media: false };
     sum.request(&request);
     let tokens = (sum.text * measure.percent).div_ceil(100) + sum.beside;
     let source = if measure.is_exact() && !sum.has_media { Source::Tokenizer } else { Source::Estimate };
     Ok(Count { tokens, source })
+}
+
+/// A guess at the tokens of a prompt, by the length of what a model reads of it: what is billed where the provider does
+/// not tell. `None` when the request is none.
+pub(crate) fn guess(dialect: &Dialect, body: &[u8]) -> Option<u64> {
+    let request = dialect.decode_request(body, &DecodeContext { sealer: &NoSealer, answer: "" }).ok()?;
+    let mut sum =
+        Sum { measure: Measure::of(&request.model), ruler: Ruler::Length, text: 0, beside: ANSWER, has_media: false };
+    sum.request(&request);
+    Some(sum.text.div_ceil(BYTES_PER_TOKEN) + sum.beside)
 }
 
 // === impl Sum ===
@@ -102,7 +124,10 @@ impl Sum {
     }
 
     fn text(&mut self, text: &str) {
-        self.text += self.measure.tokenizer().count(text) as u64;
+        self.text += match self.ruler {
+            Ruler::Tokenizer => self.measure.tokenizer().count(text) as u64,
+            Ruler::Length => text.len() as u64,
+        };
     }
 
     fn tool(&mut self, tool: &Tool<'_>) {
@@ -181,6 +206,17 @@ mod tests {
         assert!(more.tokens > plain.tokens + MESSAGE + TOOL + 8, "{more:?}");
         let claude = count("claude-sonnet-4-5", with_more).await;
         assert!(claude.tokens > more.tokens && claude.source == Source::Estimate, "{claude:?}");
+    }
+
+    #[test]
+    fn a_guess_goes_by_what_a_model_reads_and_not_by_the_json_around_it() {
+        let text = "How many words are in this?";
+        let body = format!(
+            r#"{{"model":"mock/gpt","stream":true,"stream_options":{{"include_usage":true}},"temperature":0.25,"metadata":{{"trace":"0123456789abcdef0123456789abcdef"}},"messages":[{{"role":"user","content":"{text}"}}]}}"#
+        );
+        let guessed = guess(&Dialect::Chat, body.as_bytes()).expect("a request");
+        assert_eq!(guessed, (text.len() as u64).div_ceil(4) + MESSAGE + ANSWER);
+        assert_eq!(guess(&Dialect::Chat, b"{"), None);
     }
 
     #[tokio::test]

@@ -24,7 +24,7 @@ use omniroute_wire::{
 
 use crate::{resolve::Plan, server::Gateway};
 
-pub(crate) use self::local::Counter;
+pub(crate) use self::local::{Counter, guess};
 
 /// What is to be counted.
 pub(crate) struct Asked<'a> {

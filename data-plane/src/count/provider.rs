@@ -5,7 +5,6 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use omniroute_core::error::GatewayError;
 use omniroute_providers::{ChatWish, Upstream};
 use omniroute_wire::{
@@ -24,6 +23,7 @@ use crate::{
     dispatch::Segmented,
     server::Gateway,
     translate::{FleetSealer, has_token},
+    upstream_client::UpstreamBody,
 };
 
 /// Clients count before every request, so the count must not take longer than the answer.
@@ -126,7 +126,7 @@ fn head(upstream: &Upstream, asked: &Asked<'_>, own: &Headers) -> HeaderMap {
 
 async fn exchange(gateway: &Gateway, request: Request<Segmented>) -> Option<(Response<()>, Bytes)> {
     let response = gateway.upstream.send(request, CONNECT).await.ok()?;
-    let (head, mut body): (_, Incoming) = response.into_parts();
+    let (head, mut body): (_, UpstreamBody) = response.into_parts();
     let mut text = BytesMut::new();
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame.ok()?.into_data() {

@@ -11,7 +11,6 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, StatusCode, header, response};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use omniroute_providers::{Failure, FailureClass, Upstream};
 use omniroute_wire::{
     byte_order_mark,
@@ -32,7 +31,7 @@ use crate::{
     resolve::Plan,
     respond::{lane::Teller, meter::Meter},
     server::Gateway,
-    upstream_client::{Stage, UpstreamClient},
+    upstream_client::{CallError, Stage, UpstreamBody, UpstreamClient},
 };
 
 /// Of an error's body this much is read, for this long.
@@ -41,6 +40,9 @@ const ERROR_BODY_WAIT: Duration = Duration::from_secs(5);
 pub(super) const EMPTY: &str = "the answer is empty";
 /// Largest answer that is translated in one piece.
 pub(super) const LARGEST_DOCUMENT: usize = 64 * 1024 * 1024;
+
+/// The request, boxed because it is handed on through futures that keep room for it, and those that are sent beside it.
+pub(super) type Requests = (Box<Request<Segmented>>, Vec<Request<Segmented>>);
 
 /// Whom a try is made with, and for what.
 pub(super) struct Trial<'a> {
@@ -55,18 +57,22 @@ pub(super) struct Trial<'a> {
     pub(super) heard: AtomicBool,
 }
 
-/// A failed try. `broke`: the connection died under the request, as one that was idle too long does.
+/// A failed try.
 pub(super) struct Failed {
     pub(super) failure: Failure,
+    /// The connection died under the request, as one that was idle too long does.
     pub(super) broke: bool,
+    /// The provider has surely not begun with the request.
+    pub(super) is_unprocessed: bool,
 }
 
 /// Sends `request`, and those beside it, and waits for the first bytes of an answer, as long as there is patience.
 pub(super) async fn attempt(
     trial: &Trial<'_>,
-    requests: (Request<Segmented>, Vec<Request<Segmented>>),
+    requests: Requests,
     patience: &mut Patience<'_>,
 ) -> Result<Answer, Failed> {
+    let upload = requests.0.body().upload().cloned();
     let mut exchange = pin!(exchange(trial, requests));
     let mut until = Some(patience.until(trial.times));
     while let Some(end) = until {
@@ -75,16 +81,13 @@ pub(super) async fn attempt(
         }
         until = match trial.heard.swap(false, Ordering::Relaxed) {
             true => Some(Instant::now() + HELD),
-            false => patience.longer(trial.times, trial.begun),
+            false => patience.longer(trial.times, upload.as_deref()),
         };
     }
     Err(Failed::of(FailureClass::FirstByteTimeout, "no first byte in time"))
 }
 
-async fn exchange(
-    trial: &Trial<'_>,
-    (request, more): (Request<Segmented>, Vec<Request<Segmented>>),
-) -> Result<Answer, Failed> {
+async fn exchange(trial: &Trial<'_>, (request, more): Requests) -> Result<Answer, Failed> {
     let (head, body) = answered(&trial.gateway().upstream, trial.upstream(), request, trial.times).await?;
     match trial.way {
         Way::Pass { kind, hide_usage } => pass(trial, head, body, *kind, *hide_usage).await,
@@ -101,15 +104,15 @@ async fn exchange(
 pub(super) async fn answered(
     client: &UpstreamClient<Segmented>,
     upstream: &Upstream,
-    request: Request<Segmented>,
+    request: Box<Request<Segmented>>,
     times: &Times,
-) -> Result<(response::Parts, Incoming), Failed> {
-    let response = client.send(request, times.connect).await.map_err(|error| Failed::of_call(error.stage))?;
+) -> Result<(response::Parts, UpstreamBody), Failed> {
+    let response = client.send(*request, times.connect).await.map_err(|error| Failed::of_call(&error))?;
     let (head, body) = response.into_parts();
     if !head.status.is_success() {
         let text = error_body(body).await;
         let failure = upstream.adapter().classify(head.status, &head.headers, &text);
-        return Err(Failed { failure, broke: false });
+        return Err(Failed::from(failure));
     }
     if is_encoded(&head.headers) {
         return Err(Failed::malformed("the answer is compressed, though that was declined"));
@@ -118,7 +121,7 @@ pub(super) async fn answered(
 }
 
 /// All of a body that must not be too long.
-pub(super) async fn rest(body: &mut Incoming, first: Bytes) -> Result<Bytes, Failed> {
+pub(super) async fn rest(body: &mut UpstreamBody, first: Bytes) -> Result<Bytes, Failed> {
     let mut whole = BytesMut::from(first);
     while let Some(more) = next(body).await? {
         if whole.len() + more.len() > LARGEST_DOCUMENT {
@@ -130,7 +133,7 @@ pub(super) async fn rest(body: &mut Incoming, first: Bytes) -> Result<Bytes, Fai
 }
 
 /// The first bytes. A byte order mark is none of them: clients lose a stream's first event behind one, and read no JSON.
-pub(super) async fn beginning(body: &mut Incoming) -> Result<Bytes, Failed> {
+pub(super) async fn beginning(body: &mut UpstreamBody) -> Result<Bytes, Failed> {
     let empty = || Failed::malformed(EMPTY);
     let mut first = next(body).await?.ok_or_else(empty)?;
     while byte_order_mark::is_begun(&first) {
@@ -145,7 +148,7 @@ pub(super) async fn beginning(body: &mut Incoming) -> Result<Bytes, Failed> {
 
 /// The next bytes; `None` at the end. Behind a head, nothing is tried again at the same place: the answer was under way,
 /// and is paid for.
-pub(super) async fn next(body: &mut Incoming) -> Result<Option<Bytes>, Failed> {
+pub(super) async fn next(body: &mut UpstreamBody) -> Result<Option<Bytes>, Failed> {
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else {
             return Err(Failed::malformed("the answer broke off"));
@@ -160,7 +163,7 @@ pub(super) async fn next(body: &mut Incoming) -> Result<Option<Bytes>, Failed> {
 }
 
 /// The beginning of an error's body, as far as it comes.
-async fn error_body(mut body: Incoming) -> BytesMut {
+async fn error_body(mut body: UpstreamBody) -> BytesMut {
     let mut text = BytesMut::new();
     let reading = async {
         while let Ok(Some(piece)) = next(&mut body).await {
@@ -220,30 +223,37 @@ impl<'a> Trial<'a> {
 
 impl Failed {
     fn of(class: FailureClass, message: &'static str) -> Self {
-        Self { failure: Failure::without_answer(class, message), broke: false }
+        Self::from(Failure::without_answer(class, message))
     }
 
     pub(super) fn malformed(message: &'static str) -> Self {
-        Self { failure: Failure::malformed_answer(message), broke: false }
+        Self::from(Failure::malformed_answer(message))
     }
 
     /// The status says 200 and the body says otherwise: judged as the error that it is.
     pub(super) fn in_disguise(upstream: &Upstream, head: &response::Parts, body: &[u8]) -> Self {
-        let failure = upstream.adapter().classify(StatusCode::BAD_GATEWAY, &head.headers, error_text(body));
-        Self { failure, broke: false }
+        Self::from(upstream.adapter().classify(StatusCode::BAD_GATEWAY, &head.headers, error_text(body)))
     }
 
     /// A stream that began with an error.
     pub(super) fn of_stream_error(error: &StreamError, head: &HeaderMap) -> Self {
-        Self { failure: failure_of(error, head), broke: false }
+        Self::from(failure_of(error, head))
     }
 
-    fn of_call(stage: Stage) -> Self {
+    fn of_call(error: &CallError) -> Self {
+        let stage = error.stage;
         let class = match stage {
             Stage::Garbage => FailureClass::Server,
             _ => FailureClass::Connect,
         };
         let broke = matches!(stage, Stage::Broken | Stage::Connect);
-        Self { failure: Failure::without_answer(class, stage.describe()), broke }
+        let failed = Self::of(class, stage.describe());
+        Self { broke, is_unprocessed: error.is_unprocessed, ..failed }
+    }
+}
+
+impl From<Failure> for Failed {
+    fn from(failure: Failure) -> Self {
+        Self { failure, broke: false, is_unprocessed: false }
     }
 }

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::{Request, response};
-use hyper::body::Incoming;
 use omniroute_core::error::GatewayError;
 use omniroute_providers::Upstream;
 use omniroute_wire::{
@@ -23,7 +22,7 @@ use super::{
 use crate::{
     respond::lane::{Kind, Lane, Tally, is_error_object},
     translate::nothing_lost,
-    upstream_client::UpstreamClient,
+    upstream_client::{UpstreamBody, UpstreamClient},
 };
 
 /// Where some models' counts stand instead of in the body.
@@ -88,7 +87,7 @@ impl Asked<'_> {
 pub(super) async fn embedded(
     client: &UpstreamClient<Segmented>,
     upstream: &Upstream,
-    (head, mut body): (response::Parts, Incoming),
+    (head, mut body): (response::Parts, UpstreamBody),
     more: Vec<Request<Segmented>>,
     embedding: &Embedding,
     times: &Times,
@@ -96,7 +95,7 @@ pub(super) async fn embedded(
     let mut parts = vec![whole(upstream, &head, &mut body).await?];
     let at_once = if upstream.max_concurrent() == 0 { AT_ONCE } else { 1 };
     let asking = more.into_iter().map(|request| async {
-        let (head, mut body) = answered(client, upstream, request, times).await?;
+        let (head, mut body) = answered(client, upstream, Box::new(request), times).await?;
         whole(upstream, &head, &mut body).await
     });
     let mut others = stream::iter(asking).buffered(at_once);
@@ -131,7 +130,7 @@ pub(super) async fn embedded(
 async fn whole(
     upstream: &Upstream,
     head: &response::Parts,
-    body: &mut Incoming,
+    body: &mut UpstreamBody,
 ) -> Result<(Bytes, Option<u64>), Failed> {
     let Some(first) = next(body).await? else {
         return Err(Failed::malformed(EMPTY));

@@ -51,6 +51,9 @@ use crate::{
 
 /// Attempts at most, whatever the settings say.
 const MAX_ATTEMPTS: u32 = 10;
+/// A request that a provider has not begun with is sent anew this often: it costs nothing, and says nothing of the provider
+/// but that it closes connections now and then.
+const MAX_UNPROCESSED: u32 = 3;
 
 /// What is to be sent.
 pub(crate) struct Call<'a> {
@@ -96,17 +99,16 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
         let seat = seated(&gateway, asked, plan.model(), &order, &[], (index, entry, slot), &mut fetched);
         (index, entry, slot) = Box::pin(seat).await?;
     }
-    let times_of = |entry: &ConnectionEntry| {
-        call.times.overridden(entry.upstream.timeouts()).patient(call.first_byte).asked(call.asked_time)
-    };
+    let own_times = |entry: &ConnectionEntry| call.times.overridden(entry.upstream.timeouts()).patient(call.first_byte);
+    let times_of = |entry: &ConnectionEntry| own_times(entry).asked(call.asked_time);
     let mut patience = Patience::new(arrival.started, &times_of(entry), plan.model(), &asked.body);
     // A request that cannot be written for its upstream fails here, before anything is spent.
     let mut outgoing = asked.outgoing(&gateway, &entry.upstream, plan.model(), plan.requested(), &fetched).await?;
     let sent = Sent {
         path: asked.head.uri.path(),
-        format: asked.dialect.format(),
+        dialect: asked.dialect,
         stream: asked.stream,
-        bytes: asked.body.len() as u64,
+        body: &asked.body,
         asked_in: asked.format_name_at(&entry.upstream, plan.model()),
     };
     let (mut meter, unwritten) = Meter::open(arrival, plan, call.caller, entry, slot, sent);
@@ -116,11 +118,13 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
     let mut budget = call.max_attempts.clamp(1, MAX_ATTEMPTS);
     let mut tried = Vec::new();
     let mut repeated = false;
+    let mut unprocessed = 0;
     let mut unsigned = false;
     loop {
         let times = times_of(entry);
-        let requests = request::build(&entry.upstream, asked, &outgoing, plan.model())
-            .and_then(|first| Ok((first, request::build_more(&entry.upstream, asked, &outgoing, plan.model())?)));
+        let requests = request::build(&entry.upstream, asked, &outgoing, plan.model()).and_then(|first| {
+            Ok((Box::new(first), request::build_more(&entry.upstream, asked, &outgoing, plan.model())?))
+        });
         let requests = match requests {
             Ok(requests) => requests,
             Err(error) => return Err(refused(&mut meter, error)),
@@ -143,8 +147,17 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
             }
             Err(failed) => failed,
         };
-        let Failed { failure, broke } = failed;
-        meter.provider().failed(failure.class);
+        let Failed { failure, broke, is_unprocessed } = failed;
+        // The client's time may be over before the provider's: that says nothing of the provider.
+        let is_late = failure.class == FailureClass::FirstByteTimeout;
+        let is_ours = is_late && !patience.is_over(&own_times(entry));
+        if is_unprocessed && unprocessed < MAX_UNPROCESSED && patience.is_left() {
+            unprocessed += 1;
+            continue;
+        }
+        if !is_ours {
+            meter.provider().failed(failure.class);
+        }
         if broke && !repeated && patience.is_left() {
             // Most likely a connection that had been idle too long: the same target gets a second chance.
             repeated = true;
@@ -153,9 +166,9 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
         let is_of_thoughts = failure.names_signature() || failure.misses_thought();
         if is_of_thoughts && !std::mem::replace(&mut unsigned, true) && patience.is_left() {
             // A large future that hardly any request needs.
-            let (upstream, model, requested) = (&entry.upstream, plan.model(), plan.requested());
+            let names = (plan.model(), plan.requested());
             let way = &outgoing.way;
-            let again = Box::pin(asked.unsigned(&gateway, upstream, model, requested, &fetched, way, &failure));
+            let again = Box::pin(asked.unsigned(&gateway, &entry.upstream, names, &fetched, way, &failure));
             if let Some(again) = again.await {
                 outgoing = again;
                 continue;
@@ -171,7 +184,9 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
                 continue;
             }
         }
-        note(&gateway, entry, &failure).await;
+        if !is_ours {
+            note(&gateway, entry, &failure).await;
+        }
         budget -= 1;
         tried.push(index);
         let next = if failure.retryable() && budget > 0 && patience.is_left() {

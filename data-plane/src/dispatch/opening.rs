@@ -7,7 +7,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
 use http::{header, response};
-use hyper::body::{Body, Incoming};
+use http_body::Body as _;
 use omniroute_wire::ir::Format;
 use tokio::time::Instant;
 
@@ -18,6 +18,7 @@ use crate::{
         substance::Substance,
     },
     translate::{Streaming, Translation, WholeError, from_document, from_stream},
+    upstream_client::UpstreamBody,
 };
 
 /// Fewer bytes do not tell what a document is.
@@ -33,7 +34,7 @@ const MOST_HELD: usize = 256 * 1024;
 pub(crate) struct Answer {
     pub(crate) head: response::Parts,
     /// What follows the first bytes.
-    pub(crate) body: Incoming,
+    pub(crate) body: UpstreamBody,
     /// Has seen the first bytes.
     pub(crate) lane: Lane,
     /// What the client gets of them.
@@ -48,7 +49,7 @@ pub(crate) struct Answer {
 pub(super) async fn pass(
     trial: &Trial<'_>,
     head: response::Parts,
-    mut body: Incoming,
+    mut body: UpstreamBody,
     kind: Kind,
     hide_usage: bool,
 ) -> Result<Answer, Failed> {
@@ -87,7 +88,7 @@ async fn document(
     trial: &Trial<'_>,
     head: response::Parts,
     first: Bytes,
-    mut body: Incoming,
+    mut body: UpstreamBody,
     kind: Kind,
 ) -> Result<Answer, Failed> {
     let (mut lane, mut ready, mut whole) = (Lane::json(kind), Vec::with_capacity(2), first.to_vec());
@@ -123,7 +124,7 @@ async fn events(
     trial: &Trial<'_>,
     head: response::Parts,
     first: Bytes,
-    mut body: Incoming,
+    mut body: UpstreamBody,
     (kind, hide_usage): (Kind, bool),
 ) -> Result<Answer, Failed> {
     let (mut lane, mut substance) = (Lane::events(kind, hide_usage), Substance::of(kind));
@@ -190,7 +191,7 @@ async fn reshaped(
     format: Format,
     head: response::Parts,
     first: Bytes,
-    body: Incoming,
+    body: UpstreamBody,
 ) -> Result<Answer, Failed> {
     let translation = Box::new(trial.asked.reshaping(format, trial.plan.requested()));
     let answer = translated(trial, head, first, body, &translation).await?;
@@ -200,7 +201,7 @@ async fn reshaped(
 pub(super) async fn translated_from(
     trial: &Trial<'_>,
     head: response::Parts,
-    mut body: Incoming,
+    mut body: UpstreamBody,
     translation: &Translation,
 ) -> Result<Answer, Failed> {
     let first = beginning(&mut body).await?;
@@ -213,7 +214,7 @@ async fn translated(
     trial: &Trial<'_>,
     head: response::Parts,
     first: Bytes,
-    mut body: Incoming,
+    mut body: UpstreamBody,
     translation: &Translation,
 ) -> Result<Answer, Failed> {
     let upstream = trial.upstream();

@@ -4,7 +4,10 @@ use std::{
     collections::HashSet,
     convert::Infallible,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -17,6 +20,7 @@ use omniroute_core::{
 };
 use omniroute_providers::{Signer, Upstream};
 use omniroute_wire::splice::{self, Segments};
+use tokio::time::Instant;
 
 use super::outgoing::{Asked, COMPACT, Outgoing, Way};
 
@@ -29,12 +33,44 @@ const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 /// Room beside the connection's own headers.
 const OWN_HEADERS: usize = 8;
 
+/// A larger body goes out in pieces of this size, so that one can see how far it has come.
+const PIECE: usize = 256 * 1024;
+
+/// How much of a large body has gone out.
+#[derive(Debug, Default)]
+pub(crate) struct Upload {
+    taken: AtomicU64,
+    ended: OnceLock<Instant>,
+}
+
 /// A body made of slices of the client's body and what was spliced in. Cheap to clone; its length is known.
 #[derive(Clone, Debug)]
 pub(crate) struct Segmented {
     segments: Arc<Segments>,
-    next: usize,
     remaining: u64,
+    upload: Option<Arc<Upload>>,
+}
+
+// === impl Upload ===
+
+impl Upload {
+    pub(super) fn took(&self, bytes: u64) {
+        self.taken.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn ended(&self) {
+        // Only the first time counts.
+        let _ = self.ended.set(Instant::now());
+    }
+
+    /// When the last of it went out; now if something has gone out since `taken` was noted.
+    pub(super) fn moved(&self, taken: &mut u64) -> Option<Instant> {
+        if let Some(ended) = self.ended.get() {
+            return Some(*ended);
+        }
+        let now = self.taken.load(Ordering::Relaxed);
+        (std::mem::replace(taken, now) < now).then(Instant::now)
+    }
 }
 
 // === impl Segmented ===
@@ -42,7 +78,33 @@ pub(crate) struct Segmented {
 impl Segmented {
     pub(crate) fn new(segments: Segments) -> Self {
         let remaining = splice::len(&segments) as u64;
-        Self { segments: Arc::new(segments), next: 0, remaining }
+        Self { segments: Arc::new(segments), remaining, upload: None }
+    }
+
+    /// A copy for one attempt, watched on its way if it is large.
+    fn tracked(&self) -> Self {
+        let upload = (self.remaining > PIECE as u64).then(Arc::default);
+        Self { upload, ..self.clone() }
+    }
+
+    /// What goes out next. Segments are few.
+    fn next(&self) -> Bytes {
+        let mut behind = self.remaining;
+        for segment in self.segments.iter().rev() {
+            let length = segment.len() as u64;
+            if behind <= length {
+                // It fits: the segment is as long.
+                let at = segment.len() - usize::try_from(behind).unwrap_or(0);
+                return segment.slice(at..segment.len().min(at + PIECE));
+            }
+            behind -= length;
+        }
+        Bytes::new()
+    }
+
+    /// How far it has come; `None` for one that is so small that it goes out at once.
+    pub(super) fn upload(&self) -> Option<&Arc<Upload>> {
+        self.upload.as_ref()
     }
 }
 
@@ -51,12 +113,18 @@ impl Body for Segmented {
     type Error = Infallible;
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let Some(segment) = self.segments.get(self.next).cloned() else {
+        if self.remaining == 0 {
             return Poll::Ready(None);
-        };
-        self.next += 1;
-        self.remaining -= segment.len() as u64;
-        Poll::Ready(Some(Ok(Frame::data(segment))))
+        }
+        let piece = self.next();
+        self.remaining -= piece.len() as u64;
+        if let Some(upload) = &self.upload {
+            upload.took(piece.len() as u64);
+            if self.remaining == 0 {
+                upload.ended();
+            }
+        }
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -125,7 +193,7 @@ fn build_with(
         GatewayError::bad_request("invalid_model", "the model's name cannot be used with this provider")
             .with_param("model")
     })?;
-    let mut request = Request::new(body.clone());
+    let mut request = Request::new(body.tracked());
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;

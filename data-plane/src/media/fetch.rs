@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 use omniroute_core::{
     address::{AddressError, AddressPolicy},
     error::{ErrorClass, GatewayError},
@@ -19,7 +19,7 @@ use super::{Fetched, kind};
 use crate::{
     admit::memory::{BodyMemory, Reserved},
     dispatch::Segmented,
-    upstream_client::{Stage, UpstreamClient},
+    upstream_client::{Stage, UpstreamBody, UpstreamClient},
 };
 
 /// All of a fetch, redirects included.
@@ -84,7 +84,7 @@ fn check(policy: AddressPolicy, text: &str) -> Result<Url, GatewayError> {
     }
 }
 
-async fn get(means: Means<'_>, url: &Url) -> Result<Response<Incoming>, GatewayError> {
+async fn get(means: Means<'_>, url: &Url) -> Result<Response<UpstreamBody>, GatewayError> {
     let mut request = Request::new(Segmented::new(Vec::new()));
     *request.method_mut() = Method::GET;
     let mut bare = url.clone();
@@ -104,7 +104,7 @@ async fn get(means: Means<'_>, url: &Url) -> Result<Response<Incoming>, GatewayE
     })
 }
 
-async fn read(means: Means<'_>, response: Response<Incoming>, wanted: MediaKind) -> Result<Fetched, GatewayError> {
+async fn read(means: Means<'_>, response: Response<UpstreamBody>, wanted: MediaKind) -> Result<Fetched, GatewayError> {
     if response.status() != StatusCode::OK {
         return Err(unreachable("its server does not have it"));
     }

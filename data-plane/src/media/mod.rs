@@ -76,7 +76,6 @@ impl MediaStore {
     /// When TLS cannot be set up.
     pub(crate) fn new(policy: AddressPolicy, extra_roots: ExtraRoots) -> Result<Self, TlsError> {
         let client = UpstreamClient::new(ClientOptions {
-            connect_timeout: fetch::CONNECT,
             idle_per_host: IDLE_PER_HOST,
             policy: Arc::new(move || policy),
             extra_roots,

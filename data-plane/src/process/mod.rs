@@ -40,10 +40,12 @@ use crate::{
         journal::{Journal, JournalError, JournalOptions},
         sender,
     },
-    server::{Gateway, GatewayParts, Lifecycle, Server, SetupError},
+    server::{Gateway, GatewayParts, Lifecycle, Phase, Server, SetupError},
     snapshot::{Snapshot, disk::DiskCopy, subscribe::Subscriber},
 };
 
+/// How long load balancers get to notice that this proxy is not ready, unless a setting says otherwise.
+const LAME_DUCK: Duration = Duration::from_secs(5);
 /// How long the last bytes of answers may take to reach their clients.
 const LAST_BYTES: Duration = Duration::from_secs(2);
 /// How long the last usage events may take to reach the control plane. They are safe in the journal either way.
@@ -144,7 +146,7 @@ pub async fn run(settings: DataPlaneSettings) -> Result<(), ProcessError> {
         return Err(ProcessError::Background(reason));
     }
     tokio::select! {
-        () = stop(&gateway, &journal, settings.drain_deadline.0) => {}
+        () = stop(&gateway, &journal, lame_duck(&settings), settings.drain_deadline.0) => {}
         () = signals.stop() => tracing::warn!("told to stop again; not waiting any longer"),
     }
     Ok(())
@@ -157,19 +159,38 @@ async fn forgive(gateway: Arc<Gateway>, mut repairs: mpsc::Receiver<Vec<Connecti
     }
 }
 
-/// Lets what runs finish, then the bytes and the events that it leaves behind.
-async fn stop(gateway: &Gateway, journal: &Journal, limit: Duration) {
+/// Nobody balances what only this machine can reach.
+fn lame_duck(settings: &DataPlaneSettings) -> Duration {
+    let unset = if settings.host.to_canonical().is_loopback() { Duration::ZERO } else { LAME_DUCK };
+    settings.lame_duck.map_or(unset, |set| set.0)
+}
+
+/// Lets load balancers turn away, then what runs finish, then the bytes and the events that it leaves behind.
+async fn stop(gateway: &Gateway, journal: &Journal, lame_duck: Duration, limit: Duration) {
     let lifecycle = gateway.lifecycle();
+    if !lame_duck.is_zero() && lifecycle.phase() == Phase::Serving {
+        tracing::info!(
+            seconds = lame_duck.as_secs_f64(),
+            "stopping soon: not ready any more, requests are still served"
+        );
+        lifecycle.leave();
+        sleep(lame_duck).await;
+    }
     tracing::info!(
         requests = lifecycle.requests_in_flight(),
         deadline_seconds = limit.as_secs_f64(),
         "stopping: no new requests, what runs may finish"
     );
     lifecycle.stop();
-    if !lifecycle.idle(limit).await {
+    let is_idle = lifecycle.idle(limit).await;
+    if !is_idle {
         tracing::warn!(requests = lifecycle.requests_in_flight(), "the drain deadline cuts what still runs");
+        lifecycle.halt();
     }
     let deadline = Instant::now() + LAST_BYTES;
+    if !is_idle {
+        lifecycle.idle(LAST_BYTES).await;
+    }
     while lifecycle.connections() > 0 && Instant::now() < deadline {
         sleep(Duration::from_millis(10)).await;
     }

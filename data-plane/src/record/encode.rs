@@ -6,11 +6,13 @@ use omniroute_core::id::EventId;
 use omniroute_wire::usage::Usage;
 use prost::encoding::encode_varint;
 
-use super::{AnsweredBy, Closing, Opening};
+use super::{AnsweredBy, Closing, Opening, Progress};
 
 /// Kinds of record.
 pub(super) const OPENED: u8 = 1;
 pub(super) const CLOSED: u8 = 2;
+/// What an answer that still runs has come to: counts only if the process dies.
+pub(super) const PROGRESS: u8 = 3;
 
 /// Length and CRC-32 in front of every record.
 pub(super) const FRAME: usize = 8;
@@ -40,6 +42,17 @@ pub(super) fn fixed(id: EventId, opening: &Opening<'_>) -> Vec<u8> {
 pub(super) fn estimate(out: &mut Vec<u8>, estimate: &Usage) {
     usage(out, estimate);
     number(out, 15, 1);
+}
+
+/// A record of progress: the event's id, and what would be billed now.
+pub(super) fn progress(out: &mut Vec<u8>, id: EventId, so_far: &Progress) {
+    bytes(out, 1, id.as_bytes());
+    number(out, 12, u64::from(so_far.status));
+    usage(out, &so_far.usage);
+    number(out, 15, 1);
+    number(out, 16, micros(so_far.duration));
+    number(out, 17, so_far.first_byte.map_or(0, micros));
+    number(out, 18, u64::from(so_far.attempts));
 }
 
 /// The fields of a closed record behind the fixed ones.

@@ -19,14 +19,15 @@ use std::{
 };
 
 use metrics::{Counter, Gauge, counter, gauge};
+use omniroute_core::id::EventId;
 use omniroute_telemetry::names;
 use omniroute_wire::usage::Usage;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
-    Closing,
-    encode::{self, CLOSED, OPENED},
+    Closing, Progress,
+    encode::{self, CLOSED, OPENED, PROGRESS},
     replay::leftovers,
     segment::Segment,
 };
@@ -82,6 +83,8 @@ struct Pending {
     earlier: Vec<(Arc<Segment>, Vec<u8>)>,
     /// Number of the last record.
     ticket: u64,
+    /// A record is among them that must survive a power cut, where the settings ask for that.
+    is_owed: bool,
     /// Number that the next segment gets.
     next_number: u64,
 }
@@ -129,7 +132,7 @@ impl Journal {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&options.directory).map_err(fail)?;
         let lock = take_lock(&options.directory)?;
         let left = leftovers(&options.directory).map_err(fail)?;
-        let current = Arc::new(Segment::create(&options.directory, left.next_number).map_err(fail)?);
+        let current = Arc::new(Segment::create(&options.directory, left.next_number, options.fsync).map_err(fail)?);
         let interrupted = left.interrupted.len() as u64;
         let size = if left.interrupted.is_empty() {
             0
@@ -155,6 +158,7 @@ impl Journal {
                 chunk: Vec::with_capacity(4096),
                 earlier: Vec::new(),
                 ticket: 0,
+                is_owed: false,
                 next_number: left.next_number + 1,
             }),
             writer: Mutex::new(Writer::default()),
@@ -194,6 +198,15 @@ impl Journal {
         Unwritten { journal: Arc::clone(self), ticket, ended: Some(opened) }
     }
 
+    /// Writes a record of progress, if there is room: nobody counts on it.
+    pub(super) fn progress(self: &Arc<Self>, id: EventId, so_far: &Progress) {
+        if self.bytes.load(Ordering::Relaxed) >= self.options.max_bytes {
+            return;
+        }
+        let (ticket, _) = self.enqueue(PROGRESS, &[], |out| encode::progress(out, id, so_far), |_| {});
+        drop(Unwritten { journal: Arc::clone(self), ticket, ended: None });
+    }
+
     /// Puts a record behind those that are pending. The number tells [`Self::write_up_to`] which it is.
     fn enqueue(
         &self,
@@ -212,6 +225,7 @@ impl Journal {
         encode::end_record(&mut pending.chunk, start);
         pending.size += (pending.chunk.len() - start) as u64;
         pending.ticket += 1;
+        pending.is_owed |= kind != PROGRESS;
         let segment = Arc::clone(&pending.current);
         // Counted before anybody can read the record, or find the segment done.
         count(&segment);
@@ -224,29 +238,31 @@ impl Journal {
         if writer.written >= ticket {
             return;
         }
-        let (earlier, current, ticket) = {
+        let (earlier, current, ticket, is_owed) = {
             let mut pending = self.pending.lock();
             let spare = std::mem::take(&mut writer.spare);
             let chunk = std::mem::replace(&mut pending.chunk, spare);
             let earlier = std::mem::take(&mut pending.earlier);
-            (earlier, (Arc::clone(&pending.current), chunk), pending.ticket)
+            let is_owed = std::mem::take(&mut pending.is_owed);
+            (earlier, (Arc::clone(&pending.current), chunk), pending.ticket, is_owed)
         };
+        let sync = self.options.fsync && is_owed;
         writer.written = ticket;
         for (segment, chunk) in earlier {
-            self.append(&segment, &chunk);
+            self.append(&segment, &chunk, sync);
         }
         let (current, mut chunk) = current;
-        self.append(&current, &chunk);
+        self.append(&current, &chunk, sync);
         chunk.clear();
         chunk.shrink_to(SPARE_BYTES);
         writer.spare = chunk;
     }
 
-    fn append(&self, segment: &Segment, chunk: &[u8]) {
+    fn append(&self, segment: &Segment, chunk: &[u8], sync: bool) {
         if chunk.is_empty() {
             return;
         }
-        match segment.append(chunk, self.options.fsync) {
+        match segment.append(chunk, sync) {
             Ok(()) => {
                 self.bytes.fetch_add(chunk.len() as u64, Ordering::Relaxed);
             }
@@ -255,6 +271,9 @@ impl Journal {
                 let mut at = 0;
                 while let Some((kind, _, length)) = encode::read_record(&chunk[at..]) {
                     at += length;
+                    if kind == PROGRESS {
+                        continue;
+                    }
                     if kind == CLOSED {
                         segment.acknowledged(1);
                         self.unacknowledged.fetch_sub(1, Ordering::Relaxed);
@@ -267,7 +286,7 @@ impl Journal {
 
     /// Begins a new segment. When that fails the current one goes on growing.
     fn rotate(&self, pending: &mut Pending) {
-        match Segment::create(&self.options.directory, pending.next_number) {
+        match Segment::create(&self.options.directory, pending.next_number, self.options.fsync) {
             Ok(next) => {
                 let next = Arc::new(next);
                 pending.next_number += 1;

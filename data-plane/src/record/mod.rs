@@ -3,7 +3,8 @@
 //! [`Recorder::open`] writes an *opened* record to the [`journal`] before the upstream is called, [`Open::close`] writes the
 //! *closed* record before the last byte goes to the client. [`sender`] reads closed records back from the journal, streams
 //! them to the control plane, and lets go of a segment once all of it is acknowledged. After a crash [`journal::Journal::open`]
-//! turns what was opened and never closed into events of outcome *interrupted*.
+//! turns what was opened and never closed into events of outcome *interrupted*, with the count that [`Open::progress`] noted
+//! last: a long answer does so about once a second.
 
 mod encode;
 pub mod journal;
@@ -64,6 +65,17 @@ pub struct Closing<'a> {
     /// Who answered, when it is not the connection that the event was opened with. A bare model id may have fallen back
     /// to another provider, and it is the provider that the price depends on.
     pub answered_by: Option<AnsweredBy<'a>>,
+}
+
+/// What is known in the middle of an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    pub status: u16,
+    /// What would be billed if it ended now.
+    pub usage: Usage,
+    pub duration: Duration,
+    pub first_byte: Option<Duration>,
+    pub attempts: u32,
 }
 
 /// A connection, its provider, and the format that it speaks.
@@ -132,6 +144,13 @@ impl Recorder {
 impl Open {
     pub fn id(&self) -> EventId {
         self.id
+    }
+
+    /// Records what an answer that goes on has come to, for the case that this process does not live to its end.
+    pub(crate) fn progress(&self, so_far: &Progress) {
+        if self.segment.is_some() {
+            self.journal.progress(self.id, so_far);
+        }
     }
 
     /// Records how the request ended. The record is written when this returns.

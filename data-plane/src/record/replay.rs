@@ -6,7 +6,7 @@ use omniroute_proto::v1::{Outcome, UsageEvent};
 use prost::Message;
 
 use super::{
-    encode::{self, CLOSED, OPENED, read_record},
+    encode::{self, CLOSED, OPENED, PROGRESS, read_record},
     segment::{self, Segment},
 };
 
@@ -24,7 +24,7 @@ pub(super) struct Leftovers {
 /// Reads all segments of a directory. A torn tail is cut off: what was not wholly written was not promised to anybody.
 pub(super) fn leftovers(directory: &Path) -> io::Result<Leftovers> {
     let mut left = Leftovers::default();
-    let mut open: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
+    let mut open: HashMap<Vec<u8>, UsageEvent> = HashMap::new();
     for number in segment::numbers(directory)? {
         left.next_number = number + 1;
         let bytes = segment::contents(directory, number)?;
@@ -35,7 +35,12 @@ pub(super) fn leftovers(directory: &Path) -> io::Result<Leftovers> {
             let Ok(event) = UsageEvent::decode(payload) else { continue };
             match kind {
                 OPENED => {
-                    open.insert(event.id.to_vec(), payload.to_vec());
+                    open.insert(event.id.to_vec(), event);
+                }
+                PROGRESS => {
+                    if let Some(known) = open.get_mut(event.id.as_ref()) {
+                        advance(known, event);
+                    }
                 }
                 CLOSED => {
                     closed += 1;
@@ -52,12 +57,20 @@ pub(super) fn leftovers(directory: &Path) -> io::Result<Leftovers> {
         left.unsent += closed;
         left.segments.push(Arc::new(segment));
     }
-    left.interrupted = open.into_values().filter_map(|payload| interrupted(&payload)).collect();
+    left.interrupted = open.into_values().filter_map(interrupted).collect();
     Ok(left)
 }
 
-fn interrupted(payload: &[u8]) -> Option<Vec<u8>> {
-    let mut event = UsageEvent::decode(payload).ok()?;
+/// What was noted last counts.
+fn advance(known: &mut UsageEvent, noted: UsageEvent) {
+    known.usage = noted.usage.or(known.usage);
+    known.status = noted.status;
+    known.duration_us = noted.duration_us;
+    known.first_byte_us = noted.first_byte_us;
+    known.attempts = noted.attempts;
+}
+
+fn interrupted(mut event: UsageEvent) -> Option<Vec<u8>> {
     event.outcome = Outcome::Interrupted as i32;
     event.estimated = true;
     event.error_code = "interrupted".to_owned();

@@ -27,9 +27,13 @@ pub(super) struct Segment {
 // === impl Segment ===
 
 impl Segment {
-    pub(super) fn create(directory: &Path, number: u64) -> io::Result<Self> {
+    /// `sync`: the file's name survives a power cut too, without which its contents would not be found.
+    pub(super) fn create(directory: &Path, number: u64, sync: bool) -> io::Result<Self> {
         let path = path_of(directory, number);
         let file = OpenOptions::new().create_new(true).append(true).read(true).mode(0o600).open(&path)?;
+        if sync {
+            File::open(directory)?.sync_all()?;
+        }
         Ok(Self::new(number, path, file, 0))
     }
 

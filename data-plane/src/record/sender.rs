@@ -92,6 +92,7 @@ impl Session<'_> {
         in_flight: &mut VecDeque<Batch>,
         backoff: &mut Backoff,
     ) -> Result<std::convert::Infallible, Status> {
+        let mut abandoned = self.control_plane.abandoned();
         let channel = self.control_plane.connect().await?;
         let (batches, outgoing) = mpsc::channel(MAX_IN_FLIGHT);
         let mut request = Request::new(ReceiverStream::new(outgoing));
@@ -130,6 +131,7 @@ impl Session<'_> {
                     refused(&ack);
                     self.journal.acknowledge(&batch.counts);
                 }
+                _ = abandoned.changed() => return Err(Status::unavailable("the connection was given up")),
                 () = tokio::time::sleep_until(deadline), if !in_flight.is_empty() => {
                     return Err(Status::deadline_exceeded("no acknowledgement in time"));
                 }
@@ -140,11 +142,26 @@ impl Session<'_> {
                     if in_flight.is_empty() {
                         deadline = Instant::now() + ACK_TIMEOUT;
                     }
-                    self.send(&batches, sequence, &batch).await?;
+                    self.dispatch(&batches, sequence, batch, in_flight).await?;
                     sequence += 1;
-                    in_flight.push_back(batch);
                 }
             }
+        }
+    }
+
+    /// Sends a batch. It counts as unanswered before it goes: the reader is past it, so should the stream end now, only the
+    /// list of unanswered ones knows of it.
+    async fn dispatch(
+        &self,
+        batches: &mpsc::Sender<RawBatch>,
+        sequence: u64,
+        batch: Batch,
+        in_flight: &mut VecDeque<Batch>,
+    ) -> Result<(), Status> {
+        in_flight.push_back(batch);
+        match in_flight.back() {
+            Some(batch) => self.send(batches, sequence, batch).await,
+            None => Ok(()),
         }
     }
 
@@ -195,13 +212,21 @@ impl Reader {
             }
             let Some(segment) = self.segment.clone() else { break };
             let before = batch.events.len();
-            let moved = self.read(&segment, &mut batch)? || self.read_rest(&segment, &mut batch)?;
+            let moved = self.read(&segment, &mut batch).and_then(|moved| {
+                // What was read is in the batch, and goes, also when there is no more to be had.
+                if moved { Ok(true) } else { self.read_rest(&segment, &mut batch) }
+            });
             let found = (batch.events.len() - before) as u64;
             if found > 0 {
                 batch.counts.push((Arc::clone(&segment), found));
             }
-            if !moved && !self.step(&segment) {
-                break;
+            match moved {
+                Ok(true) => {}
+                Ok(false) if self.step(&segment) => {}
+                Ok(false) => break,
+                // It comes up again with the next look.
+                Err(_) if !batch.events.is_empty() => break,
+                Err(error) => return Err(error),
             }
         }
         Ok((!batch.events.is_empty()).then_some(batch))

@@ -164,3 +164,37 @@ async fn a_ledger_of_another_fleet_gets_nothing() {
     sender.abort();
     server.abort();
 }
+
+#[tokio::test]
+async fn a_batch_whose_stream_dies_while_it_is_sent_is_sent_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let journal = journal(&directory);
+    record(&journal, 3);
+    let (_, address) = testing::listener().await;
+    let (control_plane, proxy) = (testing::link(address, "token"), ProxyId::from("p1"));
+    let session = Session { journal: &journal, control_plane: &control_plane, proxy: &proxy };
+    let batch = Reader::new(Arc::clone(&journal)).next_batch().expect("read").expect("three events");
+    // The stream's other end is gone before the batch is on its way.
+    let (batches, outgoing) = mpsc::channel(MAX_IN_FLIGHT);
+    drop(outgoing);
+    let mut in_flight = VecDeque::new();
+    session.dispatch(&batches, 0, batch, &mut in_flight).await.expect_err("nobody takes it");
+    assert_eq!(in_flight.iter().map(|batch| batch.events.len()).collect::<Vec<_>>(), [3], "the next session has it");
+}
+
+#[test]
+fn what_was_read_before_a_failing_read_is_sent() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let journal = journal(&directory);
+    // Segments hold 4,000 bytes: these are several.
+    record(&journal, 60);
+    journal.seal_behind_writer();
+    let second = journal.segment_after(None).and_then(|first| journal.segment_after(Some(first.number)));
+    let second = second.expect("a second segment");
+    let path = directory.path().join(format!("{:016}.journal", second.number));
+    std::fs::OpenOptions::new().write(true).open(path).expect("open").set_len(1).expect("cut");
+    let mut reader = Reader::new(Arc::clone(&journal));
+    let first = reader.next_batch().expect("the first segment can be read").expect("its events");
+    assert!(!first.events.is_empty() && first.counts.len() == 1);
+    assert!(reader.next_batch().is_err(), "the second cannot");
+}

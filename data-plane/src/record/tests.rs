@@ -276,3 +276,36 @@ fn many_threads_write_whole_records() {
     assert_eq!(all.iter().filter(|(kind, _)| *kind == CLOSED).count(), 2_000);
     assert_eq!((recorder.journal().unacknowledged(), recorder.journal().lost()), (2_000, 0));
 }
+
+#[test]
+fn what_had_come_of_an_answer_is_billed_when_the_process_dies_in_the_middle() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let recorder = recorder(options(directory.path()));
+    let running = open(&recorder);
+    let so_far = |output| Progress {
+        status: 200,
+        usage: Usage { input: Some(9), output: Some(output), ..Usage::default() },
+        duration: Duration::from_millis(1_700),
+        first_byte: Some(Duration::from_millis(30)),
+        attempts: 1,
+    };
+    running.progress(&so_far(20));
+    running.progress(&so_far(48));
+    let (id, done) = (running.id(), close(open(&recorder)));
+    // As after `kill -9`: nothing is closed, and the files are what they are.
+    let copy = tempfile::tempdir().expect("a directory");
+    for number in segment::numbers(directory.path()).expect("listed") {
+        let name = format!("{number:016}.journal");
+        fs::copy(directory.path().join(&name), copy.path().join(&name)).expect("copied");
+    }
+    let _next = self::recorder(options(copy.path()));
+    let all = records(copy.path());
+    let of =
+        |id: EventId| all.iter().filter(move |(kind, event)| *kind == CLOSED && event.id.as_ref() == id.as_bytes());
+    let (_, event) = of(id).next().expect("an event");
+    let usage = event.usage.expect("usage");
+    assert_eq!((event.outcome(), event.estimated), (Outcome::Interrupted, true));
+    assert_eq!((usage.input, usage.output, event.status, event.duration_us), (Some(9), Some(48), 200, 1_700_000));
+    assert_eq!((event.model.as_str(), event.connection_id.as_str()), ("m", "c"));
+    assert_eq!(of(done).count(), 1);
+}

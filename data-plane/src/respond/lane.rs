@@ -20,9 +20,9 @@ use super::{
 use crate::translate::{Streaming, stream_error};
 
 /// Ignored by every reader of events; keeps what lies between from closing a silent connection.
-const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
+pub(super) const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
 /// Anthropic's own keepalive.
-const PING: Bytes = Bytes::from_static(b"event: ping\ndata: {\"type\": \"ping\"}\n\n");
+pub(super) const PING: Bytes = Bytes::from_static(b"event: ping\ndata: {\"type\": \"ping\"}\n\n");
 const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
 const BLANK: Bytes = Bytes::from_static(b"\n\n");
 const LINE_END: Bytes = Bytes::from_static(b"\n");

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use omniroute_core::{
     error::{ErrorClass, GatewayError},
     time::UnixMillis,
@@ -9,16 +10,20 @@ use omniroute_core::{
 use omniroute_proto::v1::Outcome;
 use omniroute_providers::{Failure, Operation};
 use omniroute_telemetry::genai;
-use omniroute_wire::{ir::Format, usage::Usage};
+use omniroute_wire::{translate::Dialect, usage::Usage};
 use tokio::time::Instant;
 use tracing::Span;
 
-use super::lane::{Tally, Teller};
+use super::{
+    early::SignOfLife,
+    lane::{Tally, Teller},
+};
 use crate::{
     admit::{Caller, request_id::RequestId},
+    count::guess,
     dispatch::{health::note, slot::Slot},
     metrics::ProviderMetrics,
-    record::{AnsweredBy, Closing, Open, Opening, Unwritten},
+    record::{AnsweredBy, Closing, Open, Opening, Progress, Unwritten},
     resolve::Plan,
     server::{Gateway, lifecycle::Running},
     snapshot::ConnectionEntry,
@@ -26,6 +31,11 @@ use crate::{
 
 /// Bytes of a prompt per token, about.
 const BYTES_PER_TOKEN: u64 = 4;
+/// Larger requests are not read for an estimate: there, what is not text weighs little, or nobody can tell what it is.
+const LONGEST_READ: usize = 64 * 1024;
+
+/// How often an answer that goes on has its count written down.
+const NOTE_EVERY: Duration = Duration::from_secs(1);
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +44,8 @@ pub(crate) enum End {
     Whole,
     /// The client went away.
     ClientClosed,
+    /// The deadline of a drain cut it.
+    Drained,
     /// With this error, of which the client may have been told only in mid-stream.
     Failed(ErrorClass, &'static str),
 }
@@ -46,6 +58,8 @@ pub(crate) struct Arrival {
     pub(crate) started: Instant,
     pub(crate) at: UnixMillis,
     pub(crate) running: Running,
+    /// Set where the client may get the head of its answer before the upstream's.
+    pub(crate) sign: Option<Arc<SignOfLife>>,
     pub(crate) span: Span,
 }
 
@@ -53,9 +67,9 @@ pub(crate) struct Arrival {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sent<'a> {
     pub(crate) path: &'a str,
-    pub(crate) format: Format,
+    pub(crate) dialect: &'a Dialect,
     pub(crate) stream: bool,
-    pub(crate) bytes: u64,
+    pub(crate) body: &'a Bytes,
     /// Name of the format in which the first connection is asked.
     pub(crate) asked_in: &'static str,
 }
@@ -75,11 +89,20 @@ pub(crate) struct Meter {
     provider: Arc<ProviderMetrics>,
     slot: Option<Slot>,
     stream: bool,
-    prompt_bytes: u64,
+    prompt: Prompt,
     attempts: u32,
     first_byte: Option<Duration>,
     /// Status of the answer, once it has begun.
     status: u16,
+    /// When the count was last written down.
+    noted: Instant,
+}
+
+/// What there is to estimate the input by.
+enum Prompt {
+    /// The request itself, which takes a moment to read: that is done only where an estimate is needed.
+    Unread(Box<(Dialect, Bytes)>),
+    Estimated(u64),
 }
 
 /// A closed record is kept here until somebody writes it.
@@ -93,15 +116,17 @@ impl End {
         match self {
             Self::Whole => Outcome::Ok,
             Self::ClientClosed => Outcome::ClientClosed,
+            Self::Drained => Outcome::Drained,
             Self::Failed(ErrorClass::UpstreamTimeout, _) => Outcome::Timeout,
             Self::Failed(..) => Outcome::UpstreamError,
         }
     }
 
-    const fn code(self) -> &'static str {
+    pub(crate) const fn code(self) -> &'static str {
         match self {
             Self::Whole => "",
             Self::ClientClosed => "client_closed",
+            Self::Drained => "drain_deadline",
             Self::Failed(_, code) => code,
         }
     }
@@ -120,8 +145,14 @@ impl Meter {
         sent: Sent<'_>,
     ) -> (Self, Option<Unwritten>) {
         let gateway = &arrival.gateway;
-        let Sent { path, format, stream, bytes: prompt_bytes, asked_in } = sent;
-        let estimate = Usage { input: Some(prompt_bytes / BYTES_PER_TOKEN), ..Usage::default() };
+        let Sent { path, dialect, stream, body, asked_in } = sent;
+        let by_length = body.len() as u64 / BYTES_PER_TOKEN;
+        let estimate = Usage { input: Some(by_length), ..Usage::default() };
+        let prompt = if arrival.operation == Operation::Chat && body.len() <= LONGEST_READ {
+            Prompt::Unread(Box::new((dialect.clone(), body.clone())))
+        } else {
+            Prompt::Estimated(by_length)
+        };
         let (open, unwritten) = gateway.recorder.begin(&Opening {
             at: arrival.at,
             request_id: arrival.request_id.as_str(),
@@ -133,13 +164,14 @@ impl Meter {
             operation: arrival.operation.as_str(),
             stream,
             path,
-            source_format: format.as_str(),
+            source_format: dialect.format().as_str(),
             target_format: asked_in,
             estimate,
         });
         arrival.span.record(genai::REQUEST_MODEL, plan.requested()).record(genai::STREAM, stream);
         let meter = Self {
             provider: gateway.metrics.provider(&entry.provider),
+            noted: arrival.started,
             arrival,
             open: Some(open),
             held: None,
@@ -148,7 +180,7 @@ impl Meter {
             has_turned: false,
             slot: Some(slot),
             stream,
-            prompt_bytes,
+            prompt,
             attempts: 0,
             first_byte: None,
             status: 0,
@@ -236,7 +268,8 @@ impl Meter {
 
     /// The upstream failed before an answer began; the client gets `error` with its status.
     pub(crate) fn refuse(&mut self, error: &GatewayError) {
-        self.status = error.class.status();
+        let has_begun = self.arrival.sign.as_ref().is_some_and(|sign| sign.has_begun());
+        self.status = if has_begun { 200 } else { error.class.status() };
         self.close(End::Failed(error.class, error.code), Tally::default());
     }
 
@@ -258,6 +291,36 @@ impl Meter {
             "answer broke off"
         );
         self.close(End::Failed(error.class, error.code), tally);
+    }
+
+    /// More of the answer is waited for, since `now`. From time to time its count is written down, for the case that this
+    /// process does not live to the end of it.
+    pub(crate) fn goes_on(&mut self, now: Instant, tally: impl FnOnce() -> Tally) {
+        if now < self.noted + NOTE_EVERY {
+            return;
+        }
+        self.noted = now;
+        if self.open.is_none() {
+            return;
+        }
+        let (usage, _) = self.settle(End::ClientClosed, &tally());
+        let Some(open) = &self.open else { return };
+        open.progress(&Progress {
+            status: self.status,
+            usage,
+            duration: now.saturating_duration_since(self.arrival.started),
+            first_byte: self.first_byte,
+            attempts: self.attempts,
+        });
+    }
+
+    /// The answer ends before its end, and it is not the provider's doing: the client left, unless this proxy cuts what runs.
+    pub(crate) fn abandon(&mut self, tally: Tally) {
+        let is_cut = self.gateway().lifecycle.phase().cuts();
+        if is_cut && self.is_open() {
+            tracing::warn!(request_id = %self.request_id(), code = End::Drained.code(), "the drain deadline cut an answer");
+        }
+        self.close(if is_cut { End::Drained } else { End::ClientClosed }, tally);
     }
 
     /// Writes the event down as closed. Only the first call counts.
@@ -300,10 +363,10 @@ impl Meter {
     }
 
     /// The provider's count, completed by estimates where the provider did work that it did not count.
-    fn settle(&self, end: End, tally: &Tally) -> (Usage, bool) {
+    fn settle(&mut self, end: End, tally: &Tally) -> (Usage, bool) {
         let mut usage = tally.usage.unwrap_or_default();
         let answered = self.first_byte.is_some();
-        if !answered && end != End::ClientClosed {
+        if !answered && matches!(end, End::Failed(..)) {
             // An upstream that answered with an error, or not at all, charges nothing.
             return (usage, false);
         }
@@ -313,7 +376,7 @@ impl Meter {
         }
         let mut estimated = false;
         if usage.total_input() == 0 && usage.input.is_none() {
-            usage.input = Some(self.prompt_bytes / BYTES_PER_TOKEN);
+            usage.input = Some(self.estimated_input());
             estimated = true;
         }
         if answered && usage.total_output() == 0 && usage.output.is_none() && self.arrival.operation == Operation::Chat
@@ -322,6 +385,18 @@ impl Meter {
             estimated = true;
         }
         (usage, estimated)
+    }
+
+    fn estimated_input(&mut self) -> u64 {
+        let tokens = match &self.prompt {
+            Prompt::Estimated(tokens) => return *tokens,
+            Prompt::Unread(unread) => {
+                let (dialect, body) = &**unread;
+                guess(dialect, body).unwrap_or(body.len() as u64 / BYTES_PER_TOKEN)
+            }
+        };
+        self.prompt = Prompt::Estimated(tokens);
+        tokens
     }
 
     fn describe(&self, end: End, usage: &Usage, tally: &Tally) {
@@ -349,7 +424,7 @@ impl Meter {
 
 impl Drop for Meter {
     fn drop(&mut self) {
-        // Whoever came to an end has closed the event: what is left was dropped because the client went away.
-        self.close(End::ClientClosed, Tally::default());
+        // Whoever came to an end has closed the event: what is left was dropped on the way there.
+        self.abandon(Tally::default());
     }
 }

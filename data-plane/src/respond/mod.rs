@@ -4,6 +4,7 @@
 //! [`relay`] that a [`lane`] follows and whose cost a [`meter`] records. A [`refusal`] is an error in OpenAI's shape.
 //! [`Reply`] is the body of all of them.
 
+pub(crate) mod early;
 mod events;
 pub(crate) mod head;
 pub(crate) mod lane;

@@ -56,6 +56,10 @@ impl<R> GoingOn<R> {
     pub(super) const fn answer(&self) -> &Pin<Box<R>> {
         &self.answer
     }
+
+    pub(super) fn answer_mut(&mut self) -> Pin<&mut R> {
+        self.answer.as_mut()
+    }
 }
 
 impl<R> Body for GoingOn<R>

@@ -78,6 +78,10 @@ impl<R: Tallied> Progress<R> {
         &self.answer
     }
 
+    pub(super) fn answer_mut(&mut self) -> Pin<&mut R> {
+        self.answer.as_mut()
+    }
+
     fn event(&self, done: bool) -> Bytes {
         let tally = self.answer.tally();
         let counted = tally.usage.map_or(0, |usage| usage.total_output());

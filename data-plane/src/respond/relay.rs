@@ -54,8 +54,10 @@ pin_project! {
         sent: usize,
         meter: Meter,
         times: RelayTimes,
-        // When the upstream last sent something, and when the client last got a comment.
+        // Since when the upstream has been waited for, and when the client last got a comment. While a client does not
+        // take what is there, nobody waits for the upstream.
         heard: Instant,
+        waits: bool,
         commented: Instant,
         // Bytes to come, where that is known.
         remaining: Option<u64>,
@@ -67,9 +69,14 @@ pin_project! {
     impl<B> PinnedDrop for Relay<B> {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            // Only an answer that did not come to its end is still open here: the client went away.
+            // Only an answer that did not come to its end is still open here: the client went away, or it took so little
+            // that the deadline was not seen in here.
             if this.meter.is_open() {
-                this.meter.close(End::ClientClosed, this.lane.tally());
+                if Instant::now() >= this.times.deadline {
+                    this.meter.fail(&Ending::Deadline.error(), Ending::Deadline.failure(), this.lane.tally());
+                } else {
+                    this.meter.abandon(this.lane.tally());
+                }
             }
         }
     }
@@ -83,6 +90,8 @@ enum Ending {
     Broken,
     Idle,
     Deadline,
+    /// This proxy cuts what still runs.
+    Drained,
 }
 
 // === impl Relay ===
@@ -101,6 +110,7 @@ where
             cut: None,
             sent: 0,
             heard: now,
+            waits: false,
             commented: now,
             upstream,
             lane,
@@ -108,7 +118,7 @@ where
             meter,
             times,
         };
-        let is_all = relay.upstream.is_end_stream();
+        let is_all = is_over(&relay.upstream);
         if is_all {
             relay.over = true;
             relay.cut = settle(&mut relay.lane, &mut relay.meter, &mut relay.ready, Ending::Complete);
@@ -126,6 +136,19 @@ where
     /// Whether the answer has come to its own end, without an error.
     pub(crate) fn ended_well(&self) -> bool {
         self.over && self.cut.is_none() && (self.lane.is_done() || self.lane.has_finished()) && !self.lane.saw_error()
+    }
+
+    /// When the whole request has to be over.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.times.deadline
+    }
+
+    /// Ends it here, because the deadline of a drain has come: the client of a stream is told so by the next frame.
+    pub(crate) fn cut(self: Pin<&mut Self>) {
+        let this = self.project();
+        if !std::mem::replace(this.over, true) {
+            *this.cut = settle(this.lane, this.meter, this.ready, Ending::Drained);
+        }
     }
 
     /// See [`Meter::release`].
@@ -167,11 +190,12 @@ where
             let ending = match this.upstream.as_mut().poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     let Ok(piece) = frame.into_data() else { continue };
-                    *this.heard = Instant::now();
+                    *this.waits = false;
                     this.lane.feed(piece, this.meter.teller(), this.ready);
-                    if !this.upstream.is_end_stream() {
+                    if !is_over(&*this.upstream) {
                         if this.lane.is_done() && this.meter.is_open() {
                             close_at_terminator(this.lane, this.meter);
+                            *this.heard = Instant::now();
                             this.times.deadline = this.times.deadline.min(*this.heard + LINGER);
                             this.timer.as_mut().reset(next_wake(this.lane, this.times, *this.heard, *this.commented));
                         }
@@ -182,6 +206,10 @@ where
                 Poll::Ready(Some(Err(_))) => Ending::Broken,
                 Poll::Ready(None) => Ending::Complete,
                 Poll::Pending => {
+                    if !std::mem::replace(this.waits, true) {
+                        *this.heard = Instant::now();
+                        this.meter.goes_on(*this.heard, || this.lane.tally());
+                    }
                     std::task::ready!(this.timer.as_mut().poll(cx));
                     let now = Instant::now();
                     if now >= this.times.deadline {
@@ -215,6 +243,12 @@ where
     fn size_hint(&self) -> SizeHint {
         self.remaining.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
+}
+
+/// Whether nothing follows. Of a declared length, all may have come though the upstream has not said yet that it is at its
+/// end; a client that was told the length leaves then.
+fn is_over(upstream: &impl Body) -> bool {
+    upstream.is_end_stream() || upstream.size_hint().exact() == Some(0)
 }
 
 /// The next moment at which there may be something to do.
@@ -254,9 +288,12 @@ fn settle(lane: &mut Lane, meter: &mut Meter, ready: &mut Vec<Bytes>, ending: En
         return None;
     }
     let error = ending.error();
-    meter.fail(&error, ending.failure(), lane.tally());
+    match ending {
+        Ending::Drained => meter.abandon(lane.tally()),
+        _ => meter.fail(&error, ending.failure(), lane.tally()),
+    }
     if !lane.is_stream() {
-        return Some(CutShort("the provider's answer broke off"));
+        return Some(CutShort("the answer broke off"));
     }
     if !told {
         lane.fail(&error, meter.request_id().as_str(), ready);
@@ -276,8 +313,8 @@ impl Ending {
     fn failure(self) -> Option<Failure> {
         match self {
             Self::Complete | Self::Broken | Self::Idle => Some(Failure::malformed_answer("the answer broke off")),
-            // Long answers are no fault.
-            Self::Deadline => None,
+            // Long answers are no fault, and our end is none of theirs.
+            Self::Deadline | Self::Drained => None,
         }
     }
 
@@ -298,6 +335,12 @@ impl Ending {
                 "request_deadline",
                 "the request took longer than this gateway allows",
             ),
+            Self::Drained => GatewayError::new(
+                ErrorClass::Overloaded,
+                End::Drained.code(),
+                "this proxy is stopping and cannot finish the answer",
+            )
+            .with_hint("send the request again: another proxy will answer"),
         }
     }
 }

@@ -7,15 +7,19 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use super::{
+    early::Early,
     lane::Tally,
     previous::GoingOn,
     progress::{Pace, Progress, Tallied},
     relay::Relay,
 };
-use crate::state::watch::{Observer, Watched};
+use crate::{
+    state::watch::{Observer, Watched},
+    upstream_client::UpstreamBody,
+};
 
 /// What a client gets.
 pub struct Reply(Kind);
@@ -24,11 +28,13 @@ enum Kind {
     /// Something this proxy wrote itself.
     Whole(Bytes),
     /// An upstream's answer on its way through.
-    Relay(Pin<Box<Relay<Incoming>>>),
+    Relay(Pin<Box<Relay<UpstreamBody>>>),
     /// The same, with the name of the answer that it goes on from.
-    GoingOn(Box<GoingOn<Relay<Incoming>>>),
+    GoingOn(Box<GoingOn<Relay<UpstreamBody>>>),
     /// Any of these, with events of progress in it.
     Progress(Box<Progress<Reply>>),
+    /// One that has not begun, and tells that it is waited for.
+    Early(Box<Early>),
     /// An answer of the router.
     Routed(axum::body::Body),
     /// Any of these, with somebody who looks at it.
@@ -51,12 +57,16 @@ impl Reply {
         Self(Kind::Whole(bytes.into()))
     }
 
-    pub(super) fn relay(relay: Relay<Incoming>) -> Self {
+    pub(super) fn relay(relay: Relay<UpstreamBody>) -> Self {
         Self(Kind::Relay(Box::pin(relay)))
     }
 
-    pub(super) fn going_on_from(relay: Relay<Incoming>, previous: &str) -> Self {
+    pub(super) fn going_on_from(relay: Relay<UpstreamBody>, previous: &str) -> Self {
         Self(Kind::GoingOn(Box::new(GoingOn::new(Box::pin(relay), previous))))
+    }
+
+    pub(super) fn early(early: Early) -> Self {
+        Self(Kind::Early(Box::new(early)))
     }
 
     pub(super) fn with_progress(self, pace: Pace) -> Self {
@@ -75,7 +85,32 @@ impl Reply {
             Kind::GoingOn(going_on) => going_on.answer().ended_well(),
             Kind::Progress(progress) => progress.answer().ended_well(),
             Kind::Watched(watched) => watched.ended_well(),
+            Kind::Early(early) => early.begun().is_some_and(Self::ended_well),
             Kind::Whole(_) | Kind::Routed(_) => true,
+        }
+    }
+
+    /// When it has to be over, where it is an upstream's.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match &self.0 {
+            Kind::Relay(relay) => Some(relay.deadline()),
+            Kind::GoingOn(going_on) => Some(going_on.answer().deadline()),
+            Kind::Progress(progress) => progress.answer().deadline(),
+            Kind::Watched(watched) => watched.inner().deadline(),
+            Kind::Early(early) => early.begun().and_then(Self::deadline),
+            Kind::Whole(_) | Kind::Routed(_) => None,
+        }
+    }
+
+    /// Ends an upstream's answer where it is, because the deadline of a drain has come.
+    pub(crate) fn cut(&mut self) {
+        match &mut self.0 {
+            Kind::Relay(relay) => relay.as_mut().cut(),
+            Kind::GoingOn(going_on) => going_on.answer_mut().cut(),
+            Kind::Progress(progress) => progress.answer_mut().cut(),
+            Kind::Watched(watched) => watched.inner_mut().cut(),
+            Kind::Early(early) => early.cut(),
+            Kind::Whole(_) | Kind::Routed(_) => {}
         }
     }
 
@@ -91,6 +126,7 @@ impl Tallied for Reply {
             Kind::GoingOn(going_on) => going_on.answer().tally(),
             Kind::Progress(progress) => progress.answer().tally(),
             Kind::Watched(watched) => watched.inner().tally(),
+            Kind::Early(early) => early.begun().map(Self::tally).unwrap_or_default(),
             Kind::Whole(_) | Kind::Routed(_) => Tally::default(),
         }
     }
@@ -108,6 +144,7 @@ impl Body for Reply {
             Kind::GoingOn(going_on) => Pin::new(&mut **going_on).poll_frame(cx),
             Kind::Progress(progress) => Pin::new(&mut **progress).poll_frame(cx),
             Kind::Watched(watched) => watched.poll_frame(cx),
+            Kind::Early(early) => early.poll_frame(cx),
             Kind::Routed(body) => {
                 Pin::new(body).poll_frame(cx).map_err(|_| CutShort("the answer broke off on its way through"))
             }
@@ -121,6 +158,7 @@ impl Body for Reply {
             Kind::GoingOn(going_on) => going_on.is_end_stream(),
             Kind::Progress(progress) => progress.is_end_stream(),
             Kind::Watched(watched) => watched.is_end_stream(),
+            Kind::Early(early) => early.is_end_stream(),
             Kind::Routed(body) => body.is_end_stream(),
         }
     }
@@ -129,7 +167,7 @@ impl Body for Reply {
         match &self.0 {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Relay(relay) => relay.size_hint(),
-            Kind::GoingOn(_) | Kind::Progress(_) => SizeHint::default(),
+            Kind::GoingOn(_) | Kind::Progress(_) | Kind::Early(_) => SizeHint::default(),
             Kind::Watched(watched) => watched.size_hint(),
             Kind::Routed(body) => body.size_hint(),
         }

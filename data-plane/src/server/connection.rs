@@ -1,15 +1,37 @@
 //! One client connection, from its first byte to its end.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
-
-use hyper::service::service_fn;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto,
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
-use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
 
-use super::{Phase, Shared, service, silence, socket};
+use http::{Request, Response};
+use hyper::{
+    body::Incoming,
+    rt::Executor,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use omniroute_ingress::{Opened, Opening, Protocol, Rewound, open};
+use tokio::{
+    net::TcpStream,
+    sync::{Notify, OwnedSemaphorePermit, watch},
+};
+
+use super::{
+    Phase, Shared,
+    heads::Heads,
+    service, silence, socket,
+    supervise::{Outgoing, Pulse, Supervised, last_frames, supervise},
+};
+use crate::admit::request_id::X_REQUEST_ID;
 
 /// An HTTP/2 client that is silent is pinged this often, and given up when it does not answer in time.
 const H2_PING_EVERY: Duration = Duration::from_secs(30);
@@ -17,77 +39,229 @@ const H2_PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// Streams that one HTTP/2 connection may have open.
 const H2_STREAMS: u32 = 1024;
 
-/// How connections are served; one for all of them.
-#[derive(Clone)]
-pub(super) struct Protocols {
-    http1: auto::Builder<TokioExecutor>,
-    http2: auto::Builder<TokioExecutor>,
-    client_timeout: Duration,
+tokio::task_local! {
+    /// Of the HTTP/2 stream that the present task serves.
+    static PULSE: Arc<Pulse>;
 }
 
-// === impl Protocols ===
+/// Runs the streams of one HTTP/2 connection, and counts them.
+#[derive(Clone)]
+struct Streams {
+    shared: Arc<Shared>,
+    running: Arc<Running>,
+}
 
-impl Protocols {
-    pub(super) fn new(client_timeout: Duration) -> Self {
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .keep_alive_interval(H2_PING_EVERY)
-            .keep_alive_timeout(H2_PING_TIMEOUT)
-            .max_concurrent_streams(H2_STREAMS);
-        Self { http1: builder.clone().http1_only(), http2: builder.http2_only(), client_timeout }
-    }
+#[derive(Default)]
+struct Running {
+    streams: AtomicUsize,
+    /// The last of them has ended.
+    ended: Notify,
 }
 
 /// Serves one connection. Errors are the client's (it left, it sent no HTTP) and nobody's news.
 pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, _slot: OwnedSemaphorePermit) {
     let _open = shared.gateway.lifecycle.connected();
-    if let Err(error) = socket::tune(&stream, shared.protocols.client_timeout) {
+    let limits = &shared.gateway.limits;
+    if let Err(error) = socket::tune(&stream, limits.unread()) {
         tracing::debug!(%error, "socket options");
     }
-    let Some(protocol) = socket::protocol(&stream, shared.protocols.client_timeout).await else {
+    let opening = Opening {
+        trusted: &shared.gateway.trusted,
+        proxy_protocol: shared.gateway.proxy_protocol,
+        limit: limits.client_timeout,
+    };
+    let Some(Opened { stream, protocol, peer }) = open(stream, peer, opening).await else {
         return;
     };
-    let (stream, head_timer) = silence::watch(stream, shared.protocols.client_timeout);
-    let protocol = match protocol {
-        socket::Protocol::Http1 => {
-            let mut http1 = shared.protocols.http1.clone();
-            http1.http1().timer(head_timer).header_read_timeout(silence::IDLE.max(shared.protocols.client_timeout));
-            http1
-        }
-        socket::Protocol::Http2 => shared.protocols.http2.clone(),
-    };
+    match protocol {
+        Protocol::Http1 => http1(shared, stream, peer).await,
+        Protocol::Http2 => Box::pin(http2(shared, stream, peer)).await,
+    }
+}
+
+async fn http1(shared: Arc<Shared>, stream: Rewound<TcpStream>, peer: SocketAddr) {
+    let pulse = Pulse::new();
+    let limits = shared.gateway.limits;
     let mut phase = shared.gateway.lifecycle.watch();
-    // Who comes while the proxy drains (a health check) is answered like any other.
-    let came_late = *phase.borrow_and_update() != Phase::Serving;
+    let (stream, head_timer) = silence::watch(stream, limits.client_timeout);
+    let mut builder = http1::Builder::new();
+    builder.timer(head_timer).header_read_timeout(silence::IDLE.max(limits.client_timeout));
+    let service = service_fn({
+        let pulse = Arc::clone(&pulse);
+        move |request| answer(Arc::clone(&shared), peer, request, Arc::clone(&pulse))
+    });
+    let stream = TokioIo::new(Heads::new(stream, Arc::clone(&pulse)));
+    let mut connection = builder.serve_connection(stream, service).with_upgrades();
+    let served = {
+        let mut supervised = pin!(Supervised::new(&mut connection, Arc::clone(&pulse), limits.unread()));
+        let draining = draining(&mut phase);
+        tokio::select! {
+            // No dice: who drains has time.
+            biased;
+            served = supervised.as_mut() => served,
+            // Idle connections close at once, busy ones after what they are doing.
+            () = draining => {
+                Pin::new(&mut **supervised.as_mut().inner().get_mut()).graceful_shutdown();
+                tokio::select! {
+                    biased;
+                    served = supervised.as_mut() => served,
+                    () = cutting(&mut phase) => {
+                        pulse.cut();
+                        // Dropping the connection cancels what still runs on it.
+                        last_frames(supervised).await
+                    }
+                }
+            }
+        }
+    };
+    let Some(Err(error)) = served else { return };
+    tracing::debug!(%error, "client connection ended");
+    if error.is_timeout()
+        && let Some(parts) = connection.into_parts()
+    {
+        parts.io.into_inner().refuse_slow_head(limits.client_timeout).await;
+    }
+}
+
+async fn http2(shared: Arc<Shared>, stream: Rewound<TcpStream>, peer: SocketAddr) {
+    let mut phase = shared.gateway.lifecycle.watch();
+    let running = Arc::new(Running::default());
+    let streams = Streams { shared: Arc::clone(&shared), running: Arc::clone(&running) };
+    let mut builder = http2::Builder::new(streams);
+    builder
+        .timer(TokioTimer::new())
+        .keep_alive_interval(H2_PING_EVERY)
+        .keep_alive_timeout(H2_PING_TIMEOUT)
+        .max_concurrent_streams(H2_STREAMS);
     let service = service_fn(move |request| {
         let shared = Arc::clone(&shared);
-        async move { service::answer(shared, peer, request).await }
+        async move { answer(shared, peer, request, PULSE.with(Arc::clone)).await }
     });
-    let connection = protocol.serve_connection_with_upgrades(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    let draining = async {
-        if came_late {
-            drop(phase.wait_for(|phase| *phase == Phase::Serving).await);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let ending = async {
+        tokio::select! {
+            () = draining(&mut phase) => {}
+            // Answering pings is no reason to stay.
+            () = running.idle(silence::IDLE) => {}
         }
-        drop(phase.wait_for(|phase| *phase != Phase::Serving).await);
     };
     let served = tokio::select! {
-        // No dice: who drains has time.
         biased;
         served = connection.as_mut() => served,
-        // Idle connections close at once, busy ones after what they are doing.
-        () = draining => {
+        () = ending => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
+                biased;
                 served = connection.as_mut() => served,
-                // Dropping the connection cancels what runs on it.
-                _ = phase.wait_for(|phase| *phase == Phase::Cutting) => return,
+                // The streams see that themselves, and end.
+                () = cutting(&mut phase) => {
+                    match tokio::time::timeout(super::supervise::LAST_FRAMES * 2, connection.as_mut()).await {
+                        Ok(served) => served,
+                        Err(_) => return,
+                    }
+                }
             }
         }
     };
     if let Err(error) = served {
         tracing::debug!(%error, "client connection ended");
+    }
+}
+
+/// Returns when the proxy begins to drain. Who comes while it drains (a health check) is answered like any other.
+async fn draining(phase: &mut watch::Receiver<Phase>) {
+    if !phase.borrow_and_update().takes_work() {
+        drop(phase.wait_for(|phase| phase.takes_work()).await);
+    }
+    drop(phase.wait_for(|phase| !phase.takes_work()).await);
+}
+
+/// Returns when what still runs is cut.
+async fn cutting(phase: &mut watch::Receiver<Phase>) {
+    drop(phase.wait_for(|phase| phase.cuts()).await);
+}
+
+async fn answer(
+    shared: Arc<Shared>,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+    pulse: Arc<Pulse>,
+) -> Result<Response<Outgoing>, Infallible> {
+    let uri = request.uri().clone();
+    let request_id = request.headers().get(X_REQUEST_ID).cloned();
+    let response = match pulse.answering(service::answer(shared, peer, request)).await {
+        Some(response) => response?,
+        None => service::cut_off(&uri, request_id),
+    };
+    Ok(response.map(|reply| Outgoing::new(reply, pulse)))
+}
+
+// === impl Streams ===
+
+impl<F> Executor<F> for Streams
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    fn execute(&self, stream: F) {
+        let Self { shared, running } = self.clone();
+        running.streams.fetch_add(1, Ordering::Relaxed);
+        let pulse = Pulse::new();
+        let stream = PULSE.scope(Arc::clone(&pulse), stream);
+        let gateway = &shared.gateway;
+        let supervised = supervise(stream, pulse, gateway.limits.unread(), gateway.lifecycle.watch());
+        tokio::spawn(async move {
+            // A stream that is given up is reset.
+            supervised.await;
+            if running.streams.fetch_sub(1, Ordering::Relaxed) == 1 {
+                running.ended.notify_one();
+            }
+        });
+    }
+}
+
+// === impl Running ===
+
+impl Running {
+    /// Returns once there has been no stream for `limit`.
+    async fn idle(&self, limit: Duration) {
+        loop {
+            let ended = self.ended.notified();
+            if self.streams.load(Ordering::Relaxed) > 0 {
+                ended.await;
+            } else if tokio::time::timeout(limit, ended).await.is_err() && self.streams.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(90);
+
+    #[tokio::test(start_paused = true)]
+    async fn an_http_2_connection_is_idle_only_while_it_has_no_stream() {
+        let running = Arc::new(Running::default());
+        let started = Instant::now();
+        running.idle(LIMIT).await;
+        assert_eq!(started.elapsed(), LIMIT, "a client that never asks has no longer than others");
+
+        running.streams.fetch_add(1, Ordering::Relaxed);
+        let waiting = tokio::spawn({
+            let running = Arc::clone(&running);
+            async move { running.idle(LIMIT).await }
+        });
+        tokio::time::sleep(10 * LIMIT).await;
+        assert!(!waiting.is_finished(), "a stream may take its time");
+        let ended = Instant::now();
+        running.streams.fetch_sub(1, Ordering::Relaxed);
+        running.ended.notify_one();
+        waiting.await.expect("no panic");
+        assert_eq!(ended.elapsed(), LIMIT);
     }
 }

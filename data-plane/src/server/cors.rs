@@ -3,6 +3,8 @@
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 
+use omniroute_core::client_address::Hops;
+
 use super::route::is_ollamas;
 use crate::respond::Reply;
 
@@ -55,6 +57,10 @@ pub(super) fn allow(headers: &mut HeaderMap) {
 /// Whether a call comes from no page, or from a page that this machine serves. Where no key is required, any other
 /// page would otherwise spend the user's money behind their back.
 pub(crate) fn is_local_origin(headers: &HeaderMap) -> bool {
+    // A reverse proxy on this machine brings who knows whom.
+    if !Hops::of(headers).are_local() {
+        return false;
+    }
     let Some(origin) = headers.get(header::ORIGIN) else {
         return is_local_host(headers);
     };
@@ -136,6 +142,14 @@ mod tests {
         for origin in ["http://localhost:3000", "http://127.0.0.1", "http://[::1]:8080"] {
             assert!(local(origin), "{origin}");
         }
+        let forwarded = |by: &'static str, value: &'static str| {
+            is_local_origin(&HeaderMap::from_iter([(
+                http::HeaderName::from_static(by),
+                HeaderValue::from_static(value),
+            )]))
+        };
+        assert!(forwarded("x-forwarded-for", "127.0.0.1"));
+        assert!(!forwarded("x-forwarded-for", "203.0.113.9, 127.0.0.1") && !forwarded("forwarded", "for=203.0.113.9"));
         for origin in ["null", "https://evil.example", "http://localhost.evil.example", "http://10.0.0.1"] {
             assert!(!local(origin), "{origin}");
         }

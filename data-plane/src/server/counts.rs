@@ -88,9 +88,10 @@ async fn steps(
         max_bytes: caller.max_body_bytes(index.settings().max_body_bytes),
         silence: gateway.limits.client_timeout,
     };
-    let mut body = body::read(body, None, limits, &gateway.memory).await?;
+    let memory = gateway.memory.of(&caller);
+    let mut body = body::read(body, None, limits, &memory).await?;
     if coding::is_packed(&head.headers) {
-        body = coding::unpacked(&head.headers, body, limits.max_bytes, &gateway.memory).await?;
+        body = coding::unpacked(&head.headers, body, limits.max_bytes, &memory).await?;
     }
     if let Dialect::Responses = dialect {
         scanned(dialect, &body)?;

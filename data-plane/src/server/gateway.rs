@@ -3,7 +3,9 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use omniroute_coordination::Coordination;
-use omniroute_core::{address::AddressPolicy, id::ConnectionId, settings::DataPlaneSettings, time::Clock};
+use omniroute_core::{
+    address::AddressPolicy, client_address::TrustedProxies, id::ConnectionId, settings::DataPlaneSettings, time::Clock,
+};
 use omniroute_telemetry::MetricsReport;
 use tokio::sync::Semaphore;
 
@@ -24,6 +26,10 @@ use crate::{
 /// WebSockets at once, and never more than connections.
 const MAX_SOCKETS: usize = 2048;
 
+/// A client that takes nothing is given this many times the limit for one that sends nothing: it may be busy with what
+/// it got.
+const UNREAD_FACTOR: u32 = 4;
+
 /// What a gateway is made of.
 pub struct GatewayParts<'a> {
     pub settings: &'a DataPlaneSettings,
@@ -42,6 +48,8 @@ pub(crate) struct Limits {
     /// Pictures take longer than texts to begin.
     pub(crate) image_first_byte: Duration,
     pub(crate) keepalive: Duration,
+    /// How long the client of a stream waits before it gets a sign of life; zero means never.
+    pub(crate) first_sign: Duration,
     pub(crate) client_timeout: Duration,
     /// Client connections at once.
     pub(crate) max_connections: usize,
@@ -67,6 +75,9 @@ pub struct Gateway {
     pub(crate) streaks: Streaks,
     pub(crate) state: State,
     pub(crate) access: Access,
+    /// Whose word about the client counts.
+    pub(crate) trusted: TrustedProxies,
+    pub(crate) proxy_protocol: bool,
     pub(crate) limits: Limits,
 }
 
@@ -96,7 +107,6 @@ impl Gateway {
         };
         let extra_roots = ExtraRoots::read(&settings.upstream_tls_ca)?;
         let upstream = UpstreamClient::new(ClientOptions {
-            connect_timeout: settings.connect_timeout.0,
             idle_per_host: settings.upstream_idle_connections as usize,
             policy,
             extra_roots: extra_roots.clone(),
@@ -120,6 +130,8 @@ impl Gateway {
             freed: Freed::default(),
             streaks: Streaks::default(),
             access: access(settings),
+            trusted: settings.trusted_proxies.clone(),
+            proxy_protocol: settings.proxy_protocol,
             limits: Limits::new(settings),
         }))
     }
@@ -170,6 +182,11 @@ fn is_loopback(host: IpAddr) -> bool {
 // === impl Limits ===
 
 impl Limits {
+    /// How long a client may leave what it was sent where it is.
+    pub(crate) const fn unread(&self) -> Duration {
+        self.client_timeout.saturating_mul(UNREAD_FACTOR)
+    }
+
     fn new(settings: &DataPlaneSettings) -> Self {
         Self {
             times: Times {
@@ -181,6 +198,7 @@ impl Limits {
             },
             image_first_byte: settings.image_first_byte_timeout.0,
             keepalive: settings.keepalive_interval.0,
+            first_sign: settings.first_sign.0,
             client_timeout: settings.client_timeout.0,
             max_connections: settings.max_connections as usize,
         }

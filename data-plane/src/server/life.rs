@@ -32,7 +32,13 @@ use crate::{
     },
     dispatch::{Asked, Call, dispatch, outgoing::is_true, times::asked_time},
     resolve::resolve,
-    respond::{self, Named, Reply, head::X_OMNIROUTE_PROGRESS, meter::Arrival, refusal::Refusal},
+    respond::{
+        self, Named, Reply,
+        early::{self, SignOfLife},
+        head::X_OMNIROUTE_PROGRESS,
+        meter::Arrival,
+        refusal::Refusal,
+    },
     state::{
         self,
         idempotency::{self, Start},
@@ -40,12 +46,14 @@ use crate::{
     },
 };
 
-/// Answers one request, however its body comes. `paid` is the memory that the body has already been given.
+/// Answers one request, however its body comes. `paid` is the memory that the body has already been given. `sign` is told when
+/// the upstream is waited for.
 pub(super) async fn serve<B>(
     gateway: &Arc<Gateway>,
     route: Route,
     request: Request<B>,
     paid: Option<Reserved>,
+    sign: Option<Arc<SignOfLife>>,
 ) -> Response<Reply>
 where
     B: Body<Data = Bytes> + Unpin + Send + 'static,
@@ -60,6 +68,7 @@ where
         started: Instant::now(),
         at: gateway.clock.now(),
         running: gateway.lifecycle.begin(),
+        sign: sign.clone(),
         span: span(operation, &request_id, &head.headers),
     };
     let span = arrival.span.clone();
@@ -70,6 +79,9 @@ where
             span.record(genai::HTTP_RESPONSE_STATUS_CODE, refusal.error.class.status());
             if refusal.connection.is_none() {
                 gateway.metrics.operation(operation).refused(&refusal.error);
+            }
+            if sign.is_some_and(|sign| sign.has_begun()) {
+                return early::refused(&refusal, &route.dialect, &request_id);
             }
             let is_waiting = head.headers.contains_key(header::EXPECT);
             refuse::refuse(&refusal, &route.dialect, &request_id, (!is_waiting).then_some(body))
@@ -96,9 +108,10 @@ where
         max_bytes: caller.max_body_bytes(settings.max_body_bytes),
         silence: gateway.limits.client_timeout,
     };
-    let mut body = body::read(incoming, paid, limits, &gateway.memory).await.map_err(GatewayError::from)?;
+    let memory = gateway.memory.of(&caller);
+    let mut body = body::read(incoming, paid, limits, &memory).await.map_err(GatewayError::from)?;
     if coding::is_packed(&head.headers) {
-        body = Box::pin(coding::unpacked(&head.headers, body, limits.max_bytes, &gateway.memory)).await?;
+        body = Box::pin(coding::unpacked(&head.headers, body, limits.max_bytes, &memory)).await?;
     }
     let session = SessionId::of(&head.headers)?;
     let claimed = match idempotency::name(&gateway, &head.headers)? {
@@ -162,6 +175,9 @@ where
             _ => Duration::ZERO,
         },
     };
+    if let Some(sign) = arrival.sign.as_ref().filter(|_| stream) {
+        sign.waits(&arrival.request_id);
+    }
     let dispatched = dispatch(arrival, &plan, call).await?;
     let previous = stored.as_ref().and_then(|stored| stored.previous.as_deref()).filter(|_| !route.compacts);
     let named = Named { requested: plan.requested(), model: plan.model(), previous };

@@ -17,12 +17,16 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     Serving,
+    /// Serves on, but says that it is not ready: load balancers turn away before anything is refused. The process ends then.
+    Leaving,
     /// Finishes what runs, refuses new work. A command can undo it.
     Draining,
     /// As `Draining`, and its deadline has passed: what still runs is cut.
     Cutting,
     /// As `Draining`, and the process ends when nothing runs any more.
     Stopping,
+    /// As `Stopping`, and its deadline has passed: what still runs is cut.
+    Halting,
 }
 
 /// Shared by everything that serves; cheap to clone.
@@ -48,6 +52,20 @@ pub struct Connected(Lifecycle);
 pub struct Running {
     lifecycle: Lifecycle,
     is_stream: bool,
+}
+
+// === impl Phase ===
+
+impl Phase {
+    /// Whether new work is taken.
+    pub const fn takes_work(self) -> bool {
+        matches!(self, Self::Serving | Self::Leaving)
+    }
+
+    /// Whether what still runs is cut.
+    pub const fn cuts(self) -> bool {
+        matches!(self, Self::Cutting | Self::Halting)
+    }
 }
 
 // === impl Lifecycle ===
@@ -84,14 +102,25 @@ impl Lifecycle {
         self.0.phase.send_if_modified(|phase| drains(phase) && set(phase, Phase::Serving));
     }
 
-    /// The deadline of the drain has passed: connections that are still busy are closed.
+    /// The deadline of the drain has passed: what still runs is told so and ended.
     pub fn cut(&self) {
         self.0.phase.send_if_modified(|phase| *phase == Phase::Draining && set(phase, Phase::Cutting));
     }
 
+    /// Serves on, for those who have not yet heard that the process ends; there is no way back.
+    pub fn leave(&self) {
+        self.0.phase.send_if_modified(|phase| *phase == Phase::Serving && set(phase, Phase::Leaving));
+    }
+
     /// Refuses new work; there is no way back.
     pub fn stop(&self) {
-        self.0.phase.send_if_modified(|phase| *phase != Phase::Stopping && set(phase, Phase::Stopping));
+        let stops = |phase: &Phase| !matches!(phase, Phase::Stopping | Phase::Halting);
+        self.0.phase.send_if_modified(|phase| stops(phase) && set(phase, Phase::Stopping));
+    }
+
+    /// As [`Self::cut`], of a process that ends.
+    pub fn halt(&self) {
+        self.0.phase.send_if_modified(|phase| *phase == Phase::Stopping && set(phase, Phase::Halting));
     }
 
     /// Counts a request until the guard is dropped.
@@ -204,7 +233,25 @@ mod tests {
         lifecycle.stop();
         lifecycle.resume();
         lifecycle.drain();
+        lifecycle.leave();
         assert_eq!(lifecycle.phase(), Phase::Stopping);
+        lifecycle.halt();
+        lifecycle.stop();
+        lifecycle.resume();
+        assert_eq!(lifecycle.phase(), Phase::Halting);
+    }
+
+    #[test]
+    fn a_process_that_leaves_takes_work_until_it_stops() {
+        let lifecycle = Lifecycle::new();
+        lifecycle.leave();
+        lifecycle.drain();
+        lifecycle.resume();
+        assert!(lifecycle.phase() == Phase::Leaving && lifecycle.phase().takes_work(), "no command turns it back");
+        lifecycle.stop();
+        assert!(!lifecycle.phase().takes_work() && !lifecycle.phase().cuts());
+        lifecycle.halt();
+        assert!(lifecycle.phase().cuts());
     }
 
     #[test]

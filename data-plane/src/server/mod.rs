@@ -10,6 +10,7 @@ mod connection;
 mod cors;
 mod counts;
 mod gateway;
+mod heads;
 mod life;
 pub mod lifecycle;
 mod lists;
@@ -22,6 +23,7 @@ mod router;
 mod service;
 mod silence;
 mod socket;
+mod supervise;
 mod websocket;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -29,7 +31,6 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use axum::Router;
 use tokio::{net::TcpListener, sync::Semaphore};
 
-use self::connection::Protocols;
 pub(crate) use self::cors::is_local_origin;
 pub use self::{
     gateway::{Gateway, GatewayParts, SetupError},
@@ -49,7 +50,6 @@ pub struct Server {
 struct Shared {
     gateway: Arc<Gateway>,
     router: Router,
-    protocols: Protocols,
 }
 
 // === impl Server ===
@@ -57,9 +57,8 @@ struct Shared {
 impl Server {
     /// Takes the listener's connections from now on, once [`Self::run`] is polled.
     pub fn new(listener: TcpListener, gateway: Arc<Gateway>) -> Self {
-        let protocols = Protocols::new(gateway.limits.client_timeout);
         let router = router::router(&gateway);
-        Self { listener, shared: Arc::new(Shared { gateway, router, protocols }) }
+        Self { listener, shared: Arc::new(Shared { gateway, router }) }
     }
 
     /// The address it listens on.

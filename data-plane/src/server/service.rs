@@ -3,15 +3,24 @@
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::extract::ConnectInfo;
-use http::{HeaderName, Request, Response};
+use http::{HeaderName, HeaderValue, Request, Response, Uri};
 use hyper::body::Incoming;
 use omniroute_core::error::{ErrorClass, GatewayError};
+use omniroute_providers::Operation;
 use tower::ServiceExt;
 
-use super::{Gateway, Phase, Shared, cors, life, route::Route};
+use super::{
+    Gateway, Shared, cors, life, refuse,
+    route::{Route, dialect_of_path},
+};
 use crate::{
     admit::request_id::{RequestId, X_REQUEST_ID},
-    respond::Reply,
+    metrics,
+    respond::{
+        Reply,
+        early::{self, SignOfLife},
+        refusal::Refusal,
+    },
 };
 
 /// Anthropic's clients send it, and look for a request's id under a name of their own.
@@ -28,7 +37,7 @@ pub(super) async fn answer(
     let is_anthropics =
         request.uri().path().starts_with("/v1/messages") || request.headers().contains_key(ANTHROPIC_VERSION);
     let mut response = match Route::of(&request) {
-        Some(route) => life::serve(&shared.gateway, route, request, None).await,
+        Some(route) => model_call(&shared.gateway, route, request).await,
         // A large future that few requests need.
         None => Box::pin(route(&shared, peer, request)).await,
     };
@@ -39,6 +48,22 @@ pub(super) async fn answer(
         cors::allow(response.headers_mut());
     }
     Ok(response)
+}
+
+async fn model_call(gateway: &Arc<Gateway>, route: Route, request: Request<Incoming>) -> Response<Reply> {
+    let (after, every) = (gateway.limits.first_sign, gateway.limits.keepalive);
+    let sign = early::sign(&route.dialect).filter(|_| route.operation == Operation::Chat && !after.is_zero());
+    let told = sign.map(|sign| (route.dialect.clone(), sign, Arc::<SignOfLife>::default()));
+    let waiting = told.as_ref().map(|(.., waiting)| Arc::clone(waiting));
+    let gateway = Arc::clone(gateway);
+    // On the heap: it may have to go on as the body of its own answer, and is gone once there is one.
+    let answering = Box::pin(async move { life::serve(&gateway, route, request, None, waiting).await });
+    match told {
+        Some((dialect, sign, waiting)) => {
+            early::answer_or_sign(answering, waiting, (dialect, sign), (after, every)).await
+        }
+        None => answering.await,
+    }
 }
 
 async fn route(shared: &Shared, peer: SocketAddr, request: Request<Incoming>) -> Response<Reply> {
@@ -58,15 +83,28 @@ async fn route(shared: &Shared, peer: SocketAddr, request: Request<Incoming>) ->
     response
 }
 
+/// The answer to a request that was cut before it had one.
+pub(super) fn cut_off(uri: &Uri, request_id: Option<HeaderValue>) -> Response<Reply> {
+    let request_id = RequestId::of(&request_id.map(|id| (X_REQUEST_ID, id)).into_iter().collect());
+    let error = draining("this proxy is stopping, and the answer did not begin in time");
+    metrics::refused(error.code);
+    let refusal = Refusal { error, connection: None };
+    refuse::refuse(&refusal, &dialect_of_path(uri.path()), &request_id, None::<axum::body::Body>)
+}
+
+fn draining(message: &str) -> GatewayError {
+    GatewayError::new(ErrorClass::Overloaded, "draining", message)
+        .with_hint("try again: another proxy will answer")
+        .with_retry_after(Duration::from_secs(1))
+}
+
 /// Whether model calls are taken at this moment.
 ///
 /// # Errors
 /// When the proxy has no configuration yet, or is on its way out.
 pub(super) fn accepting(gateway: &Gateway) -> Result<(), GatewayError> {
-    if gateway.lifecycle.phase() != Phase::Serving {
-        return Err(GatewayError::new(ErrorClass::Overloaded, "draining", "this proxy takes no new requests")
-            .with_hint("try again: another proxy will answer")
-            .with_retry_after(Duration::from_secs(1)));
+    if !gateway.lifecycle.phase().takes_work() {
+        return Err(draining("this proxy takes no new requests"));
     }
     if !gateway.snapshot.ready() {
         return Err(GatewayError::new(ErrorClass::Overloaded, "not_ready", "this proxy has no configuration yet")

@@ -18,6 +18,7 @@ use std::{
 };
 
 use hyper::rt::{Sleep, Timer};
+use omniroute_ingress::Rewound;
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -29,7 +30,7 @@ pub(super) const IDLE: Duration = Duration::from_secs(90);
 
 /// A client's stream that counts the bytes it reads.
 pub(super) struct Counted {
-    stream: TcpStream,
+    stream: Rewound<TcpStream>,
     line: Arc<Line>,
 }
 
@@ -56,7 +57,7 @@ struct HeadSleep {
 }
 
 /// The stream and its timer, which gives a client `head` for the head of each request.
-pub(super) fn watch(stream: TcpStream, head: Duration) -> (Counted, HeadTimer) {
+pub(super) fn watch(stream: Rewound<TcpStream>, head: Duration) -> (Counted, HeadTimer) {
     let line = Arc::new(Line::new());
     (Counted { stream, line: Arc::clone(&line) }, HeadTimer { line, head })
 }

@@ -159,6 +159,11 @@ impl TestGateway {
         self.records(1)
     }
 
+    /// The counts of answers under way that were written down.
+    pub(crate) fn noted(&self) -> Vec<v1::UsageEvent> {
+        self.records(3)
+    }
+
     /// Waits until so many events have been closed.
     pub(crate) async fn closed_events(&self, count: usize) -> Vec<v1::UsageEvent> {
         for _ in 0..1000 {

@@ -3,10 +3,10 @@
 //! Resources are taken in the order of [`Kind::ALL`], so a connection may arrive before its node in the same update. A resource
 //! that cannot be used is rejected by name; its previous version stays in force and everything else is applied. Its revision
 //! counts as received all the same: what the digest compares is what arrived, and a rejection must not ask for the same
-//! resource for ever.
+//! resource for ever. It is kept and tried again with every update: what stood in its way may lie in another resource.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -16,6 +16,7 @@ use omniroute_proto::{
     DigestSet, Kind, PROTOCOL_MINOR,
     v1::{self, resource::Body},
 };
+use omniroute_providers::Operation;
 use omniroute_telemetry::names;
 
 use super::{
@@ -23,6 +24,9 @@ use super::{
     index::{Index, ModelEntry, ProviderEntry, Settings},
     key::Key,
 };
+
+/// Rejections that are reported at most.
+const MAX_REJECTIONS: usize = 200;
 
 /// What arrived between a `Begin` and its `End`.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +41,7 @@ pub struct Update {
 #[derive(Debug)]
 pub struct Applied {
     pub index: Arc<Index>,
+    /// All that are rejected now, those of earlier updates included.
     pub rejections: Vec<v1::Rejection>,
     /// Connections that were known before and may now succeed where they failed: what was held against them is void.
     pub repaired: Vec<ConnectionId>,
@@ -52,18 +57,21 @@ pub struct Applier {
     of_provider: HashMap<String, BTreeSet<String>>,
     /// Provider and model name behind a model resource's id.
     models: HashMap<String, (ProviderId, String)>,
-    /// Everything that arrived, with its revision.
-    received: HashMap<(Kind, String), u64>,
+    /// Everything that arrived, with its revision and the hash of its contents.
+    received: HashMap<(Kind, String), (u64, u64)>,
     digests: DigestSet,
+    /// What could not be taken, and why.
+    held_back: BTreeMap<(Kind, String), (v1::Resource, String)>,
+    /// Connections that cannot be compiled as things stand, and why.
+    uncompiled: BTreeMap<String, String>,
 }
 
-/// What one update has touched and rejected so far.
+/// What one update has touched so far.
 #[derive(Default)]
 struct Progress {
     stale_connections: BTreeSet<String>,
     stale_providers: HashSet<String>,
     repaired: BTreeSet<String>,
-    rejections: Vec<v1::Rejection>,
 }
 
 // === impl Applier ===
@@ -81,6 +89,7 @@ impl Applier {
     /// Builds the next index.
     pub fn apply(&mut self, update: Update) -> Applied {
         let mut progress = Progress::default();
+        let before = self.rejections();
         if update.full {
             self.remove_unnamed(&update.resources, &mut progress);
         }
@@ -92,22 +101,58 @@ impl Applier {
             }
         }
         for kind in Kind::ALL {
-            let resources = by_kind.remove(&kind).unwrap_or_default();
-            if kind == Kind::ProviderNode {
-                self.take_nodes(resources, &mut progress);
-                continue;
-            }
-            for resource in resources {
-                self.take(kind, resource, &mut progress);
-            }
+            self.take_all(kind, by_kind.remove(&kind).unwrap_or_default(), &mut progress);
         }
+        self.retry(&mut progress);
         self.join(&mut progress);
         self.index.revision = update.revision;
-        for rejection in &progress.rejections {
-            counter!(names::SNAPSHOT_REJECTIONS, "kind" => rejection.kind.clone()).increment(1);
+        let rejections = self.rejections();
+        for rejection in rejections.iter().filter(|rejection| !before.contains(rejection)) {
+            let v1::Rejection { kind, id, reason } = rejection;
+            tracing::warn!(kind, id, %reason, "resource rejected");
+            counter!(names::SNAPSHOT_REJECTIONS, "kind" => kind.clone()).increment(1);
         }
         let repaired = progress.repaired.iter().map(|id| id.as_str().into()).collect();
-        Applied { index: Arc::new(self.index.clone()), rejections: progress.rejections, repaired }
+        Applied { index: Arc::new(self.index.clone()), rejections, repaired }
+    }
+
+    /// What is rejected now, at most [`MAX_REJECTIONS`].
+    fn rejections(&self) -> Vec<v1::Rejection> {
+        let held_back = self.held_back.iter().map(|((kind, id), (_, reason))| (*kind, id, reason));
+        let uncompiled = self.uncompiled.iter().map(|(id, reason)| (Kind::Connection, id, reason));
+        held_back
+            .chain(uncompiled)
+            .take(MAX_REJECTIONS)
+            .map(|(kind, id, reason)| v1::Rejection {
+                kind: kind.as_str().to_owned(),
+                id: id.clone(),
+                reason: reason.clone(),
+            })
+            .collect()
+    }
+
+    /// Tries again what was held back.
+    fn retry(&mut self, progress: &mut Progress) {
+        if self.held_back.is_empty() {
+            return;
+        }
+        let mut by_kind: HashMap<Kind, Vec<v1::Resource>> = HashMap::new();
+        for ((kind, _), (resource, _)) in &self.held_back {
+            by_kind.entry(*kind).or_default().push(resource.clone());
+        }
+        for kind in Kind::ALL {
+            self.take_all(kind, by_kind.remove(&kind).unwrap_or_default(), progress);
+        }
+    }
+
+    fn take_all(&mut self, kind: Kind, resources: Vec<v1::Resource>, progress: &mut Progress) {
+        if kind == Kind::ProviderNode {
+            self.take_nodes(resources, progress);
+            return;
+        }
+        for resource in resources {
+            self.take(kind, resource, progress);
+        }
     }
 
     fn remove_unnamed(&mut self, resources: &[v1::Resource], progress: &mut Progress) {
@@ -123,14 +168,21 @@ impl Applier {
         }
     }
 
-    fn take(&mut self, kind: Kind, resource: v1::Resource, progress: &mut Progress) {
+    fn take(&mut self, kind: Kind, mut resource: v1::Resource, progress: &mut Progress) {
         if resource.deleted {
             self.remove(kind, &resource.id, progress);
             return;
         }
-        let v1::Resource { id, revision, min_version, body, .. } = resource;
-        self.receive(kind, &id, revision);
-        let result = if min_version > PROTOCOL_MINOR {
+        let id = resource.id.clone();
+        self.receive(kind, &id, resource.revision, resource.content);
+        let min_version = resource.min_version;
+        let is_newer = min_version > PROTOCOL_MINOR;
+        // Whatever can be refused is kept until that is known. A connection cannot, and its secret must not lie about.
+        let body = match &mut resource.body {
+            connection @ Some(Body::Connection(_)) if !is_newer => connection.take(),
+            body => body.clone(),
+        };
+        let result = if is_newer {
             Err(format!("it needs protocol {min_version}, this proxy speaks {PROTOCOL_MINOR}"))
         } else {
             match body {
@@ -145,8 +197,9 @@ impl Applier {
                 None => Err("it has no body".to_owned()),
             }
         };
-        if let Err(reason) = result {
-            progress.reject(kind, &id, reason);
+        match result {
+            Ok(()) => drop(self.held_back.remove(&(kind, id))),
+            Err(reason) => drop(self.held_back.insert((kind, id), (resource, reason))),
         }
     }
 
@@ -172,11 +225,11 @@ impl Applier {
         }
     }
 
-    fn receive(&mut self, kind: Kind, id: &str, revision: u64) {
-        if let Some(previous) = self.received.insert((kind, id.to_owned()), revision) {
-            self.digests.remove(kind, id, previous);
+    fn receive(&mut self, kind: Kind, id: &str, revision: u64, content: u64) {
+        if let Some((revision, content)) = self.received.insert((kind, id.to_owned()), (revision, content)) {
+            self.digests.remove(kind, id, revision, content);
         }
-        self.digests.add(kind, id, revision);
+        self.digests.add(kind, id, revision, content);
     }
 
     fn take_settings(&mut self, settings: v1::GatewaySettings, progress: &mut Progress) -> Result<(), String> {
@@ -302,13 +355,16 @@ impl Applier {
     }
 
     fn remove(&mut self, kind: Kind, id: &str, progress: &mut Progress) {
-        if let Some(revision) = self.received.remove(&(kind, id.to_owned())) {
-            self.digests.remove(kind, id, revision);
+        let place = (kind, id.to_owned());
+        if let Some((revision, content)) = self.received.remove(&place) {
+            self.digests.remove(kind, id, revision, content);
         }
+        self.held_back.remove(&place);
         match kind {
             Kind::ApiKey => self.drop_key(id),
             Kind::Model => self.drop_model(id),
             Kind::Connection => {
+                self.uncompiled.remove(id);
                 if let Some(source) = self.connections.remove(id)
                     && let Some(connections) = self.of_provider.get_mut(source.provider())
                 {
@@ -347,18 +403,23 @@ impl Applier {
             let orphan = node.is_none() && omniroute_providers::Catalog::builtin().get(source.provider()).is_none();
             match source.compile(&id, node, policy, in_flight) {
                 Ok(entry) => {
+                    self.uncompiled.remove(&id);
                     progress.stale_providers.insert(entry.provider.as_str().to_owned());
                     progress.stale_providers.extend(previous.map(|entry| entry.provider.as_str().to_owned()));
                     let id: ConnectionId = id.as_str().into();
                     self.index.connections.insert(id, Arc::new(entry));
                 }
                 Err(reason) => {
-                    // A connection whose node is gone has nowhere to go: its previous version must not go on either.
-                    if orphan {
+                    // A connection whose node is gone has nowhere to go, and where an address is forbidden by now nothing
+                    // may go: then its previous version must not go on either.
+                    let is_forbidden = previous.is_some_and(|entry| {
+                        policy.check_url(&entry.upstream.uri(Operation::Chat).to_string()).is_err()
+                    });
+                    if orphan || is_forbidden {
                         self.drop_connection(&id, progress);
                     }
                     progress.repaired.remove(&id);
-                    progress.reject(Kind::Connection, &id, reason);
+                    self.uncompiled.insert(id, reason);
                 }
             }
         }
@@ -380,14 +441,5 @@ impl Applier {
         } else {
             self.index.by_provider.insert(provider.into(), Arc::new(entries));
         }
-    }
-}
-
-// === impl Progress ===
-
-impl Progress {
-    fn reject(&mut self, kind: Kind, id: &str, reason: String) {
-        tracing::warn!(kind = kind.as_str(), id, %reason, "resource rejected");
-        self.rejections.push(v1::Rejection { kind: kind.as_str().to_owned(), id: id.to_owned(), reason });
     }
 }

@@ -1,6 +1,9 @@
 //! An API key as requests are checked against it.
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    sync::{Arc, OnceLock},
+};
 
 use omniroute_core::{
     error::{ErrorClass, GatewayError},
@@ -9,6 +12,7 @@ use omniroute_core::{
     time::UnixMillis,
 };
 use omniroute_proto::v1;
+use tokio::sync::Semaphore;
 
 /// A client's credential and what it may do.
 #[derive(Clone, Debug)]
@@ -19,6 +23,8 @@ pub struct Key {
     pub no_log: bool,
     /// Larger (or smaller) bodies than the gateway's limit.
     pub max_body_bytes: Option<u64>,
+    /// What its bodies may still take of the memory. Made with the first of them, and anew when the key is edited.
+    pub(crate) body_room: OnceLock<Arc<Semaphore>>,
     pub(super) hash: KeyHash,
     /// The secret before, and until when it is accepted.
     pub(super) previous: Option<(KeyHash, UnixMillis)>,
@@ -61,6 +67,7 @@ impl Key {
             scopes: key.scopes,
             no_log: key.no_log,
             max_body_bytes: (key.max_body_bytes > 0).then_some(key.max_body_bytes),
+            body_room: OnceLock::new(),
             hash,
             previous: previous.map(|previous| (previous, UnixMillis(key.previous_until_ms))),
             is_active: key.is_active,

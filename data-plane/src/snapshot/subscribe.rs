@@ -148,6 +148,8 @@ impl Subscriber {
                     continue;
                 }
                 Ended::Failed(error) => {
+                    // Behind the address there may be another control plane that can serve this proxy.
+                    self.control_plane.abandon();
                     gauge!(names::SNAPSHOT_CONNECTED).set(0.0);
                     let first = self.health.last_error().is_none_or(|(last, _)| last != error.message());
                     self.health.set(Some((error.message().to_owned(), self.clock.now().0)));
@@ -281,9 +283,9 @@ impl Subscriber {
         gauge_revision(revision);
         gauge!(names::SNAPSHOT_STALE).set(0.0);
         let answer = if rejections.is_empty() {
-            Out::Ack(v1::Ack { revision })
+            Out::Ack(v1::Ack { revision, complete: true })
         } else {
-            Out::Nack(v1::Nack { revision, rejections })
+            Out::Nack(v1::Nack { revision, rejections, complete: true })
         };
         requests
             .send(ConfigRequest { body: Some(answer) })

@@ -67,7 +67,7 @@ fn key(id: &str, revision: u64) -> v1::Resource {
 fn digests(held: &[(&str, u64)]) -> Vec<v1::Digest> {
     let mut set = DigestSet::default();
     for (id, revision) in held {
-        set.add(Kind::ApiKey, id, *revision);
+        set.add(Kind::ApiKey, id, *revision, 0);
     }
     set.to_proto()
 }
@@ -160,7 +160,7 @@ async fn a_corrected_credential_is_told_once_it_is_in_force() {
     for message in &mut session {
         if let In::End(end) = message {
             let mut held = DigestSet::default();
-            held.add(Kind::Connection, "c1", end.revision);
+            held.add(Kind::Connection, "c1", end.revision, 0);
             end.digests = held.to_proto();
         }
     }

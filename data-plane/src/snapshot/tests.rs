@@ -15,6 +15,7 @@ fn resource(kind: Kind, id: &str, revision: u64, body: Body) -> v1::Resource {
         min_version: 0,
         deleted: false,
         kind: kind.as_str().to_owned(),
+        content: 0,
         body: Some(body),
     }
 }
@@ -138,7 +139,7 @@ fn a_rejected_resource_still_counts_as_received() {
     body.key_hash.clear();
     applier.apply(full(7, vec![broken]));
     let mut theirs = omniroute_proto::DigestSet::default();
-    theirs.add(Kind::ApiKey, "k1", 7);
+    theirs.add(Kind::ApiKey, "k1", 7, 0);
     assert!(applier.digests().matches(&theirs.to_proto()));
 }
 
@@ -170,8 +171,8 @@ fn a_full_update_drops_what_it_does_not_name() {
     let Applied { index, .. } = applier.apply(full(3, vec![settings(1), key("k2", "sk-b", 2)]));
     assert!(index.key_by_id("k1").is_none() && index.key_by_id("k2").is_some());
     let mut theirs = omniroute_proto::DigestSet::default();
-    theirs.add(Kind::Settings, "settings", 1);
-    theirs.add(Kind::ApiKey, "k2", 2);
+    theirs.add(Kind::Settings, "settings", 1, 0);
+    theirs.add(Kind::ApiKey, "k2", 2, 0);
     assert!(applier.digests().matches(&theirs.to_proto()));
 }
 
@@ -328,4 +329,64 @@ fn an_edit_that_may_help_a_connection_is_reported_and_others_are_not() {
     assert_eq!(repaired_by(edited(4, |body| (body.name, body.priority) = ("other".into(), 9))), none);
     assert_eq!(repaired_by(node("n1", "renamed", "http://127.0.0.1:9/v1", 4)), none);
     assert_eq!(repaired_by(edited(4, |body| body.base_url = "http://169.254.169.254/v1".into())), none, "rejected");
+}
+
+#[test]
+fn a_rejection_is_over_once_its_cause_is() {
+    let named = |applied: &Applied| -> Vec<String> { applied.rejections.iter().map(|one| one.id.clone()).collect() };
+    let mut applier = Applier::default();
+    let mut strict = settings(1);
+    let Some(Body::Settings(body)) = &mut strict.body else { panic!("settings") };
+    body.allow_private_upstreams = false;
+    let url = "http://127.0.0.1:9/v1";
+    let all = vec![
+        strict,
+        node("n1", "mock", url, 1),
+        connection("c1", "n1", 1, 2),
+        key("k1", "sk-a", 2),
+        key("k2", "sk-a", 2),
+    ];
+    let applied = applier.apply(full(2, all));
+    assert_eq!(named(&applied), ["k2", "c1"]);
+    // It is said again with every update, until nothing stands in the way: here the address policy…
+    assert_eq!(named(&applier.apply(delta(3, vec![key("k3", "sk-c", 3)]))), ["k2", "c1"]);
+    let applied = applier.apply(delta(4, vec![settings(4)]));
+    assert_eq!(named(&applied), ["k2"]);
+    assert!(applied.index.connection("c1").is_some());
+    // …there a key with the same hash.
+    let applied = applier.apply(delta(5, vec![deleted(Kind::ApiKey, "k1", 5)]));
+    assert_eq!((named(&applied).len(), applied.index.key_by_id("k2").is_some()), (0, true));
+    // What is deleted is rejected no more.
+    let broken = node("n2", "a/b", url, 6);
+    assert_eq!(named(&applier.apply(delta(6, vec![broken]))), ["n2"]);
+    assert!(applier.apply(delta(7, vec![deleted(Kind::ProviderNode, "n2", 7)])).rejections.is_empty());
+}
+
+#[test]
+fn other_contents_under_the_same_revision_are_noticed() {
+    let with = |content| v1::Resource { content, ..key("k1", "sk-a", 7) };
+    let mut applier = Applier::default();
+    applier.apply(full(7, vec![with(11)]));
+    let theirs = |content| {
+        let mut set = omniroute_proto::DigestSet::default();
+        set.add(Kind::ApiKey, "k1", 7, content);
+        set.to_proto()
+    };
+    assert!(applier.digests().matches(&theirs(11)));
+    assert!(!applier.digests().matches(&theirs(12)));
+}
+
+#[test]
+fn an_address_that_is_forbidden_by_now_is_used_no_more() {
+    let mut applier = Applier::default();
+    let url = "http://127.0.0.1:9/v1";
+    applier.apply(full(2, vec![settings(1), node("n1", "mock", url, 1), connection("c1", "n1", 1, 2)]));
+    let mut strict = settings(3);
+    let Some(Body::Settings(body)) = &mut strict.body else { panic!("settings") };
+    body.allow_private_upstreams = false;
+    let applied = applier.apply(delta(3, vec![strict]));
+    assert_eq!(applied.rejections.len(), 1);
+    assert!(applied.index.connection("c1").is_none() && applied.index.connections("n1").is_empty());
+    let again = applier.apply(delta(4, vec![settings(4)]));
+    assert!(again.rejections.is_empty() && again.index.connections("n1").len() == 1);
 }

@@ -43,6 +43,10 @@ impl Watched {
         &self.inner
     }
 
+    pub(crate) fn inner_mut(&mut self) -> &mut Reply {
+        &mut self.inner
+    }
+
     pub(crate) fn ended_well(&self) -> bool {
         self.inner.ended_well()
     }

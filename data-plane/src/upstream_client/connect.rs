@@ -1,21 +1,21 @@
 //! Opening a connection: one time limit over DNS, TCP and TLS, and no address that the operator does not allow.
 
 use std::{
-    future::Future,
-    net::IpAddr,
-    pin::Pin,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
-    task::{Context, Poll},
     time::Duration,
 };
 
-use http::Uri;
+use http::{Extensions, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
-use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
+use hyper_util::{
+    client::legacy::connect::{Connection as _, HttpConnector, HttpInfo},
+    rt::TokioIo,
+};
 use tokio::net::TcpStream;
-use tower::{Service, ServiceExt};
+use tower::ServiceExt;
 
-use super::{ClientOptions, PolicySource, TlsError, dns::Resolver, error::ConnectFailure};
+use super::{ClientOptions, PolicySource, Stage, TlsError, dns::Resolver, error::ConnectFailure};
 
 /// The other address family is tried after this long (RFC 8305).
 const HAPPY_EYEBALLS: Duration = Duration::from_millis(250);
@@ -27,20 +27,21 @@ const KEEPALIVE_PROBES: u32 = 3;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
 
-tokio::task_local! {
-    /// Connect limit of the request that is being polled, where it has its own.
-    pub(super) static CONNECT_TIMEOUT: Duration;
-}
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// Connects to `http` and `https` origins. The client clones it for each request, most of which need no connection.
+/// Connects to `http` and `https` origins.
 #[derive(Clone)]
 pub(super) struct Connector(Arc<Inner>);
 
+/// A connection that nothing has been sent on.
+pub(super) struct Connected {
+    pub(super) stream: MaybeHttpsStream<TokioIo<TcpStream>>,
+    /// Whose connection it is.
+    pub(super) peer: IpAddr,
+    /// The TLS handshake chose HTTP/2.
+    pub(super) is_http2: bool,
+}
+
 struct Inner {
     connector: HttpsConnector<HttpConnector<Resolver>>,
-    timeout: Duration,
     policy: PolicySource,
 }
 
@@ -48,7 +49,7 @@ struct Inner {
 
 impl Connector {
     pub(super) fn new(options: ClientOptions) -> Result<Self, TlsError> {
-        let ClientOptions { connect_timeout, policy, extra_roots, .. } = options;
+        let ClientOptions { policy, extra_roots, .. } = options;
         let mut tcp = HttpConnector::new_with_resolver(Resolver::new(Arc::clone(&policy)));
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -66,7 +67,7 @@ impl Connector {
             .with_no_client_auth();
         let connector =
             HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_all_versions().wrap_connector(tcp);
-        Ok(Self(Arc::new(Inner { connector, timeout: connect_timeout, policy })))
+        Ok(Self(Arc::new(Inner { connector, policy })))
     }
 
     /// Literal addresses never reach the resolver, so they are judged here.
@@ -78,28 +79,29 @@ impl Connector {
             Err(_) => Ok(()),
         }
     }
-}
 
-impl Service<Uri> for Connector {
-    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
+    /// Connects within `limit`.
+    ///
+    /// # Errors
+    /// With the stage in which that failed.
+    pub(super) async fn connect(&self, uri: Uri, limit: Duration) -> Result<Connected, Stage> {
+        self.check_literal(&uri).map_err(|failure| Stage::of_connecting(&failure))?;
+        let connecting = self.0.connector.clone().oneshot(uri);
+        let stream = match tokio::time::timeout(limit, connecting).await {
+            Ok(connected) => connected.map_err(|error| Stage::of_connecting(&*error))?,
+            Err(_) => return Err(Stage::ConnectTimeout),
+        };
+        let connected = stream.connected();
+        let mut told = Extensions::new();
+        connected.get_extras(&mut told);
+        // A socket that cannot tell its peer any more is closed.
+        let peer = told.get::<HttpInfo>().map(HttpInfo::remote_addr).as_ref().map(SocketAddr::ip);
+        let peer = peer.ok_or(Stage::Connect)?;
+        Ok(Connected { is_http2: connected.is_negotiated_h2(), stream, peer })
     }
 
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        if let Err(refused) = self.check_literal(&uri) {
-            return Box::pin(std::future::ready(Err(refused.into())));
-        }
-        let limit = CONNECT_TIMEOUT.try_with(|limit| *limit).unwrap_or(self.0.timeout);
-        let connecting = self.0.connector.clone().oneshot(uri);
-        Box::pin(async move {
-            match tokio::time::timeout(limit, connecting).await {
-                Ok(connected) => connected,
-                Err(_) => Err(ConnectFailure::Timeout.into()),
-            }
-        })
+    /// Whether a connection to this address may be used at this moment.
+    pub(super) fn allows(&self, peer: IpAddr) -> bool {
+        (self.0.policy)().check(peer).is_ok()
     }
 }

@@ -2,14 +2,11 @@
 
 use std::error::Error;
 
-use hyper_util::client::legacy;
 use omniroute_core::address::AddressError;
 
 /// Why no connection came about.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectFailure {
-    #[error("the connection was not ready within the connect timeout")]
-    Timeout,
     #[error("the host name could not be resolved")]
     Dns,
     #[error("the address of the host is not allowed: {0}")]
@@ -40,7 +37,14 @@ pub enum Stage {
 #[error("{}", stage.describe())]
 pub struct CallError {
     pub stage: Stage,
+    /// The provider surely has not begun with the request, so it can be sent anew without harm.
+    pub is_unprocessed: bool,
 }
+
+/// The answer broke off before its end.
+#[derive(Debug, thiserror::Error)]
+#[error("the provider's answer broke off")]
+pub struct BodyError;
 
 // === impl Stage ===
 
@@ -57,12 +61,12 @@ impl Stage {
         }
     }
 
-    fn of(error: &legacy::Error) -> Self {
-        let mut source = error.source();
+    /// Of an error while connecting.
+    pub(super) fn of_connecting(error: &(dyn Error + 'static)) -> Self {
+        let mut source = Some(error);
         while let Some(cause) = source {
             if let Some(failure) = cause.downcast_ref::<ConnectFailure>() {
                 return match failure {
-                    ConnectFailure::Timeout => Self::ConnectTimeout,
                     ConnectFailure::Dns => Self::Dns,
                     ConnectFailure::Refused(_) => Self::Refused,
                 };
@@ -70,12 +74,9 @@ impl Stage {
             if is_tls(cause) {
                 return Self::Tls;
             }
-            if cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
-                return Self::Garbage;
-            }
             source = cause.source();
         }
-        if error.is_connect() { Self::Connect } else { Self::Broken }
+        Self::Connect
     }
 }
 
@@ -96,8 +97,22 @@ fn is_tls(cause: &(dyn Error + 'static)) -> bool {
 
 // === impl CallError ===
 
-impl From<legacy::Error> for CallError {
-    fn from(error: legacy::Error) -> Self {
-        Self { stage: Stage::of(&error) }
+impl CallError {
+    pub(super) const fn of(stage: Stage) -> Self {
+        Self { stage, is_unprocessed: false }
+    }
+
+    /// `is_unsent`: the connection was closed before it took the request.
+    pub(super) fn of_http1(error: &hyper::Error, is_unsent: bool) -> Self {
+        let stage = if error.is_parse() { Stage::Garbage } else { Stage::Broken };
+        Self { stage, is_unprocessed: is_unsent }
+    }
+
+    pub(super) fn of_http2(error: &h2::Error) -> Self {
+        // A stream ends with a GOAWAY only if that says that it was not processed (RFC 9113 §6.8).
+        let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        let is_unprocessed = error.is_remote() && (error.is_go_away() || refused);
+        let is_garbage = error.is_library() && (error.is_go_away() || error.is_reset());
+        Self { stage: if is_garbage { Stage::Garbage } else { Stage::Broken }, is_unprocessed }
     }
 }

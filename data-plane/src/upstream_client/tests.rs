@@ -12,12 +12,8 @@ use super::*;
 const LONG: Duration = Duration::from_secs(5);
 
 fn client(policy: AddressPolicy) -> UpstreamClient<Full<Bytes>> {
-    let options = ClientOptions {
-        connect_timeout: LONG,
-        idle_per_host: 8,
-        policy: Arc::new(move || policy),
-        extra_roots: ExtraRoots::default(),
-    };
+    let options =
+        ClientOptions { idle_per_host: 8, policy: Arc::new(move || policy), extra_roots: ExtraRoots::default() };
     UpstreamClient::new(options).expect("a client")
 }
 
@@ -79,7 +75,7 @@ async fn a_change_of_policy_counts_for_the_next_connection_though_the_name_is_ca
     let private = Arc::new(AtomicBool::new(true));
     let told = Arc::clone(&private);
     let policy: PolicySource = Arc::new(move || AddressPolicy::from_allow_private(told.load(Ordering::Relaxed)));
-    let options = ClientOptions { connect_timeout: LONG, idle_per_host: 8, policy, extra_roots: ExtraRoots::default() };
+    let options = ClientOptions { idle_per_host: 8, policy, extra_roots: ExtraRoots::default() };
     let client = UpstreamClient::new(options).expect("a client");
     let url = format!("http://localhost:{}/", address.port());
     assert!(client.send(get(&url), LONG).await.is_ok());

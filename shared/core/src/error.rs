@@ -16,6 +16,8 @@ pub enum ErrorClass {
     /// It contradicts what the client sent before.
     Conflict,
     TooLarge,
+    /// The body is in a form that is not read here.
+    UnsupportedMedia,
     RateLimited,
     /// Nothing can take the request now; trying later helps.
     Overloaded,
@@ -58,6 +60,7 @@ impl ErrorClass {
             Self::RequestTimeout => 408,
             Self::Conflict => 409,
             Self::TooLarge => 413,
+            Self::UnsupportedMedia => 415,
             Self::Payment | Self::RateLimited => 429,
             Self::Internal => 500,
             Self::Upstream => 502,

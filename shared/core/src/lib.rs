@@ -3,6 +3,7 @@
 //! Nothing here does I/O, but for [`settings`], which reads the environment and one file at start.
 
 pub mod address;
+pub mod client_address;
 pub mod error;
 pub mod handshake;
 pub mod hash;

@@ -84,6 +84,11 @@ impl KeyRing {
         (KeyId(id), Aes256Gcm::new((&*key).into()))
     }
 
+    /// Ids of all keys, the one that seals first.
+    pub fn ids(&self) -> impl Iterator<Item = KeyId> + '_ {
+        self.keys.iter().map(|(id, _)| *id)
+    }
+
     /// Id of the key that seals.
     pub fn primary(&self) -> KeyId {
         self.keys[0].0

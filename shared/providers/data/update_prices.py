@@ -8,6 +8,7 @@ Only facts are taken (prices, context windows, output limits), only of the provi
 micro-dollars per million tokens.
 """
 
+import datetime
 import hashlib
 import json
 import pathlib
@@ -75,8 +76,10 @@ def main():
         rows.setdefault((row["provider"], row["model"]), row)
     ordered = [rows[key] for key in sorted(rows)]
     version = hashlib.sha256(json.dumps(ordered).encode()).hexdigest()[:16]
+    # The day: an older program must not put its prices in place of newer ones.
+    edition = int(datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%d"))
     lines = ",\n    ".join(json.dumps(row) for row in ordered)
-    (HERE / "prices.json").write_text(f'{{\n  "version": "{version}",\n  "prices": [\n    {lines}\n  ]\n}}\n')
+    (HERE / "prices.json").write_text(f'{{\n  "edition": {edition},\n  "version": "{version}",\n  "prices": [\n    {lines}\n  ]\n}}\n')
     print(f"{len(ordered)} prices, version {version}")
 
 

@@ -74,9 +74,11 @@ impl Failure {
             ErrorClass::Payment => FailureClass::Quota,
             ErrorClass::RateLimited => FailureClass::RateLimited,
             ErrorClass::NotFound => FailureClass::ModelUnknown,
-            ErrorClass::BadRequest | ErrorClass::TooLarge | ErrorClass::MethodNotAllowed | ErrorClass::Conflict => {
-                FailureClass::Client
-            }
+            ErrorClass::BadRequest
+            | ErrorClass::TooLarge
+            | ErrorClass::UnsupportedMedia
+            | ErrorClass::MethodNotAllowed
+            | ErrorClass::Conflict => FailureClass::Client,
             ErrorClass::RequestTimeout
             | ErrorClass::UpstreamTimeout
             | ErrorClass::Overloaded

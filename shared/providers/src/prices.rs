@@ -10,6 +10,7 @@ static PRICES: OnceLock<PriceBook> = OnceLock::new();
 /// All list prices.
 #[derive(Debug)]
 pub struct PriceBook {
+    edition: u64,
     version: String,
     prices: Vec<PriceFacts>,
     by_model: HashMap<(String, String), usize>,
@@ -36,6 +37,8 @@ pub struct PriceFacts {
 
 #[derive(Default, Deserialize)]
 struct File {
+    #[serde(default)]
+    edition: u64,
     version: String,
     prices: Vec<PriceFacts>,
 }
@@ -53,8 +56,13 @@ impl PriceBook {
                 .enumerate()
                 .map(|(index, price)| ((price.provider.clone(), price.model.clone()), index))
                 .collect();
-            Self { version: file.version, prices: file.prices, by_model }
+            Self { edition: file.edition, version: file.version, prices: file.prices, by_model }
         })
+    }
+
+    /// Grows from one version to the next.
+    pub fn edition(&self) -> u64 {
+        self.edition
     }
 
     /// Changes when any price does.

@@ -120,6 +120,10 @@ metric_names! {
     CONFIG_DRIFT = "omniroute_config_drift_total", Counter, Count;
     /// Connections that went out as inactive because their secret does not open.
     CONFIG_UNREADABLE = "omniroute_config_unreadable_total", Counter, Count;
+    /// 1 while nothing is published because a master key is missing that another control plane has.
+    CONFIG_WITHHELD = "omniroute_config_withheld", Gauge, Count;
+    /// Settings of this process that are not the ones in force for the fleet.
+    SETTINGS_DIFFER = "omniroute_settings_differ", Gauge, Count;
     /// Calls to the gRPC port that could not prove who makes them.
     GRPC_REFUSED = "omniroute_grpc_refused_total", Counter, Count;
     /// Usage events received; labels: result (inserted, duplicate, refused).

@@ -1,6 +1,8 @@
 //! What hosts send that speak somebody else's format, in every format that is read: reasons to end that are no end, side
 //! fields of the wrong type, contents that are lists, errors that are words, and streams that go on for an hour.
 
+#![cfg(test)]
+
 use omniroute_core::error::ErrorClass;
 use omniroute_wire::{
     bedrock::frames::write_event,
@@ -97,7 +99,7 @@ fn a_finish_reason_in_every_chunk_ends_nothing() {
         r#"{"type":"message_delta","delta":{"stop_reason":"max_tokens"},"usage":{"output_tokens":3}}"#,
         r#"{"type":"message_stop"}"#,
     ];
-    let with_done: Vec<&str> = chat.iter().copied().chain(["[DONE]"]).collect();
+    let with_done: Vec<&str> = chat.iter().copied().chain([" [DONE] "]).collect();
     for (format, stream) in [
         (Format::OpenAiChat, data(&chat)),
         (Format::OpenAiChat, data(&with_done)),
@@ -222,6 +224,8 @@ fn a_content_that_is_a_list_of_parts_is_read_in_streams_and_documents() {
         assert!(matches!(&parts[1], Part::Text { text, .. } if text == "It is 4."), "{parts:?}");
         assert_eq!(parts.len(), 2);
     }
+    let anthropic = br#"{"content":"It is 4.","stop_reason":"end_turn"}"#;
+    assert_eq!(said(&decode_response(Format::Anthropic, anthropic, &CONTEXT).expect("an answer")), "It is 4.");
     let cohere = data(&[
         r#"{"type":"message-start"}"#,
         r#"{"type":"content-delta","index":0,"delta":{"message":{"content":["It ",{"type":"text","text":"is"}]}}}"#,

@@ -15,6 +15,7 @@ use super::{
     question::{Ask, Kind, Question},
     rest::{self, Rest},
     site::Site,
+    upstream::Upstream,
 };
 
 const START: Duration = Duration::from_secs(30);
@@ -36,13 +37,14 @@ pub(super) struct Gateway {
 // === impl Gateway ===
 
 impl Gateway {
-    /// Starts both planes, the proxy on a core of its own, and configures them through REST.
-    pub(super) async fn start(site: Site, cores: &Cores, upstream: SocketAddr) -> anyhow::Result<Self> {
+    /// Starts both planes, in front of both faces of the upstream, the proxy on a core of its own, and configures them through REST.
+    pub(super) async fn start(site: Site, cores: &Cores, upstream: &Upstream) -> anyhow::Result<Self> {
         let control_plane = start_control_plane(&site, cores.load()).await?;
         let rest = Rest::sign_in(site.control_plane).await?;
         for dialect in [Dialect::Chat, Dialect::Messages] {
-            rest.add_provider(upstream, dialect).await?;
+            rest.add_provider(upstream.address(), dialect).await?;
         }
+        rest.add_secure_provider(upstream.secure_address()).await?;
         let key = rest.add_key().await?;
         let proxy = start_proxy(&site, "proxy", cores.program()).await?;
         // It shares a core with the load, which must not wait for it. It catches up when a round is over.

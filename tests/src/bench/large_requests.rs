@@ -30,8 +30,13 @@ const TIMES: u32 = 3;
 /// How long a process is left alone before its memory is read.
 const SETTLED: Duration = Duration::from_secs(1);
 
-const TRANSLATED: Ask =
-    Ask { kind: Kind::Held, prompt: Prompt::Conversation(BYTES), client: Dialect::Messages, upstream: Dialect::Chat };
+const TRANSLATED: Ask = Ask {
+    kind: Kind::Held,
+    prompt: Prompt::Conversation(BYTES),
+    client: Dialect::Messages,
+    upstream: Dialect::Chat,
+    secure: false,
+};
 
 #[derive(Debug, Serialize)]
 pub(super) struct LargeRequests {
@@ -58,7 +63,7 @@ pub(super) async fn measure(cores: &Cores, upstream: &Upstream) -> anyhow::Resul
     let floor = added(&floor, site.proxy, "no key", &passed, upstream).await.context("floor")?;
     let mut gateways = [Added::default(); 2];
     for (ask, gateway_added) in [passed, TRANSLATED].iter().zip(&mut gateways) {
-        let gateway = Gateway::start(Site::new()?, cores, upstream.address()).await?;
+        let gateway = Gateway::start(Site::new()?.trusting(upstream.ca()), cores, upstream).await?;
         *gateway_added = added(&gateway.proxy, gateway.site.proxy, &gateway.key, ask, upstream).await?;
     }
     let [passed, translated] = gateways;

@@ -85,7 +85,9 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
         summary::step("starting the floor and the gateway");
         let floor_site = Site::new()?;
         let floor = start_floor(&floor_site, upstream.address(), &cores).await?;
-        let gateway = Gateway::start(Site::new()?, &cores, upstream.address()).await?;
+        let secure_site = Site::new()?.trusting(upstream.ca());
+        let secure_floor = start_secure_floor(&secure_site, &upstream, &cores).await?;
+        let gateway = Gateway::start(Site::new()?.trusting(upstream.ca()), &cores, &upstream).await?;
         tokio::time::sleep(SETTLED).await;
         report.idle = Some(Idle {
             floor: Memory::of(floor.pid())?,
@@ -96,6 +98,8 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
             upstream: upstream.address(),
             floor: &floor,
             floor_address: floor_site.proxy,
+            secure_floor: &secure_floor,
+            secure_floor_address: secure_site.proxy,
             gateway: &gateway,
             count: plan.rounds,
             length: plan.round,
@@ -131,6 +135,18 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
         report.scale = Some(scale::measure(&cores, upstream.address(), plan.edits).await?);
     }
     Ok(report)
+}
+
+/// The bare reverse proxy in front of the upstream behind TLS.
+async fn start_secure_floor(site: &Site, upstream: &Upstream, cores: &Cores) -> anyhow::Result<Program> {
+    let environment = [
+        ("LISTEN", site.proxy.to_string()),
+        ("UPSTREAM", upstream.secure_address().to_string()),
+        ("UPSTREAM_TLS_CA", upstream.ca().display().to_string()),
+    ];
+    let mut floor = Program::start("floor", environment, cores.program(), &site.root().join("floor.log"))?;
+    floor.wait_for(site.proxy, Duration::from_secs(5)).await?;
+    Ok(floor)
 }
 
 /// The bare reverse proxy in front of `upstream`.

@@ -15,7 +15,8 @@ pub struct Options {
     /// Where the JSON goes; by default `bench-results/<time>.json`.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// Only these parts: `chat-1`, `chat-16`, `chat-64`, `prompt-100k`, `stream`, `messages-over-chat`,
+    /// Only these parts: `chat-1`, `chat-16`, `chat-64`, `prompt-100k`, `stream`, `chat-tls`, `stream-tls`,
+    /// `messages-over-chat`,
     /// `chat-over-messages`, `messages`, `responses-over-chat`, `request-1m` (`translation` is these five),
     /// `slow-streams`, `large-requests`, `first-request`, `scale`.
     #[arg(long, value_name = "PART", value_delimiter = ',', value_parser = part)]

@@ -9,6 +9,12 @@ use serde_json::json;
 
 use super::{conversation, dialect::Dialect};
 
+/// So many bytes of a body tell its kind.
+pub(super) const TELLING: usize = 48;
+
+/// Prefix of the upstream behind TLS.
+pub(super) const SECURE_PREFIX: &str = "bench-tls";
+
 /// How the upstream answers. It goes by the name of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -40,6 +46,8 @@ pub(super) struct Ask {
     pub(super) client: Dialect,
     /// What the upstream speaks.
     pub(super) upstream: Dialect,
+    /// The upstream is behind TLS, where it speaks HTTP/2.
+    pub(super) secure: bool,
 }
 
 /// A request that is sent again and again.
@@ -65,7 +73,7 @@ impl Kind {
 
     /// The kind whose model is named at the start of a body.
     pub(super) fn of_body(start: &[u8]) -> Self {
-        let start = &start[..start.len().min(48)];
+        let start = &start[..start.len().min(TELLING)];
         let names = |kind: Self| start.windows(kind.model().len()).any(|window| window == kind.model().as_bytes());
         [Self::Stream, Self::Slow, Self::Held].into_iter().find(|kind| names(*kind)).unwrap_or(Self::Chat)
     }
@@ -80,7 +88,12 @@ impl Kind {
 impl Ask {
     /// A prompt of about `bytes` from a Chat client to a Chat upstream.
     pub(super) const fn chat(kind: Kind, bytes: usize) -> Self {
-        Self { kind, prompt: Prompt::Plain(bytes), client: Dialect::Chat, upstream: Dialect::Chat }
+        Self { kind, prompt: Prompt::Plain(bytes), client: Dialect::Chat, upstream: Dialect::Chat, secure: false }
+    }
+
+    /// The same to the upstream behind TLS.
+    pub(super) const fn securely(self) -> Self {
+        Self { secure: true, ..self }
     }
 
     /// The same where nothing translates: the upstream is asked in its own words.
@@ -88,9 +101,13 @@ impl Ask {
         Self { client: self.upstream, ..self }
     }
 
+    fn prefix(&self) -> &'static str {
+        if self.secure { SECURE_PREFIX } else { self.upstream.prefix() }
+    }
+
     fn body(&self) -> String {
         // The model comes first, as SDKs send it, and so that the upstream need not look far.
-        let model = format!("{{\"model\":\"{}/{}\",", self.upstream.prefix(), self.kind.model());
+        let model = format!("{{\"model\":\"{}/{}\",", self.prefix(), self.kind.model());
         let stream = self.kind.is_stream();
         let rest = match self.prompt {
             Prompt::Plain(bytes) => self.plain(bytes),

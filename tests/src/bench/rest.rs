@@ -11,7 +11,11 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use super::{dialect::Dialect, question::Question, site::PASSWORD};
+use super::{
+    dialect::Dialect,
+    question::{Question, SECURE_PREFIX},
+    site::PASSWORD,
+};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -53,10 +57,18 @@ impl Rest {
 
     /// An endpoint under the dialect's prefix and a connection to it.
     pub(super) async fn add_provider(&self, upstream: SocketAddr, dialect: Dialect) -> anyhow::Result<()> {
+        self.add(&format!("http://{upstream}/v1"), dialect, dialect.prefix()).await
+    }
+
+    /// The same behind TLS.
+    pub(super) async fn add_secure_provider(&self, upstream: SocketAddr) -> anyhow::Result<()> {
+        self.add(&format!("https://{upstream}/v1"), Dialect::Chat, SECURE_PREFIX).await
+    }
+
+    async fn add(&self, base_url: &str, dialect: Dialect, prefix: &str) -> anyhow::Result<()> {
         let kind = if dialect == Dialect::Messages { "anthropic-compatible" } else { "openai-compatible" };
         let node = json!({
-            "name": format!("Bench {dialect:?}"), "prefix": dialect.prefix(), "type": kind, "apiType": "chat",
-            "baseUrl": format!("http://{upstream}/v1"),
+            "name": format!("Bench {prefix}"), "prefix": prefix, "type": kind, "apiType": "chat", "baseUrl": base_url,
         });
         let made = self.call(Method::POST, "/api/provider-nodes", Some(&node)).await?;
         let id = made["node"]["id"].as_str().with_context(|| format!("no id in {made}"))?;

@@ -28,6 +28,9 @@ pub(super) struct Rounds<'a> {
     pub(super) upstream: SocketAddr,
     pub(super) floor: &'a Program,
     pub(super) floor_address: SocketAddr,
+    /// The floor in front of the upstream behind TLS.
+    pub(super) secure_floor: &'a Program,
+    pub(super) secure_floor_address: SocketAddr,
     pub(super) gateway: &'a Gateway,
     pub(super) count: u32,
     pub(super) length: Duration,
@@ -83,15 +86,21 @@ impl Rounds<'_> {
     pub(super) async fn measure(&self, scenario: &'static Scenario) -> anyhow::Result<Measured> {
         let (mut direct, mut floor, mut gateway) = (Vec::new(), Vec::new(), Vec::new());
         let plain = scenario.ask.untranslated();
+        // Without a proxy there is nothing to measure but the load itself, which speaks plain HTTP/1.
+        let (floor_program, floor_address) = if plain.secure {
+            (self.secure_floor, self.secure_floor_address)
+        } else {
+            (self.floor, self.floor_address)
+        };
         let to_direct = Question::new(&plain, self.upstream, &self.gateway.key)?;
-        let to_floor = Question::new(&plain, self.floor_address, &self.gateway.key)?;
+        let to_floor = Question::new(&plain, floor_address, &self.gateway.key)?;
         let to_gateway = Question::new(&scenario.ask, self.gateway.site.proxy, &self.gateway.key)?;
-        prove(self.floor_address, &to_floor).await.context("floor")?;
+        prove(floor_address, &to_floor).await.context("floor")?;
         prove(self.gateway.site.proxy, &to_gateway).await.context("gateway")?;
         for _ in 0..self.count {
             direct.push(self.round(scenario, &to_direct, self.upstream, None).await.context("direct")?);
-            let program = Some(self.floor);
-            floor.push(self.round(scenario, &to_floor, self.floor_address, program).await.context("floor")?);
+            let program = Some(floor_program);
+            floor.push(self.round(scenario, &to_floor, floor_address, program).await.context("floor")?);
             let (address, program) = (self.gateway.site.proxy, Some(&self.gateway.proxy));
             gateway.push(self.round(scenario, &to_gateway, address, program).await.context("gateway")?);
         }

@@ -31,7 +31,7 @@ pub(super) enum Target {
 const STREAM: Ask = Ask::chat(Kind::Stream, 900);
 
 /// A client's request in its own words, and the answer as it comes.
-pub(super) const PASSED: [Scenario; 5] = [
+pub(super) const PASSED: [Scenario; 7] = [
     Scenario {
         name: "chat-1",
         title: "1 KB chat, 1 client",
@@ -64,6 +64,20 @@ pub(super) const PASSED: [Scenario; 5] = [
         name: "stream",
         title: "200-chunk stream, 16 clients",
         ask: STREAM,
+        concurrency: 16,
+        target: Some(Target::Ratio(1.15)),
+    },
+    Scenario {
+        name: "chat-tls",
+        title: "1 KB chat, 16 clients, HTTP/2 over TLS upstream",
+        ask: Ask::chat(Kind::Chat, 900).securely(),
+        concurrency: 16,
+        target: Some(Target::Ratio(1.5)),
+    },
+    Scenario {
+        name: "stream-tls",
+        title: "200-chunk stream, 16 clients, HTTP/2 over TLS upstream",
+        ask: STREAM.securely(),
         concurrency: 16,
         target: Some(Target::Ratio(1.15)),
     },
@@ -107,6 +121,7 @@ pub(super) const TRANSLATED: [Scenario; 5] = [
             prompt: Prompt::Conversation(1024 * 1024),
             client: Dialect::Messages,
             upstream: Dialect::Chat,
+            secure: false,
         },
         concurrency: 1,
         target: Some(Target::Microseconds(6_000.0)),

@@ -2,12 +2,14 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// Removed when it is dropped.
 pub(super) struct Site {
     root: tempfile::TempDir,
+    /// Whose certificates are trusted, beside the public ones.
+    ca: Option<PathBuf>,
     pub(super) proxy: SocketAddr,
     pub(super) control_plane: SocketAddr,
     pub(super) grpc: SocketAddr,
@@ -27,7 +29,11 @@ impl Site {
     pub(super) fn new() -> anyhow::Result<Self> {
         let root = tempfile::Builder::new().prefix("omniroute-bench-").tempdir()?;
         let [proxy, control_plane, grpc] = free_ports()?.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-        Ok(Self { root, proxy, control_plane, grpc })
+        Ok(Self { root, ca: None, proxy, control_plane, grpc })
+    }
+
+    pub(super) fn trusting(self, ca: PathBuf) -> Self {
+        Self { ca: Some(ca), ..self }
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -35,7 +41,8 @@ impl Site {
     }
 
     pub(super) fn of_control_plane(&self) -> Environment {
-        vec![
+        let ca = self.ca.iter().map(|ca| ("UPSTREAM_TLS_CA", ca.display().to_string()));
+        let mut environment = vec![
             ("DATA_DIR", self.directory("control-plane")),
             ("CONTROL_PLANE_PORT", self.control_plane.port().to_string()),
             ("GRPC_PORT", self.grpc.port().to_string()),
@@ -48,18 +55,23 @@ impl Site {
             ("CONTROL_PLANE_DRAIN", "2s".to_owned()),
             // As `omniroute up` starts it: what the check of a password takes goes back at once.
             ("MIMALLOC_PURGE_DELAY", "0".to_owned()),
-        ]
+        ];
+        environment.extend(ca);
+        environment
     }
 
     /// `name` tells proxies apart that keep their files under the same site.
     pub(super) fn of_proxy(&self, name: &str) -> Environment {
-        vec![
+        let ca = self.ca.iter().map(|ca| ("UPSTREAM_TLS_CA", ca.display().to_string()));
+        let mut environment = vec![
             ("DATA_DIR", self.directory(name)),
             ("PORT", self.proxy.port().to_string()),
             ("CONTROL_PLANE_URL", format!("http://{}", self.grpc)),
             ("OMNIROUTE_JOIN_TOKEN", JOIN_TOKEN.to_owned()),
             ("DRAIN_DEADLINE", "2s".to_owned()),
-        ]
+        ];
+        environment.extend(ca);
+        environment
     }
 
     pub(super) fn of_launcher(&self) -> Environment {

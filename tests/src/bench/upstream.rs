@@ -6,6 +6,7 @@
 use std::{
     convert::Infallible,
     net::SocketAddr,
+    path::PathBuf,
     pin::Pin,
     sync::{
         Arc,
@@ -20,7 +21,10 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
 use tokio::{
     net::TcpListener,
     sync::Barrier,
@@ -31,8 +35,9 @@ use tokio::{
 use super::{
     answers::{Answers, CHUNKS, Script},
     dialect::Dialect,
-    question::Kind,
+    question::{Kind, TELLING},
 };
+use crate::mock_provider::secure::Identity;
 
 /// A slow stream has this many, this far apart.
 pub(super) const SLOW_CHUNKS: u32 = 20;
@@ -45,8 +50,11 @@ const HOLD: Duration = Duration::from_millis(300);
 /// A running upstream; it stops when it is dropped.
 pub(super) struct Upstream {
     address: SocketAddr,
+    /// Where it is behind TLS, and speaks HTTP/2.
+    secure_address: SocketAddr,
+    identity: Arc<Identity>,
     state: Arc<State>,
-    task: JoinHandle<()>,
+    tasks: [JoinHandle<()>; 2],
 }
 
 struct State {
@@ -86,8 +94,23 @@ impl Upstream {
     pub(super) async fn start() -> anyhow::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
-        let state = Arc::new(State::new());
-        Ok(Self { address, task: tokio::spawn(serve(listener, Arc::clone(&state))), state })
+        let secure_listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let secure_address = secure_listener.local_addr()?;
+        let (state, identity) = (Arc::new(State::new()), Arc::new(Identity::new()?));
+        let tasks = [
+            tokio::spawn(serve(listener, Arc::clone(&state))),
+            tokio::spawn(serve_secure(secure_listener, Arc::clone(&state), Arc::clone(&identity))),
+        ];
+        Ok(Self { address, secure_address, identity, state, tasks })
+    }
+
+    pub(super) fn secure_address(&self) -> SocketAddr {
+        self.secure_address
+    }
+
+    /// A file with the CA of its certificate.
+    pub(super) fn ca(&self) -> PathBuf {
+        self.identity.ca()
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -102,7 +125,7 @@ impl Upstream {
 
 impl Drop for Upstream {
     fn drop(&mut self) {
-        self.task.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -123,6 +146,23 @@ async fn serve(listener: TcpListener, state: Arc<State>) {
     }
 }
 
+async fn serve_secure(listener: TcpListener, state: Arc<State>, identity: Arc<Identity>) {
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let _ = stream.set_nodelay(true);
+        let (state, identity) = (Arc::clone(&state), Arc::clone(&identity));
+        connections.spawn(async move {
+            let Ok(stream) = identity.acceptor.accept(stream).await else { return };
+            let service = service_fn(move |request| answer(Arc::clone(&state), request));
+            let server = auto::Builder::new(TokioExecutor::new());
+            // A client that leaves is no news.
+            let _ = server.serve_connection(TokioIo::new(stream), service).await;
+        });
+        while connections.try_join_next().is_some() {}
+    }
+}
+
 async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
     if request.method() == Method::GET {
         return Ok(json(Answer::Whole(state.answers.models.clone()), &[]));
@@ -130,7 +170,7 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
     let dialect = Dialect::of_path(request.uri().path());
     let script = state.answers.of(dialect);
     let mut body = request.into_body();
-    let mut kind = None;
+    let (mut kind, mut start) = (None, Vec::new());
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else {
             let mut broken = Response::new(Answer::Whole(Bytes::new()));
@@ -138,7 +178,9 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
             return Ok(broken);
         };
         if let (None, Some(data)) = (kind, frame.data_ref()) {
-            kind = Some(Kind::of_body(data));
+            // Over HTTP/2, a body may come in the pieces that it was made of.
+            start.extend_from_slice(&data[..data.len().min(TELLING)]);
+            kind = (start.len() >= TELLING).then(|| Kind::of_body(&start));
         }
     }
     let (chunks, pause) = match kind {

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::{
     Client, Engine, Ledger, Process, Rest, client, database::PostgresDatabase, eventually, free_port, process::program,
 };
-use crate::mock_provider::{MockProvider, models};
+use crate::mock_provider::{MockProvider, Secure, models};
 
 /// Admin password of every stack.
 const PASSWORD: &str = "planted-admin-password-77";
@@ -31,6 +31,7 @@ pub struct Setup {
     redis: Option<String>,
     control_plane: BTreeMap<String, String>,
     proxy: BTreeMap<String, String>,
+    secure: Option<Secure>,
 }
 
 /// A running gateway with a provider behind it. All of it ends with the value.
@@ -64,7 +65,7 @@ pub struct Proxy {
 
 impl Setup {
     pub fn on(engine: Engine) -> Self {
-        Self { engine, proxies: 1, redis: None, control_plane: BTreeMap::new(), proxy: BTreeMap::new() }
+        Self { engine, proxies: 1, redis: None, control_plane: BTreeMap::new(), proxy: BTreeMap::new(), secure: None }
     }
 
     pub fn proxies(mut self, proxies: usize) -> Self {
@@ -100,13 +101,26 @@ impl Setup {
         self
     }
 
+    /// With a provider behind TLS that speaks HTTP/2.
+    pub fn secure(mut self, secure: Secure) -> Self {
+        self.secure = Some(secure);
+        self
+    }
+
     /// Starts everything, and waits until a first request would be answered.
     ///
     /// # Panics
     /// When that does not come to pass.
-    pub async fn start(self) -> Stack {
+    pub async fn start(mut self) -> Stack {
         let directory = tempfile::tempdir().expect("a directory");
-        let provider = MockProvider::start().await.expect("a provider");
+        let provider = match self.secure {
+            Some(secure) => MockProvider::start_secure(secure).await.expect("a provider"),
+            None => MockProvider::start().await.expect("a provider"),
+        };
+        if let Some(ca) = provider.ca() {
+            let ca = ca.display().to_string();
+            self = self.control_plane("UPSTREAM_TLS_CA", &ca).proxy("UPSTREAM_TLS_CA", &ca);
+        }
         let control_plane_dir = new_dir(directory.path(), "control-plane");
         let (rest_port, grpc_port) = (free_port(), free_port());
         let mut environment = variables(&[
@@ -212,6 +226,27 @@ impl Stack {
         let program = program("omniroute-control-plane");
         self.control_plane = Process::start(&program, &[], &self.control_plane_environment, &log);
         wait_ready(&self.rest_url).await;
+    }
+
+    /// Changes what the control plane finds in its environment when it is started again.
+    pub fn set_control_plane(&mut self, name: &str, value: &str) {
+        self.control_plane_environment.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Lets the control plane end by itself.
+    pub async fn stop_control_plane(&mut self) {
+        self.control_plane.terminate();
+        self.control_plane.ended(Duration::from_secs(30)).await;
+    }
+
+    /// Starts another control plane on the same database, which differs in these variables, its ports among them.
+    pub async fn another_control_plane(&self, differences: &BTreeMap<String, String>) -> Process {
+        let mut environment = self.control_plane_environment.clone();
+        environment.extend(differences.clone());
+        let log = self.directory.path().join("another-control-plane.log");
+        let process = Process::start(&program("omniroute-control-plane"), &[], &environment, &log);
+        wait_ready(&format!("http://127.0.0.1:{}", environment["CONTROL_PLANE_PORT"])).await;
+        process
     }
 
     /// Connects the provider once more, under another prefix: what happens to that connection leaves the first one alone.

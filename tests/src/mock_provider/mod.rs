@@ -3,7 +3,8 @@
 //! A request passes [`server`] (path, method, credential, content type), [`schema`] (the body, in OpenAI's words),
 //! [`answer`] (what the model says, and what that costs), then [`stream`] or a document, and goes out through [`body`],
 //! which is where a [`Script`] slows it, splits it or breaks it. [`journal`] keeps what came in, byte for byte, and what
-//! is charged for it: the ledger of the gateway has to say the same. [`raw`] has upstreams that speak no HTTP.
+//! is charged for it: the ledger of the gateway has to say the same. [`raw`] has upstreams that speak no HTTP, and [`secure`] puts it
+//! behind TLS, where it speaks HTTP/2.
 //!
 //! OpenAI's Chat and Embeddings are at the root. Beside them, below paths of their own, it speaks the other vendors'
 //! APIs: each [`vendor::Vendor`] checks a request against the tables of [`shape`] and its own rules, reads it as an
@@ -21,6 +22,7 @@ mod order;
 pub mod raw;
 mod schema;
 mod script;
+pub(crate) mod secure;
 mod server;
 mod shape;
 mod stream;
@@ -31,6 +33,7 @@ mod vendors;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     net::SocketAddr,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -41,9 +44,11 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{net::TcpListener, task::JoinHandle};
 
+use self::secure::Identity;
 pub use self::{
     journal::{Fate, Journal, Seen, Totals},
     script::Script,
+    secure::Secure,
     vendors::models,
 };
 
@@ -59,6 +64,7 @@ pub struct MockProvider {
     shared: Arc<Shared>,
     task: JoinHandle<()>,
     key: String,
+    identity: Option<Arc<Identity>>,
 }
 
 /// What all connections share.
@@ -86,21 +92,49 @@ impl MockProvider {
     /// # Errors
     /// When the address cannot be opened.
     pub async fn start_on(address: SocketAddr, key: String) -> std::io::Result<Self> {
+        Self::start_as(address, key, None).await
+    }
+
+    /// Starts on a free port, behind TLS, where it speaks HTTP/2 too.
+    ///
+    /// # Errors
+    /// When no port can be opened, or no certificate be made.
+    pub async fn start_secure(secure: Secure) -> std::io::Result<Self> {
+        let key = format!("sk-mock-{}", uuid::Uuid::new_v4().simple());
+        let identity = Arc::new(Identity::new()?);
+        Self::start_as(SocketAddr::from(([127, 0, 0, 1], 0)), key, Some((secure, identity))).await
+    }
+
+    async fn start_as(
+        address: SocketAddr,
+        key: String,
+        secure: Option<(Secure, Arc<Identity>)>,
+    ) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
+        let identity = secure.as_ref().map(|(_, identity)| Arc::clone(identity));
         let shared = Arc::new(Shared {
             keys: Mutex::new(BTreeSet::from([key.clone()])),
             scripts: Mutex::default(),
             strict: AtomicBool::new(false),
             journal: Journal::new(),
         });
-        let task = tokio::spawn(server::serve(listener, Arc::clone(&shared)));
-        Ok(Self { address, shared, task, key })
+        let task = tokio::spawn(server::serve(listener, Arc::clone(&shared), secure));
+        Ok(Self { address, shared, task, key, identity })
     }
 
     /// What a connection's base URL is set to.
     pub fn base_url(&self) -> String {
-        format!("http://{}/v1", self.address)
+        format!("{}://{}/v1", self.scheme(), self.address)
+    }
+
+    /// The certificate of the CA that it has its own from, where it is behind TLS.
+    pub fn ca(&self) -> Option<PathBuf> {
+        self.identity.as_ref().map(|identity| identity.ca())
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.identity.is_some() { "https" } else { "http" }
     }
 
     /// What a connection's base URL is set to for another API than OpenAI's: "anthropic", "gemini"…
@@ -111,7 +145,7 @@ impl MockProvider {
             "gemini" => "/v1beta",
             _ => "",
         };
-        format!("http://{}/{vendor}{version}", self.address)
+        format!("{}://{}/{vendor}{version}", self.scheme(), self.address)
     }
 
     pub fn address(&self) -> SocketAddr {

@@ -58,7 +58,13 @@ pub struct Script {
     /// Never even a head.
     pub no_head: bool,
 
-    /// Break the connection after this many events of a stream, or this many bytes of a document.
+    /// Over HTTP/2, end a document in a frame of its own, behind the one with its last bytes.
+    pub late_end: bool,
+    /// Over HTTP/2, tell the client that this connection takes no more requests.
+    pub go_away: bool,
+
+    /// Break the connection (over HTTP/2: reset the stream) after this many events of a stream, or this many bytes of a
+    /// document.
     pub hang_up_after: Option<usize>,
     /// Go silent after this many events of a stream, with the connection open.
     pub stall_after: Option<usize>,

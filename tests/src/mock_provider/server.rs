@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    pin::pin,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -10,10 +11,18 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+    task::JoinSet,
+};
 
 use super::{
     CHAT_MODELS, EMBEDDING_MODELS, Shared, admin,
@@ -23,6 +32,7 @@ use super::{
     journal::{Fate, Running},
     schema,
     script::Script,
+    secure::{Identity, Secure},
     stream, tokens, vendor,
 };
 
@@ -32,7 +42,7 @@ const DIMENSIONS: u64 = 8;
 const PAGE: &str = "<!DOCTYPE html><html><body><h1>Bad Gateway</h1><p>nginx at 10.11.12.13</p></body></html>";
 
 /// Serves until the task is dropped; all connections break then.
-pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, secure: Option<(Secure, Arc<Identity>)>) {
     let mut connections = JoinSet::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -40,6 +50,10 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
         };
         let _ = stream.set_nodelay(true);
         let shared = Arc::clone(&shared);
+        if let Some((secure, identity)) = secure.clone() {
+            connections.spawn(serve_secure(stream, shared, secure, identity));
+            continue;
+        }
         let service = service_fn(move |request| {
             let shared = Arc::clone(&shared);
             async move { Ok::<_, Infallible>(answer(&shared, request).await) }
@@ -52,6 +66,42 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
         });
         while connections.try_join_next().is_some() {}
     }
+}
+
+/// Whoever sends this answer ends its connection behind it.
+#[derive(Clone, Copy)]
+struct GoAway;
+
+async fn serve_secure(stream: TcpStream, shared: Arc<Shared>, secure: Secure, identity: Arc<Identity>) {
+    let Ok(stream) = identity.acceptor.accept(stream).await else { return };
+    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let goes_away = Arc::new(Notify::new());
+    let told = Arc::clone(&goes_away);
+    let service = service_fn(move |request| {
+        let (shared, told) = (Arc::clone(&shared), Arc::clone(&told));
+        async move {
+            let answer = answer(&shared, request).await;
+            if answer.extensions().get::<GoAway>().is_some() {
+                told.notify_one();
+            }
+            Ok::<_, Infallible>(answer)
+        }
+    });
+    if !is_http2 {
+        let mut server = http1::Builder::new();
+        server.timer(TokioTimer::new());
+        // It ends with an error whenever a script breaks it.
+        let _ = server.serve_connection(TokioIo::new(stream), service).await;
+        return;
+    }
+    let mut server = http2::Builder::new(TokioExecutor::new());
+    server.timer(TokioTimer::new()).max_concurrent_streams(secure.max_concurrent_streams);
+    let mut connection = pin!(server.serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = goes_away.notified() => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
 }
 
 async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Response<Body> {
@@ -318,7 +368,7 @@ pub(super) fn finish(answer: &Value, script: &Script, running: Running) -> Respo
     let length = bytes.len();
     let body = if let Some(after) = script.hang_up_after {
         body::broken(bytes, after, running)
-    } else if script.body_delay_ms > 0 {
+    } else if script.body_delay_ms > 0 || script.late_end {
         body::late(bytes, Duration::from_millis(script.body_delay_ms), running)
     } else {
         running.end(Fate::Answered);
@@ -359,6 +409,9 @@ pub(super) fn add_headers(response: &mut Response<Body>, script: &Script) {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             response.headers_mut().insert(name, value);
         }
+    }
+    if script.go_away {
+        response.extensions_mut().insert(GoAway);
     }
 }
 

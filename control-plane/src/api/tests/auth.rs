@@ -56,6 +56,30 @@ async fn wrong_passwords_are_refused_and_soon_not_even_looked_at() {
 }
 
 #[tokio::test]
+async fn behind_a_balancer_only_whoever_guesses_has_to_wait() {
+    let variables = [("INITIAL_PASSWORD", PASSWORD), ("LOGIN_ATTEMPTS", "2"), ("TRUSTED_PROXIES", "10.0.0.0/8")];
+    let gateway = Gateway::with(&variables).await;
+    let login = async |peer: &str, client: &str, password: &str| {
+        let call = gateway.call(Method::POST, "/api/auth/login").anonymous().from(peer);
+        call.header("x-forwarded-for", client).json(json!({ "password": password })).send().await
+    };
+    const BALANCER: &str = "10.0.0.5:4000";
+    for forged in ["203.0.113.9", "198.51.100.1, 203.0.113.9"] {
+        assert_eq!(login(BALANCER, forged, "wrong").await.code(401), "AUTH_008");
+    }
+    assert_eq!(login("10.0.0.6:4000", "198.51.100.2, 203.0.113.9", PASSWORD).await.code(429), "RATE_001");
+    login(BALANCER, "192.0.2.44", PASSWORD).await.ok(200);
+    // A proxy of ours in between tells of the balancer too.
+    login(BALANCER, "192.0.2.44, 10.0.0.7", PASSWORD).await.ok(200);
+    assert_eq!(login(BALANCER, "203.0.113.9, 10.0.0.7", PASSWORD).await.code(429), "RATE_001");
+    // Who is not trusted speaks for himself.
+    for client in ["192.0.2.51", "192.0.2.52"] {
+        assert_eq!(login("198.51.100.80:1", client, "wrong").await.code(401), "AUTH_008");
+    }
+    assert_eq!(login("198.51.100.80:1", "192.0.2.53", PASSWORD).await.code(429), "RATE_001");
+}
+
+#[tokio::test]
 async fn right_passwords_are_never_counted() {
     let gateway = Gateway::with(&[("INITIAL_PASSWORD", PASSWORD), ("LOGIN_ATTEMPTS", "2")]).await;
     for _ in 0..4 {

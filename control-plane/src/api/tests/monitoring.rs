@@ -86,11 +86,18 @@ async fn orders_reach_proxies_that_exist() {
     let gateway = Gateway::new().await;
     proxy(&gateway, "p1").await;
     let order = |path: &'static str| gateway.call(Method::POST, path).send();
-    for path in ["/api/monitoring/proxies/p1/resume", "/api/monitoring/proxies/p1/resync"] {
-        assert!(order(path).await.ok(200)["message"].is_string());
+    // It has been heard of, but it is attached nowhere: the orders wait, and the answers say so.
+    let answers = tokio::join!(
+        order("/api/monitoring/proxies/p1/resume"),
+        order("/api/monitoring/proxies/p1/resync"),
+        gateway.post("/api/monitoring/proxies/p1/drain", json!({ "deadlineMs": 5000 })),
+        order("/api/monitoring/proxies/p1/drain"),
+    );
+    for answer in [answers.0, answers.1, answers.2, answers.3] {
+        let answer = answer.ok(202);
+        assert_eq!((&answer["proxyId"], &answer["delivered"]), (&json!("p1"), &json!(false)));
+        assert!(answer["message"].is_string());
     }
-    gateway.post("/api/monitoring/proxies/p1/drain", json!({ "deadlineMs": 5000 })).await.ok(200);
-    order("/api/monitoring/proxies/p1/drain").await.ok(200);
     let waiting = gateway.app.store.proxies().take_orders("p1").await.expect("orders");
     assert_eq!(waiting.len(), 4);
     assert_eq!(order("/api/monitoring/proxies/none/drain").await.code(404), "RESOURCE_001");

@@ -84,6 +84,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("GET /api/usage/call-logs", "+firstByteMs", "time to the first byte"),
     ("GET /api/usage/call-logs", "+attempts", "how often providers were asked"),
     ("GET /api/usage/call-logs", "+estimated", "an estimate is marked as one"),
+    ("GET /api/usage/call-logs", "+redated", "so is a time that a wrong clock made necessary"),
     ("GET /api/usage/call-logs", "+cost", "what it cost"),
     ("GET /api/usage/call-logs", "+costMicroUsd", "money is exact in micro-dollars"),
     ("GET /api/usage/call-logs", "+finishReason", "why the answer ended"),
@@ -139,6 +140,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("GET /api/monitoring/health", "+coordination", "the shared state's state"),
     ("GET /api/monitoring/health", "+journal", "usage on its way"),
     ("GET /api/monitoring/health", "+proxies", "the fleet"),
+    ("GET /api/monitoring/health", "+controlPlanes", "the fleet"),
 ];
 
 struct Comparison<'a> {

@@ -108,7 +108,7 @@ pub(in crate::api) struct CallLog {
     path: Option<String>,
     /// Status that the client saw; 0 when it saw none.
     status: u32,
-    /// `ok`, `upstream_error`, `timeout`, `client_closed` or `interrupted`.
+    /// `ok`, `upstream_error`, `timeout`, `client_closed`, `drained` or `interrupted`.
     outcome: &'static str,
     model: String,
     requested_model: String,
@@ -126,6 +126,8 @@ pub(in crate::api) struct CallLog {
     tokens: Tokens,
     /// True when any number of tokens is our estimate and not the provider's count.
     estimated: bool,
+    /// True when the proxy's clock was wrong: the time is that of the event's arrival.
+    redated: bool,
     /// US dollars; null when the price is not known.
     cost: Option<f64>,
     cost_micro_usd: Option<i64>,
@@ -252,7 +254,7 @@ pub(in crate::api) struct Which {
     connection_id: Option<String>,
     /// Id of a key.
     api_key: Option<String>,
-    /// `ok`, `upstream_error`, `timeout`, `client_closed` or `interrupted`.
+    /// `ok`, `upstream_error`, `timeout`, `client_closed`, `drained` or `interrupted`.
     outcome: Option<String>,
     #[param(value_type = Option<String>)]
     since: Option<UnixMillis>,
@@ -260,11 +262,12 @@ pub(in crate::api) struct Which {
     until: Option<UnixMillis>,
 }
 
-const OUTCOMES: [(&str, Outcome); 5] = [
+const OUTCOMES: [(&str, Outcome); 6] = [
     ("ok", Outcome::Ok),
     ("upstream_error", Outcome::UpstreamError),
     ("timeout", Outcome::Timeout),
     ("client_closed", Outcome::ClientClosed),
+    ("drained", Outcome::Drained),
     ("interrupted", Outcome::Interrupted),
 ];
 
@@ -427,6 +430,7 @@ impl From<&UsageRow> for CallLog {
             attempts: row.attempts,
             tokens: Tokens::from(&row.usage),
             estimated: row.estimated,
+            redated: row.redated,
             cost: row.cost.map(|cost| cost.as_dollars()),
             cost_micro_usd: row.cost.map(|cost| cost.0),
             finish_reason: named(&row.finish_reason),

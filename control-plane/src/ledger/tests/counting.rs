@@ -97,6 +97,28 @@ on_both_engines! {
         assert!(cut > 0, "no round was cut off");
     }
 
+    async fn an_event_of_a_wrong_clock_is_kept_and_dated_by_its_arrival(database: &TestDatabase) {
+        let (store, clock) = database.store_at_noon().await;
+        let ledger = ledger(&store).await;
+        let day = 86_400_000;
+        let at = |ms| omniroute_core::time::UnixMillis(ms);
+        // A proxy's clock is days ahead; another one's began in 1970; a third one's is a few minutes off.
+        let batch = [event(at(NOON.0 + 3 * day), 1), event(at(60_000), 2), event(at(NOON.0 + 120_000), 3)];
+        let ingested = ledger.ingest("p1", &batch).await.expect("stored");
+        assert_eq!((ingested.inserted, ingested.refused.len()), (3, 0));
+        for (request, expected) in [("req-1", (NOON, true)), ("req-2", (NOON, true)), ("req-3", (at(NOON.0 + 120_000), false))] {
+            let row = ledger.find(request).await.expect("a look-up").remove(0);
+            assert_eq!((row.at, row.redated), expected, "{request}");
+            let by_id = ledger.find(&uuid::Uuid::from_bytes(*row.id.as_bytes()).to_string()).await.expect("a look-up");
+            assert_eq!(by_id.len(), 1, "{request}");
+        }
+        // The acknowledgement was lost, and by the time they come again it is another day.
+        clock.advance(std::time::Duration::from_millis(2 * day));
+        let again = ledger.ingest("p1", &batch).await.expect("stored");
+        assert_eq!((again.inserted, again.refused.len()), (0, 0));
+        assert_eq!(totals(&ledger).await.requests, 3);
+    }
+
     async fn what_cannot_be_stored_is_refused_and_the_rest_is_stored(database: &TestDatabase) {
         let (store, _) = database.store_at_noon().await;
         let ledger = ledger(&store).await;
@@ -132,7 +154,7 @@ on_both_engines! {
         let ledger = ledger(&store).await;
         let mut write = store.write(&crate::store::testing::admin()).await.expect("a transaction");
         let plain = "sk-b149085260680511-0712c5-a1af5982";
-        let draft = crate::store::records::KeyDraft::new("k", plain, store.pepper());
+        let draft = crate::store::records::KeyDraft::new("k", plain, &store.pepper());
         let id = write.create_key(draft).await.expect("a key").id;
         let revision = write.commit().await.expect("committed");
         let earlier = omniroute_core::time::UnixMillis(NOON.0 - 5000);

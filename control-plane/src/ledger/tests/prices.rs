@@ -17,10 +17,10 @@ on_both_engines! {
     async fn an_event_costs_what_was_in_force_at_its_time(database: &TestDatabase) {
         let (store, clock) = database.store_at_noon().await;
         let ledger = ledger(&store).await;
-        ledger.seed_prices("1", vec![price(1)]).await.expect("seeded");
+        ledger.seed_prices(30_000_001, "1", vec![price(1)]).await.expect("seeded");
         clock.advance(Duration::from_secs(60));
-        ledger.seed_prices("2", vec![price(2)]).await.expect("seeded");
-        ledger.seed_prices("2", vec![price(9)]).await.expect("this version is there already");
+        ledger.seed_prices(30_000_002, "2", vec![price(2)]).await.expect("seeded");
+        ledger.seed_prices(30_000_002, "2", vec![price(9)]).await.expect("this version is there already");
         let later = NOON.saturating_add(Duration::from_secs(61));
         let unknown = omniroute_proto::v1::UsageEvent { model: "unheard-of".into(), ..event(later, 3) };
         // The second one is late: it happened before the price changed.
@@ -38,6 +38,23 @@ on_both_engines! {
         assert!(row.price_revision.is_some());
         let total = totals(&ledger).await;
         assert_eq!((total.cost, total.unpriced), (MicroUsd(3 * COST), 1));
+    }
+
+    async fn an_older_program_does_not_bring_old_prices_back(database: &TestDatabase) {
+        let (store, clock) = database.store_at_noon().await;
+        let ledger = ledger(&store).await;
+        let newest = omniroute_providers::prices::PriceBook::builtin().edition() + 1;
+        ledger.seed_prices(newest, "new", vec![price(2)]).await.expect("seeded");
+        let revision = store.revision().await.expect("a revision");
+        clock.advance(Duration::from_secs(60));
+        // In the middle of an upgrade a replica of the version before starts anew.
+        ledger.seed_prices(newest - 1, "old", vec![price(1)]).await.expect("left alone");
+        super::ledger(&store).await;
+        let at = NOON.saturating_add(Duration::from_secs(120));
+        ledger.ingest("p1", &[event(at, 1)]).await.expect("stored");
+        let row = ledger.find("req-1").await.expect("a look-up").remove(0);
+        assert_eq!(row.cost.map(|cost| cost.0), Some(2 * COST));
+        assert_eq!(store.revision().await.expect("a revision"), revision, "nothing was written");
     }
 
     async fn a_price_entered_late_can_be_applied_to_a_range(database: &TestDatabase) {

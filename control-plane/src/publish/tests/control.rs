@@ -11,7 +11,7 @@ use super::{
     QUICK, Replica, SOON, TOKEN,
     proxy::{channel, proven},
 };
-use crate::store::{Command, testing::on_both_engines};
+use crate::store::{Command, Delivery, Store, testing::on_both_engines};
 
 const ATTACH: &str = "/omniroute.v1.ProxyControl/Attach";
 
@@ -44,6 +44,19 @@ async fn until_attached(replica: &Replica, id: &str) {
         }
     };
     timeout(SOON, attached).await.expect("attached");
+}
+
+async fn until_listed(store: &Store, ids: &[&str]) {
+    let listed = async {
+        loop {
+            let rows = store.proxies().list().await.expect("proxies");
+            if ids.iter().all(|id| rows.iter().any(|row| row.id == *id)) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(SOON, listed).await.expect("listed");
 }
 
 on_both_engines! {
@@ -114,5 +127,50 @@ on_both_engines! {
         replica.proxies.order("p1", Command::Resync).await.expect("ordered");
         assert_eq!(command(&mut new_commands).await.expect("no error"), Some(Body::Resync(v1::Resync {})));
         replica.stop().await;
+    }
+
+    async fn two_processes_with_one_id_are_two_proxies_and_a_drain_reaches_the_one_it_names(database: &TestDatabase) {
+        let store = database.store().await;
+        let here = Replica::start(&store).await;
+        let there = Replica::start(&database.store().await).await;
+        let of = |boot: &str| v1::ProxyStatus { boot_id: boot.into(), ..status("edge", 1) };
+        let (first, mut first_commands) = attach(&here.url).await;
+        first.send(of("aaaa-1")).await.expect("sent");
+        until_attached(&here, "edge").await;
+        until_listed(&store, &["edge"]).await;
+        let (second, mut second_commands) = attach(&there.url).await;
+        second.send(of("bbbb-2")).await.expect("sent");
+        until_attached(&there, "edge~bbbb2").await;
+        until_listed(&store, &["edge", "edge~bbbb2"]).await;
+        let drain = Command::Drain { deadline: Duration::from_secs(1) };
+        assert_eq!(here.proxies.order("edge~bbbb2", drain).await.expect("ordered"), Delivery::Delivered);
+        assert_eq!(command(&mut second_commands).await.expect("no error"), Some(Body::Drain(v1::Drain { deadline_ms: 1_000 })));
+        assert_eq!(here.proxies.order("edge", Command::Resync).await.expect("ordered"), Delivery::Delivered);
+        assert_eq!(command(&mut first_commands).await.expect("no error"), Some(Body::Resync(v1::Resync {})));
+
+        // The first one leaves, and its id is free at once.
+        drop((first, first_commands));
+        let freed = async {
+            loop {
+                let (again, commands) = attach(&there.url).await;
+                again.send(of("cccc-3")).await.expect("sent");
+                let is_own = async {
+                    while !there.proxies.attached().iter().any(|one| one.boot_id == "cccc-3") {
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                    }
+                };
+                is_own.await;
+                let rows = store.proxies().list().await.expect("proxies");
+                if rows.iter().any(|row| row.id == "edge" && row.boot_id == "cccc-3") {
+                    return (again, commands);
+                }
+                drop((again, commands));
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(SOON, freed).await.expect("the id is free");
+        assert_eq!(here.proxies.order("nobody", Command::Resync).await.expect("ordered"), Delivery::Waiting);
+        here.stop().await;
+        there.stop().await;
     }
 }

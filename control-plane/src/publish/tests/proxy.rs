@@ -120,12 +120,12 @@ impl TestProxy {
     }
 
     pub(super) async fn ack(&self, revision: u64) {
-        self.send(config_request::Body::Ack(v1::Ack { revision })).await;
+        self.send(config_request::Body::Ack(v1::Ack { revision, complete: false })).await;
     }
 
     pub(super) async fn nack(&self, revision: u64, kind: &str, id: &str, reason: &str) {
         let rejections = vec![v1::Rejection { kind: kind.into(), id: id.into(), reason: reason.into() }];
-        self.send(config_request::Body::Nack(v1::Nack { revision, rejections })).await;
+        self.send(config_request::Body::Nack(v1::Nack { revision, rejections, complete: false })).await;
     }
 
     pub(super) async fn next(&mut self) -> Result<Option<Body>, Status> {
@@ -191,10 +191,10 @@ impl TestProxy {
             let kind = Kind::of(resource).expect("a known kind");
             let key = (resource.kind.clone(), resource.id.clone());
             if let Some(old) = self.held.remove(&key) {
-                self.digests.remove(kind, &old.id, old.revision);
+                self.digests.remove(kind, &old.id, old.revision, old.content);
             }
             if !resource.deleted {
-                self.digests.add(kind, &resource.id, resource.revision);
+                self.digests.add(kind, &resource.id, resource.revision, resource.content);
                 self.held.insert(key, resource.clone());
             }
         }

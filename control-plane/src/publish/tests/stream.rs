@@ -119,7 +119,7 @@ on_both_engines! {
         create_keys(&store, &["a"]).await;
         let replica = Replica::start(&store).await;
         let mut gone = TestProxy::synced(&replica.url).await.leave(&replica).await;
-        gone.digests.add(omniroute_proto::Kind::ApiKey, "phantom", 1);
+        gone.digests.add(omniroute_proto::Kind::ApiKey, "phantom", 1, 1);
         let mut proxy = gone.back(&replica.url).await;
         assert!(proxy.take().await.full);
         assert_eq!(proxy.key_names(), ["a"]);

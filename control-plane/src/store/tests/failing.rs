@@ -19,7 +19,7 @@ const LARGE: usize = 60 * 1024;
 
 async fn make_key(store: &Store, name: &str) -> Result<u64, StoreError> {
     let mut write = store.write(&admin()).await?;
-    write.create_key(KeyDraft::new(name, &format!("sk-{name}-0123456789abcdef"), store.pepper())).await?;
+    write.create_key(KeyDraft::new(name, &format!("sk-{name}-0123456789abcdef"), &store.pepper())).await?;
     write.commit().await
 }
 

@@ -51,7 +51,7 @@ async fn no_secret_is_in_the_file_and_the_file_is_private() {
     draft.headers.insert("x-api-key".into(), "planted-header".into());
     draft.provider_data.insert("token".into(), "planted-data".into());
     let id = write.create_connection(draft).await.expect("a connection").id;
-    write.create_key(crate::store::records::KeyDraft::new("k", plain, store.pepper())).await.expect("a key");
+    write.create_key(crate::store::records::KeyDraft::new("k", plain, &store.pepper())).await.expect("a key");
     write.commit().await.expect("committed");
     let mut write = store.write(&admin()).await.expect("a transaction");
     let patch = ConnectionPatch { name: Some("renamed".into()), ..ConnectionPatch::default() };
@@ -115,8 +115,8 @@ on_both_engines! {
         let both = reopened(database, &format!("{NEW_KEY},{KEY}")).await.expect("the old key still opens");
         let done = both.reseal().await.expect("resealed");
         assert_eq!(done.failed, Vec::<String>::new());
-        // Secret, headers and data of each, its log entry, the settings' log entry, the canary.
-        assert_eq!(done.values, 250 * 4 + 1 + 1);
+        // Secret, headers and data of each, its log entry, the settings' log entry, the fleet's values, the canary.
+        assert_eq!(done.values, 250 * 4 + 1 + 1 + 1);
         assert_eq!(both.reseal().await.expect("resealed").values, 0, "nothing is left to do");
         let revision = both.revision().await.expect("a revision");
         both.close().await;
@@ -145,15 +145,60 @@ on_both_engines! {
         assert_eq!(both.connections().secret(&ids[2]).await.expect("the secret").expose(), "sk-vendor-c");
     }
 
-    async fn another_pepper_or_address_policy_makes_a_new_revision(database: &TestDatabase) {
+    async fn a_process_alone_puts_its_settings_into_force_with_a_new_revision(database: &TestDatabase) {
         let clock = Arc::new(SystemClock);
-        let first = database.store().await.revision().await.expect("a revision");
-        let same = database.store().await.revision().await.expect("a revision");
-        assert_eq!(first, same);
+        let store = database.store().await;
+        let first = store.revision().await.expect("a revision");
+        store.close().await;
+        let same = database.store().await;
+        assert_eq!(same.revision().await.expect("a revision"), first);
+        same.close().await;
         let allowed = database.open_with(KEY, "pepper", true, clock.clone()).await.expect("opened");
         assert_eq!(allowed.revision().await.expect("a revision"), first + 1);
+        assert!(allowed.allow_private_upstreams());
+        allowed.close().await;
         let peppered = database.open_with(KEY, "salt", true, clock).await.expect("opened");
         assert_eq!(peppered.revision().await.expect("a revision"), first + 2);
         assert_eq!(peppered.settings().get().await.expect("settings").revision, first + 2);
+        assert_eq!(peppered.pepper().as_bytes(), b"salt");
+    }
+
+    async fn a_process_set_up_by_mistake_changes_nothing_for_those_that_run(database: &TestDatabase) {
+        let clock = Arc::new(SystemClock);
+        let running = database.store().await;
+        let revision = running.revision().await.expect("a revision");
+        let odd = database.open_with(KEY, "salt", true, clock.clone()).await.expect("opened");
+        // It goes by what is in force, also when it edits.
+        assert_eq!(odd.pepper().as_bytes(), b"pepper");
+        assert!(!odd.allow_private_upstreams());
+        assert_eq!(odd.differing_settings(), ["API_KEY_SECRET", "ALLOW_PRIVATE_UPSTREAMS"]);
+        assert_eq!(odd.revision().await.expect("a revision"), revision);
+        let mut write = odd.write(&admin()).await.expect("a transaction");
+        write.merge_settings([("requestRetry".to_owned(), 1.into())].into_iter().collect(), None).await.expect("merged");
+        write.commit().await.expect("committed");
+        running.attend().await.expect("looked");
+        assert_eq!(running.pepper().as_bytes(), b"pepper");
+        assert!(running.differing_settings().is_empty());
+        let shown = running.control_planes().await.expect("the list");
+        let of_odd = shown.iter().find(|row| !row.is_this).expect("the other one");
+        assert_eq!(of_odd.state.differs, ["API_KEY_SECRET", "ALLOW_PRIVATE_UPSTREAMS"]);
+
+        // Once nobody has the old ones any more, they come into force; and one that comes back with the old ones does not
+        // bring them back.
+        running.close().await;
+        odd.attend().await.expect("looked");
+        assert_eq!((odd.pepper().as_bytes(), odd.allow_private_upstreams()), (b"salt".as_slice(), true));
+        let stale = database.store().await;
+        assert_eq!((stale.pepper().as_bytes(), stale.allow_private_upstreams()), (b"salt".as_slice(), true));
+        assert_eq!(stale.differing_settings(), ["API_KEY_SECRET", "ALLOW_PRIVATE_UPSTREAMS"]);
+    }
+
+    async fn a_process_that_died_is_not_waited_for_for_ever(database: &TestDatabase) {
+        let (_died, clock) = database.store_at_noon().await;
+        let next = database.open_with(KEY, "salt", false, Arc::new(clock.clone())).await.expect("opened");
+        assert_eq!(next.pepper().as_bytes(), b"pepper", "it may still run");
+        clock.advance(std::time::Duration::from_secs(16));
+        next.attend().await.expect("looked");
+        assert_eq!(next.pepper().as_bytes(), b"salt");
     }
 }

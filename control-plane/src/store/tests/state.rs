@@ -154,14 +154,15 @@ on_both_engines! {
     async fn a_new_price_closes_the_old_one(database: &TestDatabase) {
         let (store, clock) = database.store_at_noon().await;
         let mut write = store.write(&admin()).await.expect("a transaction");
-        assert_eq!(write.seed_prices("1", vec![price(100)]).await.expect("seeded"), 1);
+        assert_eq!(write.seed_prices(1, "1", vec![price(100)]).await.expect("seeded"), Some(1));
         write.commit().await.expect("committed");
         clock.advance(Duration::from_secs(10));
         let mut write = store.write(&admin()).await.expect("a transaction");
-        assert_eq!(write.seed_prices("2", vec![price(100)]).await.expect("seeded"), 0, "the same price stays");
-        assert_eq!(write.seed_prices("3", vec![price(200)]).await.expect("seeded"), 1);
+        assert_eq!(write.seed_prices(2, "2", vec![price(100)]).await.expect("seeded"), Some(0), "the same price stays");
+        assert_eq!(write.seed_prices(2, "3", vec![price(200)]).await.expect("seeded"), Some(1));
         write.commit().await.expect("committed");
-        assert_eq!(store.prices().book_version().await.expect("a version").as_deref(), Some("3"));
+        let book = store.prices().book().await.expect("a look-up").expect("a book");
+        assert!(!book.gives_way_to(2, "3") && !book.gives_way_to(1, "1") && book.gives_way_to(2, "4"));
         let changed_at = NOON.saturating_add(Duration::from_secs(10));
         let rows = store.prices().list().await.expect("prices");
         let spans: Vec<_> = rows.iter().map(|row| (row.input, row.valid_from, row.valid_until)).collect();

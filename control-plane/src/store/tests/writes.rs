@@ -212,7 +212,7 @@ on_both_engines! {
     async fn a_key_keeps_every_field_and_never_itself(database: &TestDatabase) {
         let store = database.store().await;
         let plain = "sk-b149085260680511-0712c5-a1af5982";
-        let mut draft = KeyDraft::new("team-a", plain, store.pepper());
+        let mut draft = KeyDraft::new("team-a", plain, &store.pepper());
         draft.allowed_models = vec!["mock/*".into()];
         draft.scopes = vec!["manage".into()];
         draft.max_body_bytes = Some(64 << 20);
@@ -227,7 +227,7 @@ on_both_engines! {
 
         let anew = "sk-b149085260680511-b6377c-d0fd2fec";
         let mut write = store.write(&admin()).await.expect("a transaction");
-        let patch = KeyPatch { secret: Some(RotatedSecret::new(anew, store.pepper())), ..KeyPatch::default() };
+        let patch = KeyPatch { secret: Some(RotatedSecret::new(anew, &store.pepper())), ..KeyPatch::default() };
         write.update_key(created.id.as_str(), patch).await.expect("made anew");
         write.commit().await.expect("committed");
         assert_eq!(store.keys().by_hash(&store.pepper().hash(plain)).await.expect("a look-up"), None);

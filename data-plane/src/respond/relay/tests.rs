@@ -4,7 +4,7 @@ use futures_util::Stream;
 use http_body_util::StreamBody;
 use omniroute_proto::v1::{self, Outcome};
 use omniroute_providers::Operation;
-use omniroute_wire::ir::Format;
+use omniroute_wire::translate::Dialect;
 use tokio::sync::mpsc;
 
 use super::*;
@@ -125,6 +125,7 @@ fn meter(gateway: &TestGateway) -> Meter {
     let entry = plan.candidates().next().expect("a connection");
     let slot = Slot::take(&entry.in_flight, 0, &gateway.freed).expect("a place");
     let arrival = Arrival {
+        sign: None,
         gateway: Arc::clone(gateway),
         operation: Operation::Chat,
         request_id: RequestId::generate(),
@@ -134,8 +135,14 @@ fn meter(gateway: &TestGateway) -> Meter {
         span: tracing::Span::none(),
     };
     // Dropping what is unwritten writes it.
-    let sent =
-        Sent { path: "/v1/chat/completions", format: Format::OpenAiChat, stream: true, bytes: 400, asked_in: "openai" };
+    let (dialect, body) = (Dialect::Chat, Bytes::from(vec![b'x'; 400]));
+    let sent = Sent {
+        path: "/v1/chat/completions",
+        dialect: &dialect,
+        stream: true,
+        body: &body,
+        asked_in: "openai",
+    };
     Meter::open(arrival, &plan, &Caller::Local, entry, slot, sent).0
 }
 
@@ -304,4 +311,91 @@ async fn a_document_is_closed_at_its_end_and_cut_where_it_breaks() {
     assert_eq!(bench.text().await, head);
     assert!(bench.next().await.expect("a cut").is_err());
     assert_eq!(bench.event().outcome(), Outcome::UpstreamError);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_answer_has_its_count_written_down_about_once_a_second() {
+    let mut bench = Bench::new(Lane::events(CHAT, false), ROLE, TIMES);
+    bench.text().await;
+    for _ in 0..40 {
+        tokio::select! {
+            biased;
+            piece = bench.next() => panic!("{piece:?}"),
+            () = tokio::time::sleep(SECOND / 8) => {}
+        }
+        bench.says(Ok(TEXT));
+        bench.text().await;
+    }
+    let noted = bench.gateway.noted();
+    assert!((4..=5).contains(&noted.len()), "{}", noted.len());
+    let outputs: Vec<u64> = noted.iter().filter_map(|event| event.usage.and_then(|usage| usage.output)).collect();
+    assert!(outputs.len() == noted.len() && outputs.is_sorted() && outputs[0] > 0, "{outputs:?}");
+    assert!(noted.iter().all(|event| event.status == 200 && event.usage.is_some_and(|usage| usage.input == Some(100))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_client_does_not_read_nobody_waits_for_the_upstream() {
+    let mut bench = Bench::new(Lane::events(CHAT, true), ROLE, TIMES);
+    assert_eq!(bench.text().await, ROLE);
+    bench.says(Ok(TEXT));
+    assert_eq!(bench.text().await, TEXT);
+    // The client takes nothing for longer than the upstream may be silent. What comes next comes in time.
+    tokio::time::advance(SECOND * 200).await;
+    tokio::select! {
+        biased;
+        piece = bench.next() => panic!("{piece:?}"),
+        () = tokio::time::sleep(SECOND * 10) => {}
+    }
+    bench.says(Ok(FINISH));
+    bench.says(Ok(DONE_TEXT));
+    bench.ends();
+    assert_eq!(bench.rest().await, format!("{FINISH}{DONE_TEXT}"));
+    assert_eq!(bench.event().outcome(), Outcome::Ok);
+}
+
+#[tokio::test]
+async fn a_document_is_whole_when_its_length_is_used_up() {
+    /// It knows its length, and does not say that it is at its end.
+    struct Sized(Option<Bytes>, u64);
+    impl Body for Sized {
+        type Data = Bytes;
+        type Error = &'static str;
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+            let Some(piece) = self.0.take() else { return Poll::Pending };
+            self.1 = 0;
+            Poll::Ready(Some(Ok(Frame::data(piece))))
+        }
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::with_exact(self.1)
+        }
+    }
+    let gateway = TestGateway::new(
+        &[],
+        index_with(|resources| {
+            resources.node("mock", "http://127.0.0.1:9/v1");
+            resources.connection("c1", "mock", |_| {});
+        }),
+    );
+    let mut meter = meter(&gateway);
+    meter.attempt();
+    meter.answered(200, Duration::ZERO);
+    let times = RelayTimes { idle: SECOND, keepalive: Duration::ZERO, deadline: Instant::now() + SECOND };
+    let document = r#"{"choices":[{"index":0,"message":{"content":"x"},"finish_reason":"stop"}]}"#;
+    let (first, rest) = document.split_at(20);
+    let (mut lane, mut ready) = (Lane::json(CHAT), Vec::new());
+    lane.feed(Bytes::from(first), Teller { request_id: "r1", hidden: "" }, &mut ready);
+    let upstream = Sized(Some(Bytes::from(rest)), rest.len() as u64);
+    let mut relay = Box::pin(Relay::new(upstream, lane, ready, meter, times));
+    assert_eq!(relay.size_hint().exact(), Some(document.len() as u64));
+    let mut read = Vec::new();
+    while read.len() < document.len() {
+        let frame = poll_fn(|cx| relay.as_mut().poll_frame(cx)).await.expect("more").expect("no cut");
+        read.extend_from_slice(&frame.into_data().expect("data"));
+    }
+    assert!(relay.is_end_stream());
+    drop(relay);
+    assert_eq!(gateway.closed()[0].outcome(), Outcome::Ok);
 }

@@ -170,11 +170,18 @@ async fn a_slow_client_gets_a_408() {
     let answer = raw.read_to_end().await;
     assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("\"request_timeout\""), "{answer}");
 
-    // Nothing at all, and half a head: closed without an answer, there is no request yet.
-    for said in ["", "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"] {
+    // Nothing at all: closed without an answer, there is no request yet.
+    assert_eq!(Raw::connect(proxy.address).await.read_to_end().await, "");
+    for (said, shape) in [
+        ("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n", r#"{"error":{"message":"#),
+        ("POST /v1/messages HTTP/1.1\r\nhost: x\r\n", r#"{"type":"error","error":{"type":"timeout_error""#),
+        ("POST /v1beta/models/m:generateContent HTTP/1.1\r\n", "DEADLINE_EXCEEDED"),
+        ("GET ", r#"{"error":{"message":"#),
+    ] {
         let mut raw = Raw::connect(proxy.address).await;
         raw.write(said).await;
-        assert_eq!(raw.read_to_end().await, "");
+        let answer = raw.read_to_end().await;
+        assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains(shape), "{said}: {answer}");
     }
 }
 
@@ -211,6 +218,29 @@ async fn what_is_no_http_is_a_400() {
     let mut raw = Raw::connect(proxy.address).await;
     raw.write("hello there\r\n\r\n").await;
     assert!(raw.read_to_end().await.starts_with("HTTP/1.1 400 "));
+    let openai = r#"{"error":{"message":"#;
+    let anthropic = r#"{"type":"error","error":{"type":"invalid_request_error""#;
+    let many = format!("POST /v1/messages HTTP/1.1\r\n{}\r\n", "x-a: b\r\n".repeat(500));
+    for (said, status, shape, code) in [
+        ("hello there\r\n\r\n", 400, openai, "malformed_request"),
+        ("POST /v1/chat/completions HTTP/1.1\r\nbad header\r\n\r\n", 400, openai, "malformed_request"),
+        ("POST /v1/messages HTTP/1.1\r\nbad header\r\n\r\n", 400, anthropic, "malformed_request"),
+        (many.as_str(), 431, anthropic, "headers_too_large"),
+    ] {
+        // The second on a connection that has served already.
+        for before in ["", "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"] {
+            let mut raw = Raw::connect(proxy.address).await;
+            if !before.is_empty() {
+                raw.write(before).await;
+                raw.read_until("\"ok\"}").await;
+            }
+            raw.write(said).await;
+            let answer = raw.read_to_end().await;
+            let (head, body) = answer.split_once("\r\n\r\n").expect("a body");
+            assert!(head.starts_with(&format!("HTTP/1.1 {status} ")) && head.contains("application/json"), "{answer}");
+            assert!(body.starts_with(shape) && body.contains(code), "{answer}");
+        }
+    }
     let mut raw = Raw::connect(proxy.address).await;
     raw.write(proxy.chat_head("transfer-encoding: chunked\r\n") + "zz\r\n").await;
     let answer = raw.read_to_end().await;
@@ -237,7 +267,14 @@ async fn a_compressed_body_is_read_and_one_that_cannot_be_is_refused_by_name() {
     for (coding, body, code) in
         [("br", packed, "unsupported_encoding"), ("gzip", Bytes::from_static(CHAT.as_bytes()), "invalid_encoding")]
     {
-        assert_eq!(ask(coding, body).await.error().2, code);
+        let refused = ask(coding, body).await.error();
+        assert_eq!((refused.0, refused.2.as_str()), (if coding == "br" { 415 } else { 400 }, code));
+    }
+    for (path, shape) in [("/v1/messages", r#""type":"invalid_request_error""#), ("/api/chat", r#"{"error":""#)] {
+        let request = proxy.request("POST", path).header("authorization", format!("Bearer {KEY}"));
+        let request = request.header("content-encoding", "zstd").body(Full::new(Bytes::from_static(CHAT.as_bytes())));
+        let refused = send(request.expect("a request")).await;
+        assert!(refused.status == 415 && refused.text().contains(shape), "{path}: {}", refused.text());
     }
     assert_eq!(upstream.asked().len(), 1);
 }

@@ -7,7 +7,7 @@ use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
 
 use super::{
     client::Raw,
-    upstream::{chat_answer, event_stream},
+    upstream::{chat_answer, event_stream, event_stream_of_silence},
     *,
 };
 
@@ -183,8 +183,164 @@ async fn what_outlives_the_deadline_of_a_drain_is_cut_and_recorded() {
     sender.send(TEXT).await.expect("the stream goes on");
     raw.read_until("12345678").await;
     lifecycle.cut();
+    let last = raw.read_to_end().await;
+    assert!(last.contains("data: {\"error\":") && last.contains("this proxy is stopping"), "{last}");
     tokio::time::timeout(Duration::from_secs(2), sender.closed()).await.expect("cancelled");
-    assert_eq!(proxy.event().await.usage.and_then(|usage| usage.output), Some(4));
+    let event = proxy.event().await;
+    assert_eq!((event.outcome(), event.error_code.as_str()), (Outcome::Drained, "drain_deadline"));
+    assert_eq!((event.usage.and_then(|usage| usage.output), event.estimated), (Some(4), true));
     lifecycle.resume();
-    assert_eq!(proxy.inner.gateway.lifecycle.phase(), crate::server::Phase::Serving);
+    assert_eq!(proxy.chat(CHAT).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_end_of_the_process_tells_every_stream_and_every_waiting_client_in_its_own_words() {
+    let (sender, given) = event_stream();
+    let given = std::sync::Mutex::new(Some(given));
+    let upstream = Upstream::answering(move |_| match given.lock().expect("a lock").take() {
+        Some(given) => given,
+        // A head, and no body.
+        None => event_stream_of_silence(),
+    })
+    .await;
+    let proxy = Proxy::before(&upstream).await;
+    let body = r#"{"model":"mock/m","max_tokens":9,"stream":true,"messages":[{"role":"user","content":"hi"}]}"#;
+    let head = |path: &str| {
+        proxy.chat_head(&format!("content-length: {}\r\n", body.len())).replace("/v1/chat/completions", path)
+    };
+    let mut streaming = Raw::connect(proxy.address).await;
+    streaming.write(format!("{}{body}", head("/v1/messages"))).await;
+    sender.send(TEXT).await.expect("sent");
+    streaming.read_until("12345678").await;
+    let mut waiting = Raw::connect(proxy.address).await;
+    waiting.write(format!("{}{body}", head("/v1/messages"))).await;
+    while upstream.asked().len() < 2 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let lifecycle = &proxy.inner.gateway.lifecycle;
+    lifecycle.stop();
+    lifecycle.halt();
+    let told = streaming.read_to_end().await;
+    assert!(told.contains("event: error\n") && told.contains("overloaded_error"), "{told}");
+    let told = waiting.read_to_end().await;
+    assert!(told.starts_with("HTTP/1.1 529 ") && told.contains("\"code\":\"draining\""), "{told}");
+    let events = proxy.inner.closed_events(2).await;
+    assert!(events.iter().all(|event| event.outcome() == Outcome::Drained), "{events:?}");
+    assert!(lifecycle.idle(Duration::from_secs(5)).await);
+}
+
+#[tokio::test]
+async fn a_process_that_leaves_is_not_ready_and_serves_on() {
+    let upstream = Upstream::answering(|_| chat_answer()).await;
+    let proxy = Proxy::before(&upstream).await;
+    let mut kept = Raw::connect(proxy.address).await;
+    let asking = format!("{}{CHAT}", proxy.chat_head(&format!("content-length: {}\r\n", CHAT.len())));
+    kept.write(&asking).await;
+    kept.read_until("\"reasoning_tokens\":2}}}").await;
+    let lifecycle = &proxy.inner.gateway.lifecycle;
+    lifecycle.leave();
+    let readyz = proxy.get("/readyz").await;
+    assert_eq!((readyz.status.as_u16(), readyz.json()["status"].as_str()), (503, Some("draining")));
+    assert_eq!(proxy.chat(CHAT).await.status, 200, "new connections are served");
+    kept.write(&asking).await;
+    assert!(kept.read_until("\"reasoning_tokens\":2}}}").await.starts_with("HTTP/1.1 200 "), "and so are old ones");
+    lifecycle.stop();
+    assert_eq!(kept.read_to_end().await, "");
+    assert_eq!(proxy.chat(CHAT).await.error().2, "draining");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_finish_an_http_2_preface_is_let_go() {
+    let upstream = Upstream::absent().await;
+    let proxy = Proxy::with(&[("CLIENT_TIMEOUT", "200ms")], &upstream, |_| {}).await;
+    for said in ["P", "PRI", "PRI * HTTP/2.0\r\n"] {
+        let mut raw = Raw::connect(proxy.address).await;
+        raw.write(said).await;
+        assert_eq!(raw.read_to_end().await, "", "{said}");
+    }
+    while proxy.inner.gateway.lifecycle.connections() > 0 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// An HTTP/2 client that lets so many bytes of an answer come and reads none of them.
+async fn unread_over_http_2(proxy: &Proxy, window: u32) -> hyper::body::Incoming {
+    let stream = TcpStream::connect(proxy.address).await.expect("connected");
+    let (mut client, connection) = hyper::client::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new())
+        .initial_stream_window_size(window)
+        .handshake(hyper_util::rt::TokioIo::new(stream))
+        .await
+        .expect("HTTP/2");
+    tokio::spawn(connection);
+    let request = proxy.request("POST", "/v1/chat/completions").header("authorization", format!("Bearer {KEY}"));
+    let request = request.body(Full::new(Bytes::from_static(STREAM.as_bytes()))).expect("a request");
+    let answer = client.send_request(request).await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+    let body = answer.into_body();
+    // The connection lives as long as the sender.
+    tokio::spawn(async move {
+        std::future::pending::<()>().await;
+        drop(client);
+    });
+    body
+}
+
+#[tokio::test]
+async fn an_http_2_client_that_grants_no_window_is_given_up() {
+    let (sender, given) = event_stream();
+    let given = std::sync::Mutex::new(Some(given));
+    let upstream = Upstream::answering(move |_| given.lock().expect("a lock").take().expect("one request")).await;
+    let proxy = Proxy::with(&[("CLIENT_TIMEOUT", "200ms")], &upstream, |_| {}).await;
+    sender.send(TEXT).await.expect("sent");
+    let body = unread_over_http_2(&proxy, 10).await;
+    let filling = async { while sender.send(TEXT).await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(20), filling).await.expect("the upstream is cancelled");
+    assert_eq!(proxy.event().await.outcome(), Outcome::ClientClosed);
+    while proxy.inner.gateway.lifecycle.requests_in_flight() > 0 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    drop(body);
+}
+
+#[tokio::test]
+async fn the_deadline_of_a_request_counts_though_its_client_reads_nothing() {
+    let filler: &'static str =
+        Box::leak(format!("data: {{\"choices\":[],\"x\":\"{}\"}}\n\n", "x".repeat(64 * 1024)).into_boxed_str());
+    for over_http_2 in [true, false] {
+        let (sender, given) = event_stream();
+        let given = std::sync::Mutex::new(Some(given));
+        let upstream = Upstream::answering(move |_| given.lock().expect("a lock").take().expect("one request")).await;
+        let proxy = Proxy::with(&[("REQUEST_TIMEOUT", "500ms")], &upstream, |_| {}).await;
+        let mut raw = Raw::connect(proxy.address).await;
+        let filling = tokio::spawn(async move { while sender.send(filler).await.is_ok() {} });
+        let body = if over_http_2 {
+            Some(unread_over_http_2(&proxy, 10).await)
+        } else {
+            raw.write(format!("{}{STREAM}", proxy.chat_head(&format!("content-length: {}\r\n", STREAM.len())))).await;
+            None
+        };
+        tokio::time::timeout(Duration::from_secs(20), filling)
+            .await
+            .expect("the upstream is cancelled")
+            .expect("no panic");
+        let event = proxy.event().await;
+        assert_eq!((event.outcome(), event.error_code.as_str()), (Outcome::Timeout, "request_deadline"));
+        drop((raw, body));
+    }
+}
+
+#[tokio::test]
+async fn a_drain_reaches_a_stream_whose_client_reads_nothing() {
+    let (sender, given) = event_stream();
+    let given = std::sync::Mutex::new(Some(given));
+    let upstream = Upstream::answering(move |_| given.lock().expect("a lock").take().expect("one request")).await;
+    let proxy = Proxy::before(&upstream).await;
+    sender.send(TEXT).await.expect("sent");
+    let body = unread_over_http_2(&proxy, 10).await;
+    let lifecycle = &proxy.inner.gateway.lifecycle;
+    lifecycle.drain();
+    lifecycle.cut();
+    tokio::time::timeout(Duration::from_secs(20), sender.closed()).await.expect("cancelled");
+    assert_eq!(proxy.event().await.outcome(), Outcome::Drained);
+    drop(body);
 }

@@ -2,36 +2,17 @@
 
 use std::path::Path;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::{
-    ServerConfig,
-    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
-};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio_rustls::TlsAcceptor;
 
-use super::{upstream::json as answer_json, *};
+use super::{secure_upstream::tls, upstream::json as answer_json, *};
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n0123456789";
 const BASE64: &str = "iVBORw0KGgowMTIzNDU2Nzg5";
 
 /// A server for pictures, with a certificate for this name. Also the certificate of its CA.
 async fn pictures(name: &str) -> (SocketAddr, String) {
-    let mut ca = CertificateParams::default();
-    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate().expect("a key")).expect("signed");
-    let key = KeyPair::generate().expect("a key");
-    let own = CertificateParams::new([name.to_owned()]).expect("a name").signed_by(&key, &ca).expect("signed");
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_single_cert(vec![own.der().clone()], key)
-        .expect("a certificate");
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let (acceptor, pem) = tls(name, &[]);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move {
@@ -50,7 +31,7 @@ async fn pictures(name: &str) -> (SocketAddr, String) {
             });
         }
     });
-    (address, ca.pem())
+    (address, pem)
 }
 
 async fn before_ollama(upstream: &Upstream, ca: &Path) -> Proxy {

@@ -345,3 +345,94 @@ async fn thoughts_of_a_kept_conversation_are_asked_for_in_a_form_that_can_go_bac
         assert_eq!(sent.get("include").is_some(), included, "{sent}");
     }
 }
+
+const THINKS_AND_CALLS: &str = r#"{"id":"c1","object":"chat.completion","created":1,"model":"deepseek-v4-pro","choices":[{"index":0,"message":{"role":"assistant","content":"let me see","reasoning_content":"I should look.","tool_calls":[{"id":"call_1","type":"function","function":{"name":"look","arguments":"{}"}}]},"finish_reason":"tool_calls"}],"usage":{"prompt_tokens":5,"completion_tokens":5,"total_tokens":10}}"#;
+const REFUSES: &str = r#"{"id":"c2","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":null,"refusal":"I will not."},"finish_reason":"stop"}],"usage":{"prompt_tokens":5,"completion_tokens":5,"total_tokens":10}}"#;
+
+#[tokio::test]
+async fn a_round_of_calls_goes_on_by_chain_and_by_reference_with_its_thought() {
+    let upstream = Upstream::answering(|asked| {
+        let called = memchr::memmem::find(&asked.body, b"\"tool_calls\"").is_some();
+        if called { chat_answer() } else { answer_json(200, THINKS_AND_CALLS) }
+    })
+    .await;
+    let index = index_with(|resources| {
+        resources.node("ds", &upstream.base_url());
+        resources.connection("c1", "ds", |_| {});
+    });
+    let proxy = Proxy::start(&[], index).await;
+    let tools = json!([{"type": "function", "name": "look", "parameters": {"type": "object"}}]);
+    let first = ask(&proxy, &json!({"model": "ds/deepseek-v4-pro", "input": "one", "tools": tools})).await;
+    let output = first.json()["output"].as_array().expect("items").clone();
+    assert!(output.iter().any(|item| item["type"] == "reasoning"), "{output:?}");
+    let result = json!({"type": "function_call_output", "call_id": "call_1", "output": "seen"});
+    // As some SDKs do it: every item of the answer by its id, the thought's among them.
+    let mut by_reference = vec![json!({"role": "user", "content": "one"})];
+    by_reference.extend(output.iter().map(|item| json!({"type": "item_reference", "id": item["id"]})));
+    by_reference.push(result.clone());
+    for body in [
+        json!({"model": "ds/deepseek-v4-pro", "input": [result], "tools": tools, "previous_response_id": id_of(&first)}),
+        json!({"model": "ds/deepseek-v4-pro", "input": by_reference, "tools": tools}),
+    ] {
+        let answer = ask(&proxy, &body).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        let sent: Value = serde_json::from_slice(&upstream.last().body).expect("JSON");
+        let messages = sent["messages"].as_array().expect("messages");
+        assert_eq!(messages.len(), 3, "{sent}");
+        assert_eq!(messages[1]["content"], "let me see");
+        assert_eq!(
+            (&messages[1]["reasoning_content"], &messages[2]["content"]),
+            (&json!("I should look."), &json!("seen"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_chain_carries_pictures_and_refusals_to_whoever_answers_next() {
+    let turn = std::sync::atomic::AtomicUsize::new(0);
+    let upstream = Upstream::answering(move |_| match turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+        0 => answer_json(200, REFUSES),
+        _ => chat_answer(),
+    })
+    .await;
+    let proxy = Proxy::before(&upstream).await;
+    let picture = json!({"type": "input_image", "image_url": "data:image/png;base64,AA==", "detail": "low"});
+    let asked = json!([{"role": "user", "content": [{"type": "input_text", "text": "what is it?"}, picture]}]);
+    let first = ask(&proxy, &json!({"model": "mock/m", "input": asked})).await;
+    assert_eq!(first.json()["output"][0]["content"][0], json!({"type": "refusal", "refusal": "I will not."}));
+    let second = json!({"model": "mock/m", "input": "why?", "previous_response_id": id_of(&first)});
+    assert_eq!(ask(&proxy, &second).await.status, StatusCode::OK);
+    let sent: Value = serde_json::from_slice(&upstream.last().body).expect("JSON");
+    assert_eq!(sent["messages"][0]["content"][1]["image_url"]["url"], "data:image/png;base64,AA==");
+    assert_eq!(sent["messages"][1]["refusal"], "I will not.");
+    assert_eq!(sent["messages"][2]["content"], "why?");
+}
+
+#[tokio::test]
+async fn what_the_vendors_tools_did_goes_back_with_the_ids_that_the_vendor_gave() {
+    let (upstream, proxy) = before_responses(&[
+        r#"{"id":"resp_t1","object":"response","status":"completed","model":"m","output":[{"id":"ws_1","type":"web_search_call","status":"completed","action":{"type":"search","query":"x"}},{"id":"ig_1","type":"image_generation_call","status":"completed","result":"AAAA"},{"id":"msg_1","type":"message","role":"assistant","status":"completed","content":[{"type":"output_text","text":"found","annotations":[]}]}],"usage":{"input_tokens":1,"output_tokens":1,"total_tokens":2}}"#,
+        r#"{"id":"resp_t2","object":"response","status":"completed","model":"m","output":[],"usage":{"input_tokens":1,"output_tokens":1,"total_tokens":2}}"#,
+    ])
+    .await;
+    ask(&proxy, &json!({"model": "vendor/m", "input": "one"})).await;
+    ask(&proxy, &json!({"model": "vendor/m", "input": "two", "previous_response_id": "resp_t1"})).await;
+    let sent: Value = serde_json::from_slice(&upstream.last().body).expect("JSON");
+    let ids: Vec<_> = sent["input"].as_array().expect("items").iter().map(|item| item.get("id")).collect();
+    assert_eq!(ids, [None, Some(&json!("ws_1")), Some(&json!("ig_1")), None, None], "{sent}");
+}
+
+#[tokio::test]
+async fn branches_that_go_on_from_one_answer_at_once_know_nothing_of_each_other() {
+    let (upstream, proxy) = before_chat().await;
+    let first = id_of(&ask(&proxy, &json!({"model": "mock/m", "input": "one"})).await);
+    let on = |input: &str, previous: &str| json!({"model": "mock/m", "input": input, "previous_response_id": previous});
+    let (left, right) = (on("left", &first), on("right", &first));
+    let (left, right) = tokio::join!(ask(&proxy, &left), ask(&proxy, &right));
+    for (branch, name) in [(left, "left"), (right, "right")] {
+        let next = on("next", &id_of(&branch));
+        assert_eq!(ask(&proxy, &next).await.status, StatusCode::OK);
+        let said: Vec<String> = roles(&upstream).into_iter().map(|(_, text)| text).collect();
+        assert_eq!(said, ["one", "Hello!", name, "Hello!", "next"]);
+    }
+}

@@ -182,6 +182,14 @@ pub(super) fn event_stream() -> (mpsc::Sender<&'static str>, Given) {
     (sender, response)
 }
 
+/// A head, behind which nothing comes.
+pub(super) fn event_stream_of_silence() -> Given {
+    let (sender, given) = event_stream();
+    // For as long as the test runs.
+    std::mem::forget(sender);
+    given
+}
+
 /// An event stream that is complete from the start, each frame after a pause.
 pub(super) fn events(frames: &'static [&'static str], pause: Duration) -> Given {
     let (sender, response) = event_stream();

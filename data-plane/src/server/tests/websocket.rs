@@ -268,6 +268,25 @@ async fn a_drain_lets_requests_end_and_closes_the_socket_then() {
 }
 
 #[tokio::test]
+async fn what_outlives_a_drain_is_told_so_before_the_socket_closes() {
+    let (sender, given) = event_stream();
+    let given = std::sync::Mutex::new(Some(given));
+    let upstream = Upstream::answering(move |_| given.lock().expect("a lock").take().expect("one request")).await;
+    let proxy = Proxy::before(&upstream).await;
+    let mut socket = Socket::open(&proxy, KEY).await;
+    sender.send(TEXT).await.expect("sent");
+    socket.send(request("a", chat())).await;
+    socket.until("response.chunk").await;
+    let lifecycle = &proxy.inner.gateway.lifecycle;
+    lifecycle.drain();
+    lifecycle.cut();
+    let frames = socket.until("response.completed").await;
+    assert!(frames.iter().any(|frame| frame.to_string().contains("this proxy is stopping")), "{frames:?}");
+    assert_eq!(socket.closed().await.expect("a frame").reason.as_str(), "draining");
+    assert_eq!(proxy.event().await.outcome(), v1::Outcome::Drained);
+}
+
+#[tokio::test]
 async fn who_reads_slowly_slows_the_upstream_and_messages_are_bounded() {
     const PIECE: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"0123456789012345678901234567890123456789012345678901234567890123456789\"}}]}\n\n";
     let sent = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
@@ -334,7 +353,8 @@ fn large_chat(bytes: usize) -> Value {
 #[tokio::test]
 async fn messages_take_body_memory_from_their_first_byte() {
     let upstream = streaming().await;
-    let proxy = Proxy::with(&[("BODY_MEMORY", "1MiB")], &upstream, |_| {}).await;
+    // One key may take half of it.
+    let proxy = Proxy::with(&[("BODY_MEMORY", "2MiB")], &upstream, |_| {}).await;
     let memory = &proxy.inner.gateway.memory;
     let mut half = Socket::open(&proxy, KEY).await;
     let mut other = Socket::open(&proxy, KEY).await;

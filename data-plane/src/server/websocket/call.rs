@@ -17,16 +17,18 @@ use tokio::sync::mpsc::Sender;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::message::{Asked, refused};
-use crate::{
-    respond::Reply,
-    server::{Gateway, life, route::Route},
+use crate::server::{
+    Gateway, life,
+    route::Route,
+    service,
+    supervise::{Outgoing, Pulse, supervise},
 };
 
 /// Largest answer that is no stream.
 const LARGEST: usize = 64 * 1024 * 1024;
 
 /// The client is gone, or reads no more.
-pub(super) struct Gone;
+struct Gone;
 
 /// Sends frames of one request.
 struct Frames<'c> {
@@ -34,12 +36,20 @@ struct Frames<'c> {
     out: &'c Sender<Message>,
 }
 
-/// Runs a request to its end. Dropping the future cancels it, upstream too.
-pub(super) async fn run(
+/// Runs a request until its end, until it is overdue, or until the drain cuts it. Dropping the future cancels it, upstream too.
+pub(super) async fn supervised(gateway: &Arc<Gateway>, credentials: &HeaderMap, asked: Asked, out: &Sender<Message>) {
+    let pulse = Pulse::new();
+    let call = run(gateway, credentials, asked, out, &pulse);
+    // That the client is gone is noticed where its messages are read.
+    drop(supervise(call, Arc::clone(&pulse), gateway.limits.unread(), gateway.lifecycle.watch()).await);
+}
+
+async fn run(
     gateway: &Arc<Gateway>,
     credentials: &HeaderMap,
     asked: Asked,
     out: &Sender<Message>,
+    pulse: &Arc<Pulse>,
 ) -> Result<(), Gone> {
     let Asked { id, endpoint, payload, share, headers, as_events } = asked;
     let frames = Frames { id: &id, out };
@@ -49,7 +59,12 @@ pub(super) async fn run(
                 .with_param("endpoint");
         return frames.send(refused(&id, &error)).await;
     };
-    let (head, body) = life::serve(gateway, route, request, share).await.into_parts();
+    let uri = request.uri().clone();
+    let response = match pulse.answering(life::serve(gateway, route, request, share, None)).await {
+        Some(response) => response,
+        None => service::cut_off(&uri, None),
+    };
+    let (head, body) = response.map(|reply| Outgoing::new(reply, Arc::clone(pulse))).into_parts();
     frames.start(&head, &endpoint).await?;
     let status = head.status.as_u16();
     let ok = head.status.is_success();
@@ -147,7 +162,7 @@ impl Frames<'_> {
     }
 
     /// A stream as text, in pieces that end with whole characters.
-    async fn chunks(&self, mut body: Reply) -> Result<Result<(), GatewayError>, Gone> {
+    async fn chunks(&self, mut body: Outgoing) -> Result<Result<(), GatewayError>, Gone> {
         let mut held = BytesMut::new();
         while let Some(frame) = body.frame().await {
             let Ok(frame) = frame else { return Ok(Err(cut("the answer broke off"))) };
@@ -170,7 +185,7 @@ impl Frames<'_> {
     }
 
     /// A stream as its events.
-    async fn events(&self, mut body: Reply) -> Result<Result<(), GatewayError>, Gone> {
+    async fn events(&self, mut body: Outgoing) -> Result<Result<(), GatewayError>, Gone> {
         let mut reader = EventReader::default();
         let mut ready = Vec::new();
         while let Some(frame) = body.frame().await {
@@ -202,7 +217,7 @@ impl Frames<'_> {
     }
 
     /// An answer in one piece.
-    async fn whole(&self, mut body: Reply, status: u16, ok: bool) -> Result<Result<(), GatewayError>, Gone> {
+    async fn whole(&self, mut body: Outgoing, status: u16, ok: bool) -> Result<Result<(), GatewayError>, Gone> {
         let mut bytes = BytesMut::new();
         while let Some(frame) = body.frame().await {
             let Ok(frame) = frame else { return Ok(Err(cut("the answer broke off"))) };

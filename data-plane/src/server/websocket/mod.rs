@@ -64,7 +64,7 @@ pub(super) async fn open(State(gateway): Shared, mut request: Request) -> Respon
         .with_retry_after(std::time::Duration::from_secs(5));
         return refuse(error);
     };
-    let bounds = Bounds { largest, silence: gateway.limits.client_timeout, memory: gateway.memory.clone() };
+    let bounds = Bounds { largest, silence: gateway.limits.client_timeout, memory: gateway.memory.of(&caller) };
     let (response, connection) = upgrade.agree();
     tokio::spawn(async move {
         let _place = place;

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     admit::{admit, body::BodyError, request_id::RequestId},
-    server::{Gateway, Phase},
+    server::Gateway,
 };
 
 /// Requests of one socket at the same time.
@@ -37,8 +37,6 @@ pub(super) const IDLE: Duration = Duration::from_secs(90);
 
 /// Frames that wait for a client that reads slowly.
 const QUEUE: usize = 32;
-/// A client that takes nothing for so many times `CLIENT_TIMEOUT` is gone.
-const UNREAD_FACTOR: u32 = 4;
 /// After the close frame, the client has this long to take it.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -102,7 +100,7 @@ impl Session {
         let (input, output) = tokio::io::split(socket);
         let mut reader = FrameReader::new(input, bounds);
         let (out, queue) = mpsc::channel(QUEUE);
-        let patience = self.gateway.limits.client_timeout * UNREAD_FACTOR;
+        let patience = self.gateway.limits.unread();
         let writer = tokio::spawn(write(output, queue, patience));
         let ready = message::ready(&self.id);
         let closing = match out.send(Message::Text(ready.into())).await {
@@ -144,7 +142,8 @@ impl Session {
         let mut heard = Instant::now();
         loop {
             let now_in = *phase.borrow_and_update();
-            if now_in != Phase::Serving && (self.running.is_empty() || now_in == Phase::Cutting) {
+            // What is cut ends by itself, with a word about it.
+            if !now_in.takes_work() && self.running.is_empty() {
                 return Some(Closing { code: GOING_AWAY, reason: "draining" });
             }
             tokio::select! {
@@ -261,7 +260,7 @@ impl Session {
                     let _ = out.send(Message::Text(cancelled(&call.id).into())).await;
                 }
                 // That the client is gone is noticed where its messages are read.
-                _ = Box::pin(call::run(&gateway, &credentials, asked, &out)) => {}
+                _ = Box::pin(call::supervised(&gateway, &credentials, asked, &out)) => {}
             }
             call
         });

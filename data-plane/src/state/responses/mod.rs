@@ -81,7 +81,7 @@ pub(crate) async fn begin(
         if whole.len() > max {
             return Err(too_large(max));
         }
-        let share = gateway.memory.reserve(whole.len() as u64).await.map_err(|_| no_memory())?;
+        let share = gateway.memory.of(caller).reserve(whole.len() as u64).await.map_err(|_| no_memory())?;
         expanded = Some(share.hold(whole.into()));
     }
     let previous = asked.previous_response_id.map(|id| id.into_owned());

@@ -100,6 +100,15 @@ async fn rotate_master(context: &Context, client: &Client) -> Result<(), Failure
         screen::text(&done, "resealed"),
         screen::text(&done, "keyId"),
     ));
+    let others = screen::list(&done, "others");
+    if !others.is_empty() {
+        let names: Vec<_> = others.iter().map(|other| screen::text(other, "name")).collect();
+        return Err(Failure::failed(format!(
+            "keep the old keys: these control planes still seal with another one: {}. Restart them with the new key first, \
+             then run this again",
+            names.join(", ")
+        )));
+    }
     if failed.is_empty() {
         context.screen.line("The old keys can leave STORAGE_ENCRYPTION_KEY.");
         return Ok(());

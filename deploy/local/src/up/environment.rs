@@ -92,6 +92,10 @@ fn of_both(context: &Context, secrets: &Secrets) -> Vec<(&'static str, OsString)
         ("DATA_DIR", context.launcher.data_dir.clone().into()),
         ("OMNIROUTE_JOIN_TOKEN", secrets.join_token.expose().into()),
     ];
+    // One machine has no balancer that would have to turn away.
+    if context.data_plane.lame_duck.is_none() {
+        environment.push(("LAME_DUCK", "0s".into()));
+    }
     if let Some(file) = &context.config_file {
         environment.push(("OMNIROUTE_CONFIG", file.clone().into()));
     }

@@ -24,8 +24,8 @@ use super::{
 };
 use crate::failure::Failure;
 
-/// On top of what running requests may take: time to close files.
-const LAST_STEPS: Duration = Duration::from_secs(5);
+/// On top of what running requests may take: time for the last bytes and the last usage events, and to close files.
+const LAST_STEPS: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Urgency {

@@ -136,4 +136,6 @@ fn a_proxy_is_not_told_what_only_the_control_plane_needs() {
     }
     assert!(proxy.contains("CONTROL_PLANE_FORWARD_URL=http://127.0.0.1:"));
     assert!(control_plane.contains("ALLOW_PRIVATE_UPSTREAMS=true"));
+    // What connections may reach, a client's URL may not.
+    assert!(!proxy.contains("ALLOW_PRIVATE_MEDIA_URLS"));
 }

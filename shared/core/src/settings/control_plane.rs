@@ -1,6 +1,7 @@
 use std::{net::IpAddr, path::PathBuf};
 
 use super::{ByteSize, Secret, Span, settings};
+use crate::client_address::TrustedProxies;
 
 settings! {
     /// Settings of a control plane.
@@ -59,6 +60,12 @@ settings! {
         usage_retention_days: u32 = "90", ["USAGE_RETENTION_DAYS"];
         #[doc = "Origins (comma-separated) that may call REST from a browser, besides its own."]
         cors_origins: String = "", ["CORS_ORIGINS", "CORS_ORIGIN"];
+        #[doc = "Addresses or ranges (comma-separated) of load balancers and reverse proxies whose `Forwarded` and `X-Forwarded-For` are believed. Empty means nobody but this machine."]
+        trusted_proxies: TrustedProxies = "", ["TRUSTED_PROXIES"];
+        #[doc = "Connections from `trusted_proxies` begin with a header of the PROXY protocol (version 1 or 2), which names the client; those that do not are closed."]
+        proxy_protocol: bool = "false", ["PROXY_PROTOCOL"];
+        #[doc = "How long `/readyz` says 503 after SIGTERM while calls are still answered, so that load balancers turn away first; empty means `5s`, and `0s` on loopback."]
+        lame_duck: Option<Span> = "", ["LAME_DUCK"];
         #[doc = "How long running calls may take to finish after SIGTERM."]
         control_plane_drain: Span = "10s", ["CONTROL_PLANE_DRAIN"];
         #[doc = "Log filter: a level, or directives such as `info,omniroute=debug`."]

@@ -1,6 +1,7 @@
 use std::{net::IpAddr, path::PathBuf};
 
 use super::{ByteSize, Secret, Span, settings};
+use crate::client_address::TrustedProxies;
 
 settings! {
     /// Settings of a proxy.
@@ -47,7 +48,7 @@ settings! {
         allow_private_media_urls: bool = "false", ["ALLOW_PRIVATE_MEDIA_URLS"];
         #[doc = "Time to connect to a provider, TLS included."]
         connect_timeout: Span = "5s", ["UPSTREAM_CONNECT_TIMEOUT"];
-        #[doc = "Time until a provider's first byte."]
+        #[doc = "Time until a provider's first byte, since it has all of the request."]
         first_byte_timeout: Span = "120s", ["UPSTREAM_FIRST_BYTE_TIMEOUT"];
         #[doc = "Time until a provider's first byte where the model thinks, told by its name or by the request."]
         thinking_first_byte_timeout: Span = "600s", ["UPSTREAM_THINKING_FIRST_BYTE_TIMEOUT"];
@@ -59,9 +60,11 @@ settings! {
         total_timeout: Span = "1h", ["REQUEST_TIMEOUT"];
         #[doc = "Silence on a stream after which the client gets a comment or a ping where its format has one, so that nothing between closes it."]
         keepalive_interval: Span = "15s", ["STREAM_KEEPALIVE_INTERVAL"];
+        #[doc = "How long the client of a stream waits for the provider's first frame until it gets a status and, every `keepalive_interval`, a comment or a ping where its format has one. An error then comes as an event. 0s turns that off."]
+        first_sign: Span = "30s", ["STREAM_FIRST_SIGN"];
         #[doc = "Longest silence while a client sends its head or body."]
         client_timeout: Span = "30s", ["CLIENT_TIMEOUT"];
-        #[doc = "Bodies held in memory at once, all requests together; beyond it requests wait shortly, then get 503."]
+        #[doc = "Bodies held in memory at once, all requests together, of which one API key may take half; beyond it requests wait shortly, then get 503."]
         body_memory: ByteSize = "512MiB", ["BODY_MEMORY"];
         #[doc = "How long answers of `/v1/responses` are kept, to go on from and to fetch. Without Redis they do not outlive the process."]
         stored_response_ttl: Span = "30d", ["STORED_RESPONSE_TTL"];
@@ -71,7 +74,7 @@ settings! {
         stored_responses_per_key: ByteSize = "256MiB", ["STORED_RESPONSES_PER_KEY"];
         #[doc = "Memory for stored answers, all API keys together; beyond it the oldest make room."]
         stored_responses_memory: ByteSize = "128MiB", ["STORED_RESPONSES_MEMORY"];
-        #[doc = "How long signatures of thoughts and tool calls are kept for clients that do not send them back."]
+        #[doc = "How long signatures of thoughts and tool calls, and thoughts that their model wants back, are kept for clients that do not send them."]
         signature_ttl: Span = "24h", ["SIGNATURE_TTL"];
         #[doc = "Memory for kept signatures; one API key may take half of it."]
         signature_memory: ByteSize = "32MiB", ["SIGNATURE_MEMORY"];
@@ -83,9 +86,15 @@ settings! {
         idempotency_memory: ByteSize = "64MiB", ["IDEMPOTENCY_MEMORY"];
         #[doc = "Client connections at once."]
         max_connections: u32 = "10000", ["MAX_CONNECTIONS"];
-        #[doc = "Idle connections kept open per provider host."]
+        #[doc = "Addresses or ranges (comma-separated) of load balancers and reverse proxies whose `Forwarded` and `X-Forwarded-For` are believed. Empty means nobody but this machine."]
+        trusted_proxies: TrustedProxies = "", ["TRUSTED_PROXIES"];
+        #[doc = "Connections from `trusted_proxies` begin with a header of the PROXY protocol (version 1 or 2), which names the client; those that do not are closed."]
+        proxy_protocol: bool = "false", ["PROXY_PROTOCOL"];
+        #[doc = "Idle HTTP/1 connections kept open per provider host."]
         upstream_idle_connections: u32 = "256", ["UPSTREAM_IDLE_CONNECTIONS"];
-        #[doc = "How long streams may go on after SIGTERM before they are cut."]
+        #[doc = "How long `/readyz` says 503 after SIGTERM while requests are still served, so that load balancers turn away first; empty means `5s`, and `0s` on loopback."]
+        lame_duck: Option<Span> = "", ["LAME_DUCK"];
+        #[doc = "How long streams may go on after that before they are cut."]
         drain_deadline: Span = "10m", ["DRAIN_DEADLINE"];
         #[doc = "Threads that serve requests; 0 means one per core."]
         worker_threads: u32 = "0", ["WORKER_THREADS"];

@@ -72,6 +72,15 @@ impl SettingValue for Span {
     }
 }
 
+/// Empty means that the process decides by itself.
+impl SettingValue for Option<Span> {
+    const KIND: &'static str = "duration";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() { Ok(None) } else { Span::parse(text).map(Some) }
+    }
+}
+
 // === impl ByteSize ===
 
 impl SettingValue for ByteSize {

@@ -12,7 +12,7 @@ use crate::{
     codec::{DecodeContext, WireError},
     ir::{Choice, Extensions, FinishReason, Part, Response},
     object::{read, wire_object},
-    text::Str,
+    text::{Str, TextOr},
 };
 
 wire_object! {
@@ -21,7 +21,8 @@ wire_object! {
         kind: Str<'a> = lenient "type",
         role: Str<'a> = lenient "role",
         model: Str<'a> = lenient "model",
-        content: Vec<&'a RawValue> = "content",
+        // Compatible hosts may send a text where a list belongs.
+        content: TextOr<'a, &'a RawValue> = "content",
         stop_reason: Str<'a> = lenient "stop_reason",
         stop_sequence: Str<'a> = lenient "stop_sequence",
         stop_details: &'a RawValue = "stop_details",
@@ -41,11 +42,16 @@ wire_object! {
 /// When it is no answer: no JSON, or no content.
 pub fn decode_response<'a>(body: &'a [u8], context: &DecodeContext<'_>) -> Result<Response<'a>, WireError> {
     let body: Body<'a> = read(body)?;
-    let Some(blocks) = body.content else {
-        return Err(WireError::field("content", "the upstream's answer has no content"));
-    };
     let mut extensions = Extensions::default();
-    let mut parts = Vec::with_capacity(blocks.len());
+    let mut parts = Vec::new();
+    let blocks = match body.content {
+        None => return Err(WireError::field("content", "the upstream's answer has no content")),
+        Some(TextOr::Text(text)) => {
+            parts.extend((!text.is_empty()).then(|| Part::text(text)));
+            Vec::new()
+        }
+        Some(TextOr::List(blocks)) => blocks,
+    };
     let (mut called, mut structured) = (false, false);
     for (index, raw) in blocks.into_iter().enumerate() {
         let path = format!("content.{index}");

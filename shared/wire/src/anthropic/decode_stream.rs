@@ -102,7 +102,7 @@ impl State {
             return;
         }
         // Compatible hosts close like OpenAI does.
-        if event.data == b"[DONE]" {
+        if event.data.trim_ascii() == b"[DONE]" {
             if self.started {
                 self.stop(emit);
             }

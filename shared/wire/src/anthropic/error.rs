@@ -86,9 +86,11 @@ fn class_of(status: u16, kind: Option<&str>, message: &str) -> ErrorClass {
 /// Anthropic's `type` of a class.
 const fn word(class: ErrorClass) -> &'static str {
     match class {
-        ErrorClass::BadRequest | ErrorClass::ContextTooLong | ErrorClass::MethodNotAllowed | ErrorClass::Conflict => {
-            "invalid_request_error"
-        }
+        ErrorClass::BadRequest
+        | ErrorClass::ContextTooLong
+        | ErrorClass::MethodNotAllowed
+        | ErrorClass::Conflict
+        | ErrorClass::UnsupportedMedia => "invalid_request_error",
         ErrorClass::Unauthenticated => "authentication_error",
         ErrorClass::Payment => "billing_error",
         ErrorClass::Forbidden => "permission_error",

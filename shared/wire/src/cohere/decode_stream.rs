@@ -124,7 +124,7 @@ impl StreamDecoder for Decoder {
 
 impl State {
     fn record(&mut self, json: &[u8], emit: &mut dyn FnMut(Event<'_>)) {
-        if self.failed || self.finished || json == b"[DONE]" {
+        if self.failed || self.finished || json.trim_ascii() == b"[DONE]" {
             return;
         }
         let Ok(record) = serde_json::from_slice::<Record<'_>>(json) else {

@@ -139,7 +139,7 @@ impl State {
         if self.failed || self.done {
             return;
         }
-        if data == b"[DONE]" {
+        if data.trim_ascii() == b"[DONE]" {
             self.done = true;
             return;
         }

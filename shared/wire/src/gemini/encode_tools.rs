@@ -222,7 +222,7 @@ fn schema_of<'p>(
                 return Err(WireError::field(param, "the schema of a function must be an object"));
             }
             // The upstream refuses an object without properties; a function without parameters says nothing.
-            if !schema::has_properties(schema) && !(target.profile.full_json_schema && schema::is_map(schema)) {
+            if !(schema::has_properties(schema) || target.profile.full_json_schema && schema::is_map(schema)) {
                 return Ok(None);
             }
             if target.profile.full_json_schema {

@@ -158,9 +158,11 @@ fn wait_in_text(message: &str) -> Option<Duration> {
 /// Google's status word of a class.
 const fn status_word(class: ErrorClass) -> &'static str {
     match class {
-        ErrorClass::BadRequest | ErrorClass::ContextTooLong | ErrorClass::TooLarge | ErrorClass::MethodNotAllowed => {
-            "INVALID_ARGUMENT"
-        }
+        ErrorClass::BadRequest
+        | ErrorClass::ContextTooLong
+        | ErrorClass::TooLarge
+        | ErrorClass::UnsupportedMedia
+        | ErrorClass::MethodNotAllowed => "INVALID_ARGUMENT",
         ErrorClass::Unauthenticated => "UNAUTHENTICATED",
         ErrorClass::Payment | ErrorClass::RateLimited => "RESOURCE_EXHAUSTED",
         ErrorClass::Forbidden => "PERMISSION_DENIED",

@@ -165,7 +165,7 @@ impl State {
         if self.failed || self.done {
             return;
         }
-        if event.data == b"[DONE]" {
+        if event.data.trim_ascii() == b"[DONE]" {
             self.done = true;
             if self.started {
                 self.finish(emit);

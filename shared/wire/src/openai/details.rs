@@ -43,7 +43,8 @@ impl Marks {
             (&mut self.data, &detail.data),
         ];
         for (known, said) in fields {
-            if let Some(said) = said.as_deref().filter(|said| !said.is_empty()) {
+            // Most are said again in every piece.
+            if let Some(said) = said.as_deref().filter(|said| !said.is_empty() && known.as_deref() != Some(*said)) {
                 *known = Some(said.to_owned());
             }
         }

@@ -137,6 +137,7 @@ pub(crate) const fn words(class: ErrorClass) -> (&'static str, Option<&'static s
         | ErrorClass::MethodNotAllowed
         | ErrorClass::Conflict
         | ErrorClass::TooLarge
+        | ErrorClass::UnsupportedMedia
         | ErrorClass::RequestTimeout => ("invalid_request_error", None),
         ErrorClass::ContextTooLong => ("invalid_request_error", Some("context_length_exceeded")),
         ErrorClass::Unauthenticated => ("invalid_request_error", Some("invalid_api_key")),

@@ -91,7 +91,7 @@ impl StreamDecoder for Decoder {
 
 impl State {
     fn event(&mut self, event: ServerEvent<'_>, emit: &mut dyn FnMut(Event<'_>)) {
-        if self.failed || self.done || event.data == b"[DONE]" {
+        if self.failed || self.done || event.data.trim_ascii() == b"[DONE]" {
             return;
         }
         match serde_json::from_slice::<Chunk<'_>>(event.data) {

@@ -15,17 +15,17 @@ use crate::{
 
 wire_object! {
     struct Event<'a> {
-        kind: Str<'a> = "type",
+        kind: Str<'a> = lenient "type",
         response: &'a RawValue = "response",
-        output_index: u64 = "output_index",
+        output_index: u64 = lenient "output_index",
         item: &'a RawValue = "item",
     }
 }
 
 wire_object! {
     struct Document<'a> {
-        id: Str<'a> = "id",
-        status: Str<'a> = "status",
+        id: Str<'a> = lenient "id",
+        status: Str<'a> = lenient "status",
         output: Vec<&'a RawValue> = "output",
     }
 }

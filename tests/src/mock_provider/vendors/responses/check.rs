@@ -70,7 +70,7 @@ pub(super) fn request(body: &Value) -> Checked<Ask> {
     let choice = choice(&body["tool_choice"], &tools)?;
     let reasoning = body.get("reasoning").filter(|reasoning| !reasoning.is_null());
     if let Some(reasoning) = reasoning {
-        let efforts = Is::Word(&["none", "minimal", "low", "medium", "high", "xhigh"]);
+        let efforts = Is::Word(&["none", "minimal", "low", "medium", "high", "xhigh", "max"]);
         let summaries = Is::Word(&["auto", "concise", "detailed"]);
         object(
             reasoning,

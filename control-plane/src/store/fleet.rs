@@ -1,0 +1,521 @@
+//! What the control planes of one fleet have in common.
+//!
+//! Some of what proxies obey comes from the environment of a control plane: the pepper of the API-key hash, and whether
+//! private upstreams are allowed. Were each process to publish its own, one revision would mean different things on different
+//! replicas. So the values live in the settings row, sealed, and every process publishes what stands there. The first process
+//! that starts puts its own in; a process that is set up differently changes a value once no other process that runs still
+//! has the one in force. Until then it goes by the value in force and says so. That lets a change be rolled out in any order,
+//! and keeps a single process that is set up by mistake from changing anything for the others.
+//!
+//! Each process tells the others every few seconds, in `control_planes`, how it is set up and which master keys it has.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use omniroute_core::{
+    hash::{Pepper, mac},
+    sealed::{Place, SealError},
+    time::UnixMillis,
+};
+use parking_lot::RwLock;
+use serde::{Deserialize, Serialize};
+use sqlx::{AnyConnection, any::AnyRow};
+use uuid::Uuid;
+use zeroize::{Zeroize as _, Zeroizing};
+
+use super::{Columns as _, LOST_AFTER, Store, StoreError, number, records::Actor, sealing, sql};
+
+/// Names of the settings whose values are the fleet's.
+const PEPPER: &str = "API_KEY_SECRET";
+const POLICY: &str = "ALLOW_PRIVATE_UPSTREAMS";
+
+/// Where the values lie.
+pub(super) const PLACE: Place<'_> = Place { table: "settings", column: "fleet", row: "settings" };
+
+const SELECT: &str = "SELECT fleet, process, revision FROM settings WHERE id = 'settings'";
+
+/// How often a process says that it runs.
+const BEAT: Duration = Duration::from_secs(5);
+
+/// A process that was not heard of for this long is struck off the list.
+const FORGET: Duration = Duration::from_hours(24);
+
+/// What a stop may take to tell the others.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
+/// The values that all control planes of a fleet publish.
+#[derive(Clone)]
+pub(crate) struct FleetValues {
+    pub(crate) pepper: Arc<Pepper>,
+    pub(crate) allow_private_upstreams: bool,
+    /// Key of the hash of published contents.
+    pub(crate) digest_key: Zeroizing<[u8; 32]>,
+}
+
+/// As they lie in the database, sealed.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    key_pepper: String,
+    allow_private_upstreams: bool,
+    digest_key: String,
+}
+
+/// What the settings row holds.
+enum Held {
+    Values(FleetValues),
+    /// Nothing: a new database, or one of an earlier version.
+    Nothing,
+    /// Something that was sealed with a key which is not in the ring.
+    Locked(String),
+    Damaged,
+}
+
+/// This process among the others.
+pub(super) struct Fleet {
+    id: String,
+    name: String,
+    started_at: UnixMillis,
+    /// As this process is set up.
+    own: FleetValues,
+    in_force: RwLock<(u64, FleetValues)>,
+    standing: RwLock<Standing>,
+}
+
+#[derive(Clone, Default)]
+struct Standing {
+    /// Settings of this process that are not those in force.
+    differs: Vec<&'static str>,
+    /// Master keys that other processes have and this one has not.
+    elsewhere: BTreeSet<String>,
+    /// As [`Store::attend`] last found them.
+    attended: BTreeSet<String>,
+    /// A master key of those that something stored needs: this process publishes nothing.
+    missing_key: Option<String>,
+    told_at: Option<UnixMillis>,
+    told: Option<String>,
+}
+
+/// A control plane that runs, or did until a moment ago.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ControlPlaneRow {
+    pub id: String,
+    pub name: String,
+    pub version: String,
+    pub started_at: UnixMillis,
+    pub last_seen_at: UnixMillis,
+    /// Not heard of for a while.
+    pub lost: bool,
+    /// It is the one that was asked.
+    pub is_this: bool,
+    pub state: ControlPlaneState,
+}
+
+/// How a control plane is set up, as it tells the others.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ControlPlaneState {
+    /// Id of the master key that seals, and of all that open.
+    pub seals_with: String,
+    pub opens_with: Vec<String>,
+    /// Fingerprints of the values that its environment gives, by name.
+    pub values: BTreeMap<String, String>,
+    /// Names of those that are not in force.
+    pub differs: Vec<String>,
+    /// It publishes nothing, because it lacks this master key.
+    pub missing_key: Option<String>,
+}
+
+// === impl FleetValues ===
+
+impl FleetValues {
+    fn new(pepper: Pepper, allow_private_upstreams: bool) -> Self {
+        Self { pepper: Arc::new(pepper), allow_private_upstreams, digest_key: Zeroizing::new(rand::random()) }
+    }
+
+    /// Tells one set of values from another and gives none away. The earlier form, which earlier versions read.
+    pub(super) fn process_fingerprint(&self) -> Vec<u8> {
+        let policy = [u8::from(self.allow_private_upstreams)];
+        mac(self.pepper.as_bytes(), &[b"published settings", &policy]).to_vec()
+    }
+
+    fn fingerprints(&self) -> BTreeMap<String, String> {
+        let pepper = mac(self.pepper.as_bytes(), &[b"fleet fingerprint"]);
+        BTreeMap::from([
+            (PEPPER.to_owned(), STANDARD.encode(&pepper[..12])),
+            (POLICY.to_owned(), self.allow_private_upstreams.to_string()),
+        ])
+    }
+
+    /// The settings in which `self` is not `other`.
+    fn differs(&self, other: &Self) -> Vec<&'static str> {
+        let (ours, theirs) = (self.fingerprints(), other.fingerprints());
+        [PEPPER, POLICY].into_iter().filter(|name| ours.get(*name) != theirs.get(*name)).collect()
+    }
+
+    fn take(&mut self, name: &str, from: &Self) {
+        match name {
+            PEPPER => self.pepper = Arc::clone(&from.pepper),
+            _ => self.allow_private_upstreams = from.allow_private_upstreams,
+        }
+    }
+
+    fn to_json(&self) -> Zeroizing<Vec<u8>> {
+        let mut stored = Stored {
+            key_pepper: STANDARD.encode(self.pepper.as_bytes()),
+            allow_private_upstreams: self.allow_private_upstreams,
+            digest_key: STANDARD.encode(*self.digest_key),
+        };
+        let json = Zeroizing::new(serde_json::to_vec(&stored).unwrap_or_default());
+        stored.key_pepper.zeroize();
+        json
+    }
+
+    fn from_json(json: &[u8]) -> Option<Self> {
+        let mut stored: Stored = serde_json::from_slice(json).ok()?;
+        let pepper = STANDARD.decode(&stored.key_pepper);
+        stored.key_pepper.zeroize();
+        let digest_key: [u8; 32] = STANDARD.decode(stored.digest_key).ok()?.try_into().ok()?;
+        Some(Self {
+            pepper: Arc::new(Pepper::new(pepper.ok()?)),
+            allow_private_upstreams: stored.allow_private_upstreams,
+            digest_key: Zeroizing::new(digest_key),
+        })
+    }
+}
+
+// === impl Fleet ===
+
+impl Fleet {
+    pub(super) fn new(pepper: Pepper, allow_private_upstreams: bool, now: UnixMillis) -> Self {
+        let own = FleetValues::new(pepper, allow_private_upstreams);
+        Self {
+            id: Uuid::new_v4().to_string(),
+            name: host_name(),
+            started_at: now,
+            in_force: RwLock::new((0, own.clone())),
+            own,
+            standing: RwLock::default(),
+        }
+    }
+
+    /// What the row should hold instead of what it holds, as far as this process can tell; `None` when it is right.
+    fn wanted(&self, held: &Held, others: &[ControlPlaneRow]) -> Option<FleetValues> {
+        match held {
+            Held::Values(values) => {
+                let mut next = values.clone();
+                let in_force = values.fingerprints();
+                let still_has =
+                    |name: &str| others.iter().any(|other| other.state.values.get(name) == in_force.get(name));
+                let due: Vec<_> = self.own.differs(values).into_iter().filter(|name| !still_has(name)).collect();
+                due.iter().for_each(|name| next.take(name, &self.own));
+                (!due.is_empty()).then_some(next)
+            }
+            Held::Locked(key) if others.iter().any(|other| other.state.opens_with.contains(key)) => None,
+            Held::Nothing | Held::Locked(_) | Held::Damaged => Some(self.own.clone()),
+        }
+    }
+}
+
+// === impl Store ===
+
+impl Store {
+    /// The pepper of the API-key hash in force.
+    pub fn pepper(&self) -> Arc<Pepper> {
+        Arc::clone(&self.fleet().in_force.read().1.pepper)
+    }
+
+    /// Whether connections may point at private addresses, as it is in force.
+    pub fn allow_private_upstreams(&self) -> bool {
+        self.fleet().in_force.read().1.allow_private_upstreams
+    }
+
+    pub(crate) fn fleet_values(&self) -> FleetValues {
+        self.fleet().in_force.read().1.clone()
+    }
+
+    /// Names of settings of this process that are not those in force.
+    pub fn differing_settings(&self) -> Vec<&'static str> {
+        self.fleet().standing.read().differs.clone()
+    }
+
+    /// The master key for want of which this process publishes nothing.
+    pub fn missing_key(&self) -> Option<String> {
+        self.fleet().standing.read().missing_key.clone()
+    }
+
+    pub(crate) fn set_missing_key(&self, key: Option<String>) {
+        self.fleet().standing.write().missing_key = key;
+    }
+
+    /// Whether another process that runs has a master key that this one has not.
+    pub(crate) fn has_elsewhere(&self, key: &str) -> bool {
+        self.fleet().standing.read().elsewhere.contains(key)
+    }
+
+    /// The control planes that were heard of within a day, this one included, by name.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn control_planes(&self) -> Result<Vec<ControlPlaneRow>, StoreError> {
+        let rows =
+            sql("SELECT id, name, version, started_at, last_seen_at, state FROM control_planes ORDER BY name, id")
+                .fetch_all(self.reader())
+                .await?;
+        rows.iter().map(|row| self.control_plane(row)).collect()
+    }
+
+    /// Takes this process's place in the fleet, and learns what is in force.
+    pub(super) async fn join_fleet(&self) -> Result<(), StoreError> {
+        let old = self.clock().now().0.saturating_sub(millis(FORGET));
+        let struck = sql("DELETE FROM control_planes WHERE last_seen_at < $1").bind(number(old));
+        // The others must know of this process before it judges whether they have gone. While nothing can be written, as on
+        // a full disk, it starts all the same.
+        let told = match struck.execute(self.writer()).await {
+            Ok(_) => self.tell().await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = told {
+            tracing::warn!(%error, "the other control planes cannot be told of this one");
+        }
+        let others = self.others().await?;
+        self.note_keys(&others);
+        self.settle(&others).await
+    }
+
+    /// Looks at the others, brings the values in force up to date, and says that this process runs. To be called every
+    /// second or so. True when other master keys are in reach of the fleet than before: what can be published may have
+    /// changed.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) async fn attend(&self) -> Result<bool, StoreError> {
+        let others = self.others().await?;
+        self.note_keys(&others);
+        let changed = {
+            let mut standing = self.fleet().standing.write();
+            let changed = standing.attended != standing.elsewhere;
+            standing.attended = standing.elsewhere.clone();
+            changed
+        };
+        self.settle(&others).await?;
+        self.tell().await?;
+        Ok(changed)
+    }
+
+    /// Notes which master keys the others have and this process has not.
+    fn note_keys(&self, others: &[ControlPlaneRow]) {
+        let ours: BTreeSet<String> = self.ring().ids().map(|id| id.to_string()).collect();
+        let all = others.iter().flat_map(|other| &other.state.opens_with);
+        let elsewhere: BTreeSet<String> = all.filter(|id| !ours.contains(*id)).cloned().collect();
+        self.fleet().standing.write().elsewhere = elsewhere;
+    }
+
+    /// Learns what is in force, and puts this process's own values into force where nobody holds on to others.
+    async fn settle(&self, others: &[ControlPlaneRow]) -> Result<(), StoreError> {
+        let row = sql(SELECT).fetch_optional(self.reader()).await?;
+        let (held, revision) = self.held(row.as_ref())?;
+        if self.fleet().wanted(&held, others).is_some() {
+            return self.put_into_force().await;
+        }
+        if let Held::Values(values) = held {
+            self.set_in_force(revision, values);
+        }
+        Ok(())
+    }
+
+    async fn put_into_force(&self) -> Result<(), StoreError> {
+        let mut write = self.write(&Actor::system("start")).await?;
+        // Under the writers' lock everything is looked at anew: another process may have been quicker.
+        let others = self.others_in(write.connection()).await?;
+        let row = sql(SELECT).fetch_optional(write.connection()).await?;
+        let (held, revision) = self.held(row.as_ref())?;
+        let Some(next) = self.fleet().wanted(&held, &others) else {
+            write.commit().await?;
+            if let Held::Values(values) = held {
+                self.set_in_force(revision, values);
+            }
+            return Ok(());
+        };
+        self.announce(&held, row.as_ref(), &next);
+        let sealed = sealing::seal(self.ring(), PLACE, &next.to_json())?;
+        let process = next.process_fingerprint();
+        let document = write.settings_document().await?;
+        write.store_settings(document).await?;
+        sql("UPDATE settings SET fleet = $1, process = $2 WHERE id = 'settings'")
+            .bind(sealed)
+            .bind(process)
+            .execute(write.connection())
+            .await?;
+        let revision = write.commit().await?;
+        self.set_in_force(revision, next);
+        Ok(())
+    }
+
+    fn announce(&self, held: &Held, row: Option<&AnyRow>, next: &FleetValues) {
+        let changed = match held {
+            Held::Values(values) => next.differs(values),
+            Held::Nothing => {
+                // A database of an earlier version holds a fingerprint only.
+                let stored = row.and_then(|row| row.blob("process").ok());
+                let other_policy =
+                    FleetValues { allow_private_upstreams: !next.allow_private_upstreams, ..next.clone() };
+                match stored {
+                    Some(stored) if stored == other_policy.process_fingerprint() => vec![POLICY],
+                    Some(stored) if stored != next.process_fingerprint() => vec![PEPPER],
+                    _ => Vec::new(),
+                }
+            }
+            Held::Locked(key) => {
+                tracing::error!(
+                    key,
+                    "what is in force was sealed with a master key that no control plane has any more; this process's \
+                     own settings take its place"
+                );
+                Vec::new()
+            }
+            Held::Damaged => {
+                tracing::error!("what is in force cannot be read; this process's own settings take its place");
+                Vec::new()
+            }
+        };
+        if changed.contains(&PEPPER) {
+            tracing::warn!(
+                "API_KEY_SECRET is not the one that the API keys in this database were made with: every client key \
+                 made before is refused from now on"
+            );
+        }
+        if changed.contains(&POLICY) {
+            tracing::warn!(allow = next.allow_private_upstreams, "ALLOW_PRIVATE_UPSTREAMS changes for the whole fleet");
+        }
+    }
+
+    fn set_in_force(&self, revision: u64, values: FleetValues) {
+        let differs = self.fleet().own.differs(&values);
+        let mut standing = self.fleet().standing.write();
+        if standing.differs != differs {
+            if differs.is_empty() {
+                tracing::info!("the settings of this process are those in force");
+            } else {
+                tracing::warn!(
+                    settings = differs.join(", "),
+                    "these settings of this process are not those in force, because another control plane that runs has \
+                     the ones that are; they come into force once it is restarted with these"
+                );
+            }
+        }
+        standing.differs = differs;
+        drop(standing);
+        *self.fleet().in_force.write() = (revision, values);
+    }
+
+    /// What the row holds, and the row's revision.
+    fn held(&self, row: Option<&AnyRow>) -> Result<(Held, u64), StoreError> {
+        let Some(row) = row else { return Ok((Held::Nothing, 0)) };
+        let revision = row.u64("revision")?;
+        let Some(sealed) = row.opt_blob("fleet")? else { return Ok((Held::Nothing, revision)) };
+        let held = match self.ring().open(PLACE, &sealed) {
+            Ok(json) => FleetValues::from_json(&json).map_or(Held::Damaged, Held::Values),
+            Err(SealError::UnknownKey(key)) => Held::Locked(key),
+            Err(_) => Held::Damaged,
+        };
+        Ok((held, revision))
+    }
+
+    /// The values in force, as a transaction sees them.
+    ///
+    /// # Errors
+    /// `RingIncomplete` when this process cannot open them and another one can.
+    pub(crate) async fn published_values(&self, tx: &mut AnyConnection) -> Result<FleetValues, StoreError> {
+        // Which keys the others have must be as new as what is about to be opened.
+        let others = self.others_in(tx).await?;
+        self.note_keys(&others);
+        let row = sql(SELECT).fetch_optional(tx).await?;
+        match self.held(row.as_ref())?.0 {
+            Held::Values(values) => Ok(values),
+            Held::Locked(key) if self.has_elsewhere(&key) => Err(StoreError::RingIncomplete(key)),
+            Held::Nothing | Held::Locked(_) | Held::Damaged => Ok(self.fleet_values()),
+        }
+    }
+
+    /// The other control planes that run.
+    async fn others(&self) -> Result<Vec<ControlPlaneRow>, StoreError> {
+        let mut connection = self.reader().acquire().await?;
+        self.others_in(&mut connection).await
+    }
+
+    async fn others_in(&self, connection: &mut AnyConnection) -> Result<Vec<ControlPlaneRow>, StoreError> {
+        let statement =
+            sql("SELECT id, name, version, started_at, last_seen_at, state FROM control_planes WHERE id <> $1");
+        let rows = statement.bind(self.fleet().id.clone()).fetch_all(connection).await?;
+        let rows: Vec<_> = rows.iter().map(|row| self.control_plane(row)).collect::<Result<_, _>>()?;
+        Ok(rows.into_iter().filter(|row| !row.lost).collect())
+    }
+
+    fn control_plane(&self, row: &AnyRow) -> Result<ControlPlaneRow, StoreError> {
+        let (id, last_seen_at) = (row.text("id")?, row.millis("last_seen_at")?);
+        Ok(ControlPlaneRow {
+            is_this: id == self.fleet().id,
+            id,
+            name: row.text("name")?,
+            version: row.text("version")?,
+            started_at: row.millis("started_at")?,
+            last_seen_at,
+            lost: self.clock().now().saturating_since(last_seen_at) > LOST_AFTER,
+            state: row.json("state").unwrap_or_default(),
+        })
+    }
+
+    /// Tells the others how this process is set up: when that has changed, and every few seconds.
+    async fn tell(&self) -> Result<(), StoreError> {
+        let fleet = self.fleet();
+        let now = self.clock().now();
+        let standing = fleet.standing.read().clone();
+        let state = ControlPlaneState {
+            seals_with: self.master_key_id(),
+            opens_with: self.ring().ids().map(|id| id.to_string()).collect(),
+            values: fleet.own.fingerprints(),
+            differs: standing.differs.iter().map(|name| (*name).to_owned()).collect(),
+            missing_key: standing.missing_key,
+        };
+        let state = serde_json::to_string(&state).unwrap_or_default();
+        let is_due = standing.told_at.is_none_or(|at| now.saturating_since(at) >= BEAT);
+        if !is_due && standing.told.as_ref() == Some(&state) {
+            return Ok(());
+        }
+        sql("INSERT INTO control_planes (id, name, version, started_at, last_seen_at, state) \
+             VALUES ($1, $2, $3, $4, $5, $6) \
+             ON CONFLICT (id) DO UPDATE SET last_seen_at = excluded.last_seen_at, state = excluded.state")
+        .bind(fleet.id.clone())
+        .bind(fleet.name.clone())
+        .bind(omniroute_core::VERSION)
+        .bind(number(fleet.started_at.0))
+        .bind(number(now.0))
+        .bind(state.clone())
+        .execute(self.writer())
+        .await?;
+        let mut standing = fleet.standing.write();
+        (standing.told_at, standing.told) = (Some(now), Some(state));
+        Ok(())
+    }
+
+    /// Makes room for the others: this process stops.
+    pub(super) async fn leave_fleet(&self) {
+        let statement = sql("DELETE FROM control_planes WHERE id = $1").bind(self.fleet().id.clone());
+        let _ = tokio::time::timeout(LAST_WORD, statement.execute(self.writer())).await;
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// By which people know the machine or the container.
+fn host_name() -> String {
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = if kernel.trim().is_empty() { std::env::var("HOSTNAME").unwrap_or_default() } else { kernel };
+    format!("{}/{}", super::clean(name.trim()), std::process::id())
+}

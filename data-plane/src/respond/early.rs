@@ -1,0 +1,205 @@
+//! Signs of life for a client that waits long for a stream.
+//!
+//! A model may think for minutes before its first frame, and what lies between closes silent connections. Once waiting has
+//! passed a bound, the client gets the head of the answer, and comments or pings from then on. Everything else goes on behind
+//! it as before: other connections are tried, and what comes is passed. Only an error has no status any more; it comes as an
+//! event.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Response, header};
+use http_body::{Body as _, Frame};
+use omniroute_core::error::{ErrorClass, GatewayError};
+use omniroute_wire::{anthropic, openai, responses, translate::Dialect};
+use tokio::time::{Instant, Sleep};
+
+use super::{
+    EVENT_STREAM, head,
+    lane::{COMMENT, PING},
+    refusal::Refusal,
+    reply::{CutShort, Reply},
+};
+use crate::{
+    admit::request_id::{RequestId, X_REQUEST_ID},
+    translate::stream_error,
+};
+
+/// An answer in the making.
+pub(crate) type Answering = Pin<Box<dyn Future<Output = Response<Reply>> + Send>>;
+
+/// What a request and whoever waits for its answer tell each other.
+#[derive(Debug, Default)]
+pub(crate) struct SignOfLife {
+    /// Set when nothing is missing but the upstream's first frame.
+    waiting: OnceLock<RequestId>,
+    /// The client has its head.
+    begun: AtomicBool,
+}
+
+/// An answer whose head is out, and nothing else.
+pub(crate) struct Early {
+    state: State,
+    /// What is sent in the meantime.
+    sign: Bytes,
+    /// Zero: once is enough.
+    every: Duration,
+    timer: Pin<Box<Sleep>>,
+    is_due: bool,
+    dialect: Dialect,
+    request_id: RequestId,
+}
+
+enum State {
+    Waiting(Answering),
+    Begun(Box<Reply>),
+}
+
+// === impl SignOfLife ===
+
+impl SignOfLife {
+    /// From now on the upstream is waited for.
+    pub(crate) fn waits(&self, request_id: &RequestId) {
+        let _ = self.waiting.set(request_id.clone());
+    }
+
+    /// Whether the client has seen a status already.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
+    }
+}
+
+/// What a client of this dialect takes for a sign of life; `None` where it takes none.
+pub(crate) const fn sign(dialect: &Dialect) -> Option<Bytes> {
+    match dialect {
+        Dialect::Chat | Dialect::Completions | Dialect::Responses => Some(COMMENT),
+        Dialect::Messages => Some(PING),
+        // A comment breaks Google's clients, and a blank line those of lines.
+        Dialect::Gemini { .. } | Dialect::Ollama { .. } => None,
+    }
+}
+
+/// The answer, or its head and signs of life from `after` on. `every`: the time between them.
+pub(crate) async fn answer_or_sign(
+    mut answering: Answering,
+    waiting: Arc<SignOfLife>,
+    (dialect, sign): (Dialect, Bytes),
+    (after, every): (Duration, Duration),
+) -> Response<Reply> {
+    let mut timer = std::pin::pin!(tokio::time::sleep(after));
+    let answered = std::future::poll_fn(|cx| {
+        if let Poll::Ready(response) = answering.as_mut().poll(cx) {
+            return Poll::Ready(Some(response));
+        }
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            if waiting.waiting.get().is_some() {
+                return Poll::Ready(None);
+            }
+            // The client is still sending, or wants no stream.
+            timer.as_mut().reset(Instant::now() + after);
+        }
+    });
+    if let Some(response) = answered.await {
+        return response;
+    }
+    waiting.begun.store(true, Ordering::Relaxed);
+    let request_id = waiting.waiting.get().cloned().unwrap_or_else(RequestId::generate);
+    let early = Early {
+        state: State::Waiting(answering),
+        sign,
+        every,
+        timer: Box::pin(tokio::time::sleep(every)),
+        is_due: true,
+        dialect,
+        request_id: request_id.clone(),
+    };
+    streaming(Reply::early(early), &request_id)
+}
+
+/// The answer to a request that fails after its client has seen a status.
+pub(crate) fn refused(refusal: &Refusal, dialect: &Dialect, request_id: &RequestId) -> Response<Reply> {
+    refusal.log(request_id);
+    streaming(Reply::whole(event(&refusal.error, dialect, request_id)), request_id)
+}
+
+fn streaming(reply: Reply, request_id: &RequestId) -> Response<Reply> {
+    let mut response = Response::new(reply);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, EVENT_STREAM);
+    headers.insert(X_REQUEST_ID, request_id.header());
+    head::mark_stream(headers);
+    response
+}
+
+fn event(error: &GatewayError, dialect: &Dialect, request_id: &RequestId) -> Vec<u8> {
+    let error = stream_error(error, request_id.as_str());
+    let mut out = Vec::with_capacity(256);
+    match dialect {
+        Dialect::Messages => anthropic::encode_stream_error(&error, &mut out),
+        Dialect::Responses => responses::encode_stream_error(&responses::Begun::default(), &error, &mut out),
+        _ => openai::encode_stream_error(&error, &mut out),
+    }
+    out
+}
+
+// === impl Early ===
+
+impl Early {
+    pub(super) fn begun(&self) -> Option<&Reply> {
+        match &self.state {
+            State::Waiting(_) => None,
+            State::Begun(reply) => Some(reply),
+        }
+    }
+
+    /// Ends it where it is.
+    pub(super) fn cut(&mut self) {
+        match &mut self.state {
+            State::Begun(reply) => reply.cut(),
+            State::Waiting(_) => {
+                let error = GatewayError::new(
+                    ErrorClass::Overloaded,
+                    "drain_deadline",
+                    "this proxy is stopping, and the answer did not begin in time",
+                );
+                let told = event(&error, &self.dialect, &self.request_id);
+                // Dropping what answers cancels the upstream.
+                self.state = State::Begun(Box::new(Reply::whole(told)));
+            }
+        }
+    }
+
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutShort>>> {
+        loop {
+            let answering = match &mut self.state {
+                State::Begun(reply) => return Pin::new(&mut **reply).poll_frame(cx),
+                State::Waiting(answering) => answering,
+            };
+            if let Poll::Ready(response) = answering.as_mut().poll(cx) {
+                self.state = State::Begun(Box::new(response.into_body()));
+                continue;
+            }
+            if !std::mem::take(&mut self.is_due) {
+                if self.every.is_zero() {
+                    return Poll::Pending;
+                }
+                ready!(self.timer.as_mut().poll(cx));
+                self.timer.as_mut().reset(Instant::now() + self.every);
+            }
+            return Poll::Ready(Some(Ok(Frame::data(self.sign.clone()))));
+        }
+    }
+
+    pub(super) fn is_end_stream(&self) -> bool {
+        self.begun().is_some_and(http_body::Body::is_end_stream)
+    }
+}

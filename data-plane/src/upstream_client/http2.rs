@@ -1,0 +1,412 @@
+//! One HTTP/2 connection: many requests at a time, as many as the peer takes and as windows have room for.
+
+use std::{
+    future::Future,
+    net::IpAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use h2::{
+    Ping, PingPong, Reason, RecvStream, SendStream,
+    client::{Builder, Connection, SendRequest},
+};
+use http::{HeaderValue, Request, Response, Version, header};
+use http_body::{Body, Frame, SizeHint};
+use hyper_rustls::MaybeHttpsStream;
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use tokio::{
+    net::TcpStream,
+    runtime::Handle,
+    time::{Instant, Sleep},
+};
+
+use super::{CallError, Stage, body::UpstreamBody, connect::Connected, error::BodyError, pool::Freed};
+
+/// Requests on one connection at most, whatever its peer would take.
+pub(super) const STREAMS: usize = 32;
+/// So much of an answer may come before somebody reads it.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// Of all streams together: one that nobody reads takes nothing from the others.
+#[expect(clippy::cast_possible_truncation, reason = "8 MiB")]
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS as u32;
+/// What small frames that nobody reads may cost, by h2's account: for each of less than 256 bytes, what it lacks of them. By
+/// default it is half the window, which a few slow readers of short events would use up, and h2 then breaks the connection.
+const SMALL_FRAMES: usize = 64 * 1024 * 1024;
+const MAX_HEADERS: u32 = 64 * 1024;
+/// A connection that carries requests is pinged this often, and given up when the answer is this late.
+const PING_EVERY: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Once all bytes of an answer are there, the frame that ends it has this long to come.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// What h2 says of the peer's limit before the peer has told it.
+const UNTOLD: usize = usize::MAX - 1;
+
+type Io = TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>;
+
+/// A connection in the pool.
+pub(super) struct Http2 {
+    sender: SendRequest<Bytes>,
+    pub(super) peer: IpAddr,
+    load: Arc<Load>,
+}
+
+/// The streams of a connection.
+#[derive(Debug)]
+struct Load {
+    active: AtomicUsize,
+    /// What the peer takes, if that is less than [`STREAMS`]. [`UNTOLD`] until it has said so: only the request that opened
+    /// the connection is on it until then.
+    limit: AtomicUsize,
+    /// When the last stream ended.
+    idle_since: Mutex<Instant>,
+    freed: Arc<Freed>,
+}
+
+/// The right to one stream of a connection; given back on drop.
+#[derive(Debug)]
+pub(super) struct Stream {
+    sender: SendRequest<Bytes>,
+    seat: Seat,
+}
+
+#[derive(Debug)]
+struct Seat(Arc<Load>);
+
+/// Drives a connection until it ends.
+struct Driver {
+    /// `None` once it is over.
+    connection: Option<Connection<Io, Bytes>>,
+    load: Arc<Load>,
+    pings: Option<Pings>,
+}
+
+struct Pings {
+    pings: PingPong,
+    timer: Pin<Box<Sleep>>,
+    is_waiting: bool,
+}
+
+/// Sends a body as fast as the peer takes it.
+struct Pump<B> {
+    body: B,
+    stream: SendStream<Bytes>,
+    held: Option<Bytes>,
+}
+
+/// The body of an answer.
+pub(super) struct Received {
+    /// `None` once its end has come.
+    open: Option<Open>,
+    /// Bytes to come, where the head told.
+    remaining: Option<u64>,
+}
+
+struct Open {
+    stream: RecvStream,
+    /// The rest of the request, when the answer began before that was sent.
+    upload: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    _seat: Seat,
+}
+
+/// What became of the attempt to get a stream.
+pub(super) enum Taken {
+    Stream(Stream),
+    /// It has as many streams as it may.
+    Full,
+    /// It takes no new streams: the peer is going away, or it broke.
+    Closed,
+}
+
+// === impl Http2 ===
+
+impl Http2 {
+    /// A connection, and the stream for whoever opened it.
+    pub(super) async fn open(connected: Connected, freed: &Arc<Freed>) -> Result<(Self, Stream), Stage> {
+        let Connected { stream, peer, .. } = connected;
+        let opening = Builder::new()
+            .enable_push(false)
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_max_send_streams(UNTOLD)
+            .data_frame_budget(SMALL_FRAMES)
+            .max_header_list_size(MAX_HEADERS)
+            .handshake(TokioIo::new(stream));
+        let (sender, mut connection) = opening.await.map_err(|_| Stage::Connect)?;
+        let load = Arc::new(Load {
+            active: AtomicUsize::new(1),
+            limit: AtomicUsize::new(UNTOLD),
+            idle_since: Mutex::new(Instant::now()),
+            freed: Arc::clone(freed),
+        });
+        let pings = connection.ping_pong().map(Pings::new);
+        tokio::spawn(Driver { connection: Some(connection), load: Arc::clone(&load), pings });
+        let stream = Stream { sender: sender.clone(), seat: Seat(Arc::clone(&load)) };
+        Ok((Self { sender, peer, load }, stream))
+    }
+
+    pub(super) fn take(&self) -> Taken {
+        let Some(limit) = self.limit() else {
+            return if self.is_closed() { Taken::Closed } else { Taken::Full };
+        };
+        let one_more = |active: usize| (active < limit).then_some(active + 1);
+        if self.load.active.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).is_err() {
+            return Taken::Full;
+        }
+        let seat = Seat(Arc::clone(&self.load));
+        self.sender().map_or(Taken::Closed, |sender| Taken::Stream(Stream { sender, seat }))
+    }
+
+    /// A handle for one request, while new ones are taken.
+    fn sender(&self) -> Option<SendRequest<Bytes>> {
+        let mut sender = self.sender.clone();
+        // It never waits: this handle has not sent anything.
+        let told = sender.poll_ready(&mut Context::from_waker(Waker::noop()));
+        (!matches!(told, Poll::Ready(Err(_)))).then_some(sender)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.sender().is_none()
+    }
+
+    /// Streams that it may have at once; `None` until its peer has said so.
+    pub(super) fn limit(&self) -> Option<usize> {
+        Some(self.load.limit.load(Ordering::Relaxed)).filter(|limit| *limit != UNTOLD)
+    }
+
+    /// Since when nothing is on it.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        (self.load.active.load(Ordering::Relaxed) == 0).then(|| *self.load.idle_since.lock())
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if self.0.active.fetch_sub(1, Ordering::SeqCst) == 1 {
+            *self.0.idle_since.lock() = Instant::now();
+        }
+        self.0.freed.tell();
+    }
+}
+
+// === impl Driver ===
+
+impl Driver {
+    fn note_limit(&self) {
+        let told = self.connection.as_ref().map_or(UNTOLD, Connection::max_concurrent_send_streams);
+        if told == UNTOLD {
+            return;
+        }
+        let limit = told.min(STREAMS);
+        if self.load.limit.swap(limit, Ordering::SeqCst) != limit {
+            self.load.freed.tell();
+        }
+    }
+}
+
+impl Future for Driver {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let ended = this.connection.as_mut().is_none_or(|connection| Pin::new(connection).poll(cx).is_ready());
+        this.note_limit();
+        if ended {
+            return Poll::Ready(());
+        }
+        let is_used = this.load.active.load(Ordering::Relaxed) > 0;
+        // Dropping the connection tells everybody on it.
+        match &mut this.pings {
+            Some(pings) => pings.poll(is_used, cx),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // First it takes no streams any more, then whoever waits for one looks elsewhere.
+        self.connection = None;
+        self.load.freed.tell();
+    }
+}
+
+// === impl Pings ===
+
+impl Pings {
+    fn new(pings: PingPong) -> Self {
+        Self { pings, timer: Box::pin(tokio::time::sleep(PING_EVERY)), is_waiting: false }
+    }
+
+    /// Ready when the peer does not answer.
+    fn poll(&mut self, is_used: bool, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if self.is_waiting && self.pings.poll_pong(cx).is_ready() {
+                self.is_waiting = false;
+                self.timer.as_mut().reset(Instant::now() + PING_EVERY);
+            }
+            std::task::ready!(self.timer.as_mut().poll(cx));
+            if self.is_waiting {
+                return Poll::Ready(());
+            }
+            self.is_waiting = is_used && self.pings.send_ping(Ping::opaque()).is_ok();
+            let wait = if self.is_waiting { PING_TIMEOUT } else { PING_EVERY };
+            self.timer.as_mut().reset(Instant::now() + wait);
+        }
+    }
+}
+
+// === impl Stream ===
+
+impl Stream {
+    /// Sends `request` and waits for the head of its answer.
+    pub(super) async fn send<B>(mut self, request: Request<B>) -> Result<Response<UpstreamBody>, CallError>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+    {
+        let (mut head, body) = request.into_parts();
+        head.version = Version::HTTP_2;
+        if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
+            head.headers.entry(header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+        }
+        let is_whole = body.is_end_stream();
+        let sent = self.sender.send_request(Request::from_parts(head, ()), is_whole);
+        let (mut answer, stream) = sent.map_err(|error| {
+            // It never went out: the connection had ended, or was about to.
+            CallError { is_unprocessed: true, ..CallError::of_http2(&error) }
+        })?;
+        let mut pump = (!is_whole).then(|| Pump { body, stream, held: None });
+        let answer = std::future::poll_fn(|cx| {
+            if pump.as_mut().is_some_and(|pump| Pin::new(pump).poll(cx).is_ready()) {
+                pump = None;
+            }
+            Pin::new(&mut answer).poll(cx)
+        });
+        let (head, stream) = answer.await.map_err(|error| CallError::of_http2(&error))?.into_parts();
+        let length = head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        // Those without a body tell the length of the one that they stand for.
+        let has_body = !stream.is_end_stream();
+        let upload = pump.map(|pump| Box::pin(pump) as _);
+        let body = Received {
+            open: Some(Open { stream, upload, _seat: self.seat }),
+            remaining: if has_body { length } else { Some(0) },
+        };
+        Ok(Response::from_parts(head, UpstreamBody::http2(body)))
+    }
+}
+
+// === impl Pump ===
+
+impl<B> Future for Pump<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    type Output = ();
+
+    /// Over when all is sent, or nothing more can be. Of an error, whoever waits for the answer is told.
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        loop {
+            if let Some(held) = &mut this.held {
+                this.stream.reserve_capacity(held.len());
+                let room = match this.stream.capacity() {
+                    0 => match std::task::ready!(this.stream.poll_capacity(cx)) {
+                        Some(Ok(room)) => room,
+                        Some(Err(_)) | None => return Poll::Ready(()),
+                    },
+                    room => room,
+                };
+                let piece = held.split_to(room.min(held.len()));
+                let is_rest = held.is_empty();
+                if is_rest {
+                    this.held = None;
+                }
+                let is_last = is_rest && this.body.is_end_stream();
+                if this.stream.send_data(piece, is_last).is_err() || is_last {
+                    return Poll::Ready(());
+                }
+                continue;
+            }
+            match std::task::ready!(Pin::new(&mut this.body).poll_frame(cx)) {
+                Some(Ok(frame)) => this.held = frame.into_data().ok().filter(|piece| !piece.is_empty()),
+                Some(Err(_)) => {
+                    this.stream.send_reset(Reason::CANCEL);
+                    return Poll::Ready(());
+                }
+                None => {
+                    // Nobody is left who could be told that this failed.
+                    let _ = this.stream.send_data(Bytes::new(), true);
+                    return Poll::Ready(());
+                }
+            }
+        }
+    }
+}
+
+// === impl Received ===
+
+impl std::fmt::Debug for Received {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Received").field("remaining", &self.remaining).finish_non_exhaustive()
+    }
+}
+
+impl Received {
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(open) = &mut self.open else { return Poll::Ready(None) };
+        if open.upload.as_mut().is_some_and(|upload| upload.as_mut().poll(cx).is_ready()) {
+            open.upload = None;
+        }
+        let piece = match std::task::ready!(open.stream.poll_data(cx)) {
+            Some(Ok(piece)) => piece,
+            Some(Err(error)) => {
+                // After a whole answer, a server may ask this way not to be sent the rest of the request (RFC 9113 §8.1).
+                let is_whole = error.reason() == Some(Reason::NO_ERROR) && self.remaining.is_none_or(|rest| rest == 0);
+                return Poll::Ready((!is_whole).then_some(Err(BodyError)));
+            }
+            None => {
+                self.open = None;
+                return Poll::Ready(None);
+            }
+        };
+        // It fails when the stream is over, which the next look at it tells.
+        let _ = open.stream.flow_control().release_capacity(piece.len());
+        if let Some(remaining) = &mut self.remaining {
+            *remaining = remaining.saturating_sub(piece.len() as u64);
+        }
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    pub(super) fn is_end_stream(&self) -> bool {
+        self.remaining == Some(0) || self.open.as_ref().is_none_or(|open| open.stream.is_end_stream())
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        self.remaining.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        let Some(mut open) = self.open.take().filter(|open| open.upload.is_none()) else { return };
+        if self.remaining != Some(0) || open.stream.is_end_stream() {
+            return;
+        }
+        // All of the answer is there, but for the frame that says so. To cancel it now would cost a frame, from peers that may
+        // well count how often that is done to them.
+        let mut now = Context::from_waker(Waker::noop());
+        if let (Poll::Pending, Ok(runtime)) = (open.stream.poll_data(&mut now), Handle::try_current()) {
+            runtime.spawn(tokio::time::timeout(LINGER, async move {
+                while open.stream.data().await.is_some_and(|piece| piece.is_ok()) {}
+            }));
+        }
+    }
+}
