@@ -51,7 +51,7 @@ pub(super) async fn ask(
     let wish = ChatWish::plain(asked.dialect.format());
     let Some(format) = upstream.chat_format_for(model, &wish) else { return Ok(None) };
     let uri = match (format, asked.dialect) {
-        (Format::OpenAiResponses, Dialect::Responses) if !has_token(asked.body, Format::OpenAiResponses) => {
+        (Format::OpenAiResponses, Dialect::Responses) if !has_token(asked.body, format) => {
             upstream.responses_uri("input_tokens")
         }
         // What crosses to it from another dialect is counted here as well as there, and sooner.

@@ -167,8 +167,9 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
         if is_of_thoughts && !std::mem::replace(&mut unsigned, true) && patience.is_left() {
             // A large future that hardly any request needs.
             let names = (plan.model(), plan.requested());
-            let again = asked.unsigned(&gateway, &entry.upstream, names, &fetched, &outgoing.way, &failure);
-            if let Some(again) = Box::pin(again).await {
+            let way = &outgoing.way;
+            let again = Box::pin(asked.unsigned(&gateway, &entry.upstream, names, &fetched, way, &failure));
+            if let Some(again) = again.await {
                 outgoing = again;
                 continue;
             }
@@ -176,8 +177,9 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
         if asked.compacted.is_some() && matches!(failure.status, Some(404 | 405 | 501)) {
             // A host of Responses that compacts nothing: the same target is asked for a summary.
             let (upstream, model, requested) = (&entry.upstream, plan.model(), plan.requested());
-            let summary = asked.summarized(&gateway, upstream, model, requested, &fetched, &outgoing.way);
-            if let Some(summary) = Box::pin(summary).await {
+            let way = &outgoing.way;
+            let summary = Box::pin(asked.summarized(&gateway, upstream, model, requested, &fetched, way));
+            if let Some(summary) = summary.await {
                 outgoing = summary;
                 continue;
             }

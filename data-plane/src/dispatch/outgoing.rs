@@ -19,7 +19,7 @@ use omniroute_wire::{
     ollama,
     openai::{renamed_body, upstream_body},
     responses,
-    scan::RequestScan,
+    scan::{RequestScan, scan},
     splice::Segments,
     translate::Dialect,
 };
@@ -60,7 +60,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) is_kept: bool,
     /// A conversation that is to be made shorter, as the client sent it: an upstream that does that gets it instead of `body`,
     /// which asks for a summary.
-    pub(crate) compacted: Option<(&'a Bytes, &'a RequestScan<'a>)>,
+    pub(crate) compacted: Option<&'a Bytes>,
 }
 
 /// How an answer is read.
@@ -276,9 +276,10 @@ impl Asked<'_> {
             return None;
         }
         let mut hide_usage = false;
-        if let Some((body, scan)) = self.compacted {
+        if let Some(body) = self.compacted {
             upstream.responses_uri(COMPACT)?;
-            return Some(Outgoing::passed(renamed_body(body.clone(), scan, model), Kind::Chat(format), hide_usage));
+            let renamed = renamed_body(body.clone(), &scan(body).ok()?, model);
+            return Some(Outgoing::passed(renamed, Kind::Chat(format), hide_usage));
         }
         let segments = match format {
             Format::OpenAiChat => {

@@ -133,7 +133,6 @@ where
     let body = stored.as_ref().and_then(|stored| stored.body.clone()).unwrap_or(body);
     // What the client wants made shorter, beside the request for a summary that stands for it where no upstream does that.
     let whole = route.compacts.then(|| body.clone());
-    let whole_scan = whole.as_ref().map(|whole| scanned(&route.dialect, whole)).transpose()?;
     let body = match &whole {
         Some(whole) => summary_request(whole).map_err(GatewayError::from)?.into(),
         None => body,
@@ -165,7 +164,7 @@ where
             scope: state::scope(&caller),
             previous: stored.as_ref().and_then(|stored| stored.previous.as_deref()),
             is_kept: !route.compacts && stored.as_ref().is_some_and(|stored| stored.keeper.is_some()),
-            compacted: whole.as_ref().zip(whole_scan.as_ref()),
+            compacted: whole.as_ref(),
         },
         session: session.as_ref(),
         max_attempts: settings.max_attempts,

@@ -140,13 +140,15 @@ impl Upstream {
             (None, Some(provider)) => (provider.format.as_str(), Some(provider.auth)),
             (None, None) => return Err(CompileError::UnknownProvider(spec.provider.to_owned())),
         };
-        let apis = chat_apis(spec, catalog.map_or(ChatApis::Chat, |provider| provider.apis))?;
         let is_openais = matches!(format, "openai" | "openai-compatible");
+        let apis = match is_openais {
+            true => chat_apis(spec, catalog.map_or(ChatApis::Chat, |provider| provider.apis))?,
+            false => ChatApis::Chat,
+        };
         let format = if is_openais && apis == ChatApis::Responses { "openai-responses" } else { format };
         let adapter = adapter_of(format).ok_or_else(|| CompileError::UnknownFormat(format.to_owned()))?;
         let credential = Credential::new(spec, auth.unwrap_or_else(|| adapter.auth()))?;
-        let endpoint =
-            Endpoint::new(spec, adapter, if is_openais { apis } else { ChatApis::Chat }, credential.region(), policy)?;
+        let endpoint = Endpoint::new(spec, adapter, apis, credential.region(), policy)?;
         let headers = headers(spec, &credential, adapter.headers())?;
         let signer = credential.into_signer(&endpoint.region);
         Ok(Self {
@@ -313,12 +315,14 @@ impl fmt::Debug for Upstream {
 fn chat_apis(spec: &ConnectionSpec<'_>, catalogs: ChatApis) -> Result<ChatApis, CompileError> {
     /// Part of Azure's older URLs, below which there is Chat only.
     const DEPLOYMENTS: &str = "/deployments/";
-    let own = spec.node.map_or("", |node| node.api_type);
-    match [spec.api_type, own].into_iter().find(|word| !word.is_empty()) {
-        Some(word) => ChatApis::parse(word).ok_or_else(|| CompileError::ApiType(word.to_owned())),
-        None if spec.node.is_some() || spec.base_url.contains(DEPLOYMENTS) => Ok(ChatApis::Chat),
-        None => Ok(catalogs),
+    if !spec.api_type.is_empty() {
+        return ChatApis::parse(spec.api_type).ok_or_else(|| CompileError::ApiType(spec.api_type.to_owned()));
     }
+    Ok(match &spec.node {
+        Some(node) => ChatApis::parse(node.api_type).unwrap_or_default(),
+        None if spec.base_url.contains(DEPLOYMENTS) => ChatApis::Chat,
+        None => catalogs,
+    })
 }
 
 /// How a connection proves who it is, once its secret has been read.

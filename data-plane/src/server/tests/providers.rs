@@ -481,9 +481,9 @@ async fn openai_is_asked_in_the_api_that_has_the_model_and_the_ledger_says_which
     for (path, model, more, upstream_path, format) in [
         ("/v1/chat/completions", "gpt-4o", tools, "/v1/chat/completions", "openai"),
         ("/v1/chat/completions", "gpt-5.4", tools, "/v1/chat/completions", "openai"),
-        ("/v1/chat/completions", "gpt-5.6", tools, "/v1/responses", "openai-responses"),
-        ("/v1/chat/completions", "gpt-5.3-codex", "", "/v1/responses", "openai-responses"),
-        ("/v1/messages", "gpt-5.4", tools_of_messages(), "/v1/responses", "openai-responses"),
+        ("/v1/chat/completions", "gpt-5.6", tools, "/v1/responses", "responses"),
+        ("/v1/chat/completions", "gpt-5.3-codex", "", "/v1/responses", "responses"),
+        ("/v1/messages", "gpt-5.4", tools_of_messages(), "/v1/responses", "responses"),
         ("/v1/messages", "gpt-4o", tools_of_messages(), "/v1/chat/completions", "openai"),
     ] {
         let upstream = Upstream::answering(both).await;
