@@ -2,6 +2,8 @@
 
 #![cfg(test)]
 
+use std::time::{Duration, SystemTime};
+
 use http::Method;
 use omniroute_tests::{
     harness::{Engine, Setup, Stack, eventually},
@@ -47,7 +49,9 @@ async fn what_a_key_may_do_changes_while_proxies_run() {
         eventually("the key is switched off", || async { client.chat("mock/gpt-mock", "hi").await.status == 401 })
             .await;
     }
-    stack.rest.patch(&path, &json!({ "isActive": true, "expiresAt": "2020-01-01T00:00:00Z" })).await;
+    // Only a time that is to come is taken.
+    let soon = humantime::format_rfc3339_millis(SystemTime::now() + Duration::from_secs(4)).to_string();
+    stack.rest.patch(&path, &json!({ "isActive": true, "expiresAt": soon })).await;
     for client in stack.clients() {
         eventually("the key has expired", || async {
             client.chat("mock/gpt-mock", "hi").await.error_code() == "key_expired"

@@ -278,12 +278,14 @@ impl Store {
             Ok(_) => self.tell().await,
             Err(error) => Err(error.into()),
         };
-        if let Err(error) = told {
+        let is_told = told.inspect_err(|error| {
             tracing::warn!(%error, "the other control planes cannot be told of this one");
-        }
+        });
         let others = self.others().await?;
         self.note_keys(&others);
-        self.settle(&others).await
+        self.settle(&others).await?;
+        // Now that it knows what is in force, it can tell in what it differs.
+        if is_told.is_ok() { self.tell().await } else { Ok(()) }
     }
 
     /// Looks at the others, brings the values in force up to date, and says that this process runs. To be called every
