@@ -55,7 +55,7 @@ async fn clients_that_stop_reading_hold_up_nobody_else() {
     let stack = behind_tls(None).await;
     let mut stopped = Vec::new();
     for _ in 0..6 {
-        let body = Client::chat_body("mock/gpt-mock+words=200000", "never read", true);
+        let body = Client::chat_body("mock/gpt-mock+words=60000", "never read", true);
         stopped.push(stack.client.open("/v1/chat/completions", &body).await);
     }
     for _ in 0..20 {
