@@ -105,7 +105,10 @@ impl Services {
             Ok(secret) => match compile(&record, &secret, &provider, self) {
                 Ok(upstream) => {
                     let known = self.model_to_ask(&record).await?;
-                    self.probe(&upstream, model, known.as_deref()).await
+                    // Of a provider that lists no models, the connection names one to test with.
+                    let kept = record.provider_data.get("validationModelId").and_then(|model| model.as_str());
+                    let kept = kept.map(str::trim).filter(|model| !model.is_empty());
+                    self.probe(&upstream, model.or(kept), known.as_deref()).await
                 }
                 Err(error) => self.refused(&error),
             },
@@ -251,7 +254,7 @@ impl Services {
                 Err(error) => Finding::bad("upstream_error", "upstream", error.to_string(), "malformed_answer"),
             }
         } else if has_no_list {
-            let message = "no list of models at this URL; check it, or name a model to test with (validationModelId)";
+            let message = "no list of models at this URL; check it, or name a model to test with";
             Finding::bad("unsupported", "upstream", message.into(), answer.status.as_str())
         } else {
             Finding::of_failure(upstream, answer.status, &answer.headers, &answer.body)

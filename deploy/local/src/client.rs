@@ -18,6 +18,25 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longer than a test of a slow provider takes.
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How the gateway says that the current password is wrong.
+const WRONG_PASSWORD: &str = "AUTH_008";
+
+/// Fields of REST and the flags that fill them, the longer ones first.
+const FLAGS: [(&str, &str); 12] = [
+    ("providerSpecificData.validationModelId", "--test-model"),
+    ("providerSpecificData.baseUrl", "--base-url"),
+    ("providerSpecificData.region", "--region"),
+    ("allowedConnections", "--connection"),
+    ("validationModelId", "--model"),
+    ("currentPassword", "--current-stdin"),
+    ("allowedModels", "--model"),
+    ("graceSeconds", "--grace"),
+    ("expiresAt", "--expires"),
+    ("baseUrl", "--base-url"),
+    ("apiKey", "--api-key-stdin"),
+    ("scopes", "--scope"),
+];
+
 pub(crate) struct Client {
     http: reqwest::Client,
     /// Tried in turn while nobody answers: the proxy, which forwards, and the control plane itself.
@@ -268,12 +287,26 @@ fn refusal(status: StatusCode, body: Option<&Value>, advice: &Advice) -> Failure
     let mut message = format!("the gateway refused ({}): {said}", status.as_u16());
     for detail in crate::screen::list(error, "details") {
         let [field, what] = ["field", "message"].map(|name| crate::screen::text(detail, name));
-        message.push_str(&format!("\n  {field}: {what}"));
+        message.push_str(&format!("\n  {}: {}", flag_of(&field), in_flags(&what)));
     }
-    if status == StatusCode::UNAUTHORIZED {
+    // A wrong current password says nothing of the token.
+    if status == StatusCode::UNAUTHORIZED && crate::screen::text(error, "code") != WRONG_PASSWORD {
         message.push_str(&format!("\n  {}", advice.unauthorized));
     }
     Failure::new(exit, message)
+}
+
+/// The flag that fills a field of REST; the field where none does.
+fn flag_of(field: &str) -> &str {
+    // Of a list, every element.
+    let (name, _) =
+        field.split_once('.').filter(|(_, rest)| rest.bytes().all(|byte| byte.is_ascii_digit())).unwrap_or((field, ""));
+    FLAGS.iter().find(|(of, _)| *of == name).map_or(field, |(_, flag)| flag)
+}
+
+/// A sentence with the flags in place of the fields that they fill.
+fn in_flags(sentence: &str) -> String {
+    FLAGS.iter().fold(sentence.to_owned(), |sentence, (field, flag)| sentence.replace(field, flag))
 }
 
 fn broken(error: &reqwest::Error) -> String {
@@ -314,11 +347,29 @@ mod tests {
         let advice = Advice { unreachable: String::new(), unauthorized: "name another".to_owned() };
         let failure = refusal(StatusCode::BAD_REQUEST, Some(&body), &advice);
         assert_eq!(failure.exit(), Exit::Failed);
-        assert_eq!(failure.to_string(), "the gateway refused (400): Invalid request\n  apiKey: API key is required");
+        assert_eq!(
+            failure.to_string(),
+            "the gateway refused (400): Invalid request\n  --api-key-stdin: API key is required"
+        );
         let refused = refusal(StatusCode::UNAUTHORIZED, Some(&body), &advice);
         assert_eq!(refused.exit(), Exit::NotAllowed);
         assert!(refused.to_string().ends_with("\n  name another"), "{refused}");
+        let wrong = json!({"error": {"code": WRONG_PASSWORD, "message": "Wrong password"}});
+        let refused = refusal(StatusCode::UNAUTHORIZED, Some(&wrong), &advice).to_string();
+        assert_eq!(refused, "the gateway refused (401): Wrong password", "the token is not to blame");
         assert!(refusal(StatusCode::BAD_GATEWAY, None, &advice).to_string().contains("502"));
+    }
+
+    #[test]
+    fn fields_of_rest_are_told_as_the_flags_that_fill_them() {
+        assert_eq!(flag_of("allowedModels.3"), "--model");
+        assert_eq!(flag_of("providerSpecificData.baseUrl"), "--base-url");
+        assert_eq!(flag_of("prefix"), "prefix");
+        let sentence =
+            "give its secret along as apiKey; else give each its new providerSpecificData.baseUrl and apiKey";
+        assert!(
+            !in_flags(sentence).contains("apiKey") && in_flags(sentence).contains("new --base-url and --api-key-stdin")
+        );
     }
 
     #[test]

@@ -107,7 +107,9 @@ impl Context {
 
     /// A command to type, with the flags that make it find this gateway.
     pub(crate) fn command(&self, rest: &str) -> String {
-        format!("omniroute {rest}{}", self.options())
+        // What is started is started here, whatever gateway the other commands are for.
+        let options = if rest == "up" { self.local_options() } else { self.options() };
+        format!("{} {rest}{options}", program())
     }
 
     /// The flags that a command needs to find this gateway: none where it is the usual one.
@@ -115,6 +117,10 @@ impl Context {
         if self.is_remote() {
             return format!(" --url {}", quoted(&self.launcher.url));
         }
+        self.local_options()
+    }
+
+    fn local_options(&self) -> String {
         let usual = std::env::var_os("HOME").map(|home| Path::new(&home).join(".omniroute"));
         let mut options = String::new();
         if usual.as_ref() != Some(&self.launcher.data_dir) {
@@ -134,5 +140,16 @@ impl Context {
             }
         }
         options
+    }
+}
+
+/// What to type to run this program: its name where a shell finds it, else where it is.
+fn program() -> String {
+    const NAME: &str = "omniroute";
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_found = std::env::split_paths(&path).any(|dir| dir.join(NAME).is_file());
+    match std::env::current_exe() {
+        Ok(own) if !is_found => quoted(&own.display().to_string()),
+        _ => NAME.to_owned(),
     }
 }

@@ -1,7 +1,8 @@
 //! What a command shows: lines and tables for people, one JSON document for programs.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use serde_json::{Value, json};
 
 use crate::failure::{Exit, Failure};
@@ -100,8 +101,42 @@ pub(crate) fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
     value.get(field).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
+/// A terminal that does not show what is typed; it does again when this is dropped.
+struct Unseen(Termios);
+
+impl Unseen {
+    fn begin() -> Option<Self> {
+        let before = tcgetattr(std::io::stdin()).ok()?;
+        let mut unseen = before.clone();
+        unseen.local_modes.remove(LocalModes::ECHO);
+        unseen.local_modes.insert(LocalModes::ECHONL);
+        tcsetattr(std::io::stdin(), OptionalActions::Flush, &unseen).ok()?;
+        Some(Self(before))
+    }
+}
+
+impl Drop for Unseen {
+    fn drop(&mut self) {
+        // There is nobody left to tell.
+        let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &self.0);
+    }
+}
+
+/// The next line of standard input, a secret: at a terminal it is asked for by `what` it is, and not shown.
+pub(crate) fn secret_line(flag: &str, what: &str) -> Result<String, Failure> {
+    let stdin = std::io::stdin();
+    let _unseen = if stdin.is_terminal() {
+        let mut stderr = std::io::stderr().lock();
+        let _ = write!(stderr, "{what}: ").and_then(|()| stderr.flush());
+        Unseen::begin()
+    } else {
+        None
+    };
+    first_line(&mut stdin.lock(), flag)
+}
+
 /// The first line of an input, for what should not stand on a command line. `flag` asked for it.
-pub(crate) fn first_line(input: &mut impl std::io::BufRead, flag: &str) -> Result<String, Failure> {
+fn first_line(input: &mut impl std::io::BufRead, flag: &str) -> Result<String, Failure> {
     let mut line = String::new();
     input.read_line(&mut line).map_err(|error| Failure::failed(format!("cannot read standard input: {error}")))?;
     match line.trim() {

@@ -7,6 +7,7 @@ use crate::{
     data_dir::{self, DataDir},
     failure::Failure,
     foreign,
+    screen::quoted,
 };
 
 /// No 0, 1, i, l, o: what is read from a screen is typed without doubt.
@@ -64,17 +65,23 @@ fn refuse_lost_master_key(dir: &DataDir, settings: &ControlPlaneSettings) -> Res
 
 /// Another pepper beside an old database would void every API key in it, without a word to whoever uses one.
 fn refuse_lost_pepper(dir: &DataDir, settings: &ControlPlaneSettings) -> Result<(), Failure> {
-    let (database, file) = (dir.file(data_dir::DATABASE), dir.file(data_dir::API_KEY_SECRET));
-    let is_known = settings.api_key_secret.is_set() || file.exists();
-    if is_known || settings.database_url.is_set() || !database.exists() {
+    if !is_pepper_lost(dir, settings) {
         return Ok(());
     }
+    let (database, file) = (dir.file(data_dir::DATABASE), dir.file(data_dir::API_KEY_SECRET));
     Err(Failure::failed(format!(
         "the API keys in {} were made with a secret that is not here: put {file} back or set API_KEY_SECRET; to go on \
-         without those keys, make a new one (`openssl rand -hex 32 > {file}`), and then new API keys",
+         without those keys, make a new one (`(umask 077; openssl rand -hex 32 > {word})`), and then new API keys",
         database.display(),
-        file = file.display()
+        file = file.display(),
+        word = quoted(&file.display().to_string()),
     )))
+}
+
+/// Whether the directory has a database and not the pepper that the API keys in it were hashed with.
+pub(crate) fn is_pepper_lost(dir: &DataDir, settings: &ControlPlaneSettings) -> bool {
+    let is_known = settings.api_key_secret.is_set() || dir.file(data_dir::API_KEY_SECRET).exists();
+    !is_known && !settings.database_url.is_set() && dir.file(data_dir::DATABASE).exists()
 }
 
 fn kept(dir: &DataDir, name: &str, configured: &Secret, make: fn() -> Secret) -> Result<Secret, Failure> {
@@ -185,7 +192,8 @@ mod tests {
         Secrets::ensure(&dir, &settings(&[])).expect("all there");
         std::fs::remove_file(dir.file(data_dir::API_KEY_SECRET)).expect("lost");
         let refused = Secrets::ensure(&dir, &settings(&[])).expect_err("refused").to_string();
-        assert!(refused.contains("API_KEY_SECRET") && refused.contains("api-key.secret"), "{refused}");
+        assert!(refused.contains("API_KEY_SECRET") && refused.contains("umask 077"), "{refused}");
+        assert!(is_pepper_lost(&dir, &settings(&[])));
         assert!(!dir.file(data_dir::API_KEY_SECRET).exists());
         let given = settings(&[("API_KEY_SECRET", "0123456789abcdef")]);
         assert_eq!(Secrets::ensure(&dir, &given).expect("given").api_key_secret.expose(), "0123456789abcdef");

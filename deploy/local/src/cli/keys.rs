@@ -14,7 +14,7 @@ pub(crate) enum KeysAction {
     Regenerate {
         /// Id or name of the key
         key: String,
-        /// Let the old secret work on for so long, for example 24h
+        /// Let the old secret work on for so long, for example 24h; 30d at most
         #[arg(long, value_name = "SPAN")]
         grace: Option<String>,
     },
@@ -35,7 +35,7 @@ pub(crate) struct CreateKey {
     /// Name, for people; no other key may have it
     pub name: String,
     /// When it expires: a span from now such as 30d or 12h, a day such as 2030-01-31, or a time
-    #[arg(long, value_name = "WHEN")]
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
     pub expires: Option<String>,
     /// Model that the key may use, `prefix/model`, a trailing * matches any suffix (repeatable) [default: every model]
     #[arg(long = "model", value_name = "MODEL")]
@@ -57,7 +57,7 @@ pub(crate) struct EditKey {
     #[arg(long)]
     pub name: Option<String>,
     /// When it expires: a span from now such as 30d or 12h, a day such as 2030-01-31, a time, or `never`
-    #[arg(long, value_name = "WHEN")]
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
     pub expires: Option<String>,
     /// Model that the key may use from now on (repeatable)
     #[arg(long = "model", value_name = "MODEL")]

@@ -22,6 +22,9 @@ pub(crate) enum ProvidersAction {
         connection: String,
         #[command(flatten)]
         key: ProviderKey,
+        /// Test with this model (the provider's own name), now and later, for a provider that lists none
+        #[arg(long, value_name = "MODEL")]
+        test_model: Option<String>,
     },
     /// Change a connection, and test it
     Edit(EditProvider),
@@ -67,7 +70,7 @@ pub(crate) struct AddProvider {
     /// Name of the connection [default: the provider's name]
     #[arg(long)]
     pub name: Option<String>,
-    /// Test with this model (the provider's own name) instead of the list of models
+    /// Test with this model (the provider's own name), now and later, for a provider that lists none
     #[arg(long, value_name = "MODEL")]
     pub test_model: Option<String>,
 }
@@ -98,6 +101,9 @@ pub(crate) struct EditProvider {
     /// Requests in flight at once; 0 means no limit
     #[arg(long, value_name = "NUMBER")]
     pub max_concurrent: Option<u32>,
+    /// Test with this model (the provider's own name), now and later; `none` goes back to the list of models
+    #[arg(long, value_name = "MODEL")]
+    pub test_model: Option<String>,
     #[command(flatten)]
     pub key: ProviderKey,
 }

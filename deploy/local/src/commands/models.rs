@@ -28,7 +28,12 @@ pub(crate) async fn run(context: &Context, action: ModelsAction) -> Result<(), F
     let rows: Vec<_> = models.iter().map(row).collect();
     context.screen.json(&json!({ "models": models }));
     if rows.is_empty() {
-        context.screen.line("There is no such model.");
+        let add = context.command("providers add PROVIDER --api-key-stdin");
+        context.screen.line(&if screen::list(&answer, "data").is_empty() {
+            format!("There is no model yet. A provider brings some: `{add}`")
+        } else {
+            format!("No model's name begins with `{beginning}`.")
+        });
         return Ok(());
     }
     context.screen.table(["MODEL", "KIND"], &rows);
@@ -40,10 +45,16 @@ fn key(context: &Context) -> Result<Secret, Failure> {
     if context.launcher.token.is_set() {
         return Ok(context.launcher.token.clone());
     }
-    if !context.is_remote()
-        && let Some(key) = context.data_dir().read(data_dir::API_KEY)?
-    {
-        return Ok(key);
+    if !context.is_remote() {
+        let dir = context.data_dir();
+        if let Some(key) = dir.read(data_dir::API_KEY)? {
+            return Ok(key);
+        }
+        if !dir.file(data_dir::JWT_SECRET).exists() {
+            let (path, up) = (dir.path().display(), context.command("up"));
+            let what = format!("no gateway was started on {path} yet: start one with `{up}`");
+            return Err(Failure::new(Exit::NotAllowed, what));
+        }
     }
     Err(Failure::new(Exit::NotAllowed, "a list of models needs an API key: set OMNIROUTE_TOKEN to one"))
 }

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::providers;
 use crate::{failure::Failure, screen};
 
 /// Id of the one that has this id or, if only one does, this name.
@@ -29,8 +30,19 @@ pub(super) fn every<'a>(all: &'a [Value], wanted: &str) -> Vec<&'a Value> {
 
 fn described(one: &Value) -> String {
     let [id, created, used] = ["id", "createdAt", "lastUsedAt"].map(|field| screen::text(one, field));
-    let used = if used.is_empty() { String::new() } else { format!(", last used {used}") };
-    format!("{id}  made {created}{used}")
+    let mut said = format!("{id}  made {created}");
+    if !used.is_empty() {
+        said.push_str(&format!(", last used {used}"));
+    }
+    // Of connections.
+    if one.get("provider").is_some() {
+        said.push_str(&format!(", prefix {}, {}", providers::prefix_of(one), providers::state_of(one)));
+        let error = screen::text(one, "lastError");
+        if !error.is_empty() {
+            said.push_str(&format!(": {error}"));
+        }
+    }
+    said
 }
 
 #[cfg(test)]

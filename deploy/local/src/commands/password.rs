@@ -31,13 +31,18 @@ pub(crate) async fn run(context: &Context, action: Password) -> Result<(), Failu
         return set(context, kept, &action).await;
     }
     let file = context.data_dir().file(data_dir::ADMIN_PASSWORD);
-    let new = context.command("password --new");
+    // With an API key the gateway wants the current password along.
+    let new = context.command(if context.launcher.token.is_set() {
+        "password --new --current-stdin"
+    } else {
+        "password --new"
+    });
     let Some(kept) = kept else {
         context.screen.json(&json!({ "file": null, "check": null }));
         context.screen.line(&format!("No file holds the admin password. `{new}` sets another one and shows it."));
         return Ok(());
     };
-    let check = check(&base(context), &kept).await?;
+    let check = check_kept(context, &kept).await?;
     context.screen.json(&json!({ "file": file, "check": check.as_str() }));
     context.screen.line(&match check {
         Check::Right => format!("The admin password is in {}", file.display()),
@@ -55,15 +60,15 @@ pub(crate) async fn run(context: &Context, action: Password) -> Result<(), Failu
 
 async fn set(context: &Context, kept: Option<Secret>, action: &Password) -> Result<(), Failure> {
     let client = Client::new(context)?;
-    let line = |flag| screen::first_line(&mut std::io::stdin().lock(), flag).map(Secret::new);
-    let current = if action.current_stdin { Some(line("--current-stdin")?) } else { None };
+    let line = |flag, what| screen::secret_line(flag, what).map(Secret::new);
+    let current = if action.current_stdin { Some(line("--current-stdin", "current admin password")?) } else { None };
     let is_given = action.stdin;
-    let new = if is_given { line("--stdin")? } else { secrets::readable() };
+    let new = if is_given { line("--stdin", "new admin password")? } else { secrets::readable() };
     let mut body = json!({ "password": new.expose() });
     if let Some(current) = current {
         body["currentPassword"] = json!(current.expose());
     } else if let Some(kept) = kept
-        && check(&base(context), &kept).await? == Check::Right
+        && check_kept(context, &kept).await? == Check::Right
     {
         body["currentPassword"] = json!(kept.expose());
     }
@@ -87,10 +92,15 @@ async fn set(context: &Context, kept: Option<Secret>, action: &Password) -> Resu
     Ok(())
 }
 
-fn base(context: &Context) -> String {
-    let [proxy, control_plane] = client::local_urls(context);
+/// Tries the password of the file, while the directory says that its gateway runs. Otherwise anything may listen where
+/// the gateway usually does, and would be told the password.
+async fn check_kept(context: &Context, kept: &Secret) -> Result<Check, Failure> {
+    if context.running.is_none() {
+        return Ok(Check::Unknown);
+    }
     // Asked by itself, the control plane counts a wrong try against this machine as it would through a proxy.
-    if context.is_set("port") && context.running.is_none() { proxy } else { control_plane }
+    let [_, control_plane] = client::local_urls(context);
+    check(&control_plane, kept).await
 }
 
 /// Signs in with a password to see whether it is right, and out again.

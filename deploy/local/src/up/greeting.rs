@@ -2,7 +2,10 @@
 
 use std::{fmt::Write as _, time::Instant};
 
-use omniroute_core::settings::Secret;
+use omniroute_core::{
+    settings::Secret,
+    time::{Clock as _, SystemClock, UnixMillis},
+};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio::time::{Duration, sleep};
@@ -24,6 +27,15 @@ use crate::{
 const KEY_TIMEOUT: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(20);
 const KEY_NAME: &str = "first key";
+
+/// Where a first key comes from when the file holds none that counts.
+struct Replacement {
+    /// Id of the key that gets a new secret; `None`: a new key is made.
+    of: Option<String>,
+    /// Name of a new key.
+    name: String,
+    note: String,
+}
 
 /// The key of this machine's clients.
 struct FirstKey {
@@ -92,36 +104,34 @@ async fn password_line(context: &Context, start: &Start, control_plane: &str) ->
 }
 
 /// The first key, made when there is none. One whose file is gone gets a new secret, so that the lost one is good no
-/// longer; one that somebody switched off stays so.
+/// longer; one that somebody switched off stays so, and so does one that has expired.
 async fn first_key(context: &Context, start: &Start, proxy: &str, control_plane: &str) -> Result<FirstKey, Failure> {
     let dir = context.data_dir();
     let client = Client::of_launcher(context, control_plane, &start.secrets.jwt_secret)?;
     let kept = dir.read(data_dir::API_KEY)?;
     let known = keys::all(&client).await?;
     if let Some(key) = &kept {
-        let mut models = self::models(proxy, key).await?;
-        if models.is_none() {
-            // The proxy may have started from an older copy of the configuration.
-            arrived(&client, proxy).await?;
-            models = self::models(proxy, key).await?;
-        }
+        // The proxy may have started from an older copy of the configuration.
+        arrived(&client, proxy).await?;
+        let models = models(proxy, key).await?;
         if models.is_some() {
             return Ok(FirstKey { models, note: String::new() });
         }
-        if let Some(one) = known.iter().find(|one| is_mask_of(&screen::text(one, "key"), key.expose())) {
-            let command = context.command(&format!("keys edit {} --enable --expires never", screen::text(one, "id")));
-            let note = format!("   (the gateway refuses it: switched off, or expired; `{command}`)");
-            return Ok(FirstKey { models: None, note });
-        }
     }
-    let lost = known.iter().find(|one| kept.is_none() && screen::text(one, "name") == KEY_NAME);
-    let (made, note) = match (lost, &kept) {
-        (Some(lost), _) => {
-            let path = format!("/api/keys/{}/regenerate", screen::text(lost, "id"));
-            (client.post(&path, &json!({})).await?, "   (new, since the file was gone; the old first key is void)")
-        }
-        (None, Some(_)) => (make(&client).await?, "   (new, since the gateway does not know the old one)"),
-        (None, None) => (make(&client).await?, ""),
+    let now = SystemClock.now();
+    let in_file =
+        known.iter().find(|one| kept.as_ref().is_some_and(|key| is_mask_of(&screen::text(one, "key"), key.expose())));
+    if let Some((one, state)) =
+        in_file.map(|one| (one, keys::state(one, now))).filter(|(_, state)| *state != keys::ACTIVE)
+    {
+        let command = context.command(&format!("keys edit {} --enable --expires never", screen::text(one, "id")));
+        let note = format!("   (the gateway refuses it, since it is {state}; `{command}` lets it in again)");
+        return Ok(FirstKey { models: None, note });
+    }
+    let replacement = replacement(&known, in_file, kept.is_some(), now);
+    let made = match &replacement.of {
+        Some(id) => client.post(&format!("/api/keys/{id}/regenerate"), &json!({})).await?,
+        None => client.post("/api/keys", &json!({ "name": replacement.name })).await?,
     };
     let key = Secret::new(screen::text(&made, "key"));
     if !key.is_set() {
@@ -130,13 +140,45 @@ async fn first_key(context: &Context, start: &Start, proxy: &str, control_plane:
     dir.write(data_dir::API_KEY, &key)?;
     arrived(&client, proxy).await?;
     match models(proxy, &key).await? {
-        Some(models) => Ok(FirstKey { models: Some(models), note: note.to_owned() }),
+        Some(models) => Ok(FirstKey { models: Some(models), note: replacement.note }),
         None => Err(Failure::failed("the proxy does not take the API key that the control plane made")),
     }
 }
 
-async fn make(client: &Client) -> Result<Value, Failure> {
-    client.post("/api/keys", &json!({ "name": KEY_NAME })).await
+/// What to do about a first key that is not there, or that the proxy does not know although it should: `in_file` is the
+/// key that the file holds, as the gateway lists it.
+fn replacement(known: &[Value], in_file: Option<&Value>, is_kept: bool, now: UnixMillis) -> Replacement {
+    let is_active = |one: &&Value| keys::state(one, now) == keys::ACTIVE;
+    if let Some(one) = in_file {
+        let note = "   (new: the gateway refused the old one although it is active, as it does after API_KEY_SECRET was \
+                    changed; keys that were made before that need `keys regenerate` too)";
+        return Replacement { of: Some(screen::text(one, "id")), name: String::new(), note: note.to_owned() };
+    }
+    let mut called_so = known.iter().filter(|one| screen::text(one, "name") == KEY_NAME).peekable();
+    let is_taken = called_so.peek().is_some();
+    if !is_kept && let Some(lost) = called_so.find(is_active) {
+        let note = "   (new, since the file was gone; the old first key is void)";
+        return Replacement { of: Some(screen::text(lost, "id")), name: String::new(), note: note.to_owned() };
+    }
+    let name = free_name(known);
+    let note = if is_kept {
+        format!("   (new, called `{name}`, since the gateway does not know the old one)")
+    } else if is_taken {
+        format!("   (new, called `{name}`: the file was gone, and `{KEY_NAME}` is switched off or has expired)")
+    } else if known.is_empty() {
+        String::new()
+    } else {
+        "   (new, since the file was gone; the other keys are as good as before, so delete one that was lost)"
+            .to_owned()
+    };
+    Replacement { of: None, name, note }
+}
+
+/// A name that no key has yet.
+fn free_name(known: &[Value]) -> String {
+    let is_free = |name: &String| known.iter().all(|one| screen::text(one, "name") != *name);
+    let numbered = (2..).map(|number: u32| format!("{KEY_NAME} {number}"));
+    std::iter::once(KEY_NAME.to_owned()).chain(numbered).find(is_free).unwrap_or_else(|| KEY_NAME.to_owned())
 }
 
 /// Whether a key is the one that is shown as `sk-12345****6789`.
@@ -202,5 +244,42 @@ mod tests {
         assert!(!is_mask_of("sk-abcde****6780", "sk-abcdefgh0123456789"));
         assert!(!is_mask_of("", "sk-abcdefgh0123456789"));
         assert!(!is_mask_of("****", "sk-abcdefgh0123456789"));
+    }
+
+    const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+
+    fn listed(id: &str, name: &str, is_active: bool) -> Value {
+        json!({ "id": id, "name": name, "isActive": is_active, "expiresAt": null, "revokedAt": null })
+    }
+
+    #[test]
+    fn a_lost_first_key_gets_a_new_secret_only_while_it_counts() {
+        let lost = replacement(&[listed("1", KEY_NAME, true)], None, false, NOW);
+        assert_eq!(lost.of.as_deref(), Some("1"));
+        assert!(lost.note.contains("void"), "{}", lost.note);
+        let expired = json!({ "id": "2", "name": KEY_NAME, "isActive": true, "expiresAt": NOW.to_rfc3339() });
+        for one in [listed("1", KEY_NAME, false), expired] {
+            let made = replacement(&[one], None, false, NOW);
+            assert_eq!((made.of, made.name.as_str()), (None, "first key 2"));
+            assert!(made.note.contains("first key 2"), "{}", made.note);
+        }
+    }
+
+    #[test]
+    fn a_new_first_key_beside_others_is_told() {
+        assert_eq!(replacement(&[], None, false, NOW).note, "");
+        let renamed = replacement(&[listed("1", "laptop", true)], None, false, NOW);
+        assert_eq!((renamed.of, renamed.name.as_str()), (None, KEY_NAME));
+        assert!(renamed.note.contains("the file was gone"), "{}", renamed.note);
+        let unknown = replacement(&[listed("1", KEY_NAME, true)], None, true, NOW);
+        assert_eq!((unknown.of, unknown.name.as_str()), (None, "first key 2"));
+    }
+
+    #[test]
+    fn an_active_key_that_is_refused_gets_a_new_secret_and_the_likely_reason() {
+        let one = listed("1", "renamed", true);
+        let anew = replacement(std::slice::from_ref(&one), Some(&one), true, NOW);
+        assert_eq!(anew.of.as_deref(), Some("1"));
+        assert!(anew.note.contains("API_KEY_SECRET"), "{}", anew.note);
     }
 }

@@ -14,7 +14,7 @@ pub(crate) mod plane;
 mod ready;
 mod supervisor;
 
-use std::{net::SocketAddr, process, time::Instant};
+use std::{net::SocketAddr, path::Path, process, time::Instant};
 
 use self::{
     output::Output,
@@ -30,6 +30,9 @@ use crate::{
     secrets::Secrets,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Less does not hold the files that SQLite keeps beside a database.
+const LITTLE_ROOM: u64 = 1024 * 1024;
 
 /// Ctrl-C, `kill`, and a closed terminal.
 struct Signals([Signal; 3]);
@@ -94,7 +97,17 @@ async fn run(
         signals.next().await;
     }
     stop(context, running, output, signals).await;
-    begun
+    begun.map_err(|failure| match full_disk(context.data_dir().path()) {
+        Some(hint) => Failure::new(failure.exit(), format!("{failure}; {hint}")),
+        None => failure,
+    })
+}
+
+/// What SQLite calls an I/O error, or no room for its files, is most often this.
+fn full_disk(dir: &Path) -> Option<String> {
+    let room = rustix::fs::statvfs(dir).ok()?;
+    let free = room.f_bavail.saturating_mul(room.f_frsize);
+    (free < LITTLE_ROOM).then(|| format!("the disk that holds {} is full: free space on it", dir.display()))
 }
 
 /// Stops what runs, last started first.

@@ -41,10 +41,28 @@ pub(super) async fn look(context: &Context) -> Vec<Finding> {
         }
         Err(failure) => return vec![Finding::bad("gateway", failure.to_string(), "see what it says")],
     };
+    if let Some(finding) = stranger(&health, client.base(), context.launcher.token.is_set()) {
+        return vec![finding];
+    }
     let mut findings = vec![clock(&health, SystemClock.now())];
     findings.extend(state(&health, &context.command("status")));
     findings.extend(connections(context, &client).await);
     findings
+}
+
+/// A gateway tells its proxies to whoever may manage it. One that does not is another one, of which nothing else that
+/// is said here would hold.
+fn stranger(health: &Value, base: &str, has_token: bool) -> Option<Finding> {
+    if health.get("proxies").is_some() {
+        return None;
+    }
+    let remedy = if has_token {
+        "OMNIROUTE_TOKEN must be an API key with the scope `manage` of this very gateway"
+    } else {
+        "name that gateway's directory with --data-dir, or its address with --url and a key of the scope `manage` with \
+         OMNIROUTE_TOKEN"
+    };
+    Some(Finding::bad("gateway", format!("another gateway answers at {base}: it does not let us in"), remedy))
 }
 
 fn clock(health: &Value, now: UnixMillis) -> Finding {
@@ -144,7 +162,7 @@ async fn connections(context: &Context, client: &Client) -> Vec<Finding> {
             }
             Ok(result) => {
                 let kind = screen::text(result.get("diagnosis").unwrap_or(&Value::Null), "type");
-                Finding::bad(subject, providers::reason(&result), providers::remedy(context, &id, &kind))
+                Finding::bad(subject, providers::reason(&result), providers::remedy(context, connection, &kind))
             }
             Err(failure) => Finding::bad(subject, failure.to_string(), "see what it says"),
         });
@@ -167,6 +185,13 @@ mod tests {
         assert_eq!(clock(&health(now.0 + 60_000), now).verdict, Verdict::Bad);
         assert_eq!(clock(&health(now.0 - 60_000), now).verdict, Verdict::Bad);
         assert_eq!(clock(&json!({}), now).verdict, Verdict::Bad);
+    }
+
+    #[test]
+    fn a_gateway_that_does_not_let_us_in_is_not_judged() {
+        assert!(stranger(&json!({ "proxies": [] }), "http://x", false).is_none());
+        let finding = stranger(&json!({ "status": "healthy" }), "http://x", false).expect("a finding");
+        assert_eq!(finding.verdict, Verdict::Bad);
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
     let mut findings = vec![directory(context, &dir)];
     findings.extend(files(&dir));
     findings.extend(master_key(context, &dir));
+    findings.extend(pepper(context, &dir));
     findings.extend(password(context, &dir));
     findings.extend(ports(context, dir.is_locked()));
     findings
@@ -67,6 +68,19 @@ fn master_key(context: &Context, dir: &DataDir) -> Option<Finding> {
             "master key",
             "there is a database, but not the master key that its secrets are sealed with",
             format!("put {} back, or set STORAGE_ENCRYPTION_KEY", dir.file(data_dir::MASTER_KEY).display()),
+        )
+    })
+}
+
+/// Without it the next start refuses to begin.
+fn pepper(context: &Context, dir: &DataDir) -> Option<Finding> {
+    let file = dir.file(data_dir::API_KEY_SECRET);
+    let is_lost = crate::secrets::is_pepper_lost(dir, &context.control_plane);
+    is_lost.then(|| {
+        Finding::bad(
+            "API keys",
+            "there is a database, but not the secret that the API keys in it were made with",
+            format!("put {} back, or set API_KEY_SECRET", file.display()),
         )
     })
 }

@@ -2,6 +2,8 @@
 
 mod expiry;
 
+use std::time::Duration;
+
 use omniroute_core::{
     settings::{SettingValue as _, Span},
     time::{Clock, SystemClock, UnixMillis},
@@ -17,8 +19,13 @@ use crate::{
     client::Client,
     context::Context,
     failure::{Exit, Failure},
-    screen::{self, Screen},
+    screen::{self, Screen, quoted},
 };
+
+/// The state of a key that is good.
+pub(crate) const ACTIVE: &str = "active";
+/// The control plane lets an old secret work on for so long at most.
+const LONGEST_GRACE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 pub(crate) async fn run(context: &Context, action: KeysAction) -> Result<(), Failure> {
     let client = Client::new(context)?;
@@ -38,20 +45,32 @@ async fn make(context: &Context, client: &Client, create: CreateKey) -> Result<(
     if let Some(when) = &create.expires {
         body.insert("expiresAt".to_owned(), json!(expiry::moment(when, SystemClock.now())?.to_rfc3339()));
     }
-    let name = create.name.trim();
-    if let Some(taken) = all(client).await?.iter().find(|key| screen::text(key, "name") == name) {
-        return Err(Failure::failed(format!(
-            "a key is called `{name}` already (id {}): choose another name, delete that one (`{}`), or give it a new \
-             secret (`{}`)",
-            screen::text(taken, "id"),
-            context.command(&format!("keys revoke {name}")),
-            context.command(&format!("keys regenerate {name}")),
-        )));
-    }
+    refuse_taken(context, &all(client).await?, &create.name, None)?;
     lists(client, &mut body, create.models, create.connections, create.scopes).await?;
     let made = client.post("/api/keys", &Value::Object(body)).await?;
     show_secret(context, &made);
     Ok(())
+}
+
+/// REST takes a name twice, as the original does; people who call keys by their names are spared that. `own`: id of
+/// the key that is given the name.
+fn refuse_taken(context: &Context, keys: &[Value], name: &str, own: Option<&str>) -> Result<(), Failure> {
+    let Some(id) = holder_of(keys, name, own) else { return Ok(()) };
+    let word = quoted(name.trim());
+    Err(Failure::failed(format!(
+        "a key is called `{}` already (id {id}): choose another name, delete that one (`{}`), or give it a new secret \
+         (`{}`)",
+        name.trim(),
+        context.command(&format!("keys revoke {word}")),
+        context.command(&format!("keys regenerate {word}")),
+    )))
+}
+
+/// Id of another key that has this name.
+fn holder_of(keys: &[Value], name: &str, own: Option<&str>) -> Option<String> {
+    let is_holder =
+        |key: &&Value| screen::text(key, "name") == name.trim() && own.is_none_or(|own| screen::text(key, "id") != own);
+    keys.iter().find(is_holder).map(|key| screen::text(key, "id"))
 }
 
 /// The one time that a key is shown: alone on standard output, for `$(…)`.
@@ -119,6 +138,9 @@ async fn change(context: &Context, client: &Client, edit: EditKey) -> Result<(),
     }
     let keys = all(client).await?;
     let id = id_of("key", &keys, &edit.key)?;
+    if let Some(name) = &edit.name {
+        refuse_taken(context, &keys, name, Some(&id))?;
+    }
     lists(client, &mut body, edit.models, edit.connections, edit.scopes).await?;
     if body.is_empty() {
         return Err(Failure::new(Exit::Usage, "nothing to change: `omniroute keys edit --help` lists what can be"));
@@ -136,6 +158,9 @@ async fn regenerate(context: &Context, client: &Client, wanted: &str, grace: Opt
     let mut body = json!({});
     if let Some(grace) = grace {
         let span = Span::parse(grace).map_err(|why| Failure::new(Exit::Usage, format!("--grace {grace}: {why}")))?;
+        if span.0 > LONGEST_GRACE {
+            return Err(Failure::new(Exit::Usage, format!("--grace {grace}: the longest is 30d")));
+        }
         body["graceSeconds"] = json!(span.0.as_secs());
     }
     let id = id_of("key", &all(client).await?, wanted)?;
@@ -147,6 +172,12 @@ async fn regenerate(context: &Context, client: &Client, wanted: &str, grace: Opt
 async fn list(context: &Context, client: &Client) -> Result<(), Failure> {
     let keys = all(client).await?;
     let now = SystemClock.now();
+    let is_bound = keys.iter().any(|key| !screen::list(key, "allowedConnections").is_empty());
+    let connections = if is_bound { providers::all(client).await? } else { Vec::new() };
+    let named = |id: &Value| {
+        let of = connections.iter().find(|connection| connection.get("id") == Some(id));
+        of.map_or_else(|| id.as_str().unwrap_or_default().to_owned(), |connection| screen::text(connection, "name"))
+    };
     let row = |key: &Value| {
         let texts = |field: &str, none: &str| {
             let texts: Vec<&str> = screen::list(key, field).iter().filter_map(Value::as_str).collect();
@@ -155,15 +186,19 @@ async fn list(context: &Context, client: &Client) -> Result<(), Failure> {
         let [id, name, masked, expires, used] =
             ["id", "name", "key", "expiresAt", "lastUsedAt"].map(|field| screen::text(key, field));
         let state = state(key, now).to_owned();
-        [id, name, masked, state, texts("scopes", "-"), texts("allowedModels", "all"), expires, used]
+        let bound: Vec<String> = screen::list(key, "allowedConnections").iter().map(named).collect();
+        let bound = if bound.is_empty() { "all".to_owned() } else { bound.join(" ") };
+        [id, name, masked, state, texts("scopes", "-"), texts("allowedModels", "all"), bound, expires, used]
     };
     let rows: Vec<_> = keys.iter().map(row).collect();
     context.screen.json(&json!({ "keys": keys }));
-    context.screen.table(["ID", "NAME", "KEY", "STATE", "SCOPES", "MODELS", "EXPIRES", "LAST USED"], &rows);
+    context
+        .screen
+        .table(["ID", "NAME", "KEY", "STATE", "SCOPES", "MODELS", "CONNECTIONS", "EXPIRES", "LAST USED"], &rows);
     Ok(())
 }
 
-fn state(key: &Value, now: UnixMillis) -> &'static str {
+pub(crate) fn state(key: &Value, now: UnixMillis) -> &'static str {
     let expires = UnixMillis::parse(&screen::text(key, "expiresAt"));
     if key.get("revokedAt").is_some_and(|at| !at.is_null()) {
         "revoked"
@@ -172,7 +207,7 @@ fn state(key: &Value, now: UnixMillis) -> &'static str {
     } else if key.get("isActive").and_then(Value::as_bool) == Some(false) {
         "off"
     } else {
-        "active"
+        ACTIVE
     }
 }
 
@@ -182,7 +217,7 @@ async fn revoke(context: &Context, client: &Client, wanted: &str, is_every: bool
         found if is_every && !found.is_empty() => found.iter().map(|key| screen::text(key, "id")).collect(),
         found if found.len() > 1 => {
             let refused = id_of("key", &keys, wanted).map_or_else(|failure| failure.to_string(), |_| String::new());
-            let command = context.command(&format!("keys revoke {wanted} --all"));
+            let command = context.command(&format!("keys revoke {} --all", quoted(wanted)));
             return Err(Failure::failed(format!("{refused}\nor delete all of them: `{command}`")));
         }
         _ => vec![id_of("key", &keys, wanted)?],
@@ -247,5 +282,14 @@ mod tests {
         assert_eq!(state(&key(now.0), now), "expired");
         assert_eq!(state(&json!({ "isActive": false, "expiresAt": null }), now), "off");
         assert_eq!(state(&json!({ "isActive": true, "revokedAt": "2023-01-01T00:00:00Z" }), now), "revoked");
+    }
+
+    #[test]
+    fn a_name_is_taken_by_another_key_and_not_by_the_one_that_has_it() {
+        let keys = [json!({ "id": "1", "name": "ci" }), json!({ "id": "2", "name": "laptop" })];
+        assert_eq!(holder_of(&keys, " ci ", None).as_deref(), Some("1"));
+        assert_eq!(holder_of(&keys, "ci", Some("2")).as_deref(), Some("1"));
+        assert_eq!(holder_of(&keys, "ci", Some("1")), None);
+        assert_eq!(holder_of(&keys, "other", None), None);
     }
 }

@@ -3,14 +3,14 @@
 
 use serde_json::{Value, json};
 
-use super::{key_of, outcome};
+use super::{TEST_MODEL, key_of, outcome};
 use crate::{
     cli::{AddProvider, NodeType},
     client::Client,
     commands::nodes,
     context::Context,
     failure::Failure,
-    screen,
+    screen::{self, quoted},
 };
 
 /// Models shown after a provider was added; the rest are counted.
@@ -23,8 +23,10 @@ pub(super) async fn make(context: &Context, client: &Client, add: AddProvider) -
     if let Some(key) = key_of(&add.key)? {
         body["apiKey"] = json!(key);
     }
-    if let Some(region) = &add.region {
-        body["providerSpecificData"] = json!({ "region": region });
+    for (field, given) in [("region", &add.region), (TEST_MODEL, &add.test_model)] {
+        if let Some(given) = given {
+            body["providerSpecificData"][field] = json!(given);
+        }
     }
     let nodes = nodes::all(client).await?;
     let with_prefix = |prefix: &str| nodes.iter().find(|node| screen::text(node, "prefix") == prefix);
@@ -41,6 +43,12 @@ pub(super) async fn make(context: &Context, client: &Client, add: AddProvider) -
         };
         body["provider"] = json!(id);
     } else {
+        if add.name.is_none()
+            && let Some(taken) = super::all(client).await?.iter().find(|taken| screen::text(taken, "name") == name)
+        {
+            let said = format!("a connection is called `{name}` already ({})", told(taken));
+            return Err(in_the_way(context, taken, &said, &add.provider));
+        }
         if let Some(node) = with_prefix(&add.provider) {
             body["provider"] = json!(screen::text(node, "id"));
             prefix = Some(add.provider.clone());
@@ -60,19 +68,13 @@ pub(super) async fn make(context: &Context, client: &Client, add: AddProvider) -
     };
     let connection = made.get("connection").cloned().unwrap_or_default();
     let prefix = prefix.unwrap_or_else(|| screen::text(&connection, "provider"));
-    finish(context, client, &connection, &prefix, add.test_model.as_deref()).await
+    finish(context, client, &connection, &prefix).await
 }
 
 /// Tests a new connection and shows its models.
-async fn finish(
-    context: &Context,
-    client: &Client,
-    connection: &Value,
-    prefix: &str,
-    test_model: Option<&str>,
-) -> Result<(), Failure> {
+async fn finish(context: &Context, client: &Client, connection: &Value, prefix: &str) -> Result<(), Failure> {
     let [id, name] = ["id", "name"].map(|field| screen::text(connection, field));
-    let result = super::tested(client, &id, test_model).await?;
+    let result = super::tested(client, &id, None).await?;
     let listing = client.get(&format!("/api/providers/{id}/models")).await;
     let models: Vec<String> = match &listing {
         Ok(listing) => screen::list(listing, "models").iter().map(|model| screen::text(model, "id")).collect(),
@@ -80,7 +82,16 @@ async fn finish(
     };
     context.screen.json(&json!({ "connection": connection, "test": result, "models": models, "prefix": prefix }));
     context.screen.line(&format!("Connection `{name}` is added, with the id {id}."));
-    outcome(context, &id, &result)?;
+    outcome(context, connection, &result)?;
+    if models.is_empty() {
+        let why = match &listing {
+            Ok(_) => "It lists no models".to_owned(),
+            Err(failure) => format!("Its models cannot be listed ({failure})"),
+        };
+        let asked = format!("ask for one by the name that the provider gives it, as `{prefix}/MODEL`.");
+        context.screen.line(&format!("Its test passed. {why}: {asked}"));
+        return Ok(());
+    }
     context.screen.line("Its test passed. Its models:");
     for model in models.iter().take(MODELS_SHOWN) {
         context.screen.line(&format!("  {prefix}/{model}"));
@@ -104,21 +115,38 @@ async fn adopt(context: &Context, client: &Client, add: &AddProvider, node: &Val
         None => Err(Failure::failed(format!(
             "the prefix `{prefix}` belongs to the endpoint {url}: choose another prefix, change that endpoint (`{}`), or \
              remove it (`{}`)",
-            context.command(&format!("nodes edit {prefix} --base-url {wanted}")),
+            context.command(&format!("nodes edit {prefix} --base-url {}", quoted(wanted))),
             context.command(&format!("nodes remove {prefix}")),
         ))),
         Some(connection) => {
             let name = screen::text(connection, "name");
-            Err(Failure::failed(format!(
-                "the prefix `{prefix}` is taken by the connection `{name}` to {url}\n  \
-                 give it another key:         {}\n  \
-                 add a second connection:     {}\n  \
-                 remove it, to start anew:    {}",
-                context.command(&format!("providers set-key {name} --api-key-stdin")),
-                context.command(&format!("providers add {prefix} --name NAME --api-key-stdin")),
-                context.command(&format!("providers remove {name}")),
-            )))
+            let said =
+                format!("the prefix `{prefix}` is taken by the connection `{name}` to {url} ({})", told(connection));
+            Err(in_the_way(context, connection, &said, &prefix))
         }
+    }
+}
+
+/// A connection that is there already, and what can be done: most often its key was wrong at the first try.
+fn in_the_way(context: &Context, connection: &Value, said: &str, provider: &str) -> Failure {
+    let name = quoted(&screen::text(connection, "name"));
+    Failure::failed(format!(
+        "{said}\n  \
+         give it another key:         {}\n  \
+         add a second connection:     {}\n  \
+         remove it, to start anew:    {}",
+        context.command(&format!("providers set-key {name} --api-key-stdin")),
+        context.command(&format!("providers add {} --name NAME --api-key-stdin", quoted(provider))),
+        context.command(&format!("providers remove {name}")),
+    ))
+}
+
+/// How a connection is.
+fn told(connection: &Value) -> String {
+    let state = super::state_of(connection);
+    match screen::text(connection, "lastError") {
+        error if error.is_empty() => state,
+        error => format!("{state}: {error}"),
     }
 }
 

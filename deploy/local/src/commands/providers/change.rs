@@ -2,14 +2,14 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{all, key_of, outcome, tested};
+use super::{TEST_MODEL, all, key_of, outcome, tested};
 use crate::{
     cli::{EditProvider, ProviderKey},
     client::Client,
     commands::{named::id_of, nodes},
     context::Context,
     failure::{Exit, Failure},
-    screen,
+    screen::{self, quoted},
 };
 
 pub(super) async fn set_key(
@@ -17,12 +17,17 @@ pub(super) async fn set_key(
     client: &Client,
     wanted: &str,
     key: &ProviderKey,
+    test_model: Option<&str>,
 ) -> Result<(), Failure> {
     let Some(key) = key_of(key)? else {
         return Err(Failure::new(Exit::Usage, "give the key with --api-key-stdin or --api-key"));
     };
     let id = id_of("connection", &all(client).await?, wanted)?;
-    apply(context, client, &id, &json!({ "apiKey": key })).await
+    let mut body = json!({ "apiKey": key });
+    if let Some(model) = test_model {
+        body["providerSpecificData"] = json!({ TEST_MODEL: model });
+    }
+    apply(context, client, &id, &body).await
 }
 
 pub(super) async fn edit(context: &Context, client: &Client, edit: EditProvider) -> Result<(), Failure> {
@@ -33,9 +38,14 @@ pub(super) async fn edit(context: &Context, client: &Client, edit: EditProvider)
     if let Some(name) = &edit.name {
         body.insert("name".to_owned(), json!(name));
     }
-    if let Some(url) = &edit.base_url {
-        let url = (url != "default").then_some(url);
-        body.insert("providerSpecificData".to_owned(), json!({ "baseUrl": url }));
+    let mut specific = Map::new();
+    for (field, given, none) in [("baseUrl", &edit.base_url, "default"), (TEST_MODEL, &edit.test_model, "none")] {
+        if let Some(given) = given {
+            specific.insert(field.to_owned(), json!((given != none).then_some(given)));
+        }
+    }
+    if !specific.is_empty() {
+        body.insert("providerSpecificData".to_owned(), Value::Object(specific));
     }
     for (field, number) in [("priority", edit.priority), ("maxConcurrent", edit.max_concurrent)] {
         if let Some(number) = number {
@@ -61,14 +71,14 @@ async fn apply(context: &Context, client: &Client, id: &str, body: &Value) -> Re
         context.screen.json(&json!({ "connection": connection }));
         context.screen.line(&format!(
             "Connection `{name}` is changed. It is switched off: `{}`",
-            context.command(&format!("providers enable {name}"))
+            context.command(&format!("providers enable {}", quoted(&name)))
         ));
         return Ok(());
     }
     let result = tested(client, id, None).await?;
     context.screen.json(&json!({ "connection": connection, "test": result }));
     context.screen.line(&format!("Connection `{name}` is changed."));
-    outcome(context, id, &result)?;
+    outcome(context, &connection, &result)?;
     context.screen.line("Its test passed.");
     Ok(())
 }

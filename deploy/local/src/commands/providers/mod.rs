@@ -14,6 +14,9 @@ use crate::{
     screen,
 };
 
+/// Part of a connection's `providerSpecificData`: the model that it is tested with, of a provider that lists none.
+const TEST_MODEL: &str = "validationModelId";
+
 pub(crate) async fn run(context: &Context, action: ProvidersAction) -> Result<(), Failure> {
     let client = Client::new(context)?;
     match action {
@@ -22,7 +25,9 @@ pub(crate) async fn run(context: &Context, action: ProvidersAction) -> Result<()
         ProvidersAction::Test { connection, model } => {
             test(context, &client, connection.as_deref(), model.as_deref()).await
         }
-        ProvidersAction::SetKey { connection, key } => change::set_key(context, &client, &connection, &key).await,
+        ProvidersAction::SetKey { connection, key, test_model } => {
+            change::set_key(context, &client, &connection, &key, test_model.as_deref()).await
+        }
         ProvidersAction::Edit(edit) => change::edit(context, &client, edit).await,
         ProvidersAction::Enable { connection } => change::switch(context, &client, &connection, true).await,
         ProvidersAction::Disable { connection } => change::switch(context, &client, &connection, false).await,
@@ -35,7 +40,7 @@ pub(crate) async fn run(context: &Context, action: ProvidersAction) -> Result<()
 /// The provider's key, where one is given.
 pub(super) fn key_of(given: &ProviderKey) -> Result<Option<String>, Failure> {
     match &given.api_key {
-        None if given.api_key_stdin => screen::first_line(&mut std::io::stdin().lock(), "--api-key-stdin").map(Some),
+        None if given.api_key_stdin => screen::secret_line("--api-key-stdin", "API key of the provider").map(Some),
         key => Ok(key.clone()),
     }
 }
@@ -43,13 +48,7 @@ pub(super) fn key_of(given: &ProviderKey) -> Result<Option<String>, Failure> {
 async fn list(context: &Context, client: &Client) -> Result<(), Failure> {
     let connections = all(client).await?;
     let row = |connection: &Value| {
-        let specific = connection.get("providerSpecificData").unwrap_or(&Value::Null);
-        let prefix = match screen::text(specific, "prefix") {
-            prefix if prefix.is_empty() => screen::text(connection, "provider"),
-            prefix => prefix,
-        };
-        let is_on = connection.get("isActive").and_then(Value::as_bool).unwrap_or(true);
-        let state = if is_on { screen::text(connection, "testStatus") } else { "off".to_owned() };
+        let (prefix, state) = (prefix_of(connection), state_of(connection));
         let [id, name, priority] = ["id", "name", "priority"].map(|field| screen::text(connection, field));
         [id, name, prefix, priority, state, screen::text(connection, "lastError")]
     };
@@ -57,6 +56,20 @@ async fn list(context: &Context, client: &Client) -> Result<(), Failure> {
     context.screen.json(&json!({ "connections": connections }));
     context.screen.table(["ID", "NAME", "PREFIX", "PRIORITY", "STATE", "LAST ERROR"], &rows);
     Ok(())
+}
+
+/// What its models' names begin with.
+pub(super) fn prefix_of(connection: &Value) -> String {
+    let specific = connection.get("providerSpecificData").unwrap_or(&Value::Null);
+    match screen::text(specific, "prefix") {
+        prefix if prefix.is_empty() => screen::text(connection, "provider"),
+        prefix => prefix,
+    }
+}
+
+pub(super) fn state_of(connection: &Value) -> String {
+    let is_on = connection.get("isActive").and_then(Value::as_bool).unwrap_or(true);
+    if is_on { screen::text(connection, "testStatus") } else { "off".to_owned() }
 }
 
 async fn test(context: &Context, client: &Client, wanted: Option<&str>, model: Option<&str>) -> Result<(), Failure> {
@@ -103,7 +116,7 @@ pub(super) async fn tested(client: &Client, id: &str, model: Option<&str>) -> Re
 }
 
 /// `Err` for a test that failed, with what to do about it.
-fn outcome(context: &Context, id: &str, result: &Value) -> Result<(), Failure> {
+fn outcome(context: &Context, connection: &Value, result: &Value) -> Result<(), Failure> {
     if is_valid(result) {
         return Ok(());
     }
@@ -111,8 +124,8 @@ fn outcome(context: &Context, id: &str, result: &Value) -> Result<(), Failure> {
     Err(Failure::failed(format!(
         "its test failed: {}\n  {}\n  test it again: {}",
         reason(result),
-        remedy(context, id, &kind),
-        context.command(&format!("providers test {id}")),
+        remedy(context, connection, &kind),
+        context.command(&format!("providers test {}", screen::text(connection, "id"))),
     )))
 }
 
@@ -132,22 +145,27 @@ pub(super) fn reason(result: &Value) -> String {
     }
 }
 
-/// What to do about a failed test, by the kind of its diagnosis.
-pub(super) fn remedy(context: &Context, id: &str, kind: &str) -> String {
+/// What to do about a failed test of a connection, by the kind of its diagnosis.
+pub(super) fn remedy(context: &Context, connection: &Value, kind: &str) -> String {
+    let id = screen::text(connection, "id");
+    // Another host is not sent the key that is stored, so it is asked for again.
+    let has_key = connection.get("hasApiKey").and_then(Value::as_bool) == Some(true);
+    let key = if has_key { " --api-key-stdin" } else { "" };
+    let other_url = context.command(&format!("providers edit {id} --base-url URL{key}"));
     match kind {
         "upstream_auth_error" => {
             let command = context.command(&format!("providers set-key {id} --api-key-stdin"));
             format!("enter the provider's API key anew: {command}")
         }
         "upstream_rate_limited" => "wait, or raise the limit at the provider".to_owned(),
-        "network_error" => {
-            let command = context.command(&format!("providers edit {id} --base-url URL"));
-            format!("check the network and the base URL; to change it: {command}")
-        }
+        "network_error" => format!("check the network and the base URL; to change it: {other_url}"),
         "blocked" => "the address is private: ALLOW_PRIVATE_UPSTREAMS=true lets the gateway go there".to_owned(),
-        _ => {
-            let command = context.command(&format!("providers edit {id} --base-url URL"));
-            format!("see the provider's own status page, and check the base URL; to change it: {command}")
+        "unsupported" => {
+            let command = context.command(&format!("providers edit {id} --test-model MODEL"));
+            format!(
+                "a provider that lists no models is tested with one of them: {command}; another base URL: {other_url}"
+            )
         }
+        _ => format!("see the provider's own status page, and check the base URL; to change it: {other_url}"),
     }
 }
