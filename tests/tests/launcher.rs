@@ -215,9 +215,23 @@ async fn what_went_wrong_is_mended_with_the_commands_that_are_named() {
         machine.run(&["keys", "create", "k", "--model", "nosuch/zzz", "--connection", "mine", "--expires", "1d"]);
     assert!(String::from_utf8_lossy(&made.stderr).contains("nosuch/zzz"), "{made:?}");
     assert!(refusal(&machine.run(&["keys", "create", "k"])).contains("keys regenerate k"));
+    machine.says(&["keys", "create", "my laptop"]);
+    let taken = refusal(&machine.run(&["keys", "edit", "k", "--name", "my laptop"]));
+    assert!(taken.contains("keys revoke 'my laptop'"), "{taken}");
     machine.says(&["keys", "edit", "k", "--any-model", "--expires", "never", "--disable"]);
     assert!(machine.says(&["keys", "list"]).contains("off"));
     machine.says(&["keys", "revoke", "k"]);
+
+    // A catalog's provider once more is no second connection by oversight.
+    let vendor = |key| ["providers", "add", "openai", "--base-url", &base, "--api-key", key];
+    refusal(&machine.run(&vendor("sk-wrong")));
+    let again = refusal(&machine.run(&vendor(provider.key())));
+    assert!(again.contains("omniroute providers set-key openai"), "{again}");
+    machine.says(&["providers", "set-key", "openai", "--api-key", provider.key(), "--test-model", "gpt-mock"]);
+    refusal(&machine.run(&["providers", "edit", "openai", "--test-model", "no-such-model"]));
+    refusal(&machine.run(&["providers", "test", "openai"]));
+    machine.says(&["providers", "edit", "openai", "--test-model", "none"]);
+    machine.says(&["providers", "test", "openai"]);
 
     let shown = machine.json(&["password", "--new"]);
     let body = serde_json::json!({ "password": shown["password"] });
@@ -256,6 +270,41 @@ async fn a_gateway_is_found_by_its_directory_and_a_lost_first_key_is_void() {
     assert_eq!(machine.client().get("/v1/models").await.status, 200);
     let keys = machine.json(&["keys", "list"]);
     assert_eq!(keys["keys"].as_array().map(Vec::len), Some(1), "{keys}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_finds_its_way_past_a_first_key_that_no_longer_counts() {
+    let mut machine = Machine::new();
+    let file = machine.data_dir().join("api.key");
+    let mut up = machine.up();
+    ready(&up).await;
+    machine.says(&["keys", "edit", "first key", "--disable"]);
+    up.terminate();
+    assert!(up.ended(Duration::from_secs(60)).await.success());
+
+    // Switched off, and its file is gone.
+    std::fs::remove_file(&file).expect("removed");
+    let mut up = machine.up();
+    eventually("the second start is ready", || async { up.log().matches("OmniRoute is ready").count() == 2 }).await;
+    assert!(up.log().contains("called `first key 2`"), "{}", up.log());
+    assert_eq!(machine.client().get("/v1/models").await.status, 200);
+    up.terminate();
+    assert!(up.ended(Duration::from_secs(60)).await.success());
+
+    // While nothing runs, whoever listens there is not told the password.
+    let port = machine.environment["CONTROL_PLANE_PORT"].parse().expect("a port");
+    let listener = std::net::TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
+    listener.set_nonblocking(true).expect("set");
+    assert_eq!(machine.json(&["password"])["check"], "unknown");
+    assert!(listener.accept().is_err(), "nobody came");
+    drop(listener);
+
+    // Every key is void, this one too.
+    machine.environment.insert("API_KEY_SECRET".to_owned(), "another-pepper-0123456789".to_owned());
+    let up = machine.up();
+    eventually("the third start is ready", || async { up.log().matches("OmniRoute is ready").count() == 3 }).await;
+    assert!(up.log().contains("API_KEY_SECRET was changed"), "{}", up.log());
+    assert_eq!(machine.client().get("/v1/models").await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

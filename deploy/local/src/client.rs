@@ -22,7 +22,7 @@ const TOTAL_TIMEOUT: Duration = Duration::from_secs(60);
 const WRONG_PASSWORD: &str = "AUTH_008";
 
 /// Fields of REST and the flags that fill them, the longer ones first.
-const FLAGS: [(&str, &str); 12] = [
+const FLAGS: [(&str, &str); 13] = [
     ("providerSpecificData.validationModelId", "--test-model"),
     ("providerSpecificData.baseUrl", "--base-url"),
     ("providerSpecificData.region", "--region"),
@@ -34,6 +34,7 @@ const FLAGS: [(&str, &str); 12] = [
     ("expiresAt", "--expires"),
     ("baseUrl", "--base-url"),
     ("apiKey", "--api-key-stdin"),
+    ("maxConcurrent", "--max-concurrent"),
     ("scopes", "--scope"),
 ];
 

@@ -110,7 +110,7 @@ impl Unseen {
         let mut unseen = before.clone();
         unseen.local_modes.remove(LocalModes::ECHO);
         unseen.local_modes.insert(LocalModes::ECHONL);
-        tcsetattr(std::io::stdin(), OptionalActions::Flush, &unseen).ok()?;
+        tcsetattr(std::io::stdin(), OptionalActions::Now, &unseen).ok()?;
         Some(Self(before))
     }
 }

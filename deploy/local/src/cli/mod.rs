@@ -142,5 +142,6 @@ mod tests {
         assert!(parsed("omniroute keys edit ci --model a --model b --disable").is_ok());
         assert!(parsed("omniroute keys edit ci --model a --any-model").is_err());
         assert!(parsed("omniroute keys edit ci --enable --disable").is_err());
+        assert!(parsed("omniroute keys create ci --expires -1d").is_ok(), "what is wrong with it is said later");
     }
 }

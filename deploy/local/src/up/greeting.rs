@@ -111,12 +111,13 @@ async fn first_key(context: &Context, start: &Start, proxy: &str, control_plane:
     let kept = dir.read(data_dir::API_KEY)?;
     let known = keys::all(&client).await?;
     if let Some(key) = &kept {
-        // The proxy may have started from an older copy of the configuration.
-        arrived(&client, proxy).await?;
+        // The proxy may have started from an older copy of the configuration, whose refusal means nothing.
+        let is_current = arrived(&client, proxy).await;
         let models = models(proxy, key).await?;
         if models.is_some() {
             return Ok(FirstKey { models, note: String::new() });
         }
+        is_current?;
     }
     let now = SystemClock.now();
     let in_file =

@@ -56,12 +56,13 @@ fn stranger(health: &Value, base: &str, has_token: bool) -> Option<Finding> {
     if health.get("proxies").is_some() {
         return None;
     }
-    let remedy = if has_token {
-        "OMNIROUTE_TOKEN must be an API key with the scope `manage` of this very gateway"
-    } else {
-        "name that gateway's directory with --data-dir, or its address with --url and a key of the scope `manage` with \
-         OMNIROUTE_TOKEN"
-    };
+    if has_token {
+        let what = format!("what answers at {base} does not let OMNIROUTE_TOKEN manage it");
+        let remedy = "OMNIROUTE_TOKEN must be an API key with the scope `manage` of this very gateway";
+        return Some(Finding::bad("gateway", what, remedy));
+    }
+    let remedy = "name that gateway's directory with --data-dir, or its address with --url and a key of the scope \
+                  `manage` with OMNIROUTE_TOKEN";
     Some(Finding::bad("gateway", format!("another gateway answers at {base}: it does not let us in"), remedy))
 }
 
