@@ -2,21 +2,22 @@
 //!
 //! A model that thinks signs its thoughts and its tool calls, and its provider wants the signatures back with the calls'
 //! results. Many clients do not send them: their dialect has no field, or they do not know it. So what an answer with
-//! tool calls was signed with is kept under the id of its first call, and put back when that call returns without. Only
-//! an open tool loop is looked at (providers ask for no more), and only what the same model signed is put back. A miss
-//! is normal: the wire formats know what to send instead.
+//! tool calls was signed with is kept under its first call, and put back when that call returns without. Only an open
+//! tool loop is looked at (providers ask for no more), and only what the same model signed is put back. A miss is normal:
+//! the wire formats know what to send instead.
 //!
 //! Some models sign nothing and want the text of their thoughts back, in every later request, also from a client that
 //! was never shown it. Those are kept the same way ([`Wanted`]).
 //!
-//! Each call of an answer has an id of its own, which names it. Where the client has none, calls of two conversations may
-//! look alike, and what was said before goes into the name as well.
+//! An id does not name a call: many hosts count calls, and begin anew with every conversation or every answer, and some
+//! clients have no ids at all. So a call is known by all that was said before it, by its id, its name and its arguments.
+//! Two conversations that are alike up to there may share a thought; it fits both.
 
 use futures_util::future::join_all;
 use omniroute_coordination::{Found, Key};
 use omniroute_wire::{
     codec::NameTable,
-    ir::{Family, Format, Part, Profile, Request, Role, Signature, Turn},
+    ir::{CallKind, Family, Format, Part, Profile, Request, Role, Signature, Turn},
 };
 use prost::Message as _;
 
@@ -62,24 +63,28 @@ pub(crate) struct Keeper {
     /// The upstream's own id.
     model: String,
     names: NameTable,
+    /// Where the answer stands; `None` if no call is expected.
     before: Option<Before>,
     wanted: Wanted,
 }
 
-/// By what a call is known when it returns.
-struct Call<'c> {
-    kind: CallName<'c>,
-    /// Where the rest does not tell it from a call of another conversation.
-    before: Option<Before>,
+/// What of a request's thoughts was put back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Restored {
+    /// Something, be it only a text.
+    pub(crate) any: bool,
+    /// Something that is signed.
+    pub(crate) signed: bool,
 }
 
-enum CallName<'c> {
-    Id(&'c str),
-    /// In dialects without ids.
-    Itself {
-        name: &'c str,
-        arguments: &'c str,
-    },
+/// By what a call is known when it returns.
+struct Call<'c> {
+    /// `None` in dialects without ids.
+    id: Option<&'c str>,
+    name: &'c str,
+    arguments: &'c str,
+    kind: CallKind,
+    before: Before,
 }
 
 // === impl Wanted ===
@@ -94,6 +99,20 @@ impl Wanted {
             Format::Ollama | Format::Cohere => None,
         };
         Self { family, text: profile.reasoning_content_back }
+    }
+
+    fn is_nothing(self) -> bool {
+        self.family.is_none() && !self.text
+    }
+
+    /// The place of each turn of a request, and of its answer. Of the request as the client sent it: it will be known by
+    /// that again. Empty where nothing is wanted or nobody calls.
+    pub(crate) fn places(self, request: &Request<'_>) -> Vec<Before> {
+        let calls = || request.turns.iter().any(|turn| turn.parts.iter().any(is_call));
+        if self.is_nothing() || (request.tools.is_empty() && !calls()) {
+            return Vec::new();
+        }
+        Before::each(request)
     }
 
     /// Whether an assistant's turn has calls, and not what is wanted with them.
@@ -118,10 +137,17 @@ impl Signatures {
         Self { kept: kept.clone(), vault, scope: scope.into() }
     }
 
-    /// Puts back what is wanted of `model`'s thoughts where it is missing; says whether it did.
-    pub(crate) async fn restore(&self, request: &mut Request<'_>, wanted: Wanted, model: &str) -> bool {
-        if wanted.family.is_none() && !wanted.text {
-            return false;
+    /// Puts back what is wanted of `model`'s thoughts where it is missing. `places`: see [`Wanted::places`].
+    pub(crate) async fn restore(
+        &self,
+        request: &mut Request<'_>,
+        places: &[Before],
+        wanted: Wanted,
+        model: &str,
+    ) -> Restored {
+        let mut restored = Restored::default();
+        if wanted.is_nothing() {
+            return restored;
         }
         let dialect = request.format;
         let (begin, most) = if wanted.text {
@@ -132,32 +158,25 @@ impl Signatures {
         let mut unsigned: Vec<_> =
             (begin..request.turns.len()).filter(|at| wanted.is_missing(&request.turns[*at])).collect();
         let latest = unsigned.split_off(unsigned.len().saturating_sub(most));
-        if latest.is_empty() {
-            return false;
-        }
-        let befores = has_no_ids(dialect).then(|| Before::each(&request.turns));
-        let looked_up = latest.iter().map(|at| {
-            let before = befores.as_ref().map(|befores| befores[*at]);
-            self.load(&request.turns[*at], dialect, before)
-        });
+        let looked_up = latest.iter().map(|at| self.load(&request.turns[*at], dialect, places.get(*at).copied()));
         let found = join_all(looked_up).await;
-        let mut any = false;
         for (at, entry) in latest.into_iter().zip(found) {
             let Some(entry) = entry.filter(|entry| entry.model == model) else { continue };
             let family = wanted.family.filter(|family| entry.family == family.as_str());
             if family.is_some() || (wanted.text && entry.has_text()) {
                 entry.put_back(&mut request.turns[at], family);
-                any |= family.is_some();
+                restored.any = true;
+                restored.signed |= family.is_some();
             }
         }
-        any
+        restored
     }
 
     async fn load(&self, turn: &Turn<'_>, dialect: Format, before: Option<Before>) -> Option<Entry> {
-        let Part::ToolCall { id, name, arguments, .. } = turn.parts.iter().find(|part| is_call(part))? else {
+        let Part::ToolCall { id, name, arguments, kind, .. } = turn.parts.iter().find(|part| is_call(part))? else {
             return None;
         };
-        let call = Call::of(dialect, id, name, arguments, before);
+        let call = Call { id: id_in(dialect, id), name, arguments, kind: *kind, before: before? };
         let Found::Value(sealed) = self.kept.shelf.load(&self.key(&call)).await else { return None };
         Entry::decode(self.vault.open(&self.name(&call), &sealed)?).ok()
     }
@@ -174,31 +193,31 @@ impl Signatures {
 // === impl Keeper ===
 
 impl Keeper {
-    /// For the answer to `request`.
+    /// For the answer to a request in this dialect. `places`: see [`Wanted::places`].
     pub(crate) fn new(
         signatures: Signatures,
-        request: &Request<'_>,
+        dialect: Format,
+        places: &[Before],
         wanted: Wanted,
         model: &str,
         names: &NameTable,
     ) -> Self {
-        let dialect = request.format;
-        // Only a call without an id is known by its name.
-        let names = if has_no_ids(dialect) { names.clone() } else { NameTable::default() };
-        // Without tools there are no calls.
-        let before = has_no_ids(dialect) && !request.tools.is_empty();
-        let before = before.then(|| Before::answer(&request.turns));
+        let before = places.last().copied();
+        let names = if before.is_some() { names.clone() } else { NameTable::default() };
         Self { signatures, dialect, model: model.to_owned(), names, before, wanted }
     }
 
     /// Keeps what an answer was signed with, or thought, if that will be wanted and there are calls.
     pub(crate) fn keep(&self, gathered: Gatherer) {
+        let Self { signatures, dialect, names, .. } = self;
+        let Some(before) = self.before else { return };
         let Some((Piece::Call { id, name, arguments, .. }, entry)) = gathered.finish(&self.model, self.wanted.text)
         else {
             return;
         };
-        let Self { signatures, dialect, names, before, .. } = self;
-        let call = Call::of(*dialect, &id, names.client_name(&name), &arguments, *before);
+        let kind = names.client(&name).map_or(CallKind::Function, |tool| tool.kind);
+        let (id, name) = (id_in(*dialect, &id), names.client_name(&name));
+        let call = Call { id, name, arguments: &arguments, kind, before };
         let key = signatures.key(&call);
         let Some(sealed) = signatures.vault.seal(&signatures.name(&call), &entry.encode_to_vec()) else { return };
         let kept = signatures.kept.clone();
@@ -208,9 +227,9 @@ impl Keeper {
     }
 }
 
-/// Whether the client's dialect has no ids of calls.
-fn has_no_ids(dialect: Format) -> bool {
-    dialect == Format::Ollama
+/// A call's id, where the client's dialect has ids.
+fn id_in(dialect: Format, id: &str) -> Option<&str> {
+    (dialect != Format::Ollama).then_some(id)
 }
 
 /// Puts something in the place of thoughts that are gone; says whether there were any.
@@ -260,22 +279,16 @@ fn is_call(part: &Part<'_>) -> bool {
 
 // === impl Call ===
 
-impl<'c> Call<'c> {
-    fn of(dialect: Format, id: &'c str, name: &'c str, arguments: &'c str, before: Option<Before>) -> Self {
-        let kind = if has_no_ids(dialect) { CallName::Itself { name, arguments } } else { CallName::Id(id) };
-        Self { kind, before }
-    }
-
+impl Call<'_> {
     fn bytes(&self) -> Vec<u8> {
-        let mut bytes = match &self.kind {
-            CallName::Id(id) => [b"id\0", id.as_bytes()].concat(),
-            CallName::Itself { name, arguments } => {
-                [b"call\0", name.as_bytes(), b"\0", reprinted(arguments).as_bytes()].concat()
-            }
-        };
-        if let Some(before) = self.before {
-            bytes.extend_from_slice(b"\0before\0");
-            bytes.extend_from_slice(&before.bytes());
+        let Self { id, name, arguments, kind, before } = self;
+        let arguments = reprinted(arguments, *kind);
+        let mut bytes = b"call\0".to_vec();
+        bytes.extend_from_slice(&before.bytes());
+        // Lengths keep the fields apart, whatever is in them.
+        for field in [id.unwrap_or_default(), name, &arguments] {
+            bytes.extend_from_slice(&(field.len() as u64).to_be_bytes());
+            bytes.extend_from_slice(field.as_bytes());
         }
         bytes
     }
@@ -308,17 +321,25 @@ mod tests {
     }
 
     #[test]
-    fn calls_without_ids_are_known_by_what_they_are_and_what_was_before() {
-        let [here, there] =
-            ["go", "stop"].map(|text| Some(Before::answer(&[turn(Role::User, vec![Part::text(text)])])));
-        let one = Call::of(Format::Ollama, "x", "f", r#"{"a":1, "b":[2]}"#, here);
-        let same = Call::of(Format::Ollama, "y", "f", r#"{ "b": [2],"a":1}"#, here);
-        assert_eq!(one.bytes(), same.bytes());
+    fn calls_are_known_by_what_they_are_and_what_was_before() {
+        let [here, there] = ["go", "stop"].map(|text| {
+            let mut request = Request::new(Format::OpenAiChat, "m");
+            request.turns = vec![turn(Role::User, vec![Part::text(text)])];
+            Before::each(&request)[1]
+        });
+        let of = |id, name, arguments, before| Call { id, name, arguments, kind: CallKind::Function, before }.bytes();
+        let one = of(Some("x"), "f", r#"{"a":1, "b":[2]}"#, here);
+        assert_eq!(one, of(Some("x"), "f", r#"{ "b": [2],"a":1.0}"#, here));
         for other in [
-            Call::of(Format::Ollama, "x", "f", r#"{"a":1, "b":[2]}"#, there),
-            Call::of(Format::OpenAiChat, "x", "f", "{}", here),
+            of(Some("x"), "f", r#"{"a":1, "b":[2]}"#, there),
+            of(Some("x"), "f", r#"{"a":1, "b":[3]}"#, here),
+            of(Some("x"), "g", r#"{"a":1, "b":[2]}"#, here),
+            of(Some("y"), "f", r#"{"a":1, "b":[2]}"#, here),
+            of(None, "f", r#"{"a":1, "b":[2]}"#, here),
         ] {
-            assert_ne!(one.bytes(), other.bytes());
+            assert_ne!(one, other);
         }
+        let [ours, theirs] = ["x", "y"].map(|id| of(id_in(Format::Ollama, id), "f", "{}", here));
+        assert_eq!(ours, theirs);
     }
 }

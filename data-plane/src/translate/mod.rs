@@ -19,7 +19,7 @@ use omniroute_core::{
 };
 use omniroute_wire::{
     anthropic,
-    codec::{DecodeContext, Exchange, NameTable, Target},
+    codec::{DecodeContext, Exchange, NameTable, Target, WireError},
     ir::{Format, Json, Losses, Profile, Request, StreamError},
     ollama::Timing,
     openai::unwrap_details,
@@ -31,7 +31,7 @@ use crate::{
     media::{self, FetchedMedia, MediaStore},
 };
 
-use crate::state::signatures::{self, Keeper, Signatures, Wanted};
+use crate::state::signatures::{self, Keeper, Restored, Signatures, Wanted};
 
 use self::heavy::heavy;
 pub(crate) use self::{
@@ -77,8 +77,8 @@ pub(crate) enum OldSignatures {
     PutBack,
     /// All that the upstream would look at are left out. `or_nothing`: where there is none, nothing is translated.
     LeaveOut { or_nothing: bool },
-    /// Those that were dropped are put back, and where a thought is gone something stands in for it. Where none is gone,
-    /// nothing is translated.
+    /// Those that were dropped are put back, and where a thought is gone something stands in for it. Where none was
+    /// missing, nothing is translated.
     StandIn,
 }
 
@@ -165,7 +165,12 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
     let context = DecodeContext { sealer: &*job.sealer, answer: "" };
     // Lives longer than the request, which borrows from it.
     let fetched = OnceLock::new();
-    let mut request = heavy(job.body.len(), || job.dialect.decode_request(job.body, &context)).await?;
+    let wanted = Wanted::by(job.upstream, job.model, job.profile);
+    let read = heavy(job.body.len(), || {
+        let request = job.dialect.decode_request(job.body, &context)?;
+        Ok::<_, WireError>((wanted.places(&request), request))
+    });
+    let (places, mut request) = read.await?;
     // Nearly all of it is there already; see `dispatch::media`.
     let missing = media::missing(&request, job.upstream, job.profile, job.fetched)?;
     let media = job.media.fetch(job.memory, missing).await?;
@@ -174,10 +179,9 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
     if !job.profile.reasoning_details_back {
         unwrap_details(&mut request);
     }
-    let wanted = Wanted::by(job.upstream, job.model, job.profile);
-    let signed_again = match job.old {
+    let restored = match job.old {
         OldSignatures::PutBack | OldSignatures::StandIn => {
-            job.signatures.restore(&mut request, wanted, job.model).await
+            job.signatures.restore(&mut request, &places, wanted, job.model).await
         }
         OldSignatures::LeaveOut { or_nothing } => {
             // Details may be signed by anyone.
@@ -185,11 +189,11 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
             if !signatures::strip(&mut request, family) && or_nothing {
                 return Err(GatewayError::bad_request("no_signatures", "the request has no signature to leave out"));
             }
-            false
+            Restored::default()
         }
     };
     let stands_in = job.profile.reasoning_content_demanded && signatures::stand_in(&mut request);
-    if job.old == OldSignatures::StandIn && !stands_in {
+    if job.old == OldSignatures::StandIn && !stands_in && !restored.any {
         return Err(GatewayError::bad_request("no_thoughts", "no call of the request is without a thought"));
     }
     if matches!(job.dialect, Dialect::Messages) && job.upstream != Format::Anthropic {
@@ -219,14 +223,14 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
         sealer: Arc::clone(&job.sealer) as _,
         names,
     };
-    let keeper = Keeper::new(job.signatures.clone(), &request, wanted, job.model, &exchange.names);
+    let keeper = Keeper::new(job.signatures.clone(), request.format, &places, wanted, job.model, &exchange.names);
     let translation = Translation {
         dialect: job.dialect.clone(),
         upstream: job.upstream,
         stream: job.stream,
         exchange,
         dropped: losses.header(),
-        signed_again,
+        signed_again: restored.signed,
         keeper: Some(Arc::new(keeper)),
     };
     Ok(Translated { body: encoded.body.into(), headers: encoded.headers, translation })

@@ -340,3 +340,147 @@ async fn googles_signature_comes_back_from_a_client_without_thoughts() {
     let sent: Value = serde_json::from_slice(&google.last().body).expect("JSON");
     assert_eq!(sent["contents"][1]["parts"][0]["thoughtSignature"], "R29vZ2xl", "{sent}");
 }
+
+// === Hosts whose ids are not unique ===
+
+/// What such a host thinks in each round of each conversation.
+fn secret(conversation: &str, round: usize) -> String {
+    format!("SECRET of {conversation}, {round}")
+}
+
+/// Counts its calls anew in every answer, and calls the same in all conversations.
+fn counting(asked: &Asked) -> Given {
+    let body: Value = serde_json::from_slice(&asked.body).expect("JSON");
+    let messages = body["messages"].as_array().expect("messages");
+    let of = |role: &'static str| messages.iter().filter(move |message| message["role"] == role);
+    let rounds = of("tool").count();
+    if rounds == 2 {
+        return answer_json(200, SAYS);
+    }
+    let content = &of("user").next().expect("a question")["content"];
+    let conversation = content.as_str().or_else(|| content[0]["text"].as_str()).expect("a text");
+    let thought = secret(conversation, rounds);
+    let mut answer: Value = serde_json::from_str(DEEPSEEK_CALLS).expect("JSON");
+    let message = &mut answer["choices"][0]["message"];
+    if body["model"] == "Kimi-K2-Thinking" {
+        message["reasoning_content"] = thought.into();
+    } else {
+        message["reasoning_content"] = Value::Null;
+        message["reasoning_details"] = json!([{"type": "reasoning.encrypted", "data": thought, "index": 0}]);
+    }
+    message["tool_calls"] = json!([
+        {"id": "functions.sh:0", "type": "function", "function": {"name": "sh", "arguments": "{\"n\": 1.0, \"cmd\": \"ls\"}"}},
+    ]);
+    answer_json(200, answer.to_string())
+}
+
+async fn before_counting() -> (Upstream, Proxy) {
+    let upstream = Upstream::answering(counting).await;
+    let index = index_with(|resources| {
+        resources.node("kimi", &upstream.base_url());
+        resources.connection("c1", "kimi", |_| {});
+        resources.connection("c2", "openrouter", |connection| connection.base_url = upstream.base_url());
+    });
+    let proxy = Proxy::start(&[], index).await;
+    (upstream, proxy)
+}
+
+/// So many rounds of a conversation, as a client of Anthropic's sends them.
+fn in_messages(model: &str, conversation: &str, rounds: usize) -> (&'static str, Value) {
+    let mut turns = vec![json!({"role": "user", "content": conversation})];
+    for _ in 0..rounds {
+        let call = json!({"type": "tool_use", "id": "functions.sh:0", "name": "sh", "input": {"cmd": "ls", "n": 1}});
+        let result = json!({"type": "tool_result", "tool_use_id": "functions.sh:0", "content": "seen"});
+        turns.push(json!({"role": "assistant", "content": [call]}));
+        turns.push(json!({"role": "user", "content": [result]}));
+    }
+    let tools = json!([{"name": "sh", "input_schema": {"type": "object"}}]);
+    ("/v1/messages", json!({"model": model, "max_tokens": 4096, "tools": tools, "messages": turns}))
+}
+
+/// And one of Responses.
+fn in_responses(model: &str, conversation: &str, rounds: usize) -> (&'static str, Value) {
+    let mut input = vec![json!({"role": "user", "content": conversation})];
+    for _ in 0..rounds {
+        let arguments = "{\"n\":1,\"cmd\":\"ls\"}";
+        input.push(json!({"type": "function_call", "call_id": "functions.sh:0", "name": "sh", "arguments": arguments}));
+        input.push(json!({"type": "function_call_output", "call_id": "functions.sh:0", "output": "seen"}));
+    }
+    let tools = json!([{"type": "function", "name": "sh", "parameters": {"type": "object"}}]);
+    ("/v1/responses", json!({"model": model, "store": false, "tools": tools, "input": input}))
+}
+
+#[tokio::test]
+async fn thoughts_stay_in_their_place_where_ids_are_counted() {
+    for model in ["kimi/Kimi-K2-Thinking", "openrouter/google/gemini-3-pro-preview"] {
+        for client in [in_messages, in_responses] {
+            let (upstream, proxy) = before_counting().await;
+            for rounds in 0..=2 {
+                for conversation in ["one", "two"] {
+                    let (path, body) = client(model, conversation, rounds);
+                    let answer = proxy.post(path, body.to_string()).await;
+                    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+                    let thought = |call: &Value| match model.starts_with("kimi") {
+                        true => call["reasoning_content"].clone(),
+                        false => call["reasoning_details"][0]["data"].clone(),
+                    };
+                    let thoughts: Vec<Value> = calls(&upstream).iter().map(thought).collect();
+                    let own: Vec<Value> = (0..rounds).map(|round| secret(conversation, round).into()).collect();
+                    assert_eq!(thoughts, own, "{model} {path}");
+                }
+            }
+            // What nobody thought there is not put there.
+            let (path, body) = client(model, "two", 1);
+            for (old, new) in [("two", "three"), ("\"ls", "\"pwd"), ("\"sh\"", "\"zsh\"")] {
+                let answer = proxy.post(path, body.to_string().replace(old, new)).await;
+                assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+                assert_eq!(calls(&upstream).len(), 1);
+                assert!(!has(&upstream.last(), "SECRET"), "{new} {model} {path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_system_tells_conversations_apart_and_later_reminders_do_not() {
+    let (upstream, proxy) = before_counting().await;
+    let of = |system: &str, rounds: usize| {
+        let (path, mut body) = in_messages("kimi/Kimi-K2-Thinking", "one", rounds);
+        body["system"] = system.into();
+        (path, body)
+    };
+    let (path, first) = of("You help Ann.", 0);
+    assert_eq!(proxy.post(path, first.to_string()).await.status, StatusCode::OK);
+    let (path, other) = of("You help Bob.", 1);
+    assert_eq!(proxy.post(path, other.to_string()).await.status, StatusCode::OK);
+    assert!(!has(&upstream.last(), "SECRET"), "Ann's");
+    // As Claude Code moves what it adds: a reminder is there in one request and gone in the next, marks go on.
+    let (path, mut second) = of("You help Ann.", 1);
+    let results = second["messages"][2]["content"].as_array_mut().expect("blocks");
+    results[0]["cache_control"] = json!({"type": "ephemeral"});
+    results.push(json!({"type": "text", "text": "<system-reminder>\nno todos\n</system-reminder>"}));
+    assert_eq!(proxy.post(path, second.to_string()).await.status, StatusCode::OK);
+    let (path, third) = of("You help Ann.", 2);
+    assert_eq!(proxy.post(path, third.to_string()).await.status, StatusCode::OK);
+    let thoughts: Vec<Value> = calls(&upstream).iter().map(|call| call["reasoning_content"].clone()).collect();
+    assert_eq!(thoughts, [secret("one", 0), secret("one", 1)]);
+}
+
+#[tokio::test]
+async fn a_refusal_that_misses_a_thought_is_mended_with_the_thought_that_was_kept() {
+    let (upstream, proxy) = before_deepseek().await;
+    let first = ask("ds/deepseek-v4-pro", false);
+    assert_eq!(proxy.post("/v1/messages", first.to_string()).await.status, StatusCode::OK);
+    // The conversation goes on in a Chat client, whose requests pass as they are.
+    let tools = json!([{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]);
+    let function = json!({"name": "look", "arguments": "{\"at\":\"this\"}"});
+    let body = json!({"model": "ds/deepseek-v4-pro", "tools": tools, "messages": [
+        {"role": "user", "content": "look"},
+        {"role": "assistant", "content": null, "tool_calls": [{"id": "call_1", "type": "function", "function": function}]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "seen"},
+    ]});
+    let answer = proxy.chat(body.to_string()).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    assert_eq!(upstream.asked().len(), 3, "refused once");
+    assert_eq!(calls(&upstream)[0]["reasoning_content"], "I should look.");
+}
