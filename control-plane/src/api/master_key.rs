@@ -4,7 +4,7 @@ use axum::{Json, extract::State};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::error::{ApiError, ErrorBody};
+use super::error::{ApiError, Code, ErrorBody};
 use crate::{service::App, store::Resealed};
 
 /// What a rotation did.
@@ -37,17 +37,35 @@ struct OtherKey {
 /// Seal every stored secret with the first master key.
 ///
 /// The first key of `STORAGE_ENCRYPTION_KEY` seals, all of them open. Put a new key first, restart every
-/// control plane, call this; when it says `oldKeysMayLeave`, the old keys can leave the ring. Serving goes on meanwhile, and calling it again does no harm.
+/// control plane, call this (409 while one that runs lacks the new key); when it says `oldKeysMayLeave`, the old keys can leave the ring. Serving goes on meanwhile, and calling it again does no harm.
 #[utoipa::path(
     post,
     path = "/api/settings/master-key/rotate",
     tag = "Settings",
-    responses((status = 200, body = Rotation), (status = 401, body = ErrorBody))
+    responses((status = 200, body = Rotation), (status = 401, body = ErrorBody), (status = 409, body = ErrorBody))
 )]
 pub(super) async fn rotate(State(app): State<App>) -> Result<Json<Rotation>, ApiError> {
+    let running: Vec<_> =
+        app.store.control_planes().await?.into_iter().filter(|other| !other.lost && !other.is_this).collect();
+    let key_id = app.store.master_key_id();
+    let lacking: Vec<&str> = running
+        .iter()
+        .filter(|other| !other.state.opens_with.contains(&key_id))
+        .map(|other| other.name.as_str())
+        .collect();
+    if !lacking.is_empty() {
+        return Err(ApiError::new(
+            Code::Conflict,
+            format!(
+                "These control planes do not have the first master key and could not open what it seals: {}. Add it to \
+                 STORAGE_ENCRYPTION_KEY there, restart them, and rotate then",
+                lacking.join(", ")
+            ),
+        ));
+    }
     let (key_id, Resealed { values, failed }) = app.rotate_master_key().await?;
-    let running = app.store.control_planes().await?.into_iter().filter(|other| !other.lost && !other.is_this);
     let others: Vec<OtherKey> = running
+        .into_iter()
         .filter(|other| other.state.seals_with != key_id)
         .map(|other| OtherKey { name: other.name, seals_with: other.state.seals_with })
         .collect();

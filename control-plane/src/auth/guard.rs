@@ -1,5 +1,7 @@
 //! The door: every request passes here before a handler sees it.
 
+use std::time::Duration;
+
 use axum::{
     extract::{MatchedPath, Request, State},
     middleware::Next,
@@ -11,7 +13,11 @@ use super::{Access, Principal, access, authenticate, origin};
 use crate::{
     api::{ApiError, Code},
     service::App,
+    store::StoreError,
 };
+
+/// How long a probe waits to learn who asks.
+const PROBE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Lets a request through with its [`Principal`] attached, or answers 401 or 403.
 ///
@@ -22,7 +28,18 @@ pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Resu
     let matched = parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str);
     let demanded = access(&parts.method, matched, parts.uri.path());
     if demanded != Access::Open {
-        match authenticate(&app, &parts).await {
+        let principal = authenticate(&app, &parts);
+        let known = if demanded == Access::Either {
+            // Whoever asks how things are does not wait for a pool whose database is away.
+            tokio::time::timeout(PROBE_PATIENCE, principal).await.unwrap_or_else(|_| Err(away()))
+        } else {
+            tokio::select! {
+                biased;
+                known = principal => known,
+                () = app.store.away() => Err(away()),
+            }
+        };
+        match known {
             Ok(principal) => {
                 check_origin(&app, &parts, &principal)?;
                 if demanded == Access::Manager {
@@ -36,6 +53,10 @@ pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Resu
         }
     }
     Ok(next.run(Request::from_parts(parts, body)).await)
+}
+
+fn away() -> ApiError {
+    StoreError::from(sqlx::Error::PoolTimedOut).into()
 }
 
 fn check_origin(app: &App, parts: &http::request::Parts, principal: &Principal) -> Result<(), ApiError> {

@@ -118,6 +118,7 @@ impl Admin<'_> {
     /// When the database fails.
     pub async fn session(&self, token: &str) -> Result<Option<String>, ApiError> {
         let Ok(id) = self.0.tokens.session_id(token) else { return Ok(None) };
+        self.0.store.expect_answers()?;
         let Some(session) = self.0.store.sessions().get(&id).await? else { return Ok(None) };
         let epoch = self.record().await?.map(|admin| admin.session_epoch);
         Ok((Some(session.epoch) == epoch && session.expires_at > self.0.clock.now()).then_some(id))

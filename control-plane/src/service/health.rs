@@ -77,6 +77,9 @@ pub struct ProviderSummary {
     pub monitored: usize,
 }
 
+/// How long the database may take to answer at all before it counts as away.
+const PROBE_PATIENCE: Duration = Duration::from_millis(500);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     Healthy,
@@ -93,10 +96,15 @@ impl Services {
     /// connections and nodes too, which takes longer the more there are of them.
     pub async fn health(&self, with_configuration: bool) -> Health {
         // A pool waits long for a connection; whoever asks how things are does not.
-        let database = tokio::select! {
-            biased;
-            () = self.store.away() => self.store.expect_answers().and(Ok(Known::nothing())),
-            known = self.known(with_configuration) => known,
+        let answers = tokio::time::timeout(PROBE_PATIENCE, self.store.ping());
+        let database = match answers.await {
+            Ok(Ok(())) => tokio::select! {
+                biased;
+                () = self.store.away() => self.store.expect_answers().and(Ok(Known::nothing())),
+                known = self.known(with_configuration) => known,
+            },
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(sqlx::Error::PoolTimedOut.into()),
         };
         Health {
             at: self.clock.now(),

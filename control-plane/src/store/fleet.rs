@@ -7,10 +7,13 @@
 //! has the one in force. Until then it goes by the value in force and says so. That lets a change be rolled out in any order,
 //! and keeps a single process that is set up by mistake from changing anything for the others.
 //!
-//! Each process tells the others every few seconds, in `control_planes`, how it is set up and which master keys it has.
+//! Each process tells the others every few seconds, in `control_planes`, how it is set up and which master keys it has. One
+//! that stops takes its row away. One that was killed leaves it, so whoever wants to change a value waits until it has been
+//! silent for minutes by the watcher's own clock: a process that hung, or came back last from an outage of the database,
+//! still counts. What was sealed with a master key that a process had within a day is never taken for lost.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -21,7 +24,8 @@ use omniroute_core::{
     sealed::{Place, SealError},
     time::UnixMillis,
 };
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
+use rustix::process::{Pid, test_kill_process};
 use serde::{Deserialize, Serialize};
 use sqlx::{AnyConnection, any::AnyRow};
 use uuid::Uuid;
@@ -43,6 +47,9 @@ const BEAT: Duration = Duration::from_secs(5);
 
 /// A process that was not heard of for this long is struck off the list.
 const FORGET: Duration = Duration::from_hours(24);
+
+/// Silence after which a process that did not say that it stops counts as gone.
+const GONE_AFTER: Duration = Duration::from_mins(2);
 
 /// What a stop may take to tell the others.
 const LAST_WORD: Duration = Duration::from_secs(1);
@@ -83,6 +90,21 @@ pub(super) struct Fleet {
     own: FleetValues,
     in_force: RwLock<(u64, FleetValues)>,
     standing: RwLock<Standing>,
+    watch: Mutex<Watch>,
+}
+
+/// Since when the others have been silent, by the clock of this process alone: theirs may be wrong.
+#[derive(Default)]
+struct Watch {
+    looked_at: Option<UnixMillis>,
+    /// By id: what was last heard, and when that was noticed.
+    heard: HashMap<String, (UnixMillis, UnixMillis)>,
+}
+
+/// Another process of the fleet.
+struct Other {
+    row: ControlPlaneRow,
+    is_gone: bool,
 }
 
 #[derive(Clone, Default)]
@@ -199,24 +221,60 @@ impl Fleet {
             in_force: RwLock::new((0, own.clone())),
             own,
             standing: RwLock::default(),
+            watch: Mutex::default(),
         }
     }
 
+    /// Whether a process of this machine or container that had this name has ended.
+    fn has_ended(&self, name: &str) -> bool {
+        let (Some((machine, _)), Some((other, pid))) = (self.name.rsplit_once('/'), name.rsplit_once('/')) else {
+            return false;
+        };
+        let pid = pid.parse().ok().filter(|_| machine == other).and_then(Pid::from_raw);
+        // A container that is started again has the same name, and the same number for its process.
+        pid.is_some_and(|pid| {
+            pid.as_raw_nonzero().get().unsigned_abs() == std::process::id() || test_kill_process(pid).is_err()
+        })
+    }
+
     /// What the row should hold instead of what it holds, as far as this process can tell; `None` when it is right.
-    fn wanted(&self, held: &Held, others: &[ControlPlaneRow]) -> Option<FleetValues> {
+    fn wanted(&self, held: &Held, others: &[Other]) -> Option<FleetValues> {
         match held {
             Held::Values(values) => {
                 let mut next = values.clone();
                 let in_force = values.fingerprints();
+                let running = || others.iter().filter(|other| !other.is_gone);
                 let still_has =
-                    |name: &str| others.iter().any(|other| other.state.values.get(name) == in_force.get(name));
+                    |name: &str| running().any(|other| other.row.state.values.get(name) == in_force.get(name));
                 let due: Vec<_> = self.own.differs(values).into_iter().filter(|name| !still_has(name)).collect();
                 due.iter().for_each(|name| next.take(name, &self.own));
                 (!due.is_empty()).then_some(next)
             }
-            Held::Locked(key) if others.iter().any(|other| other.state.opens_with.contains(key)) => None,
+            Held::Locked(key) if others.iter().any(|other| other.row.state.opens_with.contains(key)) => None,
             Held::Nothing | Held::Locked(_) | Held::Damaged => Some(self.own.clone()),
         }
+    }
+}
+
+// === impl Watch ===
+
+impl Watch {
+    /// How long each of these has been silent.
+    fn silence(&mut self, rows: &[ControlPlaneRow], now: UnixMillis) -> Vec<Duration> {
+        // Who could not look does not know who was silent meanwhile.
+        if self.looked_at.is_none_or(|at| now.saturating_since(at) > LOST_AFTER) {
+            self.heard.clear();
+        }
+        self.looked_at = Some(now);
+        self.heard.retain(|id, _| rows.iter().any(|row| row.id == *id));
+        let silence = rows.iter().map(|row| {
+            let heard = self.heard.entry(row.id.clone()).or_insert((row.last_seen_at, now));
+            if heard.0 != row.last_seen_at {
+                *heard = (row.last_seen_at, now);
+            }
+            now.saturating_since(heard.1)
+        });
+        silence.collect()
     }
 }
 
@@ -309,22 +367,25 @@ impl Store {
     }
 
     /// Notes which master keys the others have and this process has not.
-    fn note_keys(&self, others: &[ControlPlaneRow]) {
+    fn note_keys(&self, others: &[Other]) {
         let ours: BTreeSet<String> = self.ring().ids().map(|id| id.to_string()).collect();
-        let all = others.iter().flat_map(|other| &other.state.opens_with);
+        let all = others.iter().flat_map(|other| &other.row.state.opens_with);
         let elsewhere: BTreeSet<String> = all.filter(|id| !ours.contains(*id)).cloned().collect();
         self.fleet().standing.write().elsewhere = elsewhere;
     }
 
     /// Learns what is in force, and puts this process's own values into force where nobody holds on to others.
-    async fn settle(&self, others: &[ControlPlaneRow]) -> Result<(), StoreError> {
+    async fn settle(&self, others: &[Other]) -> Result<(), StoreError> {
         let row = sql(SELECT).fetch_optional(self.reader()).await?;
         let (held, revision) = self.held(row.as_ref())?;
         if self.fleet().wanted(&held, others).is_some() {
             return self.put_into_force().await;
         }
-        if let Held::Values(values) = held {
-            self.set_in_force(revision, values);
+        match held {
+            Held::Values(values) => self.set_in_force(revision, values),
+            // As after a rotation to a key that this process was not given.
+            Held::Locked(key) => self.set_missing_key(Some(key)),
+            Held::Nothing | Held::Damaged => {}
         }
         Ok(())
     }
@@ -374,8 +435,8 @@ impl Store {
             Held::Locked(key) => {
                 tracing::error!(
                     key,
-                    "what is in force was sealed with a master key that no control plane has any more; this process's \
-                     own settings take its place"
+                    "what is in force was sealed with a master key that no control plane has had for a day; this \
+                     process's own settings take its place"
                 );
                 Vec::new()
             }
@@ -443,18 +504,23 @@ impl Store {
         }
     }
 
-    /// The other control planes that run.
-    async fn others(&self) -> Result<Vec<ControlPlaneRow>, StoreError> {
+    /// The other control planes that run, or did within a day.
+    async fn others(&self) -> Result<Vec<Other>, StoreError> {
         let mut connection = self.reader().acquire().await?;
         self.others_in(&mut connection).await
     }
 
-    async fn others_in(&self, connection: &mut AnyConnection) -> Result<Vec<ControlPlaneRow>, StoreError> {
+    async fn others_in(&self, connection: &mut AnyConnection) -> Result<Vec<Other>, StoreError> {
         let statement =
             sql("SELECT id, name, version, started_at, last_seen_at, state FROM control_planes WHERE id <> $1");
         let rows = statement.bind(self.fleet().id.clone()).fetch_all(connection).await?;
         let rows: Vec<_> = rows.iter().map(|row| self.control_plane(row)).collect::<Result<_, _>>()?;
-        Ok(rows.into_iter().filter(|row| !row.lost).collect())
+        let silence = self.fleet().watch.lock().silence(&rows, self.clock().now());
+        let others = rows.into_iter().zip(silence).map(|(row, silence)| {
+            let is_gone = silence > GONE_AFTER || (silence > LOST_AFTER && self.fleet().has_ended(&row.name));
+            Other { row, is_gone }
+        });
+        Ok(others.collect())
     }
 
     fn control_plane(&self, row: &AnyRow) -> Result<ControlPlaneRow, StoreError> {

@@ -1,8 +1,12 @@
 //! Secrets at rest: what is in the file, whose key opens it, and changing the key.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use omniroute_core::{sealed::SealError, settings::Secret, time::SystemClock};
+use omniroute_core::{
+    sealed::SealError,
+    settings::Secret,
+    time::{ManualClock, SystemClock},
+};
 
 use crate::store::{
     Store, StoreError,
@@ -197,8 +201,51 @@ on_both_engines! {
         let (_died, clock) = database.store_at_noon().await;
         let next = database.open_with(KEY, "salt", false, Arc::new(clock.clone())).await.expect("opened");
         assert_eq!(next.pepper().as_bytes(), b"pepper", "it may still run");
-        clock.advance(std::time::Duration::from_secs(16));
-        next.attend().await.expect("looked");
-        assert_eq!(next.pepper().as_bytes(), b"salt");
+        watch_on(&next, &clock, 4).await;
+        assert_eq!(next.pepper().as_bytes(), b"salt", "it ran here, and its process is no more");
     }
+
+    async fn a_process_elsewhere_that_hangs_keeps_what_is_in_force(database: &TestDatabase) {
+        let (holder, clock) = database.store_at_noon().await;
+        elsewhere(&holder).await;
+        let odd = database.open_with(KEY, "salt", false, Arc::new(clock.clone())).await.expect("opened");
+        watch_on(&odd, &clock, 20).await;
+        assert_eq!(odd.pepper().as_bytes(), b"pepper", "silent for less than two minutes");
+        // The database is away for longer than that. Whoever comes back first does not take the others for gone.
+        clock.advance(Duration::from_mins(10));
+        odd.attend().await.expect("looked");
+        watch_on(&odd, &clock, 4).await;
+        assert_eq!(odd.pepper().as_bytes(), b"pepper", "it could not look itself");
+        holder.attend().await.expect("looked");
+        watch_on(&odd, &clock, 20).await;
+        assert_eq!(odd.pepper().as_bytes(), b"pepper", "heard of again");
+        watch_on(&odd, &clock, 6).await;
+        assert_eq!(odd.pepper().as_bytes(), b"salt", "silent for more than two minutes");
+    }
+
+    async fn a_key_that_a_process_had_today_is_not_taken_for_lost(database: &TestDatabase) {
+        let (holder, clock) = database.store_at_noon().await;
+        let rotated = database.open(&format!("{NEW_KEY},{KEY}"), Arc::new(clock.clone())).await.expect("opened");
+        rotated.attend().await.expect("looked");
+        rotated.reseal().await.expect("resealed");
+        elsewhere(&holder).await;
+        watch_on(&holder, &clock, 40).await;
+        assert!(holder.missing_key().is_some(), "it says what it lacks");
+        drop(rotated);
+        let whole = database.open(&format!("{NEW_KEY},{KEY}"), Arc::new(clock.clone())).await.expect("opened");
+        assert_eq!((whole.pepper().as_bytes(), whole.missing_key()), (b"pepper".as_slice(), None));
+    }
+}
+
+/// Looks at the fleet every five seconds.
+async fn watch_on(store: &Store, clock: &ManualClock, times: u32) {
+    for _ in 0..times {
+        clock.advance(Duration::from_secs(5));
+        store.attend().await.expect("looked");
+    }
+}
+
+/// The processes that told of themselves until now are said to run on another machine.
+async fn elsewhere(store: &Store) {
+    execute(store, "UPDATE control_planes SET name = 'elsewhere/1'").await;
 }
