@@ -50,7 +50,7 @@ pub struct ConnectionSpec<'a> {
     /// Empty means what credential or base URL tell, else the provider's usual one. Counts where a provider has regions.
     pub region: &'a str,
     /// Which of OpenAI's two chat APIs the host has: `chat`, `responses` or `both`. Empty means what the node says, or the
-    /// catalog.
+    /// catalog; `chat` where the base URL is a stranger's.
     pub api_type: &'a str,
     pub headers: &'a [(String, String)],
     pub timeouts: Timeouts,
@@ -311,7 +311,8 @@ impl fmt::Debug for Upstream {
     }
 }
 
-/// Which of OpenAI's chat APIs the host has, in the connection's words, else the node's, else the catalog's.
+/// Which of OpenAI's chat APIs the host has, in the connection's words, else the node's, else the catalog's. What the catalog
+/// says of a vendor holds at the vendor's own hosts: one that merely speaks like it most likely has Chat alone.
 fn chat_apis(spec: &ConnectionSpec<'_>, catalogs: ChatApis) -> Result<ChatApis, CompileError> {
     /// Part of Azure's older URLs, below which there is Chat only.
     const DEPLOYMENTS: &str = "/deployments/";
@@ -320,8 +321,22 @@ fn chat_apis(spec: &ConnectionSpec<'_>, catalogs: ChatApis) -> Result<ChatApis, 
     }
     Ok(match &spec.node {
         Some(node) => ChatApis::parse(node.api_type).unwrap_or_default(),
-        None if spec.base_url.contains(DEPLOYMENTS) => ChatApis::Chat,
+        None if spec.base_url.contains(DEPLOYMENTS) || !is_openais_own(spec.base_url) => ChatApis::Chat,
         None => catalogs,
+    })
+}
+
+/// Whether OpenAI's models are served below this base URL by OpenAI itself, in any region, or by Azure.
+fn is_openais_own(base_url: &str) -> bool {
+    const DOMAINS: [&str; 4] =
+        ["api.openai.com", "openai.azure.com", "services.ai.azure.com", "cognitiveservices.azure.com"];
+    if base_url.is_empty() {
+        return true;
+    }
+    let url = Url::parse(base_url).ok();
+    url.as_ref().and_then(Url::host_str).is_some_and(|host| {
+        let is_below = |domain: &str| host.strip_suffix(domain).is_some_and(|sub| sub.is_empty() || sub.ends_with('.'));
+        DOMAINS.into_iter().any(is_below)
     })
 }
 
@@ -464,6 +479,17 @@ pub(crate) mod tests {
         let moved = ConnectionSpec { base_url: deployment, ..spec() };
         assert_eq!(asked(&moved, "gpt-5-codex", Responses), chat(deployment));
 
+        let regional = "https://eu.api.openai.com/v1";
+        assert_eq!(asked(&ConnectionSpec { base_url: regional, ..spec() }, "gpt-4o", Responses), responses(regional));
+        for foreign in
+            ["https://proxy.example/v1", "https://api.openai.com.evil.example/v1", "https://notapi.openai.com/v1"]
+        {
+            let moved = ConnectionSpec { base_url: foreign, ..spec() };
+            assert_eq!(asked(&moved, "gpt-5", ir::Format::Anthropic), chat(foreign));
+            let both = ConnectionSpec { api_type: "both", ..moved };
+            assert_eq!(asked(&both, "gpt-5", ir::Format::Anthropic), responses(foreign));
+        }
+
         let groq = ConnectionSpec { provider: "groq", ..spec() };
         assert_eq!(asked(&groq, "openai/gpt-oss-120b", Responses).0, Chat);
         let node = node("https://n.example/v1");
@@ -524,7 +550,7 @@ pub(crate) mod tests {
             upstream.responses_uri("compact").map(|uri| uri.to_string())
         };
         assert_eq!(uri(&spec()).as_deref(), Some("https://api.openai.com/v1/responses/compact"));
-        let moved = ConnectionSpec { base_url: "https://x.example/o?api-version=3", ..spec() };
+        let moved = ConnectionSpec { base_url: "https://x.example/o?api-version=3", api_type: "both", ..spec() };
         assert_eq!(uri(&moved).as_deref(), Some("https://x.example/o/responses/compact?api-version=3"));
         assert_eq!(uri(&ConnectionSpec { api_type: "chat", ..spec() }), None);
         assert_eq!(uri(&ConnectionSpec { provider: "anthropic", ..spec() }), None);

@@ -3,13 +3,14 @@
 //! serde's `flatten`, `untagged` and internally tagged enums buffer what they read, which copies every string and
 //! forbids raw values. [`wire_object!`] reads an object in one pass instead: each known field into its type, every other
 //! one kept as raw JSON, in order. All fields are optional here; the format decides which it demands. A field may have
-//! several spellings (`"maxTokens" | "max_tokens"`), and may be read [leniently](crate::lenient): `= lenient "created"`.
+//! several spellings (`"maxTokens" | "max_tokens"`), and may be read [leniently](crate::lenient): `= lenient "created"`. Where a
+//! bare string stands for an object, `or` names the field that it fills: `struct ContentPart<'a> or text`.
 
 /// Declares such an object.
 macro_rules! wire_object {
     (
         $(#[$meta:meta])*
-        $vis:vis struct $name:ident<$life:lifetime> {
+        $vis:vis struct $name:ident<$life:lifetime> $(or $text:ident)? {
             $( $field:ident: $type:ty = $($lenient:ident)? $key:literal $(| $alias:literal)*, )*
         }
     ) => {
@@ -47,9 +48,19 @@ macro_rules! wire_object {
                         }
                         Ok(object)
                     }
+
+                    $(
+                        fn visit_borrowed_str<E: serde::de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
+                            Ok($name { $text: Some($crate::text::Str(text.into())), ..$name::default() })
+                        }
+
+                        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                            Ok($name { $text: Some($crate::text::Str(text.to_owned().into())), ..$name::default() })
+                        }
+                    )?
                 }
 
-                deserializer.deserialize_map(ObjectVisitor(std::marker::PhantomData))
+                $crate::object::wire_read!($($text)? deserializer, ObjectVisitor(std::marker::PhantomData))
             }
         }
 
@@ -62,6 +73,17 @@ macro_rules! wire_object {
     };
 }
 pub(crate) use wire_object;
+
+/// Reads an object, or whatever stands for one.
+macro_rules! wire_read {
+    ($deserializer:ident, $visitor:expr) => {
+        $deserializer.deserialize_map($visitor)
+    };
+    ($text:ident $deserializer:ident, $visitor:expr) => {
+        $deserializer.deserialize_any($visitor)
+    };
+}
+pub(crate) use wire_read;
 
 /// The next value of an object: as it must be, or leniently.
 macro_rules! wire_value {

@@ -131,15 +131,55 @@ fn arguments_behind_a_finish_reason_belong_to_their_call_and_the_call_is_why_it_
 }
 
 #[test]
-fn the_chunk_of_usage_alone_is_the_end_and_the_client_need_not_wait_for_more() {
-    let mut decoder = decoder(Format::OpenAiChat);
-    let mut finished = false;
-    let chunk = r#"{"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":"stop"}]}"#;
-    decoder.feed(&data(&[chunk]), &mut |event| finished |= matches!(event, Event::Finish { .. }));
-    assert!(!finished, "more may follow");
-    let usage = r#"{"choices":[],"usage":{"completion_tokens":1}}"#;
-    decoder.feed(&data(&[usage]), &mut |event| finished |= matches!(event, Event::Finish { .. }));
-    assert!(finished);
+fn a_chunk_of_usage_alone_is_no_end() {
+    let stop = |delta: &str| format!(r#"{{"choices":[{{"index":0,"delta":{delta},"finish_reason":"stop"}}]}}"#);
+    let usage = |count: u64| format!(r#"{{"choices":[],"usage":{{"completion_tokens":{count}}}}}"#);
+    let (role, hello, you) =
+        (stop(r#"{"role":"assistant","content":""}"#), stop(r#"{"content":"Hello "}"#), stop(r#"{"content":"you"}"#));
+    let chunks = [&role, &usage(0), &hello, &usage(1), &you, &usage(2)].map(String::as_str);
+    for end in [&["[DONE]"][..], &[]] {
+        let response = whole(Format::OpenAiChat, &data(&[&chunks, end].concat())).expect("an answer");
+        assert_eq!((said(&response).as_str(), response.usage.output), ("Hello you", Some(2)));
+    }
+}
+
+#[test]
+fn a_last_word_that_says_nothing_behind_a_finish_reason_takes_nothing_from_the_end() {
+    let call = r#"{"choices":[{"index":0,"delta":{"content":"a","tool_calls":[{"index":0,"id":"c","function":{"name":"f","arguments":"{}"}}]},"finish_reason":"tool_calls"}]}"#;
+    for last in [
+        r#"{"tool_calls":[{"index":0,"function":{"arguments":""}}]}"#,
+        r#"{"reasoning_details":[{"type":"reasoning.text","text":"","signature":"s","index":0}]}"#,
+        r#"{"annotations":[{"type":"url_citation","url_citation":{"url":"https://a.example","title":"A"}}]}"#,
+    ] {
+        let last = format!(r#"{{"choices":[{{"index":0,"delta":{last}}}]}}"#);
+        let response = whole(Format::OpenAiChat, &data(&[call, &last])).expect(&last);
+        assert_eq!((said(&response).as_str(), finish(&response)), ("a{}", FinishReason::ToolCalls), "{last}");
+    }
+    for more in [
+        r#"{"tool_calls":[{"index":0,"function":{"arguments":" "}}]}"#,
+        r#"{"tool_calls":[{"index":1,"id":"d","function":{"name":"g"}}]}"#,
+    ] {
+        let more = format!(r#"{{"choices":[{{"index":0,"delta":{more}}}]}}"#);
+        assert_eq!(whole(Format::OpenAiChat, &data(&[call, &more])).expect_err(&more).code, "upstream_stream_cut");
+    }
+}
+
+#[test]
+fn fields_of_a_wrong_type_and_bare_strings_in_lists_take_no_answer_away() {
+    for (format, document) in [
+        (
+            Format::OpenAiChat,
+            r#"{"choices":[{"message":{"role":7,"function_call":[],"content":["It ",{"type":"text","text":"is"}]},"finish_reason":"stop"}]}"#,
+        ),
+    ] {
+        let response = decode_response(format, document.as_bytes(), &CONTEXT).expect(document);
+        assert_eq!(said(&response), "It is", "{document}");
+        let stream = match format {
+            Format::OpenAiChat => data(&[&document.replace("message", "delta"), "[DONE]"]),
+            _ => data(&[document]),
+        };
+        assert_eq!(said(&whole(format, &stream).expect(document)), "It is", "{document}");
+    }
 }
 
 #[test]

@@ -487,7 +487,11 @@ async fn openai_is_asked_in_the_api_that_has_the_model_and_the_ledger_says_which
         ("/v1/messages", "gpt-4o", tools_of_messages(), "/v1/chat/completions", "openai"),
     ] {
         let upstream = Upstream::answering(both).await;
-        let proxy = over("openai", &upstream, |connection| connection.base_url += "/v1").await;
+        let proxy = over("openai", &upstream, |connection| {
+            connection.base_url += "/v1";
+            connection.api_type = "both".to_owned();
+        })
+        .await;
         let answer = proxy.post(path, format!(r#"{{"model":"openai/{model}",{messages}{more}}}"#)).await;
         assert_eq!(answer.status, 200, "{path} {model}: {}", answer.text());
         assert!(answer.text().contains("Hello!"), "{path} {model}: {}", answer.text());
@@ -505,20 +509,42 @@ const fn tools_of_messages() -> &'static str {
 #[tokio::test]
 async fn a_responses_client_passes_to_openai_as_it_came_unless_the_host_has_chat_only() {
     let upstream = Upstream::answering(both).await;
-    let proxy = over("openai", &upstream, |connection| connection.base_url += "/v1").await;
+    let proxy = over("openai", &upstream, |connection| {
+        connection.base_url += "/v1";
+        connection.api_type = "both".to_owned();
+    })
+    .await;
     let body = r#"{ "model":"gpt-4o", "input":"hi", "store":false, "a_field_of_tomorrow":1.0 }"#;
     let answer = proxy.post("/v1/responses", body.replace("gpt-4o", "openai/gpt-4o")).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!((upstream.last().path.as_str(), &upstream.last().body[..]), ("/v1/responses", body.as_bytes()));
 
-    let proxy = over("openai", &upstream, |connection| {
-        connection.base_url += "/v1";
-        connection.api_type = "chat".to_owned();
+    for api_type in ["chat", ""] {
+        let proxy = over("openai", &upstream, |connection| {
+            connection.base_url += "/v1";
+            connection.api_type = api_type.to_owned();
+        })
+        .await;
+        let answer = proxy.post("/v1/responses", body.replace("gpt-4o", "openai/gpt-4o")).await;
+        assert_eq!(answer.json()["output"][0]["content"][0]["text"], "Hello!", "{}", answer.text());
+        assert_eq!(upstream.last().path, "/v1/chat/completions");
+    }
+}
+
+#[tokio::test]
+async fn a_strangers_host_is_asked_in_chat_by_clients_of_models_that_think() {
+    let upstream = Upstream::answering(|asked: &Asked| match asked.path.as_str() {
+        "/v1/chat/completions" => json(200, CHATTED),
+        path => json(404, format!(r#"{{"error":{{"message":"no {path}"}}}}"#)),
     })
     .await;
-    let answer = proxy.post("/v1/responses", body.replace("gpt-4o", "openai/gpt-4o")).await;
-    assert_eq!(answer.json()["output"][0]["content"][0]["text"], "Hello!", "{}", answer.text());
-    assert_eq!(upstream.last().path, "/v1/chat/completions");
+    let proxy = over("openai", &upstream, |connection| connection.base_url += "/v1").await;
+    for model in ["gpt-5.4", "o3"] {
+        let body =
+            format!(r#"{{"model":"openai/{model}","max_tokens":50,"messages":[{{"role":"user","content":"hi"}}]}}"#);
+        let answer = proxy.post("/v1/messages", body).await;
+        assert_eq!(answer.json()["content"][0]["text"], "Hello!", "{model}: {}", answer.text());
+    }
 }
 
 #[tokio::test]

@@ -34,8 +34,7 @@ struct State {
     /// The open text or thinking part: they follow each other.
     open: Option<(u32, Prose)>,
     calls: usize,
-    /// How the answer ends, told in a line that says something too. Some hosts call every line the last, so that the next one
-    /// shows whether it was.
+    /// How the answer ends. Some hosts call every line the last, so that only the stream's own end shows which one was.
     ending: Option<(FinishReason, Usage)>,
     /// Moment of the first line: it tells this answer's calls from the same ones of another round.
     seed: String,
@@ -124,17 +123,11 @@ impl State {
         if let Some(raw) = answer.logprobs.and_then(decode_logprobs) {
             emit(Event::Logprobs { choice: 0, raw });
         }
-        let says_something = self.said > before;
-        if says_something {
+        if self.said > before {
             self.ending = None;
         }
         if answer.done == Some(true) {
-            let ending = (finish_reason(answer.done_reason.as_deref(), self.calls > 0), answer.usage());
-            if says_something {
-                self.ending = Some(ending);
-            } else {
-                self.finish(ending, emit);
-            }
+            self.ending = Some((finish_reason(answer.done_reason.as_deref(), self.calls > 0), answer.usage()));
         }
     }
 

@@ -200,17 +200,12 @@ impl State {
                 system_fingerprint: chunk.system_fingerprint.map(Into::into),
             });
         }
-        let choices = chunk.choices.unwrap_or_default();
-        let tells_only_usage = choices.is_empty();
-        for choice in choices {
+        for choice in chunk.choices.unwrap_or_default() {
             self.choice(choice, emit);
         }
+        // Usage alone is no end: some hosts count behind every chunk.
         if let Some(usage) = chunk.usage.filter(|_| !self.failed) {
             emit(Event::Usage(usage.disjoint()));
-            // A chunk of usage alone stands at the end.
-            if tells_only_usage && !self.choices.is_empty() && self.choices.iter().all(|choice| choice.complete) {
-                self.finish(emit);
-            }
         }
     }
 
@@ -319,8 +314,11 @@ impl ChoiceState {
             self.say(choice, Prose::Text, audio.transcript.unwrap_or_default().into(), emit);
         }
         for annotation in delta.annotations.into_iter().flatten().filter_map(content::annotation) {
+            // Sources of what was said may come last.
+            let complete = self.complete;
             let part = self.prose(choice, Prose::Text, emit);
             emit(Event::Annotation { choice, part, annotation });
+            self.complete = complete;
         }
         for call in delta.tool_calls.into_iter().flatten() {
             self.call(choice, call, emit)?;
@@ -385,7 +383,8 @@ impl ChoiceState {
 
     fn detail(&mut self, choice: u32, detail: ReasoningDetail<'_>, emit: &mut dyn FnMut(Event<'_>)) {
         // The proof of a thought may come last, also behind the reason to end.
-        let complete = self.complete && detail.text.is_none() && detail.summary.is_none();
+        let says = |text: &Option<Str<'_>>| text.as_deref().is_some_and(|text| !text.is_empty());
+        let complete = self.complete && !says(&detail.text) && !says(&detail.summary);
         self.proven_thought(choice, &detail, emit);
         self.complete = complete;
     }
@@ -451,8 +450,10 @@ impl ChoiceState {
         }
         self.close_prose(choice, emit);
         self.called = true;
-        self.complete = false;
+        let before = self.calls.len();
         let at = self.find_call(&delta);
+        // A last word about a call that is known says nothing.
+        self.complete &= self.calls.len() == before;
         let signature = delta
             .extra_content
             .and_then(|extra| extra.google)
@@ -466,6 +467,8 @@ impl ChoiceState {
             }
             (None, None) => (None, None),
         };
+        let arguments = arguments.filter(|text| !text.is_empty());
+        self.complete &= arguments.is_none();
         let call = &mut self.calls[at];
         if call.part.is_none() {
             if let Some(name) = name {
@@ -486,7 +489,7 @@ impl ChoiceState {
                     let signature = Signature { family: Family::Gemini, payload: payload.into() };
                     emit(Event::SignatureDelta { choice, part, signature });
                 }
-                if let Some(text) = arguments.filter(|text| !text.is_empty()) {
+                if let Some(text) = arguments {
                     emit(Event::ArgsDelta { choice, part, text });
                 }
             }

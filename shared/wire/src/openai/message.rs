@@ -11,12 +11,12 @@ use crate::{
 
 wire_object! {
     pub(super) struct Message<'a> {
-        role: Str<'a> = "role",
+        role: Str<'a> = lenient "role",
         content: TextOr<'a, ContentPart<'a>> = "content",
         name: Str<'a> = lenient "name",
         refusal: Str<'a> = lenient "refusal",
         tool_calls: Vec<ToolCall<'a>> = "tool_calls",
-        function_call: FunctionCall<'a> = "function_call",
+        function_call: FunctionCall<'a> = lenient "function_call",
         tool_call_id: Str<'a> = "tool_call_id",
         reasoning_content: Str<'a> = lenient "reasoning_content",
         reasoning: Str<'a> = lenient "reasoning",
@@ -29,7 +29,7 @@ wire_object! {
 }
 
 wire_object! {
-    pub(super) struct ContentPart<'a> {
+    pub(super) struct ContentPart<'a> or text {
         kind: Str<'a> = "type",
         text: Str<'a> = "text",
         refusal: Str<'a> = "refusal",

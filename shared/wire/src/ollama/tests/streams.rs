@@ -108,7 +108,7 @@ fn broken_streams_are_errors() {
 }
 
 #[test]
-fn lines_that_never_end_and_lines_after_the_end_do_no_harm() {
+fn a_line_that_never_ends_does_no_harm_and_only_the_streams_end_is_the_answers() {
     let mut decoder = Decoder::default();
     let mut errors = 0;
     for _ in 0..20 {
@@ -116,8 +116,12 @@ fn lines_that_never_end_and_lines_after_the_end_do_no_harm() {
     }
     decoder.end(&mut |_| errors += 1);
     assert_eq!(errors, 1);
-    let twice = [STREAM, STREAM].concat();
-    assert_eq!(events(twice.as_bytes(), 9), events(STREAM.as_bytes(), 9));
+    let first = br#"{"message":{"content":""},"done":true}
+{"message":{"content":"hey"},"done":true}
+{"message":{"content":""},"done":true,"done_reason":"length"}"#;
+    let response = collected(first).expect("an answer");
+    assert_eq!(response.choices[0].parts, [Part::text("hey")]);
+    assert_eq!(response.choices[0].finish, Some(FinishReason::MaxTokens));
 }
 
 #[test]
