@@ -136,7 +136,8 @@ fn a_chunk_of_usage_alone_is_no_end() {
     let usage = |count: u64| format!(r#"{{"choices":[],"usage":{{"completion_tokens":{count}}}}}"#);
     let (role, hello, you) =
         (stop(r#"{"role":"assistant","content":""}"#), stop(r#"{"content":"Hello "}"#), stop(r#"{"content":"you"}"#));
-    let chunks = [&role, &usage(0), &hello, &usage(1), &you, &usage(2)].map(String::as_str);
+    let usages = [usage(0), usage(1), usage(2)];
+    let chunks = [&role, &usages[0], &hello, &usages[1], &you, &usages[2]].map(String::as_str);
     for end in [&["[DONE]"][..], &[]] {
         let response = whole(Format::OpenAiChat, &data(&[&chunks, end].concat())).expect("an answer");
         assert_eq!((said(&response).as_str(), response.usage.output), ("Hello you", Some(2)));

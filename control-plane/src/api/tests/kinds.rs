@@ -258,8 +258,8 @@ async fn a_connection_says_which_of_openais_apis_its_host_has() {
         (json!("chat"), "/v1/chat/completions"),
         (json!("responses"), "/v1/responses"),
         (json!("both"), "/v1/responses"),
-        // What the catalog says of OpenAI.
-        (Value::Null, "/v1/responses"),
+        // A host that is not OpenAI's own.
+        (Value::Null, "/v1/chat/completions"),
     ] {
         let edit = json!({ "providerSpecificData": { "apiType": api_type } });
         let shown = gateway.patch(&path, edit).await.ok(200)["connection"]["providerSpecificData"]["apiType"].clone();

@@ -107,7 +107,10 @@ async fn a_responses_clients_input_is_counted_where_it_can_be() {
     .await;
     let base = format!("http://{}", upstream.address);
     let index = index_with(|resources| {
-        resources.connection("o1", "openai", |connection| connection.base_url = format!("{base}/openai"));
+        resources.connection("o1", "openai", |connection| {
+            connection.base_url = format!("{base}/openai");
+            connection.api_type = "both".to_owned();
+        });
         resources.connection("a1", "anthropic", |connection| connection.base_url = format!("{base}/anthropic"));
         resources.node_of("vllm", &format!("{base}/vllm"), "openai-compatible", "responses");
         resources.connection("v1", "vllm", |_| {});
