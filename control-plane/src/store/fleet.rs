@@ -25,7 +25,10 @@ use omniroute_core::{
     time::UnixMillis,
 };
 use parking_lot::{Mutex, RwLock};
-use rustix::process::{Pid, test_kill_process};
+use rustix::{
+    io::Errno,
+    process::{Pid, test_kill_process},
+};
 use serde::{Deserialize, Serialize};
 use sqlx::{AnyConnection, any::AnyRow};
 use uuid::Uuid;
@@ -233,7 +236,8 @@ impl Fleet {
         let pid = pid.parse().ok().filter(|_| machine == other).and_then(Pid::from_raw);
         // A container that is started again has the same name, and the same number for its process.
         pid.is_some_and(|pid| {
-            pid.as_raw_nonzero().get().unsigned_abs() == std::process::id() || test_kill_process(pid).is_err()
+            pid.as_raw_nonzero().get().unsigned_abs() == std::process::id()
+                || test_kill_process(pid) == Err(Errno::SRCH)
         })
     }
 
