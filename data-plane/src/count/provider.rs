@@ -96,7 +96,7 @@ fn write(
         Format::Gemini => gemini::encode_count_request(&request, &target, &mut losses),
         _ => anthropic::encode_count_tokens(&request, &target, &mut losses),
     };
-    let Encoded { body, headers } = encoded?;
+    let Encoded { body, headers, .. } = encoded?;
     Ok((vec![body.into()], headers))
 }
 

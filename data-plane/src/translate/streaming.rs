@@ -8,7 +8,7 @@ use omniroute_wire::{
     codec::{StreamDecoder, StreamEncoder},
     ir::{Event, FinishReason, StreamError},
     ollama::Timing,
-    translate::decoder,
+    translate::answer_decoder,
     usage::Usage,
 };
 
@@ -48,10 +48,8 @@ struct Seen {
 
 impl Streaming {
     pub(crate) fn new(translation: &Translation) -> Self {
-        let mut decoder = decoder(translation.upstream);
-        decoder.of_answer(&translation.exchange.id);
         Self {
-            decoder,
+            decoder: answer_decoder(translation.upstream, &translation.exchange),
             encoder: translation.dialect.encoder(translation.exchange.clone()),
             seen: Seen::new(translation.keeper.clone()),
             out: Vec::new(),

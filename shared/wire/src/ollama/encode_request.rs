@@ -46,7 +46,7 @@ pub fn encode_request(request: &Request<'_>, target: &Target<'_>, losses: &mut L
         w.field("stream", &target.stream);
     });
     list_losses(request, losses);
-    Ok(Encoded { body, headers: Vec::new() })
+    Ok(Encoded { body, ..Encoded::default() })
 }
 
 fn write_extensions(w: &mut Writer<'_>, request: &Request<'_>, losses: &mut Losses) {

@@ -55,7 +55,7 @@ pub fn encode_request(request: &Request<'_>, target: &Target<'_>, losses: &mut L
     });
     match failure {
         Some(error) => Err(error),
-        None => Ok(Encoded { body, headers: Vec::new() }),
+        None => Ok(Encoded { body, ..Encoded::default() }),
     }
 }
 

@@ -105,6 +105,7 @@ pub(crate) fn exchange(names: NameTable) -> Exchange {
         names,
         echo: Vec::new(),
         sealer: Arc::new(PlainSealer),
+        answer_tool: false,
     }
 }
 
