@@ -303,7 +303,7 @@ fn write_tools(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, l
                     match &tool.kind {
                         ToolKind::Function { schema, strict } => {
                             let (parameters, strict) =
-                                tool_schema::function(schema.as_ref(), *strict, &tool.name, request.format, losses);
+                                tool_schema::function(schema.as_ref(), *strict, &tool.name, between, losses);
                             w.field_raw("parameters", &parameters);
                             w.field_opt("strict", strict.as_ref());
                         }
@@ -449,10 +449,7 @@ fn write_output(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, 
             w.key("json_schema").object(|w| {
                 w.field_str("name", name.as_deref().unwrap_or("response"));
                 w.field_str_opt("description", description.as_deref());
-                let schema = tool_schema::of_answer(schema);
-                let strict = strict.map(|strict| {
-                    tools::strict_here(strict, &schema, request.format, "response_format.json_schema.strict", losses)
-                });
+                let (schema, strict) = tool_schema::answer(schema, *strict, request.format, losses);
                 w.field_raw("schema", &schema);
                 w.field_opt("strict", strict.as_ref());
             });

@@ -12,7 +12,7 @@ use crate::{
     ir::{Effort, Family, Format, Losses, Modality, OutputFormat, Request, SystemPart, SystemRole, ThinkingStyle},
     openai::{effort_word, tier_word},
     stable_id::plain_user,
-    tool_schema, tools,
+    system_text, tool_schema,
     write::Writer,
 };
 
@@ -213,10 +213,7 @@ fn write_text(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, lo
                 w.field_str("type", "json_schema");
                 w.field_str("name", name.as_deref().unwrap_or("response"));
                 w.field_str_opt("description", description.as_deref());
-                let schema = tool_schema::of_answer(schema);
-                let strict = strict.map(|strict| {
-                    tools::strict_here(strict, &schema, request.format, "response_format.json_schema.strict", losses)
-                });
+                let (schema, strict) = tool_schema::answer(schema, *strict, request.format, losses);
                 w.field_raw("schema", &schema);
                 w.field_opt("strict", strict.as_ref());
             }),

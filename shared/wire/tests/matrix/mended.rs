@@ -26,7 +26,7 @@ fn open_host() -> Profile {
 }
 
 fn openai() -> Profile {
-    Profile { system_anywhere: true, developer_role: true, ..Profile::default() }
+    Profile { system_anywhere: true, developer_role: true, alternatives_at_top: false, ..Profile::default() }
 }
 
 /// Role and content of each message.
@@ -189,6 +189,13 @@ fn a_chat_clients_parameters_may_be_empty_missing_or_null() {
         }
     }
 }
+    let choice = json!({"type": "object", "anyOf": [{"required": ["a"]}, {"required": ["b"]}]});
+    for (format, place) in
+        [(Format::OpenAiChat, "/tools/0/function/parameters"), (Format::OpenAiResponses, "/tools/0/parameters")]
+    {
+        let (sent, lost) = written(&Dialect::Messages, &body(choice.clone()), format, &open_host());
+        assert_eq!((sent.pointer(place), lost.len()), (Some(&choice), 0), "{format}: only OpenAI refuses it");
+    }
 
 // === what a model refuses ===
 
