@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::{content, error, finish_reason, is_failure, message::Message, usage::UsageField};
+use super::{content, error, finish_reason, is_failure, message::Answered, usage::UsageField};
 use crate::{
     codec::{DecodeContext, WireError},
     ir::{CallKind, Choice, FinishReason, Part, Response, Signature},
@@ -27,7 +27,7 @@ wire_object! {
 wire_object! {
     struct ChoiceField<'a> {
         index: u32 = lenient "index",
-        message: Message<'a> = "message",
+        message: Answered<'a> = "message",
         finish_reason: Str<'a> = lenient "finish_reason",
         logprobs: &'a RawValue = "logprobs",
         // OpenRouter's place for what went wrong.
