@@ -256,6 +256,18 @@ fn cut_histories_are_repaired_for_every_upstream_and_listed() {
     let (sent, lost) = written(&Dialect::Messages, &body, Format::Ollama, &open_host());
     assert_eq!((sent["messages"][2]["role"].as_str(), lost.len()), (Some("tool"), 2));
     for format in [Format::Anthropic, Format::Bedrock, Format::Gemini, Format::Cohere] {
+#[test]
+fn a_limit_that_is_lowered_is_listed_by_the_name_that_the_client_used() {
+    let small = Profile { max_output_tokens: Some(100), ..open_host() };
+    for name in ["max_tokens", "max_completion_tokens"] {
+        let body = json!({"model": "m", name: 5000, "messages": [{"role": "user", "content": "hi"}]});
+        for format in [Format::Anthropic, Format::Gemini, Format::OpenAiResponses] {
+            let (_, lost) = written(&Dialect::Chat, &body, format, &small);
+            assert_eq!(lost, [name], "{format}");
+        }
+    }
+}
+
         let (sent, lost) = written(&Dialect::Messages, &body, format, &openai());
         assert!(lost.contains(&"tool_result.tool_use_id".to_owned()), "{format}: {lost:?}");
         assert!(lost.contains(&"tool_calls.result".to_owned()), "{format}: {lost:?} {sent}");
