@@ -89,6 +89,10 @@ fn decode_choice<'a>(choice: ChoiceField<'a>, context: &DecodeContext<'_>) -> Re
     }
     parts.extend(images.into_iter().flatten().filter_map(|image| content::picture(image, context)));
     if let Some(audio) = audio {
+        // What is said is the answer where a client takes no sound.
+        let is_silent = !parts[text_at..].iter().any(|part| matches!(part, Part::Text { .. }));
+        let spoken = audio.transcript.as_ref().filter(|text| is_silent && !text.is_empty());
+        parts.extend(spoken.map(|text| Part::text(text.0.clone())));
         parts.extend(content::audio_part(audio));
     }
     parts.extend(refusal.map(|text| Part::Refusal { text: text.into() }));
