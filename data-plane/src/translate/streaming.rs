@@ -116,6 +116,11 @@ impl Streaming {
         self.seen.error.as_ref()
     }
 
+    /// See [`StreamDecoder::lacks_only_terminator`].
+    pub(crate) fn lacks_only_terminator(&self) -> bool {
+        self.decoder.lacks_only_terminator()
+    }
+
     pub(crate) fn keepalive(&self) -> Option<&'static [u8]> {
         self.encoder.keepalive()
     }
