@@ -88,7 +88,7 @@ fn write(
     }
     let sealer = FleetSealer::new(&gateway.snapshot.load().settings().pepper);
     let request = decode(asked.dialect, asked.body, &DecodeContext { sealer: &sealer, answer: "" })?;
-    let profile = omniroute_providers::profile(upstream.provider().as_str(), format, model);
+    let profile = upstream.profile(format, model);
     let names = name_table(format, &request);
     let target = Target { model, profile: &profile, names: &names, stream: false };
     let mut losses = Losses::default();
