@@ -35,13 +35,20 @@ fn write_body(
     losses: &mut Losses,
 ) -> Result<(), WireError> {
     w.field_str("model", target.model);
-    let (instructions, systems) = split_system(request, target, losses);
+    let by_turns;
+    let said = if takes_several(request, target) {
+        request
+    } else {
+        by_turns = system_text::by_turns(request);
+        &*by_turns
+    };
+    let (instructions, systems) = split_system(said, target, losses);
     if !instructions.is_empty() {
         w.field_str("instructions", &instructions.join("\n\n"));
     }
-    if !request.turns.is_empty() || !systems.is_empty() {
+    if !said.turns.is_empty() || !systems.is_empty() {
         let mut result = Ok(());
-        w.key("input").array(|w| result = InputWriter::new(request, target, losses).items(w, &systems));
+        w.key("input").array(|w| result = InputWriter::new(said, target, losses).items(w, &systems));
         result?;
     }
     write_tools(w, request, target, losses)?;

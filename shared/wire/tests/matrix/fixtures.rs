@@ -105,10 +105,10 @@ pub(crate) fn exchange(names: NameTable) -> Exchange {
         include_usage: true,
         show_thinking: true,
         estimated_input: 123,
+        answer_tool: false,
         names,
         echo: Vec::new(),
         sealer: Arc::new(PlainSealer),
-        answer_tool: false,
     }
 }
 
