@@ -203,7 +203,8 @@ impl Lane {
                 }
             }
             Self::Translated(streaming) => streaming.end(teller, out),
-            Self::Json(_) | Self::Finished(_) => {}
+            Self::Json(document) => document.end(),
+            Self::Finished(_) => {}
         }
     }
 
@@ -224,6 +225,21 @@ impl Lane {
         matches!(self, Self::Events(events) if events.scanner.done())
     }
 
+    /// Whether all that may be missing is the terminator: some hosts neither send it nor close.
+    pub(crate) fn lacks_only_terminator(&self) -> bool {
+        match self {
+            Self::Events(events) => events.scanner.lacks_only_terminator(),
+            Self::Translated(streaming) => streaming.lacks_only_terminator(),
+            Self::Json(_) | Self::Finished(_) => false,
+        }
+    }
+
+    /// Whether the client of a stream has, with what went out, why the answer ended and what it cost. Formats without a terminator
+    /// have no other end than the upstream's.
+    pub(crate) fn is_told_whole(&self) -> bool {
+        matches!(self, Self::Events(events) if events.scanner.complete() && events.scanner.tally().usage.is_some())
+    }
+
     /// The answer has come to its own end: the stream has said why it finished, the document is all there.
     pub(crate) fn has_finished(&self) -> bool {
         match self {
@@ -238,7 +254,8 @@ impl Lane {
         match self {
             Self::Events(events) => events.scanner.saw_error(),
             Self::Translated(streaming) => streaming.error().is_some(),
-            Self::Json(_) | Self::Finished(_) => false,
+            Self::Json(document) => document.error().is_some(),
+            Self::Finished(_) => false,
         }
     }
 
@@ -247,7 +264,8 @@ impl Lane {
         match self {
             Self::Events(events) => events.error.as_deref(),
             Self::Translated(streaming) => streaming.error(),
-            Self::Json(_) | Self::Finished(_) => None,
+            Self::Json(document) => document.error(),
+            Self::Finished(_) => None,
         }
     }
 

@@ -29,6 +29,8 @@ use crate::{dispatch::failure_of, record::Unwritten};
 
 /// Once the terminator is through, the upstream has this long to end its body, so that its connection can be reused.
 const LINGER: Duration = Duration::from_secs(2);
+/// Once only the terminator is missing, the upstream has this long to send it or to close: some hosts do neither.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// The limits of one answer.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +76,9 @@ pin_project! {
             if this.meter.is_open() {
                 if Instant::now() >= this.times.deadline {
                     this.meter.fail(&Ending::Deadline.error(), Ending::Deadline.failure(), this.lane.tally());
+                } else if this.ready.is_empty() && this.lane.is_told_whole() {
+                    // It left with all of the answer, before the upstream closed.
+                    this.meter.close(End::Whole, this.lane.tally());
                 } else {
                     this.meter.abandon(this.lane.tally());
                 }
@@ -209,13 +214,16 @@ where
                     if !std::mem::replace(this.waits, true) {
                         *this.heard = Instant::now();
                         this.meter.goes_on(*this.heard, || this.lane.tally());
+                        if this.lane.lacks_only_terminator() {
+                            this.timer.as_mut().reset(next_wake(this.lane, this.times, *this.heard, *this.commented));
+                        }
                     }
                     std::task::ready!(this.timer.as_mut().poll(cx));
                     let now = Instant::now();
                     if now >= this.times.deadline {
                         Ending::Deadline
-                    } else if now >= *this.heard + this.times.idle {
-                        Ending::Idle
+                    } else if now >= *this.heard + longest_silence(this.lane, this.times) {
+                        if this.lane.lacks_only_terminator() { Ending::Complete } else { Ending::Idle }
                     } else {
                         let silent_since = (*this.heard).max(*this.commented);
                         let is_due = !this.times.keepalive.is_zero() && now >= silent_since + this.times.keepalive;
@@ -253,11 +261,15 @@ fn is_over(upstream: &impl Body) -> bool {
 
 /// The next moment at which there may be something to do.
 fn next_wake(lane: &Lane, times: &RelayTimes, heard: Instant, commented: Instant) -> Instant {
-    let limit = times.deadline.min(heard + times.idle);
+    let limit = times.deadline.min(heard + longest_silence(lane, times));
     if lane.is_stream() && !times.keepalive.is_zero() {
         return limit.min(heard.max(commented) + times.keepalive);
     }
     limit
+}
+
+fn longest_silence(lane: &Lane, times: &RelayTimes) -> Duration {
+    if lane.lacks_only_terminator() { times.idle.min(GRACE) } else { times.idle }
 }
 
 /// The terminator of a stream is about to go out, and the client may leave as soon as it has it.

@@ -8,7 +8,7 @@ use omniroute_wire::{
     codec::{StreamDecoder, StreamEncoder},
     ir::{Event, FinishReason, StreamError},
     ollama::Timing,
-    translate::decoder,
+    translate::answer_decoder,
     usage::Usage,
 };
 
@@ -48,10 +48,8 @@ struct Seen {
 
 impl Streaming {
     pub(crate) fn new(translation: &Translation) -> Self {
-        let mut decoder = decoder(translation.upstream);
-        decoder.of_answer(&translation.exchange.id);
         Self {
-            decoder,
+            decoder: answer_decoder(translation.upstream, &translation.exchange),
             encoder: translation.dialect.encoder(translation.exchange.clone()),
             seen: Seen::new(translation.keeper.clone()),
             out: Vec::new(),
@@ -116,6 +114,11 @@ impl Streaming {
     /// The error that the client was told of.
     pub(crate) fn error(&self) -> Option<&StreamError> {
         self.seen.error.as_ref()
+    }
+
+    /// See [`StreamDecoder::lacks_only_terminator`].
+    pub(crate) fn lacks_only_terminator(&self) -> bool {
+        self.decoder.lacks_only_terminator()
     }
 
     pub(crate) fn keepalive(&self) -> Option<&'static [u8]> {

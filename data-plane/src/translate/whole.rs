@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use omniroute_wire::{
-    codec::{DecodeContext, WireError},
+    codec::WireError,
     ir::{Collector, FinishReason, Response, StreamError, replay},
-    translate::{decode_response, decoder, failure_in},
+    translate::{answer_decoder, decode_answer, failure_in},
 };
 
 use super::{BYTES_PER_TOKEN, Translation, broken, streaming::finish_word};
@@ -26,8 +26,7 @@ pub(crate) enum WholeError {
 /// # Errors
 /// When it is no answer.
 pub(crate) fn from_document(body: &[u8], translation: &Translation) -> Result<(Bytes, Tally), WholeError> {
-    let context = DecodeContext { sealer: &*translation.exchange.sealer, answer: &translation.exchange.id };
-    let response = decode_response(translation.upstream, body, &context).map_err(|error| {
+    let response = decode_answer(translation.upstream, body, &translation.exchange).map_err(|error| {
         failure_in(translation.upstream, body, &error).map_or(WholeError::Malformed(error), WholeError::Upstream)
     })?;
     write(&response, translation)
@@ -38,8 +37,7 @@ pub(crate) fn from_document(body: &[u8], translation: &Translation) -> Result<(B
 /// # Errors
 /// When the stream ended with an error, or too early.
 pub(crate) fn from_stream(body: &[u8], translation: &Translation) -> Result<(Bytes, Tally), WholeError> {
-    let mut decoder = decoder(translation.upstream);
-    decoder.of_answer(&translation.exchange.id);
+    let mut decoder = answer_decoder(translation.upstream, &translation.exchange);
     let mut collector = Collector::default();
     decoder.feed(body, &mut |event| collector.push(&event));
     decoder.end(&mut |event| collector.push(&event));

@@ -105,7 +105,6 @@ struct State {
     open: Vec<(u64, Open)>,
     held: usize,
     called: bool,
-    answered: bool,
 }
 
 // === impl Decoder ===
@@ -224,7 +223,6 @@ impl State {
         let next = &mut self.next_part;
         let Some(open) = Open::begin(event.start.unwrap_or_default(), || take(next), emit) else { return };
         self.called |= matches!(open, Open::Call { .. });
-        self.answered |= matches!(open, Open::Answer { .. });
         self.open.push((index, open));
     }
 
@@ -363,7 +361,7 @@ impl State {
             return;
         }
         let word = event.reason.as_deref().unwrap_or_default();
-        let reason = corrected(finish_reason(word), self.called, self.answered);
+        let reason = corrected(finish_reason(word), self.called);
         if reason == FinishReason::MalformedCall {
             let message = "the model made a call that cannot be read".to_owned();
             return self.fail(ErrorClass::Upstream, "malformed_tool_call", message, emit);
