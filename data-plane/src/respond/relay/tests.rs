@@ -1,3 +1,5 @@
+mod parting;
+
 use std::{future::poll_fn, sync::Arc};
 
 use futures_util::Stream;
