@@ -13,6 +13,7 @@ use omniroute_wire::{
 
 use super::{
     events::Whole,
+    parting::Standing,
     redact::redact,
     scanner::{Document, Scanner},
     substance::error_in,
@@ -208,6 +209,13 @@ impl Lane {
         }
     }
 
+    /// The answer is whole, and its upstream is not waited for any longer. What it began to say in the meantime goes nowhere.
+    pub(crate) fn leave(&mut self, teller: Teller<'_>, out: &mut Vec<Bytes>) {
+        if let Self::Translated(streaming) = self {
+            streaming.end(teller, out);
+        }
+    }
+
     /// Whether the first frame, which has been fed, is the beginning of an answer. `is_all`: nothing follows it.
     pub(crate) fn check_first(&self, kind: Kind, first: &[u8], is_all: bool) -> Result<(), Fault> {
         match self {
@@ -222,15 +230,25 @@ impl Lane {
 
     /// The terminator of a stream has come.
     pub(crate) fn is_done(&self) -> bool {
-        matches!(self, Self::Events(events) if events.scanner.done())
+        match self {
+            Self::Events(events) => events.scanner.done(),
+            Self::Translated(streaming) => streaming.is_done(),
+            Self::Json(_) | Self::Finished(_) => false,
+        }
     }
 
-    /// Whether all that may be missing is the terminator: some hosts neither send it nor close.
-    pub(crate) fn lacks_only_terminator(&self) -> bool {
+    /// Nothing of the upstream's is missing, whether it has closed or not.
+    pub(crate) fn is_all_there(&self) -> bool {
+        matches!(self, Self::Finished(_))
+    }
+
+    /// Where a stream stands that is whole, if nothing more is said. Of a document only its end tells that.
+    pub(crate) fn standing(&self) -> Option<Standing> {
         match self {
-            Self::Events(events) => events.scanner.lacks_only_terminator(),
-            Self::Translated(streaming) => streaming.lacks_only_terminator(),
-            Self::Json(_) | Self::Finished(_) => false,
+            Self::Events(Events { scanner, whole, .. }) => (scanner.complete() && whole.is_between())
+                .then(|| Standing { is_counted: scanner.is_counted(), said: scanner.said() }),
+            Self::Translated(streaming) => streaming.standing(),
+            Self::Json(_) | Self::Finished(_) => None,
         }
     }
 

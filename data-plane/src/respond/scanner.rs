@@ -83,12 +83,18 @@ impl Scanner {
         each!(self, scanner => scanner.done())
     }
 
-    pub(super) const fn lacks_only_terminator(&self) -> bool {
-        matches!(self, Self::Chat(scanner) if scanner.lacks_only_terminator())
-    }
-
     pub(super) fn complete(&self) -> bool {
         each!(self, scanner => scanner.complete())
+    }
+
+    /// What the answer cost has been told, and nothing else is to come: each of several pictures has its own count.
+    pub(super) fn is_counted(&self) -> bool {
+        !matches!(self, Self::Images(_)) && each!(self, scanner => scanner.usage().is_some())
+    }
+
+    /// Grows with what is said.
+    pub(super) fn said(&self) -> u64 {
+        each!(self, scanner => scanner.estimated_output())
     }
 
     pub(super) fn saw_error(&self) -> bool {

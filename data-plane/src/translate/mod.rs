@@ -37,7 +37,7 @@ use self::heavy::heavy;
 pub(crate) use self::{
     sealer::{FleetSealer, NoSealer, has_token},
     streaming::Streaming,
-    whole::{WholeError, from_document, from_stream},
+    whole::{Gathered, WholeError, from_document},
 };
 
 /// Switches of Anthropic's clients.

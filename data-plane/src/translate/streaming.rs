@@ -14,7 +14,10 @@ use omniroute_wire::{
 
 use super::{BYTES_PER_TOKEN, Translation};
 use crate::{
-    respond::lane::{Tally, Teller},
+    respond::{
+        lane::{Tally, Teller},
+        parting::Standing,
+    },
     state::signatures::{Gatherer, Keeper},
 };
 
@@ -37,6 +40,8 @@ struct Seen {
     usage: Option<Usage>,
     finish: Option<FinishReason>,
     output_bytes: u64,
+    /// Events that said something.
+    said: u64,
     /// Something that a client would show: from here on no other connection can take over.
     substance: bool,
     error: Option<StreamError>,
@@ -72,10 +77,13 @@ impl Streaming {
         {
             timing.first_output(Instant::now());
         }
+        if decoder.done() {
+            return self.end(teller, out);
+        }
         self.give(out);
     }
 
-    /// The upstream closed its end. Only the first call counts.
+    /// The upstream closed its end, or need not: its terminator has come. Only the first call counts.
     pub(crate) fn end(&mut self, teller: Teller<'_>, out: &mut Vec<Bytes>) {
         if std::mem::replace(&mut self.ended, true) {
             return;
@@ -107,6 +115,16 @@ impl Streaming {
         self.seen.substance
     }
 
+    /// Nothing that the upstream may still send is part of the answer: its terminator has come, or an error.
+    pub(crate) fn is_done(&self) -> bool {
+        self.decoder.done()
+    }
+
+    pub(crate) fn standing(&self) -> Option<Standing> {
+        let is_whole = self.decoder.complete() && self.seen.error.is_none();
+        is_whole.then(|| Standing { is_counted: self.seen.usage.is_some(), said: self.seen.said })
+    }
+
     pub(crate) fn has_finished(&self) -> bool {
         self.seen.finish.is_some() && self.seen.error.is_none()
     }
@@ -114,11 +132,6 @@ impl Streaming {
     /// The error that the client was told of.
     pub(crate) fn error(&self) -> Option<&StreamError> {
         self.seen.error.as_ref()
-    }
-
-    /// See [`StreamDecoder::lacks_only_terminator`].
-    pub(crate) fn lacks_only_terminator(&self) -> bool {
-        self.decoder.lacks_only_terminator()
     }
 
     pub(crate) fn keepalive(&self) -> Option<&'static [u8]> {
@@ -142,6 +155,7 @@ impl Seen {
             usage: None,
             finish: None,
             output_bytes: 0,
+            said: 0,
             substance: false,
             error: None,
             signed: Gatherer::default(),
@@ -167,6 +181,7 @@ impl Seen {
         if self.keeper.is_some() {
             self.signed.see(event);
         }
+        self.said += u64::from(says(event));
         match event {
             Event::TextDelta { text, .. } | Event::ThinkingDelta { text, .. } | Event::ArgsDelta { text, .. } => {
                 self.output_bytes += text.len() as u64;
@@ -186,6 +201,14 @@ impl Seen {
         }
         encoder.event(event, out);
     }
+}
+
+/// Whether an event is part of what the model says, and does not only tell of it.
+pub(super) const fn says(event: &Event<'_>) -> bool {
+    matches!(
+        event,
+        Event::PartStart { .. } | Event::TextDelta { .. } | Event::ThinkingDelta { .. } | Event::ArgsDelta { .. }
+    )
 }
 
 /// The ledger's words for why an answer ended: OpenAI's, whatever the upstream spoke.

@@ -101,8 +101,12 @@ impl StreamDecoder for Unwrapping {
         decoder.end(&mut |event| pass(choices, event, emit));
     }
 
-    fn lacks_only_terminator(&self) -> bool {
-        self.decoder.lacks_only_terminator()
+    fn done(&self) -> bool {
+        self.decoder.done()
+    }
+
+    fn complete(&self) -> bool {
+        self.decoder.complete()
     }
 }
 

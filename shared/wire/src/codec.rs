@@ -123,14 +123,15 @@ pub struct ClientTool {
 /// Upstream bytes in, events out. Bytes may be split anywhere.
 pub trait StreamDecoder: Send {
     fn feed(&mut self, bytes: &[u8], emit: &mut dyn FnMut(Event<'_>));
-    /// The upstream closed its end. A stream without its terminator becomes [`Event::Error`].
+    /// The upstream closed its end, or is waited for no longer. A stream without its terminator becomes [`Event::Error`], unless
+    /// it is [`Self::complete`].
     fn end(&mut self, emit: &mut dyn FnMut(Event<'_>));
+    /// Whether nothing of the answer can come any more: its terminator has, or an error.
+    fn done(&self) -> bool;
+    /// Whether the answer is whole, if nothing more is said.
+    fn complete(&self) -> bool;
     /// As [`DecodeContext::answer`], for formats whose calls may come without ids. Call it first.
     fn of_answer(&mut self, _answer: &str) {}
-    /// Whether all that may be missing is the terminator: some servers of Chat leave it out and do not close either.
-    fn lacks_only_terminator(&self) -> bool {
-        false
-    }
 }
 
 /// Events in, client bytes out, appended to a reused buffer.

@@ -259,3 +259,6 @@ pub fn decoder(format: Format) -> Box<dyn StreamDecoder> {
         Format::Bedrock => Box::new(bedrock::Decoder::default()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,8 +48,6 @@ pub struct UsageScanner {
     finish_reason: Option<Box<str>>,
     /// Nothing was said after the finish reason: some hosts give one in every chunk.
     finished: bool,
-    /// Behind that came the chunk that only counts, and no other since.
-    counted: bool,
     output_bytes: u64,
     done: bool,
     error: bool,
@@ -66,7 +64,6 @@ impl UsageScanner {
             usage: Usage::default(),
             finish_reason: None,
             finished: false,
-            counted: false,
             output_bytes: 0,
             done: false,
             error: false,
@@ -188,11 +185,6 @@ impl UsageScanner {
             Some(_) => {}
             None => self.without_choices(event),
         }
-        if only_usage {
-            self.counted = self.finished;
-        } else if self.counted {
-            self.counted = CHOICES.find(event).is_none();
-        }
         only_usage
     }
 
@@ -233,11 +225,6 @@ impl UsageScanner {
     /// Whether the answer is whole: a finish reason behind which nothing was said, or `[DONE]`. Some hosts omit one of the two.
     pub const fn complete(&self) -> bool {
         !self.error && (self.done || self.finished)
-    }
-
-    /// Whether all that may be missing is `[DONE]`: some hosts neither send it nor close.
-    pub const fn lacks_only_terminator(&self) -> bool {
-        self.counted && !self.done && !self.error
     }
 
     /// Whether the last frame ended between two events, where a comment may be put.
@@ -406,22 +393,6 @@ mod tests {
         assert!(scanner.complete() && !scanner.done());
         let (_, scanner) = run(&stream(&[CHUNK, &FINISH.replace("stop", "error"), DONE]), false, 7);
         assert!(scanner.saw_error() && !scanner.complete(), "that is no reason");
-    }
-
-    #[test]
-    fn only_the_terminator_is_missing_once_the_count_has_come_behind_the_reason() {
-        for (parts, lacks) in [
-            (&[CHUNK, FINISH][..], false),
-            (&[CHUNK, USAGE], false),
-            (&[CHUNK, FINISH, USAGE], true),
-            (&[CHUNK, FINISH, USAGE, ": ping\n\n"], true),
-            (&[CHUNK, FINISH, USAGE, CHUNK], false),
-            (&[CHUNK, FINISH, USAGE, DONE], false),
-        ] {
-            for hide in [true, false] {
-                assert_eq!(run(&stream(parts), hide, 7).1.lacks_only_terminator(), lacks, "{parts:?}");
-            }
-        }
     }
 
     #[test]

@@ -556,24 +556,6 @@ fn media_of_earlier_blocks_of_a_bedrock_stream_do_not_count_against_later_ones()
 }
 
 #[test]
-fn only_the_terminator_is_missing_once_the_count_has_come_behind_the_reason() {
-    let said = r#"{"choices":[{"index":0,"delta":{"content":"a"}}]}"#;
-    let stop = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
-    let usage = r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}}"#;
-    for (events, lacks) in [
-        (&[said, stop][..], false),
-        (&[said, usage], false),
-        (&[said, stop, usage], true),
-        (&[said, stop, usage, said], false),
-        (&[said, stop, usage, r#"{"error":"late"}"#], false),
-    ] {
-        let mut decoder = decoder(Format::OpenAiChat);
-        decoder.feed(&data(events), &mut |_| {});
-        assert_eq!(decoder.lacks_only_terminator(), lacks, "{events:?}");
-    }
-}
-
-#[test]
 fn what_is_said_in_the_sound_of_a_chat_document_is_its_text() {
     let document = r#"{"choices":[{"message":{"content":null,"audio":{"id":"audio_1","data":"AAE=","transcript":"Hello"}},"finish_reason":"stop"}]}"#;
     let response = decode_response(Format::OpenAiChat, document.as_bytes(), &CONTEXT).expect("an answer");

@@ -1,3 +1,5 @@
+mod parting;
+
 use std::{future::poll_fn, sync::Arc};
 
 use futures_util::Stream;
@@ -271,24 +273,6 @@ async fn an_upstream_that_hangs_after_its_terminator_is_left() {
     bench.says(Ok(DONE_TEXT));
     assert_eq!(bench.rest().await, format!("{TEXT}{FINISH}{DONE_TEXT}"));
     assert_eq!(bench.event().outcome(), Outcome::Ok);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_host_that_neither_ends_nor_closes_its_finished_stream_is_left_soon() {
-    let mut bench = Bench::new(Lane::events(CHAT, false), TEXT, TIMES);
-    assert_eq!(bench.text().await, TEXT);
-    bench.says(Ok(FINISH));
-    assert_eq!(bench.text().await, FINISH);
-    // The reason alone is no end: some hosts give one in every chunk.
-    assert_eq!(bench.text().await, ": keep-alive\n\n");
-    bench.says(Ok(TEXT));
-    bench.says(Ok(FINISH));
-    bench.says(Ok(USAGE));
-    let start = Instant::now();
-    assert_eq!(bench.rest().await, format!("{TEXT}{FINISH}{USAGE}{DONE_TEXT}"));
-    assert_eq!(start.elapsed(), GRACE);
-    let event = bench.event();
-    assert_eq!((event.outcome(), usage(&event)), (Outcome::Ok, (Some(9), Some(4), false)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -99,6 +99,8 @@ pub struct Decoder {
 struct State {
     started: bool,
     finished: bool,
+    /// `metadata` has come, the last event.
+    counted: bool,
     failed: bool,
     next_part: u32,
     /// Open blocks by their number in the stream.
@@ -125,6 +127,14 @@ impl StreamDecoder for Decoder {
             let message = "the upstream's stream ended before the answer was complete".to_owned();
             self.state.fail(ErrorClass::Upstream, "upstream_stream_cut", message, emit);
         }
+    }
+
+    fn done(&self) -> bool {
+        (self.state.finished && self.state.counted) || self.state.failed
+    }
+
+    fn complete(&self) -> bool {
+        self.state.finished
     }
 }
 
@@ -184,6 +194,7 @@ impl State {
                 }
             }
             "metadata" => {
+                self.counted = true;
                 if let Some(usage) = self.read::<Metadata<'_>>(payload, emit).and_then(|event| event.usage) {
                     self.begin(emit);
                     emit(Event::Usage(usage.disjoint()));

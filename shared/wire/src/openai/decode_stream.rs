@@ -61,10 +61,10 @@ struct State {
     /// It has been told how the answer is served: that stands in every chunk.
     served: bool,
     failed: bool,
+    /// The upstream is at its end: a chunk that it began and did not finish stays so.
+    over: bool,
     /// The ends of the choices have been told.
     finished: bool,
-    /// Behind the reasons to end came the chunk that only counts, and nothing since.
-    counted: bool,
     choices: Vec<ChoiceState>,
 }
 
@@ -87,14 +87,19 @@ impl StreamDecoder for Decoder {
 
     fn end(&mut self, emit: &mut dyn FnMut(Event<'_>)) {
         let state = &mut self.state;
+        state.over = true;
         if let Err(TooLong) = self.reader.end(|event| state.event(event, emit)) {
             state.fail(ErrorClass::Upstream, "stream_too_long", TooLong.to_string(), emit);
         }
         state.end(emit);
     }
 
-    fn lacks_only_terminator(&self) -> bool {
-        self.state.counted && !self.state.failed
+    fn done(&self) -> bool {
+        self.state.done || self.state.failed
+    }
+
+    fn complete(&self) -> bool {
+        self.state.is_complete()
     }
 }
 
@@ -114,6 +119,8 @@ impl State {
         }
         match serde_json::from_slice::<Chunk<'_>>(event.data) {
             Ok(chunk) => self.chunk(chunk, emit),
+            // What breaks off behind a whole answer takes nothing from it.
+            Err(_) if self.over && self.is_complete() => {}
             Err(_) => {
                 let message = "the upstream sent a chunk that is not valid JSON".to_owned();
                 self.fail(ErrorClass::Upstream, "upstream_malformed", message, emit);
@@ -141,10 +148,6 @@ impl State {
             });
         }
         let choices = chunk.choices.unwrap_or_default();
-        self.counted = choices.is_empty()
-            && (self.counted || chunk.usage.is_some())
-            && !self.choices.is_empty()
-            && self.choices.iter().all(|choice| choice.complete);
         for choice in choices {
             self.choice(choice, emit);
         }
@@ -166,6 +169,7 @@ impl State {
             self.choices.push(ChoiceState::new(&self.answer));
         }
         let choice = &mut self.choices[index as usize];
+        choice.begun = true;
         if let Some(delta) = field.delta
             && let Err(TooLong) = choice.delta(index, delta, emit)
         {
@@ -202,13 +206,18 @@ impl State {
         if self.failed {
             return;
         }
-        // Some hosts leave out [DONE].
-        let is_complete = self.done || self.choices.iter().any(|choice| choice.complete);
-        if !self.started || !is_complete {
+        if !self.is_complete() {
             let message = "the upstream's stream ended before the answer was complete".to_owned();
             return self.fail(ErrorClass::Upstream, "upstream_stream_cut", message, emit);
         }
         self.finish(emit);
+    }
+
+    /// Some hosts leave out [DONE]: then every choice must have said why it ended.
+    fn is_complete(&self) -> bool {
+        let mut begun = self.choices.iter().filter(|choice| choice.begun).peekable();
+        let all_ended = begun.peek().is_some() && begun.all(|choice| choice.complete);
+        self.started && !self.failed && (self.done || all_ended)
     }
 
     /// Nothing of the answer comes any more.

@@ -36,6 +36,8 @@ wire_object! {
 #[derive(Debug, Default)]
 pub(super) struct ChoiceState {
     answer: Box<str>,
+    /// It is one of the answer's, and no gap in their numbers.
+    pub(super) begun: bool,
     next_part: u32,
     /// The open text, refusal or thinking part: they follow each other.
     open: Option<(u32, Prose)>,
