@@ -49,6 +49,7 @@ pub(crate) async fn up(mut context: Context) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let dir = context.data_dir();
     dir.create()?;
+    check_own_way(&context)?;
     let running = addresses(&context);
     // Whoever serves the directory already has its ports too.
     let _lock = dir.lock(&running)?;
@@ -116,6 +117,18 @@ async fn stop(context: &Context, mut running: Vec<Supervised>, output: &Output, 
         }
     }
     output.say("stopped");
+}
+
+/// `up` itself asks the proxy whether it is ready, and writes no header of the PROXY protocol.
+fn check_own_way(context: &Context) -> Result<(), Failure> {
+    let (settings, own) = (&context.data_plane, ports::reachable(context.data_plane.host));
+    if settings.proxy_protocol && settings.trusted_proxies.contains(own) {
+        return Err(Failure::failed(format!(
+            "PROXY_PROTOCOL is set and TRUSTED_PROXIES has {own}, so `omniroute up` itself could not reach the proxy: take \
+             {own} out of TRUSTED_PROXIES, or start the two programs without `up`"
+        )));
+    }
+    Ok(())
 }
 
 fn addresses(context: &Context) -> Running {
