@@ -49,6 +49,7 @@ pub use self::{
     extract::RequestId,
     fields::{Body, Edit, Fields},
     server::{Balancers, serve},
+    spelling::nearest as nearest_name,
 };
 use crate::{auth, service::App};
 

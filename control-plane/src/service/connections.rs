@@ -10,7 +10,7 @@ use url::{Origin, Url};
 
 use super::{ANTHROPIC, App, OPENAI, Services, UpstreamTimeouts, merged};
 use crate::{
-    api::{ApiError, Edit, Fields},
+    api::{ApiError, Edit, Fields, nearest_name},
     store::{
         StoreError, Write,
         records::{
@@ -356,7 +356,7 @@ impl Provider {
         if [OPENAI, ANTHROPIC].iter().any(|kind| name.starts_with(kind)) {
             return Err(ApiError::not_found("Provider node"));
         }
-        Err(ApiError::invalid_field("provider", "Invalid provider: neither a node nor a provider of the catalog"))
+        Err(ApiError::invalid_field("provider", unknown(name)))
     }
 
     /// Whose the secrets of a connection with this base URL are: scheme, host and port. `None`: the vendor's own hosts.
@@ -392,6 +392,21 @@ impl Provider {
 /// As [`Services::provider`], as the transaction sees it.
 async fn provider_of(write: &mut Write, name: &str) -> Result<Provider, ApiError> {
     Provider::of(write.find_node(name).await?, name)
+}
+
+/// What is said of a provider that nobody knows: the one that was probably meant, else all that there are.
+fn unknown(name: &str) -> String {
+    let providers = Catalog::builtin().providers();
+    let known = providers.iter().flat_map(|provider| std::iter::once(&provider.id).chain(&provider.aliases));
+    let known: Vec<&str> = known.map(String::as_str).collect();
+    let said = "Invalid provider: neither a node nor a provider of the catalog";
+    match nearest_name(name, &known) {
+        Some(meant) => format!("{said}; did you mean `{meant}`?"),
+        None => {
+            let ids: Vec<&str> = providers.iter().map(|provider| provider.id.as_str()).collect();
+            format!("{said}; the catalog has {}", ids.join(", "))
+        }
+    }
 }
 
 /// Scheme, host and port of a URL.

@@ -68,6 +68,7 @@ impl Services {
         self.check_expiry(new.expires_at)?;
         self.check_connections(&new.allowed_connections).await?;
         let secret = generate();
+        let mut write = self.store.write(actor).await?;
         let draft = KeyDraft {
             is_active: new.is_active,
             no_log: new.no_log,
@@ -77,9 +78,8 @@ impl Services {
             expires_at: new.expires_at,
             max_body_bytes: new.max_body_bytes,
             extras: new.extras,
-            ..KeyDraft::new(new.name.trim(), &secret, &self.store.pepper())
+            ..KeyDraft::new(new.name.trim(), &secret, &*write.pepper().await?)
         };
-        let mut write = self.store.write(actor).await?;
         let record = write.create_key(draft).await?;
         write.commit().await?;
         Ok(SecretKey { record, secret })
@@ -139,12 +139,12 @@ impl Services {
     /// 404.
     pub async fn rotate_key(&self, actor: &Actor, id: &str, grace: Option<Duration>) -> Result<SecretKey, ApiError> {
         let secret = generate();
+        let mut write = self.store.write(actor).await?;
         let patch = KeyPatch {
-            secret: Some(RotatedSecret::new(&secret, &self.store.pepper())),
+            secret: Some(RotatedSecret::new(&secret, &*write.pepper().await?)),
             overlap_until: grace.map(|grace| self.clock.now().saturating_add(grace)),
             ..KeyPatch::default()
         };
-        let mut write = self.store.write(actor).await?;
         let record = write.update_key(id, patch).await?;
         write.commit().await?;
         Ok(SecretKey { record, secret })

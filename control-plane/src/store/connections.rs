@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use omniroute_core::{
     id::{ConnectionId, ProviderId},
-    sealed::KeyRing,
+    sealed::{KeyRing, SealError},
     settings::Secret,
 };
 use omniroute_proto::Kind;
@@ -22,6 +23,14 @@ const KIND: &str = Kind::Connection.as_str();
 
 /// Reads connections.
 pub struct Connections<'a>(&'a Store);
+
+/// The sealed columns of a row.
+#[derive(Default)]
+struct SealedColumns {
+    secret: Option<Vec<u8>>,
+    headers: Option<Vec<u8>>,
+    provider_data: Option<Vec<u8>>,
+}
 
 macro_rules! select {
     ($rest:literal) => {
@@ -172,25 +181,37 @@ impl Write {
              base_url, headers, provider_data, extras, connect_ms, first_byte_ms, idle_ms, total_ms, max_concurrent, \
              updated_at, revision, created_at) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)");
-        let statement = self.bind(statement, &record, &draft.secret)?.bind(number(record.created_at.0));
+        let sealed = self.seal(&record, &draft.secret)?;
+        let statement = bind(statement, &record, &draft.secret, sealed)?.bind(number(record.created_at.0));
         statement.execute(self.connection()).await.map_err(|error| StoreError::of_insert(error, &[]))?;
-        self.note(KIND, record.id.as_str(), None, Some(state(&record, &draft.secret)))?;
+        self.note(KIND, record.id.as_str(), None, Some(state(&record, &draft.secret, None)))?;
         Ok(record)
     }
 
+    /// What does not open here and is not replaced stays as it is stored: its master key may come back.
+    ///
     /// # Errors
-    /// `NotFound`, `Stale`, `Invalid`.
+    /// `NotFound`, `Stale`, `Invalid`; `RingIncomplete` when something of it is sealed with a key that another control plane
+    /// has: an edit here would be made without knowing what it edits.
     pub async fn update_connection(
         &mut self,
         id: &str,
         patch: ConnectionPatch,
     ) -> Result<ConnectionRecord, StoreError> {
-        let (old, old_secret) = self.read_connection(id).await?;
+        let row = self.connection_row(id).await?;
+        let old = record(&row, self.ring())?;
+        let old_secret = open_secret(&row, id, self.ring()).unwrap_or_default();
         Self::expect_revision(KIND, id, patch.expected_revision, old.revision)?;
+        let locked = self.locked(&row, id, patch.secret.is_some()).await?;
+        let kept = SealedColumns {
+            secret: locked.secret.clone().filter(|_| patch.secret.is_none()),
+            headers: locked.headers.clone().filter(|_| patch.headers.is_none()),
+            provider_data: locked.provider_data.clone().filter(|_| patch.provider_data.is_none()),
+        };
         let secret = patch.secret.clone().unwrap_or_else(|| old_secret.clone());
         let mut new = patched(old.clone(), patch);
-        new.has_secret = secret.is_set();
-        new.unreadable = false;
+        new.has_secret = secret.is_set() || kept.secret.is_some();
+        new.unreadable = !kept.is_empty();
         if new == old && secret == old_secret {
             return Ok(old);
         }
@@ -200,17 +221,24 @@ impl Write {
              is_active = $6, secret = $7, base_url = $8, headers = $9, provider_data = $10, extras = $11, \
              connect_ms = $12, first_byte_ms = $13, idle_ms = $14, total_ms = $15, max_concurrent = $16, \
              updated_at = $17, revision = $18 WHERE id = $1");
-        self.bind(statement, &new, &secret)?.execute(self.connection()).await?;
-        self.note(KIND, id, Some((old.revision, state(&old, &old_secret))), Some(state(&new, &secret)))?;
+        let sealed = self.seal(&new, &secret)?;
+        let columns = SealedColumns {
+            secret: kept.secret.clone().or(sealed.secret),
+            headers: kept.headers.clone().or(sealed.headers),
+            provider_data: kept.provider_data.clone().or(sealed.provider_data),
+        };
+        bind(statement, &new, &secret, columns)?.execute(self.connection()).await?;
+        let before = state(&old, &old_secret, Some(&locked));
+        self.note(KIND, id, Some((old.revision, before)), Some(state(&new, &secret, Some(&kept))))?;
         Ok(new)
     }
 
     /// # Errors
     /// `NotFound`.
     pub async fn delete_connection(&mut self, id: &str) -> Result<(), StoreError> {
-        let (old, secret) = self.read_connection(id).await?;
+        let row = self.connection_row(id).await?;
         sql("DELETE FROM connections WHERE id = $1").bind(id.to_owned()).execute(self.connection()).await?;
-        self.note(KIND, id, Some((old.revision, state(&old, &secret))), None)
+        self.note_deletion(&row)
     }
 
     /// Deletes every connection of a provider or node. Returns how many.
@@ -221,9 +249,7 @@ impl Write {
         let statement = sql(select!("WHERE c.provider = $1")).bind(provider.to_owned());
         let rows = statement.fetch_all(self.connection()).await?;
         for row in &rows {
-            let old = record(row, self.ring())?;
-            let secret = open_secret(row, old.id.as_str(), self.ring()).unwrap_or_default();
-            self.note(KIND, old.id.as_str(), Some((old.revision, state(&old, &secret))), None)?;
+            self.note_deletion(row)?;
         }
         sql("DELETE FROM connections WHERE provider = $1").bind(provider.to_owned()).execute(self.connection()).await?;
         Ok(rows.len())
@@ -245,53 +271,63 @@ impl Write {
         Ok(row.i32("last")?.saturating_add(1))
     }
 
-    /// The row as this transaction sees it, with its secret. A value that does not open counts as none: the edit that
-    /// is about to happen is how the operator repairs it.
-    async fn read_connection(&mut self, id: &str) -> Result<(ConnectionRecord, Secret), StoreError> {
+    /// The row as this transaction sees it.
+    async fn connection_row(&mut self, id: &str) -> Result<AnyRow, StoreError> {
         let statement = sql(select!("WHERE c.id = $1")).bind(id.to_owned());
         let row = statement.fetch_optional(self.connection()).await?;
-        let row = row.ok_or_else(|| StoreError::not_found(KIND, id))?;
-        let secret = open_secret(&row, id, self.ring()).unwrap_or_default();
-        Ok((record(&row, self.ring())?, secret))
+        row.ok_or_else(|| StoreError::not_found(KIND, id))
     }
 
-    /// Checks a record and binds it to `$1` … `$18`.
-    fn bind(
-        &self,
-        statement: super::Query,
-        record: &ConnectionRecord,
-        secret: &Secret,
-    ) -> Result<super::Query, StoreError> {
-        limits::required("name", &record.name, limits::NAME)?;
-        limits::required("authType", &record.auth_type, limits::NAME)?;
-        limits::optional("baseUrl", record.base_url.as_deref(), limits::URL)?;
-        limits::secret("apiKey", secret)?;
+    /// What of a row does not open: damaged, or sealed with a master key that no control plane has any more. A secret that
+    /// is entered anew may be sealed with any; the rest is edited in parts, which takes the whole.
+    async fn locked(&mut self, row: &AnyRow, id: &str, has_new_secret: bool) -> Result<SealedColumns, StoreError> {
+        let mut locked = SealedColumns::default();
+        let columns = [
+            ("secret", &mut locked.secret),
+            ("headers", &mut locked.headers),
+            ("provider_data", &mut locked.provider_data),
+        ];
+        for (column, locked) in columns {
+            let Some(sealed) = row.opt_blob(column)? else { continue };
+            match self.ring().open(sealing::connection_place(column, id), &sealed) {
+                Ok(_) => {}
+                Err(SealError::UnknownKey(key))
+                    if !(column == "secret" && has_new_secret) && self.is_elsewhere(&key).await? =>
+                {
+                    return Err(StoreError::RingIncomplete(key));
+                }
+                Err(_) => *locked = Some(sealed),
+            }
+        }
+        Ok(locked)
+    }
+
+    fn note_deletion(&mut self, row: &AnyRow) -> Result<(), StoreError> {
+        let old = record(row, self.ring())?;
+        let secret = open_secret(row, old.id.as_str(), self.ring()).unwrap_or_default();
+        let sealed = SealedColumns {
+            secret: row.opt_blob("secret")?,
+            headers: row.opt_blob("headers")?,
+            provider_data: row.opt_blob("provider_data")?,
+        };
+        let state = state(&old, &secret, Some(&sealed).filter(|_| old.unreadable));
+        self.note(KIND, old.id.as_str(), Some((old.revision, state)), None)
+    }
+
+    fn seal(&self, record: &ConnectionRecord, secret: &Secret) -> Result<SealedColumns, StoreError> {
         let id = record.id.as_str();
         let secret = (secret.is_set())
-            .then(|| sealing::seal(self.ring(), sealing::connection_place("secret", id), secret.expose().as_bytes()))
-            .transpose()?;
-        let headers = self.seal_json("headers", id, &record.headers, record.headers.is_empty())?;
-        let provider_data =
-            self.seal_json("provider_data", id, &record.provider_data, record.provider_data.is_empty())?;
-        Ok(statement
-            .bind(id.to_owned())
-            .bind(record.provider.as_str().to_owned())
-            .bind(record.name.clone())
-            .bind(record.auth_type.clone())
-            .bind(i64::from(record.priority))
-            .bind(i64::from(record.is_active))
-            .bind(secret)
-            .bind(record.base_url.clone())
-            .bind(headers)
-            .bind(provider_data)
-            .bind(limits::json("extras", &record.extras)?)
-            .bind(number(record.timeouts.connect_ms))
-            .bind(number(record.timeouts.first_byte_ms))
-            .bind(number(record.timeouts.idle_ms))
-            .bind(number(record.timeouts.total_ms))
-            .bind(record.max_concurrent.map(i64::from))
-            .bind(number(record.updated_at.0))
-            .bind(number(record.revision)))
+            .then(|| sealing::seal(self.ring(), sealing::connection_place("secret", id), secret.expose().as_bytes()));
+        Ok(SealedColumns {
+            secret: secret.transpose()?,
+            headers: self.seal_json("headers", id, &record.headers, record.headers.is_empty())?,
+            provider_data: self.seal_json(
+                "provider_data",
+                id,
+                &record.provider_data,
+                record.provider_data.is_empty(),
+            )?,
+        })
     }
 
     fn seal_json<T: Serialize>(
@@ -307,6 +343,56 @@ impl Write {
         let json = zeroize::Zeroizing::new(limits::json(column, value)?);
         sealing::seal(self.ring(), sealing::connection_place(column, id), json.as_bytes()).map(Some)
     }
+}
+
+// === impl SealedColumns ===
+
+impl SealedColumns {
+    fn is_empty(&self) -> bool {
+        self.secret.is_none() && self.headers.is_none() && self.provider_data.is_none()
+    }
+
+    /// For the log, which is sealed itself.
+    fn to_json(&self) -> Value {
+        let text = |sealed: &Option<Vec<u8>>| sealed.as_ref().map(|sealed| STANDARD.encode(sealed));
+        json!({
+            "secret": text(&self.secret),
+            "headers": text(&self.headers),
+            "providerSpecificData": text(&self.provider_data),
+        })
+    }
+}
+
+/// Checks a record and binds it to `$1` … `$18`.
+fn bind(
+    statement: super::Query,
+    record: &ConnectionRecord,
+    secret: &Secret,
+    sealed: SealedColumns,
+) -> Result<super::Query, StoreError> {
+    limits::required("name", &record.name, limits::NAME)?;
+    limits::required("authType", &record.auth_type, limits::NAME)?;
+    limits::optional("baseUrl", record.base_url.as_deref(), limits::URL)?;
+    limits::secret("apiKey", secret)?;
+    Ok(statement
+        .bind(record.id.as_str().to_owned())
+        .bind(record.provider.as_str().to_owned())
+        .bind(record.name.clone())
+        .bind(record.auth_type.clone())
+        .bind(i64::from(record.priority))
+        .bind(i64::from(record.is_active))
+        .bind(sealed.secret)
+        .bind(record.base_url.clone())
+        .bind(sealed.headers)
+        .bind(sealed.provider_data)
+        .bind(limits::json("extras", &record.extras)?)
+        .bind(number(record.timeouts.connect_ms))
+        .bind(number(record.timeouts.first_byte_ms))
+        .bind(number(record.timeouts.idle_ms))
+        .bind(number(record.timeouts.total_ms))
+        .bind(record.max_concurrent.map(i64::from))
+        .bind(number(record.updated_at.0))
+        .bind(number(record.revision)))
 }
 
 /// The sealed values of a row: secret, headers and `providerSpecificData`, for the publisher.
@@ -393,9 +479,9 @@ fn patched(mut record: ConnectionRecord, patch: ConnectionPatch) -> ConnectionRe
     record
 }
 
-/// Everything that brings the connection back, for the sealed log.
-fn state(record: &ConnectionRecord, secret: &Secret) -> Value {
-    json!({
+/// Everything that brings the connection back, for the sealed log. `locked`: stored values that did not open, as they are.
+fn state(record: &ConnectionRecord, secret: &Secret, locked: Option<&SealedColumns>) -> Value {
+    let mut state = json!({
         "id": record.id,
         "provider": record.provider,
         "name": record.name,
@@ -415,5 +501,9 @@ fn state(record: &ConnectionRecord, secret: &Secret) -> Value {
         },
         "maxConcurrent": record.max_concurrent,
         "createdAt": record.created_at,
-    })
+    });
+    if let Some(locked) = locked.filter(|locked| !locked.is_empty()) {
+        state["locked"] = locked.to_json();
+    }
+    state
 }

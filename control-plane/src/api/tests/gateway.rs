@@ -18,7 +18,10 @@ use crate::{
     ledger::Ledger,
     publish::ProxyRegistry,
     service::{App, Parts, Services},
-    store::testing::{KEY, NOON, TestDatabase},
+    store::{
+        Store,
+        testing::{KEY, NOON, TestDatabase},
+    },
 };
 
 pub(super) const PASSWORD: &str = "correct horse battery";
@@ -30,7 +33,7 @@ pub(super) struct Gateway {
     pub(super) app: App,
     pub(super) clock: ManualClock,
     router: Router,
-    _database: TestDatabase,
+    database: TestDatabase,
 }
 
 /// A request in the making. Unless told otherwise it comes from this machine, from a manager.
@@ -61,6 +64,11 @@ impl Gateway {
 
     /// With these variables besides the usual ones.
     pub(super) async fn with(variables: &[(&str, &str)]) -> Self {
+        Self::on(TestDatabase::sqlite(), variables).await
+    }
+
+    /// With these variables, on a database that others may use too.
+    pub(super) async fn on(database: TestDatabase, variables: &[(&str, &str)]) -> Self {
         let usual = [
             ("JWT_SECRET", "jwt-secret-for-tests-0123456789"),
             ("API_KEY_SECRET", "pepper"),
@@ -74,10 +82,9 @@ impl Gateway {
             variables.iter().rfind(|(other, _)| other == name).is_none_or(|(_, last)| last == value)
         });
         let settings = ControlPlaneSettings::from_sources(&Sources::of_values(all)).expect("settings");
-        let database = TestDatabase::sqlite();
         let clock = ManualClock::at(NOON);
-        let allow_private = settings.allow_private_upstreams;
-        let store = database.open_with(KEY, "pepper", allow_private, Arc::new(clock.clone())).await.expect("a store");
+        let (keys, allow_private) = (settings.storage_encryption_key.expose(), settings.allow_private_upstreams);
+        let store = database.open_with(keys, "pepper", allow_private, Arc::new(clock.clone())).await.expect("a store");
         let stopping = CancellationToken::new();
         let app = Services::new(Parts {
             settings,
@@ -90,7 +97,12 @@ impl Gateway {
         })
         .expect("services");
         app.admin().ensure_initial_password().await.expect("a password");
-        Self { router: crate::api::router(App::clone(&app)), app, clock, _database: database }
+        Self { router: crate::api::router(App::clone(&app)), app, clock, database }
+    }
+
+    /// Another control plane's place in the fleet, with these master keys.
+    pub(super) async fn replica(&self, keys: &str) -> Store {
+        self.database.open_with(keys, "pepper", true, Arc::new(self.clock.clone())).await.expect("a store")
     }
 
     /// The same control plane with other routes behind the same door.
