@@ -4,7 +4,7 @@
 //! *closed* record before the last byte goes to the client. [`sender`] reads closed records back from the journal, streams
 //! them to the control plane, and lets go of a segment once all of it is acknowledged. After a crash [`journal::Journal::open`]
 //! turns what was opened and never closed into events of outcome *interrupted*, with the count that [`Open::progress`] noted
-//! last: a long answer does so about once a second.
+//! last: a long wait does so after a second, a long answer about once a second.
 
 mod encode;
 pub mod journal;

@@ -1,6 +1,9 @@
 //! What a request cost: recorded once, whichever way it ends.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use omniroute_core::{
@@ -36,6 +39,8 @@ const LONGEST_READ: usize = 64 * 1024;
 
 /// How often an answer that goes on has its count written down.
 const NOTE_EVERY: Duration = Duration::from_secs(1);
+/// An upstream that says nothing for so long may be silent for minutes.
+pub(crate) const NOTE_AFTER: Duration = NOTE_EVERY;
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,9 +105,13 @@ pub(crate) struct Meter {
 
 /// What there is to estimate the input by.
 enum Prompt {
-    /// The request itself, which takes a moment to read: that is done only where an estimate is needed.
-    Unread(Box<(Dialect, Bytes)>),
-    Estimated(u64),
+    /// The request itself, which takes a moment to read: that is done only where an estimate is needed, and once.
+    Readable {
+        request: Box<(Dialect, Bytes)>,
+        tokens: OnceLock<u64>,
+    },
+    /// By its length.
+    Measured(u64),
 }
 
 /// A closed record is kept here until somebody writes it.
@@ -149,9 +158,9 @@ impl Meter {
         let by_length = body.len() as u64 / BYTES_PER_TOKEN;
         let estimate = Usage { input: Some(by_length), ..Usage::default() };
         let prompt = if arrival.operation == Operation::Chat && body.len() <= LONGEST_READ {
-            Prompt::Unread(Box::new((dialect.clone(), body.clone())))
+            Prompt::Readable { request: Box::new((dialect.clone(), body.clone())), tokens: OnceLock::new() }
         } else {
-            Prompt::Estimated(by_length)
+            Prompt::Measured(by_length)
         };
         let (open, unwritten) = gateway.recorder.begin(&Opening {
             at: arrival.at,
@@ -300,15 +309,24 @@ impl Meter {
             return;
         }
         self.noted = now;
-        if self.open.is_none() {
-            return;
+        self.note(tally);
+    }
+
+    /// Nothing of an answer has come for [`NOTE_AFTER`]. The event was opened with an estimate by length only; if this
+    /// process dies while it waits, what is written down here counts.
+    pub(crate) fn waits(&self) {
+        if matches!(self.prompt, Prompt::Readable { .. }) {
+            self.note(Tally::default);
         }
-        let (usage, _) = self.settle(End::ClientClosed, &tally());
+    }
+
+    fn note(&self, tally: impl FnOnce() -> Tally) {
         let Some(open) = &self.open else { return };
+        let (usage, _) = self.settle(End::ClientClosed, &tally());
         open.progress(&Progress {
             status: self.status,
             usage,
-            duration: now.saturating_duration_since(self.arrival.started),
+            duration: self.arrival.started.elapsed(),
             first_byte: self.first_byte,
             attempts: self.attempts,
         });
@@ -363,7 +381,7 @@ impl Meter {
     }
 
     /// The provider's count, completed by estimates where the provider did work that it did not count.
-    fn settle(&mut self, end: End, tally: &Tally) -> (Usage, bool) {
+    fn settle(&self, end: End, tally: &Tally) -> (Usage, bool) {
         let mut usage = tally.usage.unwrap_or_default();
         let answered = self.first_byte.is_some();
         if !answered && matches!(end, End::Failed(..)) {
@@ -387,16 +405,14 @@ impl Meter {
         (usage, estimated)
     }
 
-    fn estimated_input(&mut self) -> u64 {
-        let tokens = match &self.prompt {
-            Prompt::Estimated(tokens) => return *tokens,
-            Prompt::Unread(unread) => {
-                let (dialect, body) = &**unread;
+    fn estimated_input(&self) -> u64 {
+        match &self.prompt {
+            Prompt::Measured(tokens) => *tokens,
+            Prompt::Readable { request, tokens } => *tokens.get_or_init(|| {
+                let (dialect, body) = &**request;
                 guess(dialect, body).unwrap_or(body.len() as u64 / BYTES_PER_TOKEN)
-            }
-        };
-        self.prompt = Prompt::Estimated(tokens);
-        tokens
+            }),
+        }
     }
 
     fn describe(&self, end: End, usage: &Usage, tally: &Tally) {

@@ -155,6 +155,28 @@ async fn who_has_no_sign_of_life_or_wants_no_stream_waits_for_a_status() {
 }
 
 #[tokio::test]
+async fn a_long_wait_has_its_prompt_counted_before_anything_of_an_answer_comes() {
+    let (upstream, _fail) = failing().await;
+    let proxy = Proxy::with(&[], &upstream, |_| {}).await;
+    let text = "four".repeat(100);
+    for stream in [false, true] {
+        let body = body("/v1/chat/completions", stream).replace("hi", &text).replace("mock/m\",", "mock/m\",          ");
+        let _waiting = asking(&proxy, "/v1/chat/completions", &body).await;
+        let seen = proxy.inner.noted().len();
+        while proxy.inner.noted().len() == seen {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let (noted, opened) = (proxy.inner.noted().pop().expect("one"), proxy.inner.opened().pop().expect("one"));
+        assert_eq!(noted.id, opened.id);
+        assert_eq!((noted.status, noted.first_byte_us, noted.attempts), (0, 0, 1));
+        // A token for four bytes of the text, three for the message and three for the answer.
+        let (counted, by_length) = (noted.usage.expect("usage"), opened.usage.expect("usage"));
+        assert_eq!((counted.input, counted.output), (Some(106), None));
+        assert!(by_length.input > counted.input, "{by_length:?}");
+    }
+}
+
+#[tokio::test]
 async fn without_the_setting_a_status_waits_for_the_upstream() {
     let upstream = Upstream::answering(|_| chat_answer()).await;
     let proxy = Proxy::with(&[("STREAM_FIRST_SIGN", "0s")], &upstream, |_| {}).await;
