@@ -52,7 +52,7 @@ pub struct Opening<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Closing<'a> {
     pub outcome: Outcome,
-    /// What the client saw; 0 when it saw nothing.
+    /// What the client saw; 0 when it saw nothing. Of a failure behind an early head, the status of the error.
     pub status: u16,
     pub error_code: &'a str,
     pub usage: Usage,

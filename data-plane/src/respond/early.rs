@@ -2,8 +2,8 @@
 //!
 //! A model may think for minutes before its first frame, and what lies between closes silent connections. Once waiting has
 //! passed a bound, the client gets the head of the answer, and comments or pings from then on. Everything else goes on behind
-//! it as before: other connections are tried, and what comes is passed. Only an error has no status any more; it comes as an
-//! event.
+//! it as before: other connections are tried, and what comes is passed. What the head would have said of the answer follows in
+//! a comment. Only an error has no status any more; it comes as an event.
 
 use std::{
     pin::Pin,
@@ -16,7 +16,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Response, header};
+use http::{HeaderMap, Response, header};
 use http_body::{Body as _, Frame};
 use omniroute_core::error::{ErrorClass, GatewayError};
 use omniroute_wire::{anthropic, openai, responses, translate::Dialect};
@@ -32,6 +32,9 @@ use crate::{
     admit::request_id::{RequestId, X_REQUEST_ID},
     translate::stream_error,
 };
+
+/// What the gateway's own headers begin with.
+const OWN: &str = "x-omniroute-";
 
 /// An answer in the making.
 pub(crate) type Answering = Pin<Box<dyn Future<Output = Response<Reply>> + Send>>;
@@ -140,6 +143,21 @@ fn streaming(reply: Reply, request_id: &RequestId) -> Response<Reply> {
     response
 }
 
+/// What the head says in the gateway's own headers, as a comment: the head is out. Every reader of events passes over it.
+fn late_headers(headers: &HeaderMap) -> Option<Bytes> {
+    let mut comment = Vec::new();
+    for (name, value) in headers.iter().filter(|(name, _)| name.as_str().starts_with(OWN)) {
+        for part in [b": ", name.as_str().as_bytes(), b": ", value.as_bytes(), b"\n"] {
+            comment.extend_from_slice(part);
+        }
+    }
+    if comment.is_empty() {
+        return None;
+    }
+    comment.push(b'\n');
+    Some(comment.into())
+}
+
 fn event(error: &GatewayError, dialect: &Dialect, request_id: &RequestId) -> Vec<u8> {
     let error = stream_error(error, request_id.as_str());
     let mut out = Vec::with_capacity(256);
@@ -185,8 +203,12 @@ impl Early {
                 State::Waiting(answering) => answering,
             };
             if let Poll::Ready(response) = answering.as_mut().poll(cx) {
-                self.state = State::Begun(Box::new(response.into_body()));
-                continue;
+                let (head, reply) = response.into_parts();
+                self.state = State::Begun(Box::new(reply));
+                match late_headers(&head.headers) {
+                    Some(comment) => return Poll::Ready(Some(Ok(Frame::data(comment)))),
+                    None => continue,
+                }
             }
             if !std::mem::take(&mut self.is_due) {
                 if self.every.is_zero() {

@@ -275,10 +275,10 @@ impl Meter {
         self.open.is_some()
     }
 
-    /// The upstream failed before an answer began; the client gets `error` with its status.
+    /// The upstream failed before an answer began; the client gets `error` with its status. One that got an early head has
+    /// seen 200, and gets the error as an event: the ledger has the status that says how it went all the same.
     pub(crate) fn refuse(&mut self, error: &GatewayError) {
-        let has_begun = self.arrival.sign.as_ref().is_some_and(|sign| sign.has_begun());
-        self.status = if has_begun { 200 } else { error.class.status() };
+        self.status = error.class.status();
         self.close(End::Failed(error.class, error.code), Tally::default());
     }
 
