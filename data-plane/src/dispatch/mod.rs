@@ -32,7 +32,7 @@ use self::{
     attempt::{Failed, Trial, attempt},
     health::note,
     media::seated,
-    outgoing::Way,
+    outgoing::{Target, Way},
     patience::Patience,
     pick::{Order, PATIENCE, Pick, none_usable, pick},
     slot::Slot,
@@ -103,7 +103,7 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
     let times_of = |entry: &ConnectionEntry| own_times(entry).asked(call.asked_time);
     let mut patience = Patience::new(arrival.started, &times_of(entry), plan.model(), &asked.body);
     // A request that cannot be written for its upstream fails here, before anything is spent.
-    let mut outgoing = asked.outgoing(&gateway, &entry.upstream, plan.model(), plan.requested(), &fetched).await?;
+    let mut outgoing = asked.outgoing(&gateway, target(entry, plan, &fetched)).await?;
     let sent = Sent {
         path: asked.head.uri.path(),
         dialect: asked.dialect,
@@ -166,9 +166,8 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
         let is_of_thoughts = failure.names_signature() || failure.misses_thought();
         if is_of_thoughts && !std::mem::replace(&mut unsigned, true) && patience.is_left() {
             // A large future that hardly any request needs.
-            let names = (plan.model(), plan.requested());
-            let way = &outgoing.way;
-            let again = Box::pin(asked.unsigned(&gateway, &entry.upstream, names, &fetched, way, &failure));
+            let again = asked.unsigned(&gateway, target(entry, plan, &fetched), &outgoing.way, &failure);
+            let again = Box::pin(again);
             if let Some(again) = again.await {
                 outgoing = again;
                 continue;
@@ -176,9 +175,7 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
         }
         if asked.compacted.is_some() && matches!(failure.status, Some(404 | 405 | 501)) {
             // A host of Responses that compacts nothing: the same target is asked for a summary.
-            let (upstream, model, requested) = (&entry.upstream, plan.model(), plan.requested());
-            let way = &outgoing.way;
-            let summary = Box::pin(asked.summarized(&gateway, upstream, model, requested, &fetched, way));
+            let summary = Box::pin(asked.summarized(&gateway, target(entry, plan, &fetched), &outgoing.way));
             if let Some(summary) = summary.await {
                 outgoing = summary;
                 continue;
@@ -218,13 +215,16 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
         (index, entry) = (next_index, next_entry);
         meter.turn_to(entry, slot, asked.format_name_at(&entry.upstream, plan.model()));
         if !same {
-            let (upstream, model, requested) = (&entry.upstream, plan.model(), plan.requested());
-            outgoing = match asked.outgoing(&gateway, upstream, model, requested, &fetched).await {
+            outgoing = match asked.outgoing(&gateway, target(entry, plan, &fetched)).await {
                 Ok(outgoing) => outgoing,
                 Err(error) => return Err(refused(&mut meter, error)),
             };
         }
     }
+}
+
+fn target<'a>(entry: &'a ConnectionEntry, plan: &'a Plan, fetched: &'a FetchedMedia) -> Target<'a> {
+    Target { upstream: &entry.upstream, model: plan.model(), requested: plan.requested(), fetched }
 }
 
 fn refused(meter: &mut Meter, error: GatewayError) -> Box<Refusal> {

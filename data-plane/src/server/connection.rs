@@ -19,7 +19,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use omniroute_ingress::{Opened, Opening, Protocol, Rewound, open};
+use omniroute_ingress::{Opened, Opening, Prefixed, Protocol, open};
 use tokio::{
     net::TcpStream,
     sync::{Notify, OwnedSemaphorePermit, watch},
@@ -79,7 +79,7 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
     }
 }
 
-async fn http1(shared: Arc<Shared>, stream: Rewound<TcpStream>, peer: SocketAddr) {
+async fn http1(shared: Arc<Shared>, stream: Prefixed<TcpStream>, peer: SocketAddr) {
     let pulse = Pulse::new();
     let limits = shared.gateway.limits;
     let mut phase = shared.gateway.lifecycle.watch();
@@ -123,7 +123,7 @@ async fn http1(shared: Arc<Shared>, stream: Rewound<TcpStream>, peer: SocketAddr
     }
 }
 
-async fn http2(shared: Arc<Shared>, stream: Rewound<TcpStream>, peer: SocketAddr) {
+async fn http2(shared: Arc<Shared>, stream: Prefixed<TcpStream>, peer: SocketAddr) {
     let mut phase = shared.gateway.lifecycle.watch();
     let running = Arc::new(Running::default());
     let streams = Streams { shared: Arc::clone(&shared), running: Arc::clone(&running) };
