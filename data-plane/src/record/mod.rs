@@ -6,6 +6,7 @@
 //! turns what was opened and never closed into events of outcome *interrupted*, with the count that [`Open::progress`] noted
 //! last: a long wait does so after a second, a long answer about once a second.
 
+mod commit;
 mod encode;
 pub mod journal;
 mod replay;

@@ -97,18 +97,22 @@ pub(crate) async fn answer_or_sign(
     (dialect, sign): (Dialect, Bytes),
     (after, every): (Duration, Duration),
 ) -> Response<Reply> {
-    let mut timer = std::pin::pin!(tokio::time::sleep(after));
+    // Most answers never need it: they are there at once, or are no streams.
+    let mut timer = std::pin::pin!(None);
     let answered = std::future::poll_fn(|cx| {
         if let Poll::Ready(response) = answering.as_mut().poll(cx) {
             return Poll::Ready(Some(response));
         }
-        loop {
-            ready!(timer.as_mut().poll(cx));
-            if waiting.waiting.get().is_some() {
-                return Poll::Ready(None);
-            }
+        if waiting.waiting.get().is_none() {
             // The client is still sending, or wants no stream.
-            timer.as_mut().reset(Instant::now() + after);
+            return Poll::Pending;
+        }
+        if timer.is_none() {
+            timer.set(Some(tokio::time::sleep(after)));
+        }
+        match timer.as_mut().as_pin_mut() {
+            Some(timer) => timer.poll(cx).map(|()| None),
+            None => Poll::Pending,
         }
     });
     if let Some(response) = answered.await {

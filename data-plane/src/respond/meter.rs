@@ -1,7 +1,9 @@
 //! What a request cost: recorded once, whichever way it ends.
 
 use std::{
+    pin::Pin,
     sync::{Arc, OnceLock},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -14,7 +16,7 @@ use omniroute_proto::v1::Outcome;
 use omniroute_providers::{Failure, Operation};
 use omniroute_telemetry::genai;
 use omniroute_wire::{translate::Dialect, usage::Usage};
-use tokio::time::Instant;
+use tokio::{sync::oneshot, time::Instant};
 use tracing::Span;
 
 use super::{
@@ -86,6 +88,8 @@ pub(crate) struct Meter {
     open: Option<Open>,
     /// Whoever set it writes the closed record; without it that happens at once.
     held: Option<Held>,
+    /// The closed record is on its way to the disk.
+    commit: Option<oneshot::Receiver<()>>,
     entry: Arc<ConnectionEntry>,
     /// Name of the format in which it is asked.
     asked_in: &'static str,
@@ -184,6 +188,7 @@ impl Meter {
             arrival,
             open: Some(open),
             held: None,
+            commit: None,
             entry: Arc::clone(entry),
             asked_in,
             has_turned: false,
@@ -376,8 +381,19 @@ impl Meter {
         });
         match &mut self.held {
             Some(held) => held.0 = unwritten,
-            None => drop(unwritten),
+            None => self.commit = unwritten.and_then(Unwritten::write),
         }
+    }
+
+    /// Whether a record that was written when the event was closed is where it is safe. Until then nothing of an answer's
+    /// end goes out.
+    pub(crate) fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(commit) = &mut self.commit {
+            // An error: the process ends.
+            let _ = ready!(Pin::new(commit).poll(cx));
+            self.commit = None;
+        }
+        Poll::Ready(())
     }
 
     /// The provider's count, completed by estimates where the provider did work that it did not count.

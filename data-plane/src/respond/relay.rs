@@ -173,6 +173,7 @@ where
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutShort>>> {
         let mut this = self.project();
         loop {
+            std::task::ready!(this.meter.poll_written(cx));
             if let Some(piece) = this.ready.get_mut(*this.sent).map(std::mem::take) {
                 *this.sent += 1;
                 if *this.sent == this.ready.len() {

@@ -4,23 +4,30 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::extract::ConnectInfo;
 use http::{HeaderName, HeaderValue, Request, Response, Uri};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use omniroute_core::error::{ErrorClass, GatewayError};
 use omniroute_providers::Operation;
+use tokio::{runtime::Handle, task::JoinSet};
 use tower::ServiceExt;
 
 use super::{
     Gateway, Shared, cors, doubled, life, refuse,
     route::{Route, dialect_of_path},
+    workers,
 };
 use crate::{
-    admit::request_id::{RequestId, X_REQUEST_ID},
+    admit::{
+        coding::is_packed,
+        request_id::{RequestId, X_REQUEST_ID},
+    },
     metrics,
     respond::{
         Reply,
         early::{self, SignOfLife},
         refusal::Refusal,
     },
+    translate::LARGE,
 };
 
 /// Anthropic's clients send it, and look for a request's id under a name of their own.
@@ -57,13 +64,41 @@ async fn model_call(gateway: &Arc<Gateway>, route: Route, request: Request<Incom
     let told = sign.map(|sign| (route.dialect.clone(), sign, Arc::<SignOfLife>::default()));
     let waiting = told.as_ref().map(|(.., waiting)| Arc::clone(waiting));
     let gateway = Arc::clone(gateway);
+    let elsewhere = if is_large(&request) { workers::background() } else { None };
     // On the heap: it may have to go on as the body of its own answer, and is gone once there is one.
     let answering = Box::pin(async move { life::serve(&gateway, route, request, None, waiting).await });
-    match told {
-        Some((dialect, sign, waiting)) => {
-            early::answer_or_sign(answering, waiting, (dialect, sign), (after, every)).await
+    let answered = async move {
+        match told {
+            Some((dialect, sign, waiting)) => {
+                early::answer_or_sign(answering, waiting, (dialect, sign), (after, every)).await
+            }
+            None => answering.await,
         }
-        None => answering.await,
+    };
+    match elsewhere {
+        // Few requests are, and both futures are large.
+        Some(runtime) => Box::pin(answered_by(&runtime, answered)).await,
+        None => answered.await,
+    }
+}
+
+/// Whether a request may take so long to be read or translated that others on its thread would notice.
+fn is_large(request: &Request<Incoming>) -> bool {
+    request.body().size_hint().exact().is_none_or(|bytes| bytes >= LARGE as u64) || is_packed(request.headers())
+}
+
+/// The answer, made by `runtime`. Dropped, it is cancelled there.
+async fn answered_by(
+    runtime: &Handle,
+    answered: impl Future<Output = Response<Reply>> + Send + 'static,
+) -> Response<Reply> {
+    let mut task = JoinSet::new();
+    task.spawn_on(answered, runtime);
+    match task.join_next().await {
+        Some(Ok(response)) => response,
+        Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The process ends.
+        Some(Err(_)) | None => std::future::pending().await,
     }
 }
 

@@ -4,7 +4,8 @@
 //! connection, a stream of an HTTP/2 connection that has one to spare, or a new connection. [`connect`] bounds the time for
 //! DNS, TCP and TLS together, [`dns`] resolves the name (cached) and lets only addresses through that the operator allows.
 //! [`http1`] and [`http2`] send the request and give back the head of the answer and its [`body`]; [`error`] says in which
-//! stage a call failed.
+//! stage a call failed. An HTTP/1 connection is driven by the task whose request is on it, an HTTP/2 connection has a task of
+//! its own. Threads that serve connections each have their own to providers, too ([`lane`]).
 //!
 //! **HTTP/2 where the provider speaks it, on several connections.** One connection for all of an origin's requests, which
 //! is what hyper-util's client offers, fails its callers in two ways: what exceeds the peer's `MAX_CONCURRENT_STREAMS` waits
@@ -30,6 +31,7 @@ mod dns;
 mod error;
 mod http1;
 mod http2;
+pub(crate) mod lane;
 mod pool;
 mod roots;
 
@@ -59,7 +61,7 @@ pub type PolicySource = Arc<dyn Fn() -> AddressPolicy + Send + Sync>;
 /// What the client needs to know.
 #[derive(Clone)]
 pub struct ClientOptions {
-    /// Idle HTTP/1 connections kept per host.
+    /// Idle HTTP/1 connections kept per host by each thread that has connections of its own.
     pub idle_per_host: usize,
     /// Asked when a connection is opened, and again when it is used once more.
     pub policy: PolicySource,

@@ -27,6 +27,7 @@ use super::{
     connect::Connector,
     http1::{Http1, host_header},
     http2::{self, Http2, STREAMS, Taken},
+    lane,
 };
 
 /// How often connections are looked at that have been idle too long.
@@ -37,7 +38,7 @@ pub(super) struct Pool<B>(Arc<Inner<B>>);
 
 struct Inner<B> {
     connector: Connector,
-    /// Idle HTTP/1 connections per origin.
+    /// Idle HTTP/1 connections per origin and lane.
     most_idle: usize,
     origins: Mutex<Origins<B>>,
 }
@@ -50,11 +51,12 @@ struct Origins<B> {
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
+    lane: usize,
     is_secure: bool,
     authority: Authority,
 }
 
-/// The connections to one origin.
+/// The connections to one origin, of the threads that share them.
 pub(super) struct Origin<B> {
     uri: Uri,
     host: HeaderValue,
@@ -65,7 +67,7 @@ pub(super) struct Origin<B> {
 
 struct Connections<B> {
     /// Those that are free; the one that was used last is at the end.
-    http1: Vec<Http1<B>>,
+    http1: Vec<Box<Http1<B>>>,
     http2: Vec<Http2>,
     /// What the newest connection speaks; `None` before the first.
     speaks: Option<Protocol>,
@@ -92,7 +94,7 @@ pub(super) struct Freed {
 
 /// A connection, or a part of one, for one request.
 pub(super) enum Lease<B> {
-    Http1(Http1<B>),
+    Http1(Box<Http1<B>>),
     Http2(http2::Stream),
 }
 
@@ -130,7 +132,7 @@ where
     pub(super) fn origin(&self, uri: &Uri) -> Option<Arc<Origin<B>>> {
         let is_secure = uri.scheme_str()? == "https";
         let authority = uri.authority()?;
-        let key = Key { is_secure, authority: authority.clone() };
+        let key = Key { lane: lane::current(), is_secure, authority: authority.clone() };
         let mut origins = self.0.origins.lock();
         if let Some(origin) = origins.all.get(&key) {
             return Some(Arc::clone(origin));
@@ -247,7 +249,7 @@ impl<B> Origin<B> {
     }
 
     /// Takes back a connection that is free.
-    pub(super) fn keep(&self, connection: Http1<B>) {
+    pub(super) fn keep(&self, connection: Box<Http1<B>>) {
         let mut connections = self.connections.lock();
         if connections.http1.len() < self.most_idle {
             connections.http1.push(connection);
@@ -279,7 +281,7 @@ where
         let now = Instant::now();
         let is_old = |since: Option<Instant>| since.is_some_and(|since| now >= since + POOL_IDLE);
         let mut connections = self.connections.lock();
-        connections.http1.retain(|one| !is_old(one.idle_since) && one.is_ready() && connector.allows(one.peer));
+        connections.http1.retain_mut(|one| !is_old(one.idle_since) && one.is_ready() && connector.allows(one.peer));
         connections.http2.retain(|one| !is_old(one.idle_since()) && !one.is_closed() && connector.allows(one.peer));
         connections.http1.is_empty() && connections.http2.is_empty() && connections.opening == 0
     }
@@ -304,7 +306,7 @@ where
                 Some(Taken::Closed) | None => drop(self.http2.remove(at)),
             }
         }
-        while let Some(connection) = self.http1.pop() {
+        while let Some(mut connection) = self.http1.pop() {
             let is_young = connection.idle_since.is_some_and(|since| since.elapsed() < POOL_IDLE);
             if is_young && connection.is_ready() && connector.allows(connection.peer) {
                 return Some(Lease::Http1(connection));
