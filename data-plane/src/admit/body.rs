@@ -36,7 +36,8 @@ pin_project! {
         // Set again only when it has rung.
         #[pin]
         timer: Option<Sleep>,
-        heard: Instant,
+        // Since then; `None` until it is waited for.
+        heard: Option<Instant>,
         limit: Duration,
     }
 }
@@ -96,8 +97,9 @@ where
         }
         grow(&mut share, memory, received).await?;
         whole.extend_from_slice(&bytes);
-        timer.as_mut().broken();
-        if timer.heard > started + limits.silence + Duration::from_secs(received / SLOWEST) {
+        let now = Instant::now();
+        timer.as_mut().broken(now);
+        if now > started + limits.silence + Duration::from_secs(received / SLOWEST) {
             return Err(BodyError::Slow);
         }
         // Of a declared length nothing follows, so the end is not waited for.
@@ -149,12 +151,12 @@ where
 
 impl Silence {
     fn new(limit: Duration) -> Self {
-        Self { timer: None, heard: Instant::now(), limit }
+        Self { timer: None, heard: None, limit }
     }
 
     /// Something has come.
-    fn broken(self: Pin<&mut Self>) {
-        *self.project().heard = Instant::now();
+    fn broken(self: Pin<&mut Self>, now: Instant) {
+        *self.project().heard = Some(now);
     }
 }
 
@@ -164,12 +166,12 @@ impl Future for Silence {
     /// Ready when it has lasted too long.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
+        let due = *this.heard.get_or_insert_with(Instant::now) + *this.limit;
         if this.timer.is_none() {
-            this.timer.set(Some(tokio::time::sleep_until(*this.heard + *this.limit)));
+            this.timer.set(Some(tokio::time::sleep_until(due)));
         }
         while let Some(mut timer) = this.timer.as_mut().as_pin_mut() {
             ready!(timer.as_mut().poll(cx));
-            let due = *this.heard + *this.limit;
             if Instant::now() >= due {
                 break;
             }

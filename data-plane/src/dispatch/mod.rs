@@ -73,7 +73,7 @@ pub(crate) struct Call<'a> {
 /// An answer that has begun.
 pub(crate) struct Dispatched {
     pub(crate) answer: Answer,
-    pub(crate) meter: Meter,
+    pub(crate) meter: Box<Meter>,
     /// The limits of the connection that answers.
     pub(crate) times: Times,
     /// How the answer was read.
@@ -85,7 +85,7 @@ pub(crate) struct Dispatched {
 /// # Errors
 /// With what the client is told when none of them gives one. Dropping the future cancels the upstream request and
 /// records that the client left.
-pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> Result<Dispatched, Box<Refusal>> {
+pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: &Call<'_>) -> Result<Dispatched, Box<Refusal>> {
     let gateway = Arc::clone(&arrival.gateway);
     let asked = &call.asked;
     let order = Order::of(plan, call.session);

@@ -81,7 +81,8 @@ pub(crate) struct Sent<'a> {
     pub(crate) asked_in: &'static str,
 }
 
-/// Goes with a request from its first upstream attempt to its end.
+/// Goes with a request from its first upstream attempt to its end. It is large, and handed on often: that is why it is
+/// boxed.
 pub(crate) struct Meter {
     arrival: Arrival,
     /// Taken when the event is closed.
@@ -110,10 +111,7 @@ pub(crate) struct Meter {
 /// What there is to estimate the input by.
 enum Prompt {
     /// The request itself, which takes a moment to read: that is done only where an estimate is needed, and once.
-    Readable {
-        request: Box<(Dialect, Bytes)>,
-        tokens: OnceLock<u64>,
-    },
+    Readable { request: Box<(Dialect, Bytes)>, tokens: OnceLock<u64> },
     /// By its length.
     Measured(u64),
 }
@@ -156,7 +154,7 @@ impl Meter {
         entry: &Arc<ConnectionEntry>,
         slot: Slot,
         sent: Sent<'_>,
-    ) -> (Self, Option<Unwritten>) {
+    ) -> (Box<Self>, Option<Unwritten>) {
         let gateway = &arrival.gateway;
         let Sent { path, dialect, stream, body, asked_in } = sent;
         let by_length = body.len() as u64 / BYTES_PER_TOKEN;
@@ -182,7 +180,7 @@ impl Meter {
             estimate,
         });
         arrival.span.record(genai::REQUEST_MODEL, plan.requested()).record(genai::STREAM, stream);
-        let meter = Self {
+        let meter = Box::new(Self {
             provider: gateway.metrics.provider(&entry.provider),
             noted: arrival.started,
             arrival,
@@ -198,7 +196,7 @@ impl Meter {
             attempts: 0,
             first_byte: None,
             status: 0,
-        };
+        });
         (meter, unwritten)
     }
 

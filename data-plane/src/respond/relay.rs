@@ -52,7 +52,7 @@ pin_project! {
         // What may go to the client before anything else is read, and how much of it has gone.
         ready: Vec<Bytes>,
         sent: usize,
-        meter: Meter,
+        meter: Box<Meter>,
         times: RelayTimes,
         // Since when the upstream has been waited for, and when the client last got a comment. While a client does not
         // take what is there, nobody waits for the upstream.
@@ -101,7 +101,7 @@ where
     B: Body<Data = Bytes>,
 {
     /// Goes on where `lane` is: it has been fed the first bytes, and `ready` is what came out of them.
-    pub(crate) fn new(upstream: B, lane: Lane, ready: Vec<Bytes>, meter: Meter, times: RelayTimes) -> Self {
+    pub(crate) fn new(upstream: B, lane: Lane, ready: Vec<Bytes>, meter: Box<Meter>, times: RelayTimes) -> Self {
         let now = Instant::now();
         let mut relay = Self {
             timer: tokio::time::sleep_until(next_wake(&lane, &times, now, now)),

@@ -49,7 +49,7 @@ use crate::{
 /// Answers one request, however its body comes. `paid` is the memory that the body has already been given. `sign` is told when
 /// the upstream is waited for.
 pub(super) async fn serve<B>(
-    gateway: &Arc<Gateway>,
+    gateway: Arc<Gateway>,
     route: Route,
     request: Request<B>,
     paid: Option<Reserved>,
@@ -62,7 +62,7 @@ where
     let operation = route.operation;
     let request_id = RequestId::of(&head.headers);
     let arrival = Arrival {
-        gateway: Arc::clone(gateway),
+        gateway: Arc::clone(&gateway),
         operation,
         request_id: request_id.clone(),
         started: Instant::now(),
@@ -183,7 +183,7 @@ where
     if let Some(sign) = arrival.sign.as_ref().filter(|_| stream) {
         sign.waits(&arrival.request_id);
     }
-    let dispatched = dispatch(arrival, &plan, call).await?;
+    let dispatched = dispatch(arrival, &plan, &call).await?;
     let previous = stored.as_ref().and_then(|stored| stored.previous.as_deref()).filter(|_| !route.compacts);
     let named = Named { requested: plan.requested(), model: plan.model(), previous };
     let is_summary = route.compacts && !dispatched.way.is_passed();

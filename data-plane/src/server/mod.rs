@@ -34,12 +34,12 @@ use axum::Router;
 use tokio::{net::TcpListener, sync::Semaphore};
 
 pub(crate) use self::cors::is_local_origin;
+use self::workers::Workers;
 pub use self::{
     gateway::{Gateway, GatewayParts, SetupError},
     lifecycle::{Lifecycle, Phase},
     workers::worker_count,
 };
-use self::workers::Workers;
 
 /// How long to wait when the process has no file descriptor left for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

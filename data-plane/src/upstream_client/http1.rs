@@ -37,11 +37,14 @@ const WOKEN: u8 = 1;
 /// It is being driven: who drives it will see that it was woken.
 const DRIVEN: u8 = 2;
 
+/// A connection as hyper makes it.
+type Driven = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
+
 /// A connection, and the request that is on it, if there is one.
 pub(super) struct Http1<B> {
     sender: SendRequest<B>,
     /// `None` once it has ended.
-    connection: Option<Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>>,
+    connection: Option<Driven>,
     turn: Arc<Turn>,
     /// The same, as what hyper wakes.
     waker: Waker,
@@ -83,32 +86,34 @@ where
 
     /// Sends `request`. Its answer gives the connection back to `origin` once that has come to its end. The request comes
     /// back when the connection was closed before it took it.
-    pub(super) async fn send(
+    ///
+    /// The request is with hyper when this returns: the future that waits for the answer is small.
+    pub(super) fn send(
         mut self: Box<Self>,
         mut request: Request<B>,
-        origin: &Arc<Origin<B>>,
-    ) -> Result<Response<UpstreamBody>, (CallError, Option<Request<B>>)> {
+        origin: Arc<Origin<B>>,
+    ) -> impl Future<Output = Result<Response<UpstreamBody>, (CallError, Option<Request<B>>)>> + Send {
         let path = request.uri().path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
         let whole_uri = std::mem::replace(request.uri_mut(), Uri::from(path));
         *request.version_mut() = Version::HTTP_11;
         if !request.headers().contains_key(header::HOST) {
             request.headers_mut().insert(header::HOST, origin.host().clone());
         }
-        let answered = {
-            let mut answer = pin!(self.sender.try_send_request(request));
-            poll_fn(|cx| self.drive(cx, |cx| answer.as_mut().poll(cx))).await
-        };
-        match answered {
-            Ok(response) => {
-                let origin = Arc::clone(origin);
-                Ok(response.map(|body| UpstreamBody::http1(Received::new(body, self, origin))))
-            }
-            Err(mut error) => {
-                let mut unsent = error.take_message();
-                if let Some(request) = &mut unsent {
-                    *request.uri_mut() = whole_uri;
+        let answer = self.sender.try_send_request(request);
+        async move {
+            let answered = {
+                let mut answer = pin!(answer);
+                poll_fn(|cx| self.drive(cx, |cx| answer.as_mut().poll(cx))).await
+            };
+            match answered {
+                Ok(response) => Ok(response.map(|body| UpstreamBody::http1(Received::new(body, self, origin)))),
+                Err(mut error) => {
+                    let mut unsent = error.take_message();
+                    if let Some(request) = &mut unsent {
+                        *request.uri_mut() = whole_uri;
+                    }
+                    Err((CallError::of_http1(error.error(), unsent.is_some()), unsent))
                 }
-                Err((CallError::of_http1(error.error(), unsent.is_some()), unsent))
             }
         }
     }
@@ -119,14 +124,14 @@ impl<B> Http1<B> {
     pub(super) fn is_ready(&mut self) -> bool {
         if self.turn.take() {
             // Nobody has looked at what has happened since it became idle.
-            self.poll();
+            poll(&mut self.connection, &self.waker);
         }
         self.connection.is_some() && self.sender.is_ready()
     }
 
     /// Polls for what is `wanted` of the connection, and the connection as long as it has something to do.
     fn drive<T>(&mut self, cx: &Context<'_>, mut wanted: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
-        let turn = Arc::clone(&self.turn);
+        let Self { connection, turn, waker, .. } = self;
         turn.begin(cx.waker());
         for _ in 0..PASSES {
             // Only the connection brings it, and that has a waker of its own.
@@ -137,7 +142,7 @@ impl<B> Http1<B> {
             if !turn.take() && turn.wait() {
                 return Poll::Pending;
             }
-            self.poll();
+            poll(connection, waker);
         }
         turn.end();
         cx.waker().wake_by_ref();
@@ -146,21 +151,24 @@ impl<B> Http1<B> {
 
     /// As [`Self::drive`], without waiting.
     fn glance<T>(&mut self, mut wanted: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
-        self.turn.state.fetch_or(DRIVEN, Ordering::AcqRel);
-        if self.turn.take() {
-            self.poll();
+        let Self { connection, turn, waker, .. } = self;
+        turn.state.fetch_or(DRIVEN, Ordering::AcqRel);
+        if turn.take() {
+            poll(connection, waker);
         }
         let found = wanted(&mut Context::from_waker(Waker::noop()));
-        self.turn.end();
+        turn.end();
         found
     }
+}
 
-    fn poll(&mut self) {
-        let Some(connection) = &mut self.connection else { return };
-        // Whoever waits for an answer is told of an error; an idle connection that ends is no news.
-        if connection.as_mut().poll(&mut Context::from_waker(&self.waker)).is_ready() {
-            self.connection = None;
-        }
+fn poll(connection: &mut Option<Driven>, waker: &Waker) {
+    // Whoever waits for an answer is told of an error; an idle connection that ends is no news.
+    if connection
+        .as_mut()
+        .is_some_and(|connection| connection.as_mut().poll(&mut Context::from_waker(waker)).is_ready())
+    {
+        *connection = None;
     }
 }
 

@@ -104,24 +104,20 @@ where
         request: Request<B>,
         connect_timeout: Duration,
     ) -> Result<Response<UpstreamBody>, CallError> {
-        // A large future, which whoever waits for an answer does not keep for as long as that takes to be sent on.
-        Box::pin(self.sent(request, connect_timeout)).await
-    }
-
-    async fn sent(
-        &self,
-        mut request: Request<B>,
-        connect_timeout: Duration,
-    ) -> Result<Response<UpstreamBody>, CallError> {
         let origin = self.pool.origin(request.uri()).ok_or(CallError::of(Stage::Connect))?;
+        let mut request = request;
         loop {
-            let lease = self.pool.lease(&origin, connect_timeout).await.map_err(CallError::of)?;
+            // Nearly always there is a connection, and the future that waits for one is large.
+            let lease = match self.pool.take(&origin) {
+                Ok(lease) => lease,
+                Err(next) => Box::pin(self.pool.wait(&origin, next, connect_timeout)).await.map_err(CallError::of)?,
+            };
             let connection = match lease {
-                Lease::Http2(stream) => return stream.send(request).await,
+                Lease::Http2(stream) => return Box::pin(stream.send(request)).await,
                 Lease::Http1(connection) => connection,
             };
             let is_new = connection.idle_since.is_none();
-            match connection.send(request, &origin).await {
+            match connection.send(request, Arc::clone(&origin)).await {
                 Ok(response) => return Ok(response),
                 // It had ended unnoticed. There may be others like it, and then comes a new one.
                 Err((_, Some(unsent))) if !is_new => request = unsent,

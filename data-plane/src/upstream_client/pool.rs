@@ -98,9 +98,11 @@ pub(super) enum Lease<B> {
     Http2(http2::Stream),
 }
 
-enum Next<B> {
-    Ready(Lease<B>),
+/// What it takes to get a connection where none is free.
+pub(super) enum Wanting {
+    /// One has to be opened.
     Open,
+    /// One that is being opened will have room.
     Wait,
 }
 
@@ -161,21 +163,23 @@ where
         Some(origin)
     }
 
-    /// A connection to `origin` that can take a request, within `limit`.
+    /// A connection to `origin` that can take a request, or what [`Self::wait`] has to do to get one.
+    pub(super) fn take(&self, origin: &Arc<Origin<B>>) -> Result<Lease<B>, Wanting> {
+        origin.next(&self.0.connector, origin.freed.waiting())
+    }
+
+    /// A connection to `origin` that can take a request, within `limit`, now that [`Self::take`] found none.
     ///
     /// # Errors
     /// With the stage in which that failed.
-    pub(super) async fn lease(&self, origin: &Arc<Origin<B>>, limit: Duration) -> Result<Lease<B>, Stage> {
-        // Nearly always there is one, and the future that waits is a large one.
-        match origin.next(&self.0.connector, origin.freed.waiting()) {
-            Next::Ready(lease) => Ok(lease),
-            next => Box::pin(self.wait(origin, next, limit)).await,
-        }
-    }
-
-    async fn wait(&self, origin: &Arc<Origin<B>>, next: Next<B>, limit: Duration) -> Result<Lease<B>, Stage> {
+    pub(super) async fn wait(
+        &self,
+        origin: &Arc<Origin<B>>,
+        wanting: Wanting,
+        limit: Duration,
+    ) -> Result<Lease<B>, Stage> {
         let until = Instant::now() + limit;
-        if matches!(next, Next::Open) {
+        if let Wanting::Open = wanting {
             return self.open(origin, limit).await;
         }
         loop {
@@ -184,13 +188,15 @@ where
             // Listens before it looks, so that nothing can become free unnoticed in between.
             told.as_mut().enable();
             match origin.next(&self.0.connector, origin.freed.waiting().saturating_sub(1)) {
-                Next::Ready(lease) => return Ok(lease),
-                Next::Open => {
+                Ok(lease) => return Ok(lease),
+                Err(Wanting::Open) => {
                     drop(waiting);
                     return self.open(origin, until.saturating_duration_since(Instant::now())).await;
                 }
-                Next::Wait if tokio::time::timeout_at(until, told).await.is_err() => return Err(Stage::ConnectTimeout),
-                Next::Wait => {}
+                Err(Wanting::Wait) if tokio::time::timeout_at(until, told).await.is_err() => {
+                    return Err(Stage::ConnectTimeout);
+                }
+                Err(Wanting::Wait) => {}
             }
         }
     }
@@ -262,18 +268,18 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    /// What a request does that needs a connection. [`Next::Open`] has been counted: [`Opening`] takes it off.
+    /// A connection for a request, or how it gets one. [`Wanting::Open`] has been counted: [`Opening`] takes it off.
     /// `others`: requests that wait.
-    fn next(&self, connector: &Connector, others: usize) -> Next<B> {
+    fn next(&self, connector: &Connector, others: usize) -> Result<Lease<B>, Wanting> {
         let mut connections = self.connections.lock();
         if let Some(lease) = connections.take(connector) {
-            return Next::Ready(lease);
+            return Ok(lease);
         }
         if connections.may_wait(others) {
-            return Next::Wait;
+            return Err(Wanting::Wait);
         }
         connections.opening += 1;
-        Next::Open
+        Err(Wanting::Open)
     }
 
     /// Whether nothing is left of it.
