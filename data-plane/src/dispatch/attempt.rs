@@ -29,7 +29,10 @@ use super::{
 };
 use crate::{
     resolve::Plan,
-    respond::{lane::Teller, meter::Meter},
+    respond::{
+        lane::Teller,
+        meter::{Meter, NOTE_AFTER},
+    },
     server::Gateway,
     upstream_client::{CallError, Stage, UpstreamBody, UpstreamClient},
 };
@@ -75,10 +78,17 @@ pub(super) async fn attempt(
 ) -> Result<Answer, Failed> {
     let upload = requests.0.body().upload().cloned();
     let mut exchange = pin!(exchange(trial, requests));
+    let mut note = Some(trial.begun + NOTE_AFTER);
     let mut until = Some(patience.until(trial.times));
     while let Some(end) = until {
-        if let Ok(outcome) = tokio::time::timeout_at(end, exchange.as_mut()).await {
+        let wake = note.map_or(end, |note| note.min(end));
+        if let Ok(outcome) = tokio::time::timeout_at(wake, exchange.as_mut()).await {
             return outcome;
+        }
+        if wake < end {
+            note = None;
+            trial.meter.waits();
+            continue;
         }
         until = match trial.heard.swap(false, Ordering::Relaxed) {
             true => Some(Instant::now() + HELD),

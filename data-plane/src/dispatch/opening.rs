@@ -244,7 +244,7 @@ async fn translated(
             Ok((bytes, tally)) => Ok(Answer {
                 head,
                 body,
-                lane: Lane::Finished(tally),
+                lane: Lane::Finished(Box::new(tally)),
                 ready: vec![bytes],
                 is_quiet: false,
                 reshaped: None,

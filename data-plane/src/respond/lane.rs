@@ -48,12 +48,13 @@ pub(crate) enum Kind {
 
 /// Follows one answer.
 pub(crate) enum Lane {
-    Events(Events),
+    // Boxed, as the other large ones are: answers are handed from stage to stage.
+    Events(Box<Events>),
     Json(Document),
     /// From the upstream's format to the client's, as it comes.
     Translated(Box<Streaming>),
     /// Translated as a whole, before its first byte went out.
-    Finished(Tally),
+    Finished(Box<Tally>),
 }
 
 /// A stream of events, or of lines.
@@ -164,7 +165,7 @@ impl Lane {
     pub(crate) fn events(kind: Kind, hide_usage: bool) -> Self {
         let scanner = Scanner::new(kind, hide_usage);
         let whole = if scanner.is_lines() { Whole::lines() } else { Whole::events() };
-        Self::Events(Events { kind, scanner, whole, error: None })
+        Self::Events(Box::new(Events { kind, scanner, whole, error: None }))
     }
 
     pub(crate) fn json(kind: Kind) -> Self {
@@ -341,7 +342,7 @@ impl Lane {
             Self::Events(events) => events.scanner.tally(),
             Self::Json(document) => document.tally(),
             Self::Translated(streaming) => streaming.tally(),
-            Self::Finished(tally) => tally.clone(),
+            Self::Finished(tally) => Tally::clone(tally),
         }
     }
 }

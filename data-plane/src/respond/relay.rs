@@ -53,7 +53,7 @@ pin_project! {
         // What may go to the client before anything else is read, and how much of it has gone.
         ready: Vec<Bytes>,
         sent: usize,
-        meter: Meter,
+        meter: Box<Meter>,
         times: RelayTimes,
         // When the whole request has to be over. The upstream may have less: its deadline is that of `times`.
         due: Instant,
@@ -109,7 +109,7 @@ where
     B: Body<Data = Bytes>,
 {
     /// Goes on where `lane` is: it has been fed the first bytes, and `ready` is what came out of them.
-    pub(crate) fn new(upstream: B, lane: Lane, ready: Vec<Bytes>, meter: Meter, mut times: RelayTimes) -> Self {
+    pub(crate) fn new(upstream: B, lane: Lane, ready: Vec<Bytes>, meter: Box<Meter>, mut times: RelayTimes) -> Self {
         let (now, due) = (Instant::now(), times.deadline);
         if lane.is_done() {
             times.deadline = times.deadline.min(now + LINGER);
@@ -186,6 +186,7 @@ where
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutShort>>> {
         let mut this = self.project();
         loop {
+            std::task::ready!(this.meter.poll_written(cx));
             if let Some(piece) = this.ready.get_mut(*this.sent).map(std::mem::take) {
                 *this.sent += 1;
                 if *this.sent == this.ready.len() {

@@ -107,14 +107,19 @@ impl Pulse {
         self.cut.store(true, Ordering::Relaxed);
     }
 
-    fn is_cut(&self) -> bool {
+    pub(super) fn is_cut(&self) -> bool {
         self.cut.load(Ordering::Relaxed)
+    }
+
+    /// A request has come.
+    pub(super) fn asked(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.state.store(ASKED, Ordering::Relaxed);
     }
 
     /// Answers a request; `None` when it was cut before the answer began.
     pub(super) async fn answering<F: Future>(&self, answer: F) -> Option<F::Output> {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        self.state.store(ASKED, Ordering::Relaxed);
+        self.asked();
         let mut answer = std::pin::pin!(answer);
         std::future::poll_fn(|cx| {
             if self.is_cut() {

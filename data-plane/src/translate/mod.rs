@@ -33,6 +33,7 @@ use crate::{
 
 use crate::state::signatures::{self, Keeper, Restored, Signatures, Wanted};
 
+pub(crate) use self::heavy::LARGE;
 use self::heavy::heavy;
 pub(crate) use self::{
     sealer::{FleetSealer, NoSealer, has_token},

@@ -120,7 +120,7 @@ impl Bench {
     }
 }
 
-fn meter(gateway: &TestGateway) -> Meter {
+fn meter(gateway: &TestGateway) -> Box<Meter> {
     let gateway = &gateway.gateway;
     let index = arc_swap::Guard::into_inner(gateway.snapshot.load());
     let plan = resolve(&index, &Caller::Local, "mock/m").expect("a plan");
