@@ -170,7 +170,7 @@ fn what_a_connection_and_a_request_hold_is_small() {
     fn held<A, F>(_: impl FnOnce(Arc<crate::server::Shared>, A, SocketAddr, OwnedSemaphorePermit) -> F) -> usize {
         size_of::<F>()
     }
-    fn held_by_request<A, F>(_: impl FnOnce(Arc<crate::server::Shared>, SocketAddr, A) -> F) -> usize {
+    fn held_by_request<A, F>(_: impl FnOnce(&Arc<crate::server::Shared>, SocketAddr, A) -> F) -> usize {
         size_of::<F>()
     }
     assert!(held(crate::server::connection::serve) < 4 * 1024);
