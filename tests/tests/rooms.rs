@@ -2,7 +2,7 @@
 
 #![cfg(test)]
 
-use std::fs;
+use std::{fs, path::Path};
 
 use omniroute_tests::rooms::Crate;
 
@@ -121,4 +121,16 @@ fn files_that_import_each_other_are_found_through_their_folder() {
     ];
     let circles = read(THREE, lib, &files).circles();
     assert_eq!(circles, [("middle/a.rs".to_owned(), "middle/b.rs".to_owned())]);
+}
+
+/// Holds the crate in this folder of the repository against its own order.
+fn check(folder: &str) {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder).join("src");
+    let violations = Crate::read(&src).expect("a crate with an order").violations();
+    assert!(violations.is_empty(), "{folder}:\n{}", violations.join("\n"));
+}
+
+#[test]
+fn the_control_plane_keeps_to_its_order() {
+    check("control-plane");
 }

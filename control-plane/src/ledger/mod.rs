@@ -9,6 +9,7 @@ mod event;
 mod events;
 mod history;
 mod ingest;
+mod jobs;
 mod partitions;
 mod pricing;
 mod reprice;
