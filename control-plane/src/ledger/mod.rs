@@ -11,6 +11,7 @@ mod event;
 mod events;
 mod history;
 mod ingest;
+mod jobs;
 mod partitions;
 mod pricing;
 mod reprice;

@@ -15,6 +15,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    fmt::Write as _,
     sync::Arc,
     time::Duration,
 };
@@ -293,6 +294,15 @@ impl Store {
     /// The pepper of the API-key hash in force.
     pub fn pepper(&self) -> Arc<Pepper> {
         Arc::clone(&self.fleet().in_force.read().1.pepper)
+    }
+
+    /// Tells this deployment from others and gives nothing away. It changes only with `API_KEY_SECRET`.
+    pub fn deployment_id(&self) -> String {
+        let mac = mac(self.pepper().as_bytes(), &[b"deployment id"]);
+        mac[..8].iter().fold(String::with_capacity(16), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
     }
 
     /// Whether connections may point at private addresses, as it is in force.

@@ -1,38 +1,32 @@
-//! The database: SQLite on one machine, Postgres for a fleet, one set of repositories for both.
+//! The database: SQLite on one machine, Postgres for a fleet, one SQL for both.
 //!
-//! A read goes `store.connections().list()`. A change goes through one transaction:
+//! Each area reads and writes its own tables, in its `rows.rs`; what several need is here: the configuration log, leases,
+//! the settings document, the proxies and the control planes of the fleet. Configuration changes in one transaction:
 //!
 //! ```ignore
-//! let mut write = store.write(&actor).await?;          // takes the next revision, and with it the writers' lock
-//! let node = write.create_node(draft).await?;          // stamps the revision on the row, notes before and after
-//! let revision = write.commit().await?;                // appends to config_log, commits, wakes the publisher
+//! let mut write = store.write(&actor).await?;              // takes the next revision, and with it the writers' lock
+//! let node = rows::create(&mut write, draft).await?;       // stamps the revision on the row, notes before and after
+//! let revision = write.commit().await?;                    // appends to config_log, commits, wakes the publisher
 //! ```
 //!
-//! Dropping a [`Write`] undoes it. [`Write::commit`] of a transaction that changed nothing uses no revision up.
-//! State that is no configuration (sessions, proxies, test results) is written past it, without a revision.
+//! Dropping a [`Write`] undoes it. [`Write::commit`] of a transaction that changed nothing uses no revision up. What is no
+//! configuration (sessions, counters, deliveries, files) is written past it: see [`Store::begin`].
 //!
-//! One file a repository; [`engine`] knows what differs between the engines, [`sealing`] what is sealed,
-//! [`condition`] whether the database can be used at all.
+//! [`engine`] knows what differs between the engines, [`sealing`] what is sealed, [`condition`] whether the database can
+//! be used at all, [`row`] and [`limits`] are what every `rows.rs` is written with.
 
-mod admin;
 mod condition;
 mod config_log;
-mod connections;
 pub(crate) mod engine;
 mod error;
 mod fleet;
-mod keys;
 mod leases;
-mod limits;
-mod models;
-mod nodes;
+pub(crate) mod limits;
 mod prices;
 mod proxies;
 pub mod records;
-mod redacted;
 mod row;
-mod sealing;
-mod sessions;
+pub(crate) mod sealing;
 mod settings;
 mod write;
 
@@ -48,26 +42,19 @@ use sqlx::{Any, AnyPool, Database, PgPool, Postgres, Transaction, any::AnyConnec
 use tokio::sync::{Notify, watch};
 
 pub use self::{
-    admin::Admin,
     condition::{Condition, Trouble},
     config_log::ConfigLog,
-    connections::Connections,
     engine::Engine,
     error::StoreError,
     fleet::{ControlPlaneRow, ControlPlaneState},
-    keys::Keys,
     leases::{Lease, Leases},
-    models::Models,
-    nodes::Nodes,
     prices::Prices,
     proxies::{Command, Delivery, Proxies},
-    sealing::Resealed,
-    sessions::Sessions,
+    sealing::{Resealed, SealedColumn},
     settings::Settings,
-    write::Write,
+    write::{MERGE_ATTEMPTS, Write},
 };
 pub(crate) use self::{
-    connections::connection_secrets,
     fleet::FleetValues,
     limits::clean,
     proxies::LOST_AFTER,
@@ -223,7 +210,10 @@ impl Store {
         }
     }
 
-    /// A transaction for writing what is no configuration.
+    /// A transaction for writing what is no configuration: counters, deliveries, files, sessions, usage. It takes no
+    /// revision, appends nothing to the configuration log, and on Postgres waits for nobody who changes configuration:
+    /// what happens often, or takes long, must never hold up [`Store::write`], nor be held up by it. Proxies do not hear
+    /// of what it changes. On SQLite there is one writer at a time whatever is written, so keep it short.
     pub(crate) async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
         let pool = self.0.writer.clone();
         match self.0.engine {

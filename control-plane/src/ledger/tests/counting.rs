@@ -6,6 +6,7 @@ use omniroute_proto::v1;
 
 use super::{event, events, ledger, totals};
 use crate::{
+    areas::access::keys::{rows as keys, rows::Keys},
     ledger::{EventFilter, Ledger, Sums},
     store::testing::{NOON, TestDatabase, on_both_engines},
 };
@@ -168,15 +169,15 @@ on_both_engines! {
         let ledger = ledger(&store).await;
         let mut write = store.write(&crate::store::testing::admin()).await.expect("a transaction");
         let plain = "sk-b149085260680511-0712c5-a1af5982";
-        let draft = crate::store::records::KeyDraft::new("k", plain, &store.pepper());
-        let id = write.create_key(draft).await.expect("a key").id;
+        let draft = crate::areas::access::keys::KeyDraft::new("k", plain, &store.pepper());
+        let id = keys::create(&mut write, draft).await.expect("a key").id;
         let revision = write.commit().await.expect("committed");
         let earlier = omniroute_core::time::UnixMillis(NOON.0 - 5000);
         for (at, number) in [(NOON, 1), (earlier, 2)] {
             let used = v1::UsageEvent { api_key_id: id.to_string(), ..event(at, number) };
             ledger.ingest("p1", [used]).await.expect("stored");
         }
-        assert_eq!(store.keys().get(id.as_str()).await.expect("the key").last_used_at, Some(NOON));
+        assert_eq!(Keys::of(&store).get(id.as_str()).await.expect("the key").last_used_at, Some(NOON));
         assert_eq!(store.revision().await.expect("a revision"), revision, "use is no edit");
     }
 }

@@ -7,11 +7,9 @@ use omniroute_proto::v1;
 
 use super::{event, events, history, ledger};
 use crate::{
+    areas::providers::connections::{ConnectionDraft, rows as connections},
     ledger::{EventCursor, EventFilter},
-    store::{
-        records::ConnectionDraft,
-        testing::{NOON, admin, on_both_engines},
-    },
+    store::testing::{NOON, admin, on_both_engines},
 };
 
 on_both_engines! {
@@ -20,7 +18,7 @@ on_both_engines! {
         let ledger = ledger(&store).await;
         let mut write = store.write(&admin()).await.expect("a transaction");
         let draft = ConnectionDraft::new("openai", "main", Secret::default());
-        let connection = write.create_connection(draft).await.expect("a connection").id;
+        let connection = connections::create(&mut write, draft).await.expect("a connection").id;
         write.commit().await.expect("committed");
         clock.advance(Duration::from_secs(150));
         let now = NOON.saturating_add(Duration::from_secs(150));

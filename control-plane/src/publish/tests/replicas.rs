@@ -11,10 +11,12 @@ use super::{
     QUICK, Replica, SOON, create_keys,
     proxy::{TestProxy, subscribe},
 };
-use crate::store::{
-    Store,
-    records::ConnectionDraft,
-    testing::{KEY, TestDatabase, admin, execute, on_both_engines},
+use crate::{
+    areas::providers::connections::{ConnectionDraft, rows as connections},
+    store::{
+        Store,
+        testing::{KEY, TestDatabase, admin, execute, on_both_engines},
+    },
 };
 
 /// What the environment of a control plane says.
@@ -98,7 +100,7 @@ fn connection<'a>(proxy: &'a TestProxy, name: &str) -> &'a v1::Connection {
 async fn create_connection(store: &Store, name: &str) -> u64 {
     let mut write = store.write(&admin()).await.expect("a transaction");
     let draft = ConnectionDraft::new("openai", name, Secret::new(format!("sk-{name}")));
-    write.create_connection(draft).await.expect("a connection");
+    connections::create(&mut write, draft).await.expect("a connection");
     write.commit().await.expect("committed")
 }
 
