@@ -244,7 +244,7 @@ impl Lane {
     /// Where a stream stands that is whole, if nothing more is said. Of a document only its end tells that.
     pub(crate) fn standing(&self) -> Option<Standing> {
         match self {
-            Self::Events(Events { scanner, whole, .. }) => (scanner.complete() && whole.is_between())
+            Self::Events(Events { scanner, whole, .. }) => (scanner.is_whole() && whole.is_between())
                 .then(|| Standing { is_counted: scanner.is_counted(), said: scanner.said() }),
             Self::Translated(streaming) => streaming.standing(),
             Self::Json(_) | Self::Finished(_) => None,
