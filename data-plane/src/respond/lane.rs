@@ -248,7 +248,7 @@ impl Lane {
         match self {
             Self::Events(events) => {
                 let Events { scanner, whole, .. } = &**events;
-                (scanner.complete() && whole.is_between())
+                (scanner.is_whole() && whole.is_between())
                     .then(|| Standing { is_counted: scanner.is_counted(), said: scanner.said() })
             }
             Self::Translated(streaming) => streaming.standing(),

@@ -87,9 +87,14 @@ impl Scanner {
         each!(self, scanner => scanner.complete())
     }
 
-    /// What the answer cost has been told, and nothing else is to come: each of several pictures has its own count.
+    /// Whether the answer is whole, if nothing more is said. Of pictures, only the stream's end shows how many they are.
+    pub(super) fn is_whole(&self) -> bool {
+        self.complete() && !matches!(self, Self::Images(_))
+    }
+
+    /// What the answer cost has been told.
     pub(super) fn is_counted(&self) -> bool {
-        !matches!(self, Self::Images(_)) && each!(self, scanner => scanner.usage().is_some())
+        each!(self, scanner => scanner.usage().is_some())
     }
 
     /// Grows with what is said.

@@ -171,3 +171,21 @@ async fn a_stream_whose_first_bytes_are_all_of_it_is_left_too() {
     assert_eq!(start.elapsed(), LINGER);
     bench.ended_well();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_picture_is_no_sign_that_no_other_comes() {
+    const PICTURE: &str = "event: image_generation.completed\ndata: {\"type\":\"image_generation.completed\",\"b64_json\":\"AA==\",\"usage\":{\"input_tokens\":9,\"output_tokens\":4}}\n\n";
+    let mut bench =
+        Bench::new(Lane::events(Kind::Images, false), PICTURE, RelayTimesIn { keepalive: 0, idle: 300, ..TIMES });
+    assert_eq!(bench.text().await, PICTURE);
+    tokio::select! {
+        biased;
+        piece = bench.next() => panic!("{piece:?}"),
+        () = tokio::time::sleep(SECOND * 200) => {}
+    }
+    bench.says(Ok(PICTURE));
+    assert_eq!(bench.text().await, PICTURE);
+    bench.ends();
+    assert_eq!(bench.rest().await, "");
+    bench.ended_well();
+}
