@@ -43,6 +43,7 @@ pub(super) fn answer(
         estimated_input: 0,
         names: NameTable::default(),
         echo: Vec::new(),
+        compacts: false,
         sealer: Arc::new(NoSealer),
     };
     let mut out = Vec::with_capacity(192);

@@ -135,6 +135,7 @@ impl Translation {
             echo: echo(dialect, body, within.previous),
             sealer: Arc::clone(&within.sealer) as _,
             names: NameTable::default(),
+            compacts: false,
         };
         Self {
             dialect: dialect.clone(),
@@ -223,6 +224,7 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
         sealer: Arc::clone(&job.sealer) as _,
         names,
     };
+        compacts: request.compacts,
     let keeper = Keeper::new(job.signatures.clone(), request.format, &places, wanted, job.model, &exchange.names);
     let translation = Translation {
         dialect: job.dialect.clone(),

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use omniroute_wire::{
     codec::{DecodeContext, WireError},
     ir::{Collector, FinishReason, Response, StreamError, replay},
+    responses::misses_summary,
     translate::{decode_response, decoder, failure_in},
 };
 
@@ -51,6 +52,9 @@ fn write(response: &Response<'_>, translation: &Translation) -> Result<(Bytes, T
     let finish = response.choices.first().and_then(|choice| choice.finish);
     if finish == Some(FinishReason::MalformedCall) {
         return Err(WholeError::Upstream(broken("the model made a tool call that cannot be read")));
+    }
+    if translation.exchange.compacts && misses_summary(response) {
+        return Err(WholeError::Upstream(broken("the model gave no summary")));
     }
     if let Some(timing) = translation.timing() {
         timing.finished(Instant::now());

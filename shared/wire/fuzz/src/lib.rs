@@ -45,6 +45,7 @@ fn exchange(names: NameTable) -> Exchange {
         estimated_input: 3,
         names,
         echo: Vec::new(),
+        compacts: false,
         sealer: Arc::new(PlainSealer),
     }
 }

@@ -34,6 +34,7 @@ fn exchange(request: &str) -> Exchange {
         estimated_input: 0,
         names: NameTable::default(),
         echo: echo_fields(request.as_bytes()),
+        compacts: false,
         sealer: Arc::new(NoSealer),
     }
 }

@@ -104,6 +104,7 @@ pub(crate) fn exchange(names: NameTable) -> Exchange {
         estimated_input: 123,
         names,
         echo: Vec::new(),
+        compacts: false,
         sealer: Arc::new(PlainSealer),
     }
 }

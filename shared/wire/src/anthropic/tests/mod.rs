@@ -49,6 +49,7 @@ fn exchange() -> Exchange {
         estimated_input: 11,
         names: NameTable::default(),
         echo: Vec::new(),
+        compacts: false,
         sealer: Arc::new(TestSealer),
     }
 }

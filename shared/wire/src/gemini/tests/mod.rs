@@ -48,6 +48,7 @@ fn exchange() -> Exchange {
         estimated_input: 0,
         names: NameTable::default(),
         echo: Vec::new(),
+        compacts: false,
         sealer: Arc::new(OpenSealer),
     }
 }

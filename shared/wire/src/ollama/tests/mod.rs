@@ -36,6 +36,7 @@ fn exchange() -> Exchange {
         estimated_input: 0,
         names: NameTable::default(),
         echo: Vec::new(),
+        compacts: false,
         sealer: Arc::new(NoSealer),
     }
 }

@@ -2,6 +2,7 @@ mod accumulate;
 mod across;
 mod adversarial;
 mod answer;
+mod compaction;
 mod decode_request;
 mod decode_stream;
 mod encode_request;
@@ -51,6 +52,7 @@ pub(super) fn exchange() -> Exchange {
         estimated_input: 0,
         names: NameTable::default(),
         echo: Vec::new(),
+        compacts: false,
         sealer: Arc::new(PlainSealer),
     }
 }
