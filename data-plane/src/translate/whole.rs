@@ -11,7 +11,7 @@ use omniroute_wire::{
 };
 
 use super::{BYTES_PER_TOKEN, Translation, broken, streaming::finish_word};
-use crate::{respond::lane::Tally, state::signatures::Gatherer};
+use crate::respond::lane::Tally;
 
 /// Why an answer could not be translated.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ fn write(response: &Response<'_>, translation: &Translation) -> Result<(Bytes, T
         timing.finished(Instant::now());
     }
     if let Some(keeper) = &translation.keeper {
-        let mut signed = Gatherer::default();
+        let mut signed = keeper.gatherer();
         replay(response, &mut |event| signed.see(&event));
         keeper.keep(signed);
     }
