@@ -12,7 +12,7 @@ use crate::{
     ir::{Effort, Family, Format, Losses, Modality, OutputFormat, Request, SystemPart, SystemRole, ThinkingStyle},
     openai::{effort_word, tier_word},
     stable_id::plain_user,
-    system_text, tool_schema,
+    system_text, tool_schema, tools,
     write::Writer,
 };
 
@@ -96,7 +96,7 @@ fn split_system<'r>(
     let mut rest = Vec::new();
     for part in &request.system {
         // A line that changes with every request, and means nothing to other vendors.
-        if request.format == Format::Anthropic && part.text.starts_with("x-anthropic-billing-header:") {
+        if system_text::is_billing_line(request, part) {
             losses.drop_field("system.billing_header");
             continue;
         }
