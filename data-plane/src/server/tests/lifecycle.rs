@@ -166,11 +166,16 @@ fn what_a_connection_and_a_request_hold_is_small() {
     fn held<A, F>(_: impl FnOnce(Arc<crate::server::Shared>, A, SocketAddr, OwnedSemaphorePermit) -> F) -> usize {
         size_of::<F>()
     }
-    fn held_by_request<A, F>(_: impl FnOnce(Arc<crate::server::Shared>, SocketAddr, A) -> F) -> usize {
+    fn moved<A, F>(_: impl FnOnce(&Arc<crate::server::Shared>, SocketAddr, A) -> F) -> usize {
+        size_of::<F>()
+    }
+    fn held_by_request<A, B, C, D, F>(_: impl FnOnce(Arc<crate::server::Gateway>, A, B, C, D) -> F) -> usize {
         size_of::<F>()
     }
     assert!(held(crate::server::connection::serve) < 4 * 1024);
-    let request = held_by_request(crate::server::service::answer);
+    let moved = moved(crate::server::service::answer);
+    assert!(moved < 1024, "{moved}");
+    let request = held_by_request(crate::server::life::serve::<hyper::body::Incoming>);
     assert!(request < 6 * 1024, "{request}");
     assert!(size_of::<crate::respond::Reply>() <= 64);
 }
