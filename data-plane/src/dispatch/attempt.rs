@@ -43,6 +43,7 @@ const ERROR_BODY_WAIT: Duration = Duration::from_secs(5);
 pub(super) const EMPTY: &str = "the answer is empty";
 /// Largest answer that is translated in one piece.
 pub(super) const LARGEST_DOCUMENT: usize = 64 * 1024 * 1024;
+pub(super) const TOO_LARGE: &str = "the answer is too large to be translated";
 
 /// The request, boxed because it is handed on through futures that keep room for it, and those that are sent beside it.
 pub(super) type Requests = (Box<Request<Segmented>>, Vec<Request<Segmented>>);
@@ -135,7 +136,7 @@ pub(super) async fn rest(body: &mut UpstreamBody, first: Bytes) -> Result<Bytes,
     let mut whole = BytesMut::from(first);
     while let Some(more) = next(body).await? {
         if whole.len() + more.len() > LARGEST_DOCUMENT {
-            return Err(Failed::malformed("the answer is too large to be translated"));
+            return Err(Failed::malformed(TOO_LARGE));
         }
         whole.extend_from_slice(&more);
     }

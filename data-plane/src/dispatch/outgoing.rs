@@ -173,7 +173,7 @@ impl Asked<'_> {
         format: Format,
         old: OldSignatures,
     ) -> Result<Outgoing, GatewayError> {
-        let mut profile = omniroute_providers::profile(upstream.provider().as_str(), format, model);
+        let mut profile = upstream.profile(format, model);
         // The upstream said so itself, whatever its name.
         profile.reasoning_content_demanded |= old == OldSignatures::StandIn;
         profile.reasoning_content_back |= profile.reasoning_content_demanded;
@@ -278,7 +278,7 @@ impl Asked<'_> {
             }
             Format::OpenAiResponses => {
                 let keeps_thoughts = self.is_kept && {
-                    let profile = omniroute_providers::profile(upstream.provider().as_str(), format, model);
+                    let profile = upstream.profile(format, model);
                     profile.thinking != ThinkingStyle::None && profile.fixed_sampling
                 };
                 responses::upstream_body(self.body.clone(), self.scan, model, keeps_thoughts)
