@@ -265,7 +265,7 @@ async fn what_a_provider_has_not_begun_with_is_sent_again_and_counts_against_nob
         let answer = proxy.chat(CHAT).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
-    assert!(proxy.inner.gateway.coordination.cooling("c1").is_none());
+    assert!(proxy.inner.stages.health.cooling(&"c1".into()).is_none());
 }
 
 #[tokio::test]
@@ -412,6 +412,6 @@ async fn the_time_that_a_client_gives_its_request_says_nothing_of_the_connection
         let request = request.header("x-omniroute-timeout", "0.05").body(Full::from(CHAT)).expect("a request");
         assert_eq!(send(request).await.status, 504);
     }
-    let coordination = &proxy.inner.gateway.coordination;
-    assert!(coordination.cooling("c1").is_none() && coordination.cooling("c2").is_none());
+    let health = &proxy.inner.stages.health;
+    assert!(health.cooling(&"c1".into()).is_none() && health.cooling(&"c2".into()).is_none());
 }
