@@ -246,6 +246,8 @@ impl Meter {
         self.entry = Arc::clone(entry);
         self.asked_in = asked_in;
         self.has_switched = true;
+        // The price depends on who is asked, also if this process dies before there is an answer.
+        self.note(Tally::default);
     }
 
     pub(crate) fn attempt(&mut self) {
@@ -330,21 +332,26 @@ impl Meter {
 
     /// Nothing of an answer has come for [`NOTE_AFTER`]. The event was opened with an estimate by length only; if this
     /// process dies while it waits, what is written down here counts.
-    pub(crate) fn waits(&self) {
+    pub(crate) fn waits(&mut self) {
         if matches!(self.prompt, Prompt::Readable { .. }) {
             self.note(Tally::default);
         }
     }
 
-    fn note(&self, tally: impl FnOnce() -> Tally) {
-        let Some(open) = &self.open else { return };
+    fn note(&mut self, tally: impl FnOnce() -> Tally) {
         let (usage, _) = self.settle(End::ClientClosed, &tally());
+        let Some(open) = &mut self.open else { return };
         open.progress(&Progress {
             status: self.status,
             usage,
             duration: self.arrival.started.elapsed(),
             first_byte: self.first_byte,
             attempts: self.attempts,
+            answered_by: self.has_switched.then(|| AnsweredBy {
+                connection: &self.entry.id,
+                provider: &self.entry.provider,
+                format: self.asked_in,
+            }),
         });
     }
 
