@@ -332,15 +332,15 @@ impl Meter {
 
     /// Nothing of an answer has come for [`NOTE_AFTER`]. The event was opened with an estimate by length only; if this
     /// process dies while it waits, what is written down here counts.
-    pub(crate) fn waits(&mut self) {
+    pub(crate) fn waits(&self) {
         if matches!(self.prompt, Prompt::Readable { .. }) {
             self.note(Tally::default);
         }
     }
 
-    fn note(&mut self, tally: impl FnOnce() -> Tally) {
+    fn note(&self, tally: impl FnOnce() -> Tally) {
         let (usage, _) = self.settle(End::ClientClosed, &tally());
-        let Some(open) = &mut self.open else { return };
+        let Some(open) = &self.open else { return };
         open.progress(&Progress {
             status: self.status,
             usage,

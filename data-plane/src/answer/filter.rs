@@ -190,8 +190,8 @@ impl AnswerFilter {
     pub(crate) fn standing(&self) -> Option<Standing> {
         match self {
             Self::Events(events) => {
-                let Events { scanner, whole, .. } = &**events;
-                (scanner.is_whole() && whole.is_between())
+                let Events { scanner, framer, .. } = &**events;
+                (scanner.is_whole() && framer.is_between())
                     .then(|| Standing { is_counted: scanner.is_counted(), said: scanner.said() })
             }
             Self::Translated(streaming) => streaming.standing(),

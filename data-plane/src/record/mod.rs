@@ -21,6 +21,7 @@ use omniroute_core::{
 };
 use omniroute_proto::v1::Outcome;
 use omniroute_wire::usage::Usage;
+use parking_lot::Mutex;
 
 pub(crate) use self::journal::Unwritten;
 use self::{journal::Journal, segment::Segment};
@@ -106,7 +107,7 @@ pub struct Open {
     /// Where the opened record is; `None` when it was lost.
     segment: Option<Arc<Segment>>,
     /// Where the last note of progress is.
-    noted: Option<Arc<Segment>>,
+    noted: Mutex<Option<Arc<Segment>>>,
     is_closed: bool,
 }
 
@@ -134,7 +135,7 @@ impl Recorder {
             fixed,
             estimate: opening.estimate,
             segment,
-            noted: None,
+            noted: Mutex::default(),
             is_closed: false,
         };
         (open, unwritten)
@@ -153,11 +154,12 @@ impl Open {
     }
 
     /// Records what an answer that goes on has come to, for the case that this process does not live to its end.
-    pub(crate) fn progress(&mut self, so_far: &Progress<'_>) {
+    pub(crate) fn progress(&self, so_far: &Progress<'_>) {
         if self.segment.is_some()
             && let Some(noted) = self.journal.progress(self.id, so_far)
         {
-            self.journal.ended(self.noted.replace(noted));
+            let earlier = self.noted.lock().replace(noted);
+            self.journal.ended(earlier);
         }
     }
 
@@ -176,7 +178,7 @@ impl Open {
         let opened = self.segment.take()?;
         let unwritten = self.journal.closed(&self.fixed, closing, opened);
         // Without the note, what was opened still counts.
-        self.journal.ended(self.noted.take());
+        self.journal.ended(self.noted.get_mut().take());
         Some(unwritten)
     }
 }

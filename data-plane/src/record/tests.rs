@@ -281,7 +281,7 @@ fn many_threads_write_whole_records() {
 fn what_had_come_of_an_answer_is_billed_when_the_process_dies_in_the_middle() {
     let directory = tempfile::tempdir().expect("a directory");
     let recorder = recorder(options(directory.path()));
-    let mut running = open(&recorder);
+    let running = open(&recorder);
     running.progress(&so_far(20));
     let (connection, provider) = ("c2".into(), "p2".into());
     let second = AnsweredBy { connection: &connection, provider: &provider, format: "gemini" };
@@ -306,8 +306,8 @@ fn what_had_come_of_an_answer_is_billed_when_the_process_dies_in_the_middle() {
 fn what_was_noted_last_outlives_the_segments_of_others() {
     let directory = tempfile::tempdir().expect("a directory");
     let recorder = recorder(JournalOptions { segment_bytes: 1024, ..options(directory.path()) });
-    let mut running = open(&recorder);
-    let fill = || (0..40).for_each(|_| drop(close(open(&recorder))));
+    let running = open(&recorder);
+    let fill = || (0..40).for_each(|_| _ = close(open(&recorder)));
     fill();
     running.progress(&so_far(20));
     fill();

@@ -224,6 +224,19 @@ impl Load {
         let is_stalled = || self.uploads.lock().since.values().any(|since| since.elapsed() > UPLOAD_STALLED);
         self.is_late.load(Ordering::Relaxed) || is_stalled()
     }
+
+    /// An upload waits for the peer, from now on. Gives its place among those that do.
+    fn stalls(&self) -> u64 {
+        let mut uploads = self.uploads.lock();
+        let place = uploads.next;
+        uploads.next += 1;
+        uploads.since.insert(place, Instant::now());
+        place
+    }
+
+    fn moves(&self, place: u64) {
+        self.uploads.lock().since.remove(&place);
+    }
 }
 
 impl Drop for Seat {
@@ -378,13 +391,17 @@ where
                         Poll::Ready(Some(Ok(room))) => room,
                         Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
                         Poll::Pending => {
-                            this.stalls();
+                            if this.stalled.is_none() {
+                                this.stalled = Some(this.load.stalls());
+                            }
                             return Poll::Pending;
                         }
                     },
                     room => room,
                 };
-                this.moves();
+                if let Some(place) = this.stalled.take() {
+                    this.load.moves(place);
+                }
                 let piece = held.split_to(room.min(held.len()));
                 let is_rest = held.is_empty();
                 if is_rest {
@@ -412,27 +429,11 @@ where
     }
 }
 
-impl<B> Pump<B> {
-    fn stalls(&mut self) {
-        if self.stalled.is_none() {
-            let mut uploads = self.load.uploads.lock();
-            let place = uploads.next;
-            uploads.next += 1;
-            uploads.since.insert(place, Instant::now());
-            self.stalled = Some(place);
-        }
-    }
-
-    fn moves(&mut self) {
-        if let Some(place) = self.stalled.take() {
-            self.load.uploads.lock().since.remove(&place);
-        }
-    }
-}
-
 impl<B> Drop for Pump<B> {
     fn drop(&mut self) {
-        self.moves();
+        if let Some(place) = self.stalled.take() {
+            self.load.moves(place);
+        }
     }
 }
 

@@ -329,7 +329,7 @@ async fn an_http_2_client_that_grants_no_window_for_a_sign_of_life_is_given_up()
     let body = unread_over_http_2(&proxy, 0).await;
     tokio::time::timeout(Duration::from_secs(20), left.notified()).await.expect("the upstream is cancelled");
     assert_eq!(proxy.event().await.outcome(), Outcome::ClientClosed);
-    while proxy.inner.gateway.lifecycle.requests_in_flight() > 0 {
+    while proxy.inner.stages.lifecycle.requests_in_flight() > 0 {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     drop(body);
