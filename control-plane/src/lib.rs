@@ -1,15 +1,31 @@
 //! The control plane: owns configuration, secrets and the ledger, and tells proxies what is in force.
 //!
-//! A change made through REST passes [`auth`] (who is it), [`api`] (is it well-formed), [`service`] (may it be),
-//! [`store`] (one transaction, one revision) and [`publish`] (every proxy hears of it). Usage comes back the other way:
-//! proxies report to [`ledger`], and [`api`] shows what it holds. [`jobs`] do what nobody asks for. [`run`] starts and
-//! stops all of it.
+//! A change made through REST passes [`http`] (is it well-formed) and [`auth`] (who is it, may they), then one of the
+//! [`areas`] decides and writes it through [`store`] (one transaction, one revision), and [`publish`] tells every proxy.
+//! Usage comes back the other way: proxies report to [`ledger`], and an area shows what it holds. [`jobs`] do what nobody
+//! asks for. [`run`] starts and stops all of it.
+//!
+//! The rooms, from top to bottom; imports go down, and a test reads them:
+//!
+//! ```text
+//! run      opens the foundations, builds the areas, joins their routers; starts and stops
+//! areas/*  one subject of the API each: routes, shapes, rules, rows, kinds of configuration
+//! publish  the streams to proxies: configuration down, their state and their usage up
+//! ledger   what every request used and cost
+//! jobs     work that one replica does for all
+//! auth     who may, and what
+//! http     what every route of REST is made with
+//! store    the database
+//! ```
 
-pub mod api;
+pub mod areas;
 pub mod auth;
+pub mod http;
 pub mod jobs;
 pub mod ledger;
 pub mod publish;
 pub mod run;
-pub mod service;
 pub mod store;
+
+#[cfg(test)]
+mod tests;

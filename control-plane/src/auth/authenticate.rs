@@ -1,60 +1,112 @@
 //! Finds out who asks.
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use cookie::Cookie;
 use http::{HeaderMap, header, request::Parts};
-
-use super::{Caller, MANAGEMENT_SCOPES, Principal, SESSION_COOKIE};
-use crate::{
-    api::{ApiError, Code},
-    service::App,
+use omniroute_core::{
+    hash::KeyHash,
+    id::ApiKeyId,
+    time::{Clock, UnixMillis},
 };
 
-/// Who asks: a Bearer token when there is one, else the session cookie, else, with login turned off, whoever sits at
-/// this machine.
-///
-/// # Errors
-/// 401 when it is nobody, 403 when it is somebody who may not manage the gateway.
-pub async fn authenticate(app: &App, parts: &Parts) -> Result<Principal, ApiError> {
-    if parts.headers.contains_key(header::AUTHORIZATION) {
-        let token = bearer(&parts.headers).ok_or_else(ApiError::unauthenticated)?;
-        return of_bearer(app, token).await;
-    }
-    let refused = match session_cookie(&parts.headers) {
-        Some(token) => match app.admin().session(&token).await? {
-            Some(id) => return Ok(Principal::Session { id }),
-            None => ApiError::new(Code::SessionExpired, "Session expired; sign in again"),
-        },
-        None => ApiError::unauthenticated(),
-    };
-    if Caller::of_parts(parts, app).is_local && !app.admin().login_required().await? {
-        return Ok(Principal::Local);
-    }
-    Err(refused)
+use super::{AuthError, Principal, Scopes, token::Tokens};
+use crate::{
+    http::SESSION_COOKIE,
+    store::{Store, StoreError},
+};
+
+/// Who keeps sessions and API keys answers this.
+#[async_trait]
+pub trait Identities: Send + Sync + 'static {
+    /// Whether the session still counts.
+    ///
+    /// # Errors
+    /// When the database fails.
+    async fn has_session(&self, id: &str) -> Result<bool, StoreError>;
+
+    /// The API key with this hash.
+    ///
+    /// # Errors
+    /// When the database fails.
+    async fn api_key(&self, hash: &KeyHash) -> Result<Option<KeyIdentity>, StoreError>;
+
+    /// Whether management needs a login.
+    ///
+    /// # Errors
+    /// When the database fails.
+    async fn login_required(&self) -> Result<bool, StoreError>;
 }
 
-async fn of_bearer(app: &App, token: &str) -> Result<Principal, ApiError> {
-    // API keys have no dots; signed tokens have two.
-    if token.matches('.').count() == 2 {
-        return app.tokens.check_cli(token).map(|()| Principal::Cli).map_err(|_| ApiError::unauthenticated());
+/// What counts of an API key that somebody shows.
+#[derive(Clone, Debug)]
+pub struct KeyIdentity {
+    pub id: ApiKeyId,
+    /// Neither switched off nor revoked.
+    pub is_active: bool,
+    pub expires_at: Option<UnixMillis>,
+    pub scopes: Vec<String>,
+}
+
+/// Finds out who asks.
+#[derive(Clone)]
+pub struct Authenticator {
+    pub store: Store,
+    pub tokens: Tokens,
+    pub clock: Arc<dyn Clock>,
+    pub identities: Arc<dyn Identities>,
+}
+
+// === impl Authenticator ===
+
+impl Authenticator {
+    /// Who asks: a Bearer token when there is one, else the session cookie, else, with login turned off, whoever sits at
+    /// this machine (`is_local`).
+    ///
+    /// # Errors
+    /// When it is nobody, or somebody who may not manage the gateway at all.
+    pub async fn authenticate(&self, parts: &Parts, is_local: bool) -> Result<Principal, AuthError> {
+        if parts.headers.contains_key(header::AUTHORIZATION) {
+            let token = bearer(&parts.headers).ok_or(AuthError::Unauthenticated)?;
+            return self.of_bearer(token).await;
+        }
+        let refused = match session_cookie(&parts.headers) {
+            Some(token) => match self.session(&token).await? {
+                Some(id) => return Ok(Principal::Session { id }),
+                None => AuthError::SessionExpired,
+            },
+            None => AuthError::Unauthenticated,
+        };
+        if is_local && !self.identities.login_required().await? {
+            return Ok(Principal::Local);
+        }
+        Err(refused)
     }
-    app.store.expect_answers()?;
-    let hash = app.store.pepper().hash(token);
-    let Some(key) = app.store.keys().by_hash(&hash).await? else {
-        return Err(ApiError::new(Code::InvalidApiKey, "Invalid API key"));
-    };
-    if !key.is_active || key.revoked_at.is_some() {
-        return Err(ApiError::new(Code::InvalidApiKey, "Invalid API key"));
+
+    /// Id of the session behind a cookie, when it still counts.
+    async fn session(&self, token: &str) -> Result<Option<String>, AuthError> {
+        let Ok(id) = self.tokens.session_id(token) else { return Ok(None) };
+        Ok(self.identities.has_session(&id).await?.then_some(id))
     }
-    if key.expires_at.is_some_and(|at| at <= app.clock.now()) {
-        return Err(ApiError::new(Code::ApiKeyExpired, "API key expired"));
+
+    async fn of_bearer(&self, token: &str) -> Result<Principal, AuthError> {
+        // API keys have no dots; signed tokens have two.
+        if token.matches('.').count() == 2 {
+            return self.tokens.check_cli(token).map(|()| Principal::Cli).map_err(|_| AuthError::Unauthenticated);
+        }
+        self.store.expect_answers()?;
+        let hash = self.store.pepper().hash(token);
+        let key = self.identities.api_key(&hash).await?.filter(|key| key.is_active).ok_or(AuthError::InvalidApiKey)?;
+        if key.expires_at.is_some_and(|at| at <= self.clock.now()) {
+            return Err(AuthError::ApiKeyExpired);
+        }
+        let scopes = Scopes::of_key(&key.scopes);
+        if scopes.is_empty() {
+            return Err(AuthError::NoManagementScope);
+        }
+        Ok(Principal::ApiKey { id: key.id, scopes })
     }
-    if !key.scopes.iter().any(|scope| MANAGEMENT_SCOPES.contains(&scope.as_str())) {
-        return Err(ApiError::new(
-            Code::NotAllowed,
-            "This API key may not manage the gateway: it lacks the scope `manage`",
-        ));
-    }
-    Ok(Principal::ApiKey(key.id))
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -65,7 +117,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// The token in the session cookie.
-pub(crate) fn session_cookie(headers: &HeaderMap) -> Option<String> {
+pub fn session_cookie(headers: &HeaderMap) -> Option<String> {
     headers
         .get_all(header::COOKIE)
         .iter()

@@ -1,15 +1,12 @@
 //! Where a request comes from.
 
-use std::{
-    convert::Infallible,
-    net::{IpAddr, SocketAddr},
-};
+use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::{ConnectInfo, FromRequestParts};
 use http::{HeaderMap, header, request::Parts};
 use omniroute_core::client_address::{Hops, TrustedProxies};
 
-use crate::service::App;
+use crate::http::ApiError;
 
 /// Where a request comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,11 +19,28 @@ pub struct Caller {
     pub is_local: bool,
 }
 
+/// How the machines between a caller and this process are judged.
+#[derive(Clone, Debug)]
+pub struct CallerRules {
+    pub trusted_proxies: TrustedProxies,
+    /// Nobody else can reach the listener at all.
+    pub listens_on_loopback: bool,
+}
+
+// === impl CallerRules ===
+
+impl CallerRules {
+    /// Where a request with this head comes from.
+    pub fn caller(&self, parts: &Parts) -> Caller {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
+        Caller::of(peer, &parts.headers, &self.trusted_proxies, self.listens_on_loopback)
+    }
+}
+
 // === impl Caller ===
 
 impl Caller {
-    /// `listens_on_loopback`: nobody else can reach the listener at all.
-    pub fn of(peer: Option<IpAddr>, headers: &HeaderMap, trusted: &TrustedProxies, listens_on_loopback: bool) -> Self {
+    fn of(peer: Option<IpAddr>, headers: &HeaderMap, trusted: &TrustedProxies, listens_on_loopback: bool) -> Self {
         let behind_loopback = listens_on_loopback || peer.is_some_and(|peer| peer.is_loopback());
         let hops = Hops::of(headers);
         let address = peer.map(|peer| trusted.client(peer, &hops));
@@ -35,18 +49,13 @@ impl Caller {
     }
 }
 
-impl FromRequestParts<App> for Caller {
-    type Rejection = Infallible;
+/// The guard has found it out.
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
-        Ok(Self::of_parts(parts, app))
-    }
-}
-
-impl Caller {
-    pub fn of_parts(parts: &Parts, app: &App) -> Self {
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-        Self::of(peer, &parts.headers, &app.settings.trusted_proxies, app.settings.control_plane_host.is_loopback())
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let known = parts.extensions.get::<Self>().copied();
+        known.ok_or_else(|| ApiError::internal(&"a route is served without the guard"))
     }
 }
 

@@ -1,68 +1,107 @@
 //! The door: every request passes here before a handler sees it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
+    Router,
     extract::{MatchedPath, Request, State},
-    middleware::Next,
+    middleware::{Next, from_fn_with_state},
     response::Response,
 };
-use http::Method;
+use http::{Method, request::Parts};
 
-use super::{Access, Principal, access, authenticate, origin};
+use super::{AuthError, Authenticator, CallerRules, Demand, Principal, RouteTable, origin, scope::Permission};
 use crate::{
-    api::{ApiError, Code},
-    service::App,
+    http::{AllowedOrigins, ApiError},
     store::StoreError,
 };
 
 /// How long a probe waits to learn who asks.
 const PROBE_PATIENCE: Duration = Duration::from_millis(500);
 
-/// Lets a request through with its [`Principal`] attached, or answers 401 or 403.
-///
-/// # Errors
-/// As [`fn@authenticate`]; 403 also when another website made a browser send it.
-pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Result<Response, ApiError> {
-    let (mut parts, body) = request.into_parts();
-    let matched = parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str);
-    let demanded = access(&parts.method, matched, parts.uri.path());
-    if demanded != Access::Open {
-        let principal = authenticate(&app, &parts);
-        let known = if demanded == Access::Either {
+/// Decides who gets to which route.
+pub struct Guard {
+    pub authenticator: Authenticator,
+    pub routes: RouteTable,
+    pub callers: CallerRules,
+    /// Origins that may use a browser's session besides our own.
+    pub allowed_origins: AllowedOrigins,
+}
+
+// === impl Guard ===
+
+impl Guard {
+    /// `routes` behind the guard.
+    pub fn before(self: Arc<Self>, routes: Router) -> Router {
+        routes.layer(from_fn_with_state(self, pass))
+    }
+
+    /// Who asks, as far as the route wants to know; `None` where it does not, or lets anybody in.
+    async fn admit(&self, parts: &Parts, is_local: bool) -> Result<Option<Principal>, AuthError> {
+        let matched = parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str);
+        let demanded = self.routes.demand(&parts.method, matched, parts.uri.path());
+        if demanded == Demand::Nothing {
+            return Ok(None);
+        }
+        let principal = self.authenticator.authenticate(parts, is_local);
+        let store = &self.authenticator.store;
+        let known = if demanded == Demand::Either {
             // Whoever asks how things are does not wait for a pool whose database is away.
             tokio::time::timeout(PROBE_PATIENCE, principal).await.unwrap_or_else(|_| Err(away()))
         } else {
             tokio::select! {
                 biased;
                 known = principal => known,
-                () = app.store.away() => Err(away()),
+                () = store.away() => Err(away()),
             }
         };
-        match known {
-            Ok(principal) => {
-                check_origin(&app, &parts, &principal)?;
-                if demanded == Access::Manager {
-                    app.store.expect_answers()?;
-                }
-                parts.extensions.insert(principal);
+        let allowed = known.and_then(|principal| {
+            if let Some(area) = self.routes.area(matched) {
+                principal.expect(area, Permission::of(&parts.method))?;
             }
+            Ok(principal)
+        });
+        match allowed {
+            Ok(principal) => {
+                self.check_origin(parts, &principal)?;
+                if demanded == Demand::Manager {
+                    store.expect_answers()?;
+                }
+                Ok(Some(principal))
+            }
+            Err(refused @ AuthError::MissingScope(_)) if !is_safe(&parts.method) => Err(refused),
             // Whoever is nobody gets what anybody gets; a failing database is for the handler to meet.
-            Err(_) if demanded == Access::Either => {}
-            Err(refused) => return Err(refused),
+            Err(_) if demanded == Demand::Either => Ok(None),
+            Err(refused) => Err(refused),
         }
     }
+
+    fn check_origin(&self, parts: &Parts, principal: &Principal) -> Result<(), AuthError> {
+        if is_safe(&parts.method)
+            || !principal.is_ambient()
+            || origin::is_trusted(&parts.headers, &self.allowed_origins)
+        {
+            return Ok(());
+        }
+        Err(AuthError::CrossOrigin)
+    }
+}
+
+fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// Lets a request through with its [`Principal`] and [`super::Caller`] attached, or answers 401 or 403.
+async fn pass(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Result<Response, ApiError> {
+    let (mut parts, body) = request.into_parts();
+    let caller = guard.callers.caller(&parts);
+    if let Some(principal) = guard.admit(&parts, caller.is_local).await? {
+        parts.extensions.insert(principal);
+    }
+    parts.extensions.insert(caller);
     Ok(next.run(Request::from_parts(parts, body)).await)
 }
 
-fn away() -> ApiError {
+fn away() -> AuthError {
     StoreError::from(sqlx::Error::PoolTimedOut).into()
-}
-
-fn check_origin(app: &App, parts: &http::request::Parts, principal: &Principal) -> Result<(), ApiError> {
-    let is_safe = matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
-    if is_safe || !principal.is_ambient() || origin::is_trusted(&parts.headers, &app.allowed_origins) {
-        return Ok(());
-    }
-    Err(ApiError::new(Code::CrossOrigin, "Another website may not act with this session; see CORS_ORIGINS"))
 }

@@ -1,31 +1,28 @@
-//! Who may manage the gateway.
+//! Who may manage the gateway, and what of it.
 //!
-//! A request passes [`mod@guard`] before any handler sees it: [`mod@access`] says what its route demands, [`mod@authenticate`]
-//! finds out who asks (session cookie, API key with a management scope, or the CLI's short-lived token; with login
-//! turned off, also whoever sits at this machine), [`origin`] keeps other websites from using a browser's session,
-//! and the [`Principal`] goes on with the request. [`password`] and [`token`] are the two kinds of proof.
+//! A request passes the [`Guard`] before any handler sees it: the [`RouteTable`] says what its route demands,
+//! [`Authenticator`] finds out who asks (session cookie, API key with a management scope, or the CLI's short-lived token;
+//! with login turned off, also whoever sits at this machine), [`scope`] says whether that covers the route, [`origin`]
+//! keeps other websites from using a browser's session, and the [`Principal`] and the [`Caller`] go on with the request.
+//! [`password`] and [`token`] are the two kinds of proof; who keeps sessions and keys implements [`Identities`].
 
-mod access;
 mod authenticate;
 mod caller;
+mod error;
 mod guard;
 pub mod origin;
 pub mod password;
 mod principal;
+mod route_table;
+pub mod scope;
 pub mod token;
 
 pub use self::{
-    access::{Access, access},
-    authenticate::authenticate,
-    caller::Caller,
-    guard::guard,
-    principal::Principal,
+    authenticate::{Authenticator, Identities, KeyIdentity, session_cookie},
+    caller::{Caller, CallerRules},
+    error::AuthError,
+    guard::Guard,
+    principal::{By, Principal},
+    route_table::{Demand, OpenRoute, RouteTable},
+    scope::Scopes,
 };
-
-pub(crate) use self::authenticate::session_cookie;
-
-/// Name of the session cookie.
-pub const SESSION_COOKIE: &str = "auth_token";
-
-/// An API key needs one of these scopes to manage the gateway.
-pub const MANAGEMENT_SCOPES: [&str; 2] = ["manage", "admin"];

@@ -1,41 +1,10 @@
 //! Whether a browser sent a request on behalf of our own page, or another website made it.
 
-use http::{HeaderMap, HeaderValue, header, uri::Uri};
+use http::{HeaderMap, header, uri::Uri};
+
+use crate::http::AllowedOrigins;
 
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
-
-/// Origins that may use a browser's session besides our own.
-#[derive(Clone, Debug, Default)]
-pub struct AllowedOrigins {
-    origins: Vec<String>,
-    any: bool,
-}
-
-// === impl AllowedOrigins ===
-
-impl AllowedOrigins {
-    /// From a comma-separated list. `*` lets any origin read with a Bearer token, none with the session.
-    pub fn parse(list: &str) -> Self {
-        let entries = || list.split(',').map(|origin| origin.trim().trim_end_matches('/')).filter(|o| !o.is_empty());
-        Self {
-            origins: entries().filter(|origin| *origin != "*").map(str::to_ascii_lowercase).collect(),
-            any: entries().any(|origin| origin == "*"),
-        }
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.origins.is_empty() && !self.any
-    }
-
-    /// Whether `*` is listed.
-    pub fn any(&self) -> bool {
-        self.any
-    }
-
-    pub fn allows(&self, origin: &HeaderValue) -> bool {
-        origin.to_str().is_ok_and(|origin| self.origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin)))
-    }
-}
 
 /// Whether a request that a browser's session authenticates was made by our own page, by an allowed one, or by no
 /// page at all. Browsers send `Sec-Fetch-Site` or `Origin` with every unsafe request, and no script can forge them; a
@@ -56,6 +25,8 @@ pub fn is_trusted(headers: &HeaderMap, allowed: &AllowedOrigins) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn trusted(headers: &[(&'static str, &'static str)], allowed: &str) -> bool {

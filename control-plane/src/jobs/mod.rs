@@ -1,184 +1,241 @@
-//! Work that one replica does for all: forgetting what is old. A lease says which one; every transaction of the work
-//! checks that the lease is still held (see [`crate::store::Leases`]).
+//! Work that one replica does for all: forgetting what is old.
+//!
+//! Each [`Job`] has a lease, a schedule and a backoff of its own, so that one that fails or takes long holds up no other.
+//! Its lease lasts until it is due again: whoever has it has done, or does, the work of that period, and every other replica
+//! finds it taken. A replica that fails gives the lease back, so that another may do better, and tries again after a while,
+//! each time a longer one. Every transaction of the work checks that the lease is still held
+//! ([`crate::store::Lease::guard`]).
 
-use std::time::Duration;
+mod of_store;
 
-use omniroute_core::{settings::ControlPlaneSettings, time::UnixMillis};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
 use omniroute_telemetry::names;
-use tokio::{
-    task::JoinHandle,
-    time::{Instant, MissedTickBehavior, interval},
-};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-use crate::{
-    ledger::Ledger,
-    store::{Lease, Store, StoreError},
-};
+pub use self::of_store::of_store;
+use crate::store::{Lease, Store, StoreError};
 
-const LEASE: &str = "housekeeping";
+/// How often a replica looks whether a lease that another one has is free.
+const LOOK_EVERY: Duration = Duration::from_mins(1);
 
-/// The lease is asked for, or renewed, this often…
-const RENEW: Duration = Duration::from_secs(20);
+/// After the first failure in a row; it doubles, up to the job's period.
+const FIRST_RETRY: Duration = Duration::from_mins(1);
 
-/// …and lasts this long, so that a replica that dies is replaced within a minute.
-const LEASE_TTL: Duration = Duration::from_secs(60);
+/// Something that is due every so often, on one replica.
+#[derive(Clone)]
+pub struct Job {
+    name: &'static str,
+    every: Duration,
+    work: Arc<Work>,
+}
 
-/// How often the work is due.
-const EVERY: Duration = Duration::from_secs(60 * 60);
-
-/// A proxy that was not heard of for this long is struck off the list.
-const PROXY_DAYS: u32 = 30;
+type Work = dyn Fn(Lease) -> Pin<Box<dyn Future<Output = Result<u64, StoreError>> + Send>> + Send + Sync;
 
 /// The work in the background.
 pub struct Jobs {
-    task: JoinHandle<()>,
+    tasks: TaskTracker,
 }
 
-/// What one round did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tidied {
-    /// The configuration log holds what came after this revision.
-    pub log_floor: u64,
-    /// Rows of the ledger (on Postgres: days) that went.
-    pub usage: u64,
-    pub sessions: u64,
-    pub proxies: u64,
+/// What became of a job that was due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    /// Another replica has done it, or does.
+    Elsewhere,
+    Failed,
+}
+
+/// A job on this replica.
+struct Worker {
+    store: Store,
+    job: Job,
+    /// This replica, for this job.
+    holder: String,
+    held: Option<Lease>,
+    failures_in_a_row: u32,
+}
+
+// === impl Job ===
+
+impl Job {
+    /// `name` is the lease's, and the metric's. `work` returns how much it did, for the log.
+    pub fn new<F, R>(name: &'static str, every: Duration, work: F) -> Self
+    where
+        F: Fn(Lease) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<u64, StoreError>> + Send + 'static,
+    {
+        Self { name, every, work: Arc::new(move |lease| Box::pin(work(lease))) }
+    }
+
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Does the work now. For tests of whoever owns it.
+    #[cfg(test)]
+    pub(crate) async fn run(&self, lease: Lease) -> Result<u64, StoreError> {
+        (self.work)(lease).await
+    }
 }
 
 // === impl Jobs ===
 
 impl Jobs {
     /// Starts the work; it stops at `shutdown`.
-    pub fn start(settings: &ControlPlaneSettings, store: Store, ledger: Ledger, shutdown: CancellationToken) -> Self {
-        Self { task: tokio::spawn(run(store, ledger, settings.config_log_days, shutdown)) }
+    pub fn start(store: &Store, jobs: Vec<Job>, shutdown: &CancellationToken) -> Self {
+        let tasks = TaskTracker::new();
+        for job in jobs {
+            tasks.spawn(Worker::new(store.clone(), job).run(shutdown.clone()));
+        }
+        tasks.close();
+        Self { tasks }
     }
 
-    /// Waits until it has stopped, and its lease is free for others.
+    /// Waits until all has stopped, and the leases are free for others.
     pub async fn finished(self) {
-        if self.task.await.is_err() {
-            tracing::error!("the background work ended badly");
-        }
+        self.tasks.wait().await;
     }
 }
 
-/// Does the work whenever it is due and this replica holds the lease, until `shutdown`.
-async fn run(store: Store, ledger: Ledger, config_log_days: u32, shutdown: CancellationToken) {
-    let holder = Uuid::new_v4().to_string();
-    let mut tick = interval(RENEW);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut due = Instant::now();
-    let mut held = None;
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => break,
-            _ = tick.tick() => {}
+// === impl Worker ===
+
+impl Worker {
+    fn new(store: Store, job: Job) -> Self {
+        Self { store, job, holder: Uuid::new_v4().to_string(), held: None, failures_in_a_row: 0 }
+    }
+
+    async fn run(mut self, shutdown: CancellationToken) {
+        loop {
+            let outcome = self.attempt().await;
+            let wait = self.wait_after(outcome);
+            if shutdown.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
+                break;
+            }
         }
-        held = match store.leases().acquire(LEASE, &holder, LEASE_TTL).await {
-            Ok(lease) => lease,
+        self.release().await;
+    }
+
+    /// Does the work, unless another replica has the lease.
+    async fn attempt(&mut self) -> Outcome {
+        let name = self.job.name;
+        let lease = match self.store.leases().acquire(name, &self.holder, self.job.every).await {
+            Ok(Some(lease)) => lease,
+            Ok(None) => {
+                self.held = None;
+                return Outcome::Elsewhere;
+            }
             Err(error) => {
-                tracing::debug!(%error, "the housekeeping lease cannot be asked for");
-                None
+                tracing::debug!(%error, job = name, "the lease cannot be asked for");
+                return Outcome::Failed;
             }
         };
-        let Some(lease) = held.as_ref().filter(|_| Instant::now() >= due) else { continue };
-        due = Instant::now() + EVERY;
-        let done = tidy(&store, &ledger, config_log_days, lease).await;
+        self.held = Some(lease.clone());
+        let done = (self.job.work)(lease).await;
         let result = if done.is_ok() { "ok" } else { "failed" };
-        metrics::counter!(names::JOB_RUNS, "job" => LEASE, "result" => result).increment(1);
+        metrics::counter!(names::JOB_RUNS, "job" => name, "result" => result).increment(1);
         match done {
-            Ok(Tidied { log_floor, usage, sessions, proxies }) => {
-                tracing::info!(log_floor, usage, sessions, proxies, "housekeeping is done")
+            Ok(amount) => {
+                tracing::info!(job = name, amount, "a job is done");
+                Outcome::Done
             }
             Err(error) => {
-                tracing::warn!(%error, code = error.code(), "housekeeping stopped; it is due in an hour again")
+                tracing::warn!(%error, code = error.code(), job = name, "a job failed; it is tried again later");
+                self.release().await;
+                Outcome::Failed
             }
         }
     }
-    if let Some(lease) = held
-        && let Err(error) = store.leases().release(&lease).await
-    {
-        tracing::debug!(%error, "the housekeeping lease runs out by itself");
+
+    fn wait_after(&mut self, outcome: Outcome) -> Duration {
+        if outcome != Outcome::Failed {
+            self.failures_in_a_row = 0;
+        }
+        match outcome {
+            Outcome::Done => self.job.every,
+            Outcome::Elsewhere => LOOK_EVERY.min(self.job.every),
+            Outcome::Failed => {
+                let retry = FIRST_RETRY.saturating_mul(2_u32.saturating_pow(self.failures_in_a_row));
+                self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
+                retry.min(self.job.every)
+            }
+        }
     }
-}
 
-/// One round.
-///
-/// # Errors
-/// `LeaseLost` when another replica has taken over, or when the database fails; what was done stays done.
-pub async fn tidy(store: &Store, ledger: &Ledger, config_log_days: u32, lease: &Lease) -> Result<Tidied, StoreError> {
-    ledger.prepare_days().await?;
-    let log_floor = store.config_log().compact(days_ago(store, config_log_days), lease).await?;
-    let usage = ledger.forget_old(lease).await?;
-    let sessions = store.sessions().purge_expired().await?;
-    store.keys().forget_use_of_deleted().await?;
-    let proxies = store.proxies().purge(days_ago(store, PROXY_DAYS)).await?;
-    Ok(Tidied { log_floor, usage, sessions, proxies })
-}
-
-fn days_ago(store: &Store, days: u32) -> UnixMillis {
-    let span = u64::from(days.max(1)) * 24 * 60 * 60 * 1000;
-    UnixMillis(store.clock().now().0.saturating_sub(span))
+    async fn release(&mut self) {
+        if let Some(lease) = self.held.take()
+            && let Err(error) = self.store.leases().release(&lease).await
+        {
+            tracing::debug!(%error, job = self.job.name, "the lease runs out by itself");
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use super::*;
-    use crate::store::{
-        records::{ConnectionDraft, SessionRecord},
-        testing::{NOON, admin, on_both_engines},
-    };
+    use crate::store::testing::on_both_engines;
 
-    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    const HOUR: Duration = Duration::from_hours(1);
 
-    async fn connection(store: &Store, name: &str) -> u64 {
-        let mut write = store.write(&admin()).await.expect("a transaction");
-        let draft = ConnectionDraft::new("openai", name, omniroute_core::settings::Secret::default());
-        write.create_connection(draft).await.expect("a connection");
-        write.commit().await.expect("committed")
+    /// A job that counts its runs, and fails while it is told to.
+    fn counting(name: &'static str, fails: bool) -> (Job, Arc<AtomicU32>) {
+        let runs = Arc::new(AtomicU32::new(0));
+        let counter = Arc::clone(&runs);
+        let job = Job::new(name, HOUR, move |lease| {
+            let run = u64::from(counter.fetch_add(1, Ordering::SeqCst));
+            async move { if fails { Err(StoreError::LeaseLost(lease.name)) } else { Ok(run) } }
+        });
+        (job, runs)
     }
 
     on_both_engines! {
-        async fn a_round_forgets_what_is_old_and_keeps_the_rest(database: &TestDatabase) {
+        async fn one_replica_does_the_work_of_a_period(database: &TestDatabase) {
             let (store, clock) = database.store_at_noon().await;
-            let ledger = Ledger::start(store.clone(), 30).await.expect("a ledger");
-            let old = connection(&store, "old").await;
-            let expires_at = NOON.saturating_add(DAY);
-            let session = SessionRecord {
-                id: "s".into(), subject: "admin".into(), epoch: 1, address: None, created_at: NOON, expires_at,
-            };
-            store.sessions().insert(&session).await.expect("a session");
-            let status = omniroute_proto::v1::ProxyStatus { proxy_id: "p1".into(), ..Default::default() };
-            store.proxies().upsert(&status).await.expect("a proxy");
-            clock.advance(31 * DAY);
-            let young = connection(&store, "young").await;
-            let lease = store.leases().acquire(LEASE, "a", LEASE_TTL).await.expect("asked").expect("free");
-            let tidied = tidy(&store, &ledger, 30, &lease).await.expect("tidied");
-            assert_eq!(tidied, Tidied { log_floor: old, usage: tidied.usage, sessions: 1, proxies: 1 });
-            let log = store.config_log().page(None, None, None, 10).await.expect("the log");
-            assert_eq!(log.iter().map(|row| row.revision).collect::<Vec<_>>(), [young]);
-            assert_eq!(store.connections().list().await.expect("connections").len(), 2);
+            let (job, runs) = counting("count", false);
+            let (mut one, mut other) = (Worker::new(store.clone(), job.clone()), Worker::new(store, job));
+            assert_eq!((one.attempt().await, other.attempt().await), (Outcome::Done, Outcome::Elsewhere));
+            clock.advance(HOUR);
+            assert_eq!((other.attempt().await, one.attempt().await), (Outcome::Done, Outcome::Elsewhere));
+            assert_eq!(runs.load(Ordering::SeqCst), 2);
         }
 
-        async fn the_work_runs_at_the_start_and_gives_its_lease_back(database: &TestDatabase) {
-            let (store, clock) = database.store_at_noon().await;
-            let ledger = Ledger::start(store.clone(), 30).await.expect("a ledger");
-            let revision = connection(&store, "old").await;
-            clock.advance(31 * DAY);
+        async fn a_replica_that_fails_leaves_the_work_to_another(database: &TestDatabase) {
+            let (store, _) = database.store_at_noon().await;
+            let mut failing = Worker::new(store.clone(), counting("count", true).0);
+            let mut sound = Worker::new(store, counting("count", false).0);
+            assert_eq!((failing.attempt().await, sound.attempt().await), (Outcome::Failed, Outcome::Done));
+        }
+
+        async fn a_job_that_fails_holds_up_no_other_and_leases_are_given_back(database: &TestDatabase) {
+            let (store, _) = database.store_at_noon().await;
+            let ((bad, _), (good, runs)) = (counting("bad", true), counting("good", false));
             let shutdown = CancellationToken::new();
-            let jobs = Jobs { task: tokio::spawn(run(store.clone(), ledger, 30, shutdown.clone())) };
+            let jobs = Jobs::start(&store, vec![bad, good], &shutdown);
             let done = async {
-                while !store.config_log().page(None, None, None, 1).await.expect("the log").is_empty() {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
+                while runs.load(Ordering::SeqCst) == 0 {
+                    tokio::task::yield_now().await;
                 }
             };
             tokio::time::timeout(Duration::from_secs(20), done).await.expect("done");
-            assert_eq!(store.revision().await.expect("a revision"), revision);
             shutdown.cancel();
             jobs.finished().await;
-            let free = store.leases().acquire(LEASE, "somebody else", LEASE_TTL).await.expect("asked");
-            assert!(free.is_some());
+            for name in ["bad", "good"] {
+                assert!(store.leases().acquire(name, "somebody else", HOUR).await.expect("asked").is_some(), "{name}");
+            }
         }
+    }
+
+    #[tokio::test]
+    async fn failures_in_a_row_are_further_and_further_apart() {
+        let database = crate::store::testing::TestDatabase::sqlite();
+        let mut worker = Worker::new(database.store().await, counting("count", true).0);
+        let waits: Vec<u64> = (0..8).map(|_| worker.wait_after(Outcome::Failed).as_secs() / 60).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(worker.wait_after(Outcome::Done), HOUR);
+        assert_eq!(worker.wait_after(Outcome::Failed), FIRST_RETRY);
     }
 }

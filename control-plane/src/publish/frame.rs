@@ -3,13 +3,15 @@
 use bytes::Bytes;
 use omniroute_proto::{
     MAX_CHUNK_BYTES,
-    v1::{self, config_response::Body, resource},
+    v1::{self, config_response::Body},
 };
 use prost::{
     Message as _,
     encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len},
 };
 use zeroize::{Zeroize as _, Zeroizing};
+
+use super::ConfigKind;
 
 /// Numbers of the fields by which a chunk is put together without building its message first.
 const RESPONSE_RESOURCES: u32 = 2;
@@ -49,8 +51,20 @@ impl Chunker {
         Self { buffer: Zeroizing::new(Vec::with_capacity(FIRST_BYTES)), frames: Vec::new(), count: 0 }
     }
 
-    /// Appends a resource and wipes the secret in it.
-    pub(super) fn push(&mut self, mut resource: v1::Resource) {
+    /// Appends a resource and wipes the secrets in it.
+    pub(super) fn push(&mut self, mut resource: v1::Resource, kind: &dyn ConfigKind) {
+        self.append(&resource);
+        if let Some(body) = &mut resource.body {
+            kind.wipe(body);
+        }
+    }
+
+    /// Appends the word that a resource is gone.
+    pub(super) fn push_deletion(&mut self, deletion: v1::Resource) {
+        self.append(&deletion);
+    }
+
+    fn append(&mut self, resource: &v1::Resource) {
         let length = resource.encoded_len();
         let entry = key_len(RESOURCES_RESOURCES) + encoded_len_varint(length as u64) + length;
         // The frame's own key and length take up to six bytes more.
@@ -62,14 +76,6 @@ impl Chunker {
         encode_varint(length as u64, &mut *self.buffer);
         resource.encode_raw(&mut *self.buffer);
         self.count += 1;
-        match &mut resource.body {
-            Some(resource::Body::Connection(connection)) => {
-                connection.secret.zeroize();
-                connection.headers.values_mut().for_each(|value| value.zeroize());
-            }
-            Some(resource::Body::Settings(settings)) => settings.key_pepper.zeroize(),
-            _ => {}
-        }
     }
 
     pub(super) fn count(&self) -> u64 {
@@ -107,7 +113,10 @@ impl Chunker {
 
 #[cfg(test)]
 mod tests {
+    use omniroute_proto::v1::resource;
+
     use super::*;
+    use crate::areas::access::keys::ApiKeyKind;
 
     fn key(number: usize, name: &str) -> v1::Resource {
         v1::Resource {
@@ -135,7 +144,7 @@ mod tests {
         let resources: Vec<_> = (0..3000).map(|number| key(number, &"n".repeat(1000))).collect();
         let mut chunker = Chunker::new();
         for resource in resources.clone() {
-            chunker.push(resource);
+            chunker.push(resource, &ApiKeyKind);
         }
         assert_eq!(chunker.count(), 3000);
         let frames = chunker.finish();
@@ -147,9 +156,9 @@ mod tests {
     #[test]
     fn a_resource_at_the_limit_has_a_chunk_of_its_own() {
         let mut chunker = Chunker::new();
-        chunker.push(key(0, "small"));
-        chunker.push(key(1, &"n".repeat(MAX_CHUNK_BYTES)));
-        chunker.push(key(2, "small"));
+        chunker.push(key(0, "small"), &ApiKeyKind);
+        chunker.push(key(1, &"n".repeat(MAX_CHUNK_BYTES)), &ApiKeyKind);
+        chunker.push(key(2, "small"), &ApiKeyKind);
         assert_eq!(decoded(&chunker.finish()).len(), 3);
     }
 

@@ -2,7 +2,7 @@
 //!
 //! An edit goes: `Write::commit` → [`wake`] notices the new revision and moves the [`head`] (revision and digests) on →
 //! every [`subscription`] whose proxy has acknowledged what it got asks [`updates`] for the delta from there to the
-//! head → [`read`] builds it in one consistent read, out of [`resource`]s, into [`frame`]s that all subscriptions share.
+//! head → [`read`] builds it in one consistent read, out of the rows of each [`ConfigKind`], into [`frame`]s that all subscriptions share.
 //!
 //! There is no queue per proxy: a slow one gets fewer, larger deltas. [`grpc`] serves the streams behind the
 //! [`gate`]; [`proxies`] keeps who is attached and passes commands on.
@@ -12,9 +12,9 @@ mod frame;
 mod gate;
 pub mod grpc;
 mod head;
+mod kind;
 mod proxies;
 mod read;
-mod resource;
 mod subscription;
 mod updates;
 mod wake;
@@ -34,8 +34,11 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub use self::proxies::{ProxyRegistry, SECOND_OF};
 use self::{head::Head, updates::Updates};
+pub use self::{
+    kind::{ConfigKind, Kinds, Source},
+    proxies::{ProxyRegistry, SECOND_OF},
+};
 use crate::store::{LOST_AFTER, Store, StoreError, records::RejectionRow};
 
 /// The timers of the streams; shorter in tests.
@@ -56,6 +59,7 @@ pub struct Publisher(Arc<Inner>);
 
 struct Inner {
     store: Store,
+    kinds: Kinds,
     head: watch::Sender<Head>,
     updates: Updates,
     log_floor: AtomicU64,
@@ -103,13 +107,19 @@ impl Publisher {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn start(store: Store, shutdown: CancellationToken) -> Result<Self, StoreError> {
-        Self::start_with(store, Timing::STANDARD, shutdown).await
+    pub async fn start(store: Store, kinds: Kinds, shutdown: CancellationToken) -> Result<Self, StoreError> {
+        Self::start_with(store, kinds, Timing::STANDARD, shutdown).await
     }
 
-    async fn start_with(store: Store, timing: Timing, shutdown: CancellationToken) -> Result<Self, StoreError> {
+    async fn start_with(
+        store: Store,
+        kinds: Kinds,
+        timing: Timing,
+        shutdown: CancellationToken,
+    ) -> Result<Self, StoreError> {
         let publisher = Self(Arc::new(Inner {
             store,
+            kinds,
             head: watch::Sender::new(Head::default()),
             updates: Updates::default(),
             log_floor: AtomicU64::new(0),

@@ -12,7 +12,7 @@ use sqlx::AnyConnection;
 use super::{
     frame::{Chunker, Frame},
     head::Head,
-    resource::{self, Source},
+    kind::{self, Source},
     updates::{Touched, Update},
 };
 use crate::store::{Columns as _, StoreError, number, sql};
@@ -32,10 +32,10 @@ pub(super) async fn clock(tx: &mut AnyConnection) -> Result<Clock, StoreError> {
 /// The head, from the rows themselves.
 pub(super) async fn scan(source: &Source<'_>, tx: &mut AnyConnection) -> Result<Head, StoreError> {
     let mut head = Head::at(clock(tx).await?.revision);
-    for kind in Kind::ALL {
-        let mut rows = resource::select(kind, -1, i64::MAX).fetch(&mut *tx);
+    for kind in source.kinds() {
+        let mut rows = kind.rows(-1, i64::MAX).fetch(&mut *tx);
         while let Some(row) = rows.try_next().await? {
-            head.put(kind, &source.resource(kind, &row)?);
+            head.put(kind.kind(), &source.resource(*kind, &row)?);
         }
     }
     Ok(head)
@@ -58,10 +58,10 @@ pub(super) async fn advance(
     for (kind, id, _) in deletions(tx, head.revision, clock.revision).await? {
         next.remove(kind, &id);
     }
-    for kind in Kind::ALL {
-        let mut rows = resource::select(kind, number(head.revision), number(clock.revision)).fetch(&mut *tx);
+    for kind in source.kinds() {
+        let mut rows = kind.rows(number(head.revision), number(clock.revision)).fetch(&mut *tx);
         while let Some(row) = rows.try_next().await? {
-            next.put(kind, &source.resource(kind, &row)?);
+            next.put(kind.kind(), &source.resource(*kind, &row)?);
         }
     }
     next.revision = clock.revision;
@@ -78,15 +78,15 @@ pub(super) async fn delta(
     let mut chunker = Chunker::new();
     let mut touched = Touched::new();
     for (kind, id, revision) in deletions(tx, from, head.revision).await? {
-        chunker.push(resource::deletion(kind, &id, revision));
+        chunker.push_deletion(kind::deletion(kind, &id, revision));
         touched.insert((kind.as_str().to_owned(), id));
     }
-    for kind in Kind::ALL {
-        let mut rows = resource::select(kind, number(from), number(head.revision)).fetch(&mut *tx);
+    for kind in source.kinds() {
+        let mut rows = kind.rows(number(from), number(head.revision)).fetch(&mut *tx);
         while let Some(row) = rows.try_next().await? {
-            let resource = source.resource(kind, &row)?;
-            touched.insert((kind.as_str().to_owned(), resource.id.clone()));
-            chunker.push(resource);
+            let resource = source.resource(*kind, &row)?;
+            touched.insert((kind.kind().as_str().to_owned(), resource.id.clone()));
+            chunker.push(resource, *kind);
         }
     }
     Ok(update(Some(from), head, chunker, touched))
@@ -100,12 +100,12 @@ pub(super) async fn full(
 ) -> Result<(Update, Head), StoreError> {
     let mut chunker = Chunker::new();
     let mut head = Head::at(revision);
-    for kind in Kind::ALL {
-        let mut rows = resource::select(kind, -1, i64::MAX).fetch(&mut *tx);
+    for kind in source.kinds() {
+        let mut rows = kind.rows(-1, i64::MAX).fetch(&mut *tx);
         while let Some(row) = rows.try_next().await? {
-            let resource = source.resource(kind, &row)?;
-            head.put(kind, &resource);
-            chunker.push(resource);
+            let resource = source.resource(*kind, &row)?;
+            head.put(kind.kind(), &resource);
+            chunker.push(resource, *kind);
         }
     }
     Ok((update(None, &head, chunker, Touched::new()), head))

@@ -20,8 +20,10 @@ use super::{
     grpc::{GrpcListener, GrpcOptions, Services},
 };
 use crate::{
+    areas::access::keys::{KeyDraft, rows as keys},
     ledger::Ledger,
-    store::{Store, records::KeyDraft, testing::admin},
+    run::KINDS,
+    store::{Store, testing::admin},
 };
 
 const TOKEN: &str = "the join token of the tests";
@@ -53,7 +55,8 @@ impl Replica {
     async fn start_with(store: &Store, timing: Timing) -> Self {
         let shutdown = CancellationToken::new();
         let ledger = Ledger::start(store.clone(), 30).await.expect("a ledger");
-        let publisher = Publisher::start_with(store.clone(), timing, shutdown.clone()).await.expect("a publisher");
+        let publisher =
+            Publisher::start_with(store.clone(), KINDS, timing, shutdown.clone()).await.expect("a publisher");
         let proxies = ProxyRegistry::start_with(store.clone(), timing, shutdown.clone());
         let options = GrpcOptions {
             address: "127.0.0.1:0".parse().expect("an address"),
@@ -83,21 +86,21 @@ async fn create_keys(store: &Store, names: &[&str]) -> Vec<String> {
     let mut write = store.write(&admin()).await.expect("a transaction");
     let mut ids = Vec::new();
     for name in names {
-        ids.push(write.create_key(key(name)).await.expect("a key").id.to_string());
+        ids.push(keys::create(&mut write, key(name)).await.expect("a key").id.to_string());
     }
     write.commit().await.expect("committed");
     ids
 }
 
 async fn rename_key(store: &Store, id: &str, name: &str) -> u64 {
-    let patch = crate::store::records::KeyPatch { name: Some(name.to_owned()), ..Default::default() };
+    let patch = crate::areas::access::keys::KeyPatch { name: Some(name.to_owned()), ..Default::default() };
     let mut write = store.write(&admin()).await.expect("a transaction");
-    write.update_key(id, patch).await.expect("updated");
+    keys::update(&mut write, id, patch).await.expect("updated");
     write.commit().await.expect("committed")
 }
 
 async fn delete_key(store: &Store, id: &str) -> u64 {
     let mut write = store.write(&admin()).await.expect("a transaction");
-    write.delete_key(id).await.expect("deleted");
+    keys::delete(&mut write, id).await.expect("deleted");
     write.commit().await.expect("committed")
 }

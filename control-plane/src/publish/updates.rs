@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use sqlx::{Any, Transaction};
 use tokio::sync::OnceCell;
 
-use super::{Publisher, frame::Frame, head::Head, read, resource::Source};
+use super::{Publisher, Source, frame::Frame, head::Head, read};
 use crate::store::StoreError;
 
 /// How long an update is kept for others. A full snapshot that is a few seconds old is as good as a new one: the
@@ -144,7 +144,7 @@ impl Publisher {
 
     pub(super) async fn scan(&self) -> Result<Head, StoreError> {
         let mut tx = self.0.store.read().await?;
-        let source = Source::of(&self.0.store, &mut tx).await?;
+        let source = Source::of(self.0.kinds, &self.0.store, &mut tx).await?;
         read::scan(&source, &mut tx).await
     }
 
@@ -155,7 +155,7 @@ impl Publisher {
         if !(log_floor..=head.revision).contains(&from) {
             return Ok(None);
         }
-        let source = Source::of(&self.0.store, &mut tx).await?;
+        let source = Source::of(self.0.kinds, &self.0.store, &mut tx).await?;
         let delta = read::delta(&source, &mut tx, from, &head).await;
         self.judge(&delta);
         let update = delta?;
@@ -166,7 +166,7 @@ impl Publisher {
     async fn build_full(&self) -> Result<Option<Arc<Update>>, StoreError> {
         let started = Instant::now();
         let (mut tx, head, _) = self.open().await?;
-        let source = Source::of(&self.0.store, &mut tx).await?;
+        let source = Source::of(self.0.kinds, &self.0.store, &mut tx).await?;
         let full = read::full(&source, &mut tx, head.revision).await;
         self.judge(&full);
         let (update, read) = full?;
@@ -191,7 +191,7 @@ impl Publisher {
         let mut tx = self.0.store.read().await?;
         let clock = read::clock(&mut tx).await?;
         self.0.log_floor.store(clock.log_floor, Ordering::Relaxed);
-        let advanced = match Source::of(&self.0.store, &mut tx).await {
+        let advanced = match Source::of(self.0.kinds, &self.0.store, &mut tx).await {
             Ok(source) => read::advance(&source, &mut tx, &known, &clock).await,
             Err(error) => Err(error),
         };

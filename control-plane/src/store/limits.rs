@@ -7,17 +7,21 @@ use serde::Serialize;
 use super::StoreError;
 
 /// Bytes of a name, an id, a prefix.
-pub(super) const NAME: usize = 512;
+pub(crate) const NAME: usize = 512;
 /// Bytes of a URL or a path.
-pub(super) const URL: usize = 4 * 1024;
+pub(crate) const URL: usize = 4 * 1024;
 /// Bytes of a secret (a service account's JSON is a few KiB).
-pub(super) const SECRET: usize = 64 * 1024;
+pub(crate) const SECRET: usize = 64 * 1024;
 /// Bytes of a JSON value in a row.
-pub(super) const JSON: usize = 256 * 1024;
+pub(crate) const JSON: usize = 256 * 1024;
 
-/// A text that a proxy sent, as it can be stored and indexed: bounded, without NUL.
-pub(crate) fn clean(text: &str) -> String {
-    let mut clean = head(text).replace('\0', "\u{fffd}");
+/// A text that a proxy sent, as it can be stored and indexed: bounded, without NUL. One that is so already is not copied.
+pub(crate) fn clean(text: impl Into<String>) -> String {
+    let text = text.into();
+    if text.len() <= NAME && !text.contains('\0') {
+        return text;
+    }
+    let mut clean = head(&text).replace('\0', "\u{fffd}");
     clean.truncate(head(&clean).len());
     clean
 }
@@ -30,7 +34,7 @@ fn head(text: &str) -> &str {
     &text[..end]
 }
 
-pub(super) fn text(field: &'static str, value: &str, limit: usize) -> Result<(), StoreError> {
+pub(crate) fn text(field: &'static str, value: &str, limit: usize) -> Result<(), StoreError> {
     if value.len() > limit {
         return Err(StoreError::Invalid { field, reason: format!("longer than {limit} bytes") });
     }
@@ -40,23 +44,23 @@ pub(super) fn text(field: &'static str, value: &str, limit: usize) -> Result<(),
     Ok(())
 }
 
-pub(super) fn required(field: &'static str, value: &str, limit: usize) -> Result<(), StoreError> {
+pub(crate) fn required(field: &'static str, value: &str, limit: usize) -> Result<(), StoreError> {
     if value.trim().is_empty() {
         return Err(StoreError::Invalid { field, reason: "must not be empty".into() });
     }
     text(field, value, limit)
 }
 
-pub(super) fn optional(field: &'static str, value: Option<&str>, limit: usize) -> Result<(), StoreError> {
+pub(crate) fn optional(field: &'static str, value: Option<&str>, limit: usize) -> Result<(), StoreError> {
     value.map_or(Ok(()), |value| text(field, value, limit))
 }
 
-pub(super) fn secret(field: &'static str, value: &Secret) -> Result<(), StoreError> {
+pub(crate) fn secret(field: &'static str, value: &Secret) -> Result<(), StoreError> {
     text(field, value.expose(), SECRET)
 }
 
 /// The JSON text of a value that goes into a row.
-pub(super) fn json<T: Serialize>(field: &'static str, value: &T) -> Result<String, StoreError> {
+pub(crate) fn json<T: Serialize>(field: &'static str, value: &T) -> Result<String, StoreError> {
     let json = serde_json::to_string(value)
         .map_err(|error| StoreError::Invalid { field, reason: format!("cannot be written as JSON: {error}") })?;
     if json.len() > JSON {

@@ -1,38 +1,32 @@
-//! The database: SQLite on one machine, Postgres for a fleet, one set of repositories for both.
+//! The database: SQLite on one machine, Postgres for a fleet, one SQL for both.
 //!
-//! A read goes `store.connections().list()`. A change goes through one transaction:
+//! Each area reads and writes its own tables, in its `rows.rs`; what several need is here: the configuration log, leases,
+//! the settings document, the proxies and the control planes of the fleet. Configuration changes in one transaction:
 //!
 //! ```ignore
-//! let mut write = store.write(&actor).await?;          // takes the next revision, and with it the writers' lock
-//! let node = write.create_node(draft).await?;          // stamps the revision on the row, notes before and after
-//! let revision = write.commit().await?;                // appends to config_log, commits, wakes the publisher
+//! let mut write = store.write(&actor).await?;              // takes the next revision, and with it the writers' lock
+//! let node = rows::create(&mut write, draft).await?;       // stamps the revision on the row, notes before and after
+//! let revision = write.commit().await?;                    // appends to config_log, commits, wakes the publisher
 //! ```
 //!
-//! Dropping a [`Write`] undoes it. [`Write::commit`] of a transaction that changed nothing uses no revision up.
-//! State that is no configuration (sessions, proxies, test results) is written past it, without a revision.
+//! Dropping a [`Write`] undoes it. [`Write::commit`] of a transaction that changed nothing uses no revision up. What is no
+//! configuration (sessions, counters, deliveries, files) is written past it: see [`Store::begin`].
 //!
-//! One file a repository; [`engine`] knows what differs between the engines, [`sealing`] what is sealed,
-//! [`condition`] whether the database can be used at all.
+//! [`engine`] knows what differs between the engines, [`sealing`] what is sealed, [`condition`] whether the database can
+//! be used at all, [`row`] and [`limits`] are what every `rows.rs` is written with.
 
-mod admin;
 mod condition;
 mod config_log;
-mod connections;
 pub(crate) mod engine;
 mod error;
 mod fleet;
-mod keys;
 mod leases;
-mod limits;
-mod models;
-mod nodes;
+pub(crate) mod limits;
 mod prices;
 mod proxies;
 pub mod records;
-mod redacted;
 mod row;
-mod sealing;
-mod sessions;
+pub(crate) mod sealing;
 mod settings;
 mod write;
 
@@ -44,34 +38,27 @@ mod tests;
 use std::sync::Arc;
 
 use omniroute_core::{hash::Pepper, sealed::KeyRing, settings::Secret, time::Clock};
-use sqlx::{Any, AnyPool, Transaction, any::AnyConnectOptions};
+use sqlx::{Any, AnyPool, Database, PgPool, Postgres, Transaction, any::AnyConnectOptions};
 use tokio::sync::{Notify, watch};
 
 pub use self::{
-    admin::Admin,
     condition::{Condition, Trouble},
     config_log::ConfigLog,
-    connections::Connections,
     engine::Engine,
     error::StoreError,
     fleet::{ControlPlaneRow, ControlPlaneState},
-    keys::Keys,
     leases::{Lease, Leases},
-    models::Models,
-    nodes::Nodes,
     prices::Prices,
     proxies::{Command, Delivery, Proxies},
-    sealing::Resealed,
-    sessions::Sessions,
+    sealing::{Resealed, SealedColumn},
     settings::Settings,
-    write::Write,
+    write::{MERGE_ATTEMPTS, Write},
 };
 pub(crate) use self::{
-    connections::connection_secrets,
     fleet::FleetValues,
     limits::clean,
     proxies::LOST_AFTER,
-    row::{Columns, batches, number, placeholders},
+    row::{Columns, MAX_BATCH, batches, nameless_placeholders, number, placeholders},
     write::NOTIFY_CHANNEL,
 };
 
@@ -106,6 +93,8 @@ struct Inner {
     /// On SQLite a pool of one, for there is one writer; on Postgres the same pool as `reader`.
     writer: AnyPool,
     reader: AnyPool,
+    /// On Postgres: connections on which the ledger writes, in the types of Postgres.
+    ledger: Option<PgPool>,
     ring: KeyRing,
     fleet: fleet::Fleet,
     clock: Arc<dyn Clock>,
@@ -134,6 +123,7 @@ impl Store {
             url: options.url,
             writer: pools.writer,
             reader: pools.reader,
+            ledger: pools.ledger,
             ring: options.ring,
             fleet: fleet::Fleet::new(options.pepper, options.allow_private_upstreams, options.clock.now()),
             clock: options.clock,
@@ -179,6 +169,9 @@ impl Store {
         self.0.condition.send_replace(Condition { trouble: Some(closed) });
         self.0.writer.close().await;
         self.0.reader.close().await;
+        if let Some(ledger) = &self.0.ledger {
+            ledger.close().await;
+        }
     }
 
     /// Changes whenever this process commits a revision.
@@ -217,7 +210,10 @@ impl Store {
         }
     }
 
-    /// A transaction for writing what is no configuration.
+    /// A transaction for writing what is no configuration: counters, deliveries, files, sessions, usage. It takes no
+    /// revision, appends nothing to the configuration log, and on Postgres waits for nobody who changes configuration:
+    /// what happens often, or takes long, must never hold up [`Store::write`], nor be held up by it. Proxies do not hear
+    /// of what it changes. On SQLite there is one writer at a time whatever is written, so keep it short.
     pub(crate) async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
         let pool = self.0.writer.clone();
         match self.0.engine {
@@ -226,15 +222,26 @@ impl Store {
             Engine::Postgres => begun(async move { pool.begin().await }).await,
         }
     }
+
+    /// Transactions that the ledger may have at the same time.
+    pub(crate) fn ledger_transactions(&self) -> u32 {
+        self.0.ledger.as_ref().map_or(1, |pool| pool.options().get_max_connections())
+    }
+
+    /// A transaction in the types of Postgres, for what is written in bulk. `None` on SQLite.
+    pub(crate) async fn begin_postgres(&self) -> Result<Option<Transaction<'static, Postgres>>, StoreError> {
+        let Some(pool) = self.0.ledger.clone() else { return Ok(None) };
+        begun(async move { pool.begin().await }).await.map(Some)
+    }
 }
 
 /// Lets a transaction begin in a task of its own, which goes on when the caller is cancelled: a client that hangs up
 /// between `BEGIN` and its answer would leave an open transaction on a connection that goes back to the pool, because
 /// the driver counts a transaction, and so rolls it back, only once it has the answer. The transaction that the task
 /// then holds is dropped whole, which rolls it back.
-async fn begun(
-    begin: impl Future<Output = Result<Transaction<'static, Any>, sqlx::Error>> + Send + 'static,
-) -> Result<Transaction<'static, Any>, StoreError> {
+async fn begun<DB: Database>(
+    begin: impl Future<Output = Result<Transaction<'static, DB>, sqlx::Error>> + Send + 'static,
+) -> Result<Transaction<'static, DB>, StoreError> {
     match tokio::spawn(begin).await {
         Ok(transaction) => Ok(transaction?),
         Err(error) => Err(StoreError::Database(sqlx::Error::Io(std::io::Error::other(error)))),

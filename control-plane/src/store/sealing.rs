@@ -4,7 +4,7 @@
 //! row that somebody edits meanwhile is left to that edit, which seals with the new key anyway.
 
 use omniroute_core::sealed::{KeyRing, Place, SealError};
-use sqlx::AnyConnection;
+use sqlx::{AnyConnection, AssertSqlSafe};
 use zeroize::Zeroizing;
 
 use super::{Columns as _, Store, StoreError, fleet, number, sql};
@@ -23,11 +23,6 @@ pub struct Resealed {
     pub failed: Vec<String>,
 }
 
-/// Place of a connection's sealed column.
-pub(super) fn connection_place<'a>(column: &'static str, id: &'a str) -> Place<'a> {
-    Place { table: "connections", column, row: id }
-}
-
 /// Row of a config_log entry, as [`Place`] wants it.
 pub(super) fn log_row(revision: u64, kind: &str, id: &str) -> String {
     format!("{revision}/{kind}/{id}")
@@ -38,11 +33,11 @@ pub(super) fn log_place<'a>(column: &'static str, row: &'a str) -> Place<'a> {
 }
 
 /// Opens a value, naming its place when that fails.
-pub(super) fn open(ring: &KeyRing, place: Place<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+pub(crate) fn open(ring: &KeyRing, place: Place<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, StoreError> {
     ring.open(place, sealed).map_err(|source| StoreError::Sealed { place: describe(place), source })
 }
 
-pub(super) fn seal(ring: &KeyRing, place: Place<'_>, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
+pub(crate) fn seal(ring: &KeyRing, place: Place<'_>, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
     ring.seal(place, plain).map_err(|source| StoreError::Sealed { place: describe(place), source })
 }
 
@@ -50,43 +45,29 @@ fn describe(place: Place<'_>) -> String {
     format!("{}.{} ({})", place.table, place.column, place.row)
 }
 
-/// A sealed column whose rows are found by `id`.
-struct SealedColumn {
+/// A sealed column of a table whose rows are found by `id`. Whoever has such a table says which they are.
+#[derive(Clone, Copy, Debug)]
+pub struct SealedColumn {
+    pub table: &'static str,
+    pub column: &'static str,
+}
+
+/// A sealed column of the configuration log.
+struct LogColumn {
     column: &'static str,
     select: &'static str,
     update: &'static str,
 }
 
-const CONNECTION_COLUMNS: [SealedColumn; 3] = [
-    SealedColumn {
-        column: "secret",
-        select: "SELECT id, secret AS sealed FROM connections \
-                 WHERE secret IS NOT NULL AND substr(secret, 2, 4) <> $1 AND id > $2 ORDER BY id LIMIT $3",
-        update: "UPDATE connections SET secret = $1 WHERE id = $2 AND secret = $3",
-    },
-    SealedColumn {
-        column: "headers",
-        select: "SELECT id, headers AS sealed FROM connections \
-                 WHERE headers IS NOT NULL AND substr(headers, 2, 4) <> $1 AND id > $2 ORDER BY id LIMIT $3",
-        update: "UPDATE connections SET headers = $1 WHERE id = $2 AND headers = $3",
-    },
-    SealedColumn {
-        column: "provider_data",
-        select: "SELECT id, provider_data AS sealed FROM connections WHERE provider_data IS NOT NULL \
-                 AND substr(provider_data, 2, 4) <> $1 AND id > $2 ORDER BY id LIMIT $3",
-        update: "UPDATE connections SET provider_data = $1 WHERE id = $2 AND provider_data = $3",
-    },
-];
-
-const LOG_COLUMNS: [SealedColumn; 2] = [
-    SealedColumn {
+const LOG_COLUMNS: [LogColumn; 2] = [
+    LogColumn {
         column: "before",
         select: "SELECT revision, kind, id, before AS sealed FROM config_log \
                  WHERE before IS NOT NULL AND substr(before, 2, 4) <> $1 AND (revision, kind, id) > ($2, $3, $4) \
                  ORDER BY revision, kind, id LIMIT $5",
         update: "UPDATE config_log SET before = $1 WHERE revision = $2 AND kind = $3 AND id = $4 AND before = $5",
     },
-    SealedColumn {
+    LogColumn {
         column: "after",
         select: "SELECT revision, kind, id, after AS sealed FROM config_log \
                  WHERE after IS NOT NULL AND substr(after, 2, 4) <> $1 AND (revision, kind, id) > ($2, $3, $4) \
@@ -94,6 +75,29 @@ const LOG_COLUMNS: [SealedColumn; 2] = [
         update: "UPDATE config_log SET after = $1 WHERE revision = $2 AND kind = $3 AND id = $4 AND after = $5",
     },
 ];
+
+// === impl SealedColumn ===
+
+impl SealedColumn {
+    /// The value in the row of this id.
+    pub(crate) fn of<'a>(&self, id: &'a str) -> Place<'a> {
+        Place { table: self.table, column: self.column, row: id }
+    }
+
+    /// Rows above an id that another key than the first one has sealed.
+    fn select(&self) -> String {
+        let Self { table, column } = self;
+        format!(
+            "SELECT id, {column} AS sealed FROM {table} WHERE {column} IS NOT NULL AND substr({column}, 2, 4) <> $1 \
+             AND id > $2 ORDER BY id LIMIT $3"
+        )
+    }
+
+    fn update(&self) -> String {
+        let Self { table, column } = self;
+        format!("UPDATE {table} SET {column} = $1 WHERE id = $2 AND {column} = $3")
+    }
+}
 
 // === impl Store ===
 
@@ -110,17 +114,18 @@ impl Store {
         if plain.as_slice() == CANARY { Ok(()) } else { Err(StoreError::MasterKey(SealError::Refused)) }
     }
 
-    /// Seals everything with the first master key that is sealed with another one. Serving goes on meanwhile; what was
-    /// done stays done when it is interrupted. Once it reports no failure, the old keys can leave the ring.
+    /// Seals everything with the first master key that is sealed with another one: `columns`, the configuration log, and
+    /// what the store itself seals. Serving goes on meanwhile; what was done stays done when it is interrupted. Once it
+    /// reports no failure, the old keys can leave the ring.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn reseal(&self) -> Result<Resealed, StoreError> {
+    pub async fn reseal(&self, columns: &[SealedColumn]) -> Result<Resealed, StoreError> {
         let mut done = Resealed::default();
-        for column in &CONNECTION_COLUMNS {
+        for column in columns {
             let mut after = Some(String::new());
             while let Some(cursor) = after.take() {
-                after = self.reseal_connections(column, cursor, &mut done).await?;
+                after = self.reseal_column(column, cursor, &mut done).await?;
             }
         }
         for column in &LOG_COLUMNS {
@@ -139,19 +144,21 @@ impl Store {
         self.ring().primary().to_string()
     }
 
-    async fn reseal_connections(
+    async fn reseal_column(
         &self,
         column: &SealedColumn,
         after: String,
         done: &mut Resealed,
     ) -> Result<Option<String>, StoreError> {
         let mut tx = self.begin().await?;
-        let rows = sql(column.select).bind(self.primary_key_id()).bind(after).bind(BATCH).fetch_all(&mut *tx).await?;
+        let statement = sqlx::query(AssertSqlSafe(column.select())).bind(self.primary_key_id()).bind(after).bind(BATCH);
+        let rows = statement.fetch_all(&mut *tx).await?;
         let mut last = None;
         for row in rows {
             let (id, sealed) = (row.text("id")?, row.blob("sealed")?);
-            if let Some(resealed) = self.reseal_value(connection_place(column.column, &id), &sealed, done)? {
-                let statement = sql(column.update).bind(resealed).bind(id.clone()).bind(sealed);
+            if let Some(resealed) = self.reseal_value(column.of(&id), &sealed, done)? {
+                let statement =
+                    sqlx::query(AssertSqlSafe(column.update())).bind(resealed).bind(id.clone()).bind(sealed);
                 done.values += statement.execute(&mut *tx).await?.rows_affected();
             }
             last = Some(id);
@@ -162,7 +169,7 @@ impl Store {
 
     async fn reseal_log(
         &self,
-        column: &SealedColumn,
+        column: &LogColumn,
         after: (u64, String, String),
         done: &mut Resealed,
     ) -> Result<Option<(u64, String, String)>, StoreError> {

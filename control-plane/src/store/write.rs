@@ -1,8 +1,11 @@
 //! The one way in which configuration changes.
 
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
-use omniroute_core::{sealed::KeyRing, time::UnixMillis};
+use omniroute_core::{hash::Pepper, sealed::KeyRing, time::UnixMillis};
 use serde_json::Value;
 use sqlx::{Any, AnyConnection, AssertSqlSafe, Transaction};
 use zeroize::Zeroizing;
@@ -14,7 +17,11 @@ pub(crate) const NOTIFY_CHANNEL: &str = "omniroute_config";
 
 const LOG_COLUMNS: usize = 11;
 
-/// A transaction that changes configuration. The repositories add their methods to it (`create_key`, `update_node`…).
+/// An edit that merges what it was given into what is stored may meet another one ([`StoreError::Stale`]); it is then made
+/// again on what that one left, so many times at most.
+pub const MERGE_ATTEMPTS: u32 = 8;
+
+/// A transaction that changes configuration. An area's rows are changed by functions that take one.
 pub struct Write {
     store: Store,
     tx: Transaction<'static, Any>,
@@ -142,7 +149,7 @@ impl Write {
     }
 
     /// Notes what happens to a resource. `before` is its revision and state until now, `after` its new state.
-    pub(super) fn note(
+    pub(crate) fn note(
         &mut self,
         kind: &'static str,
         id: &str,
@@ -166,24 +173,40 @@ impl Write {
         Ok(())
     }
 
-    pub(super) fn connection(&mut self) -> &mut AnyConnection {
+    /// The pepper that the hashes of new API keys are made with. Read here, under the writers' lock, because a replica may
+    /// not have noticed yet that another one came into force.
+    ///
+    /// # Errors
+    /// `RingIncomplete` when another control plane has the master key that it is sealed with.
+    pub async fn pepper(&mut self) -> Result<Arc<Pepper>, StoreError> {
+        let store = self.store.clone();
+        Ok(store.published_values(&mut self.tx).await?.pepper)
+    }
+
+    /// Whether another control plane has this master key, which this one has not.
+    pub(crate) async fn is_elsewhere(&mut self, key: &str) -> Result<bool, StoreError> {
+        let store = self.store.clone();
+        store.is_elsewhere(&mut self.tx, key).await
+    }
+
+    pub(crate) fn connection(&mut self) -> &mut AnyConnection {
         &mut self.tx
     }
 
-    pub(super) fn at(&self) -> UnixMillis {
+    pub(crate) fn at(&self) -> UnixMillis {
         self.at
     }
 
-    pub(super) fn ring(&self) -> &KeyRing {
+    pub(crate) fn ring(&self) -> &KeyRing {
         self.store.ring()
     }
 
-    pub(super) fn store(&self) -> &Store {
+    pub(crate) fn store(&self) -> &Store {
         &self.store
     }
 
     /// Refuses when the caller has seen another revision of the row than the one that is there.
-    pub(super) fn expect_revision(
+    pub(crate) fn expect_revision(
         kind: &'static str,
         id: &str,
         expected: Option<u64>,

@@ -41,6 +41,7 @@ pub(super) fn answer(
         include_usage: false,
         show_thinking: false,
         estimated_input: 0,
+        answer_tool: false,
         names: NameTable::default(),
         echo: Vec::new(),
         compacts: false,

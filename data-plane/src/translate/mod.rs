@@ -33,11 +33,12 @@ use crate::{
 
 use crate::state::signatures::{self, Keeper, Restored, Signatures, Wanted};
 
+pub(crate) use self::heavy::LARGE;
 use self::heavy::heavy;
 pub(crate) use self::{
     sealer::{FleetSealer, NoSealer, has_token},
     streaming::Streaming,
-    whole::{WholeError, from_document, from_stream},
+    whole::{Gathered, WholeError, from_document},
 };
 
 /// Switches of Anthropic's clients.
@@ -132,6 +133,7 @@ impl Translation {
             include_usage: within.include_usage,
             show_thinking: true,
             estimated_input: body.len() as u64 / BYTES_PER_TOKEN,
+            answer_tool: false,
             echo: echo(dialect, body, within.previous),
             sealer: Arc::clone(&within.sealer) as _,
             names: NameTable::default(),
@@ -221,6 +223,7 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
         include_usage: request.include_usage,
         show_thinking: shows_thinking(job.dialect, &request),
         estimated_input: job.body.len() as u64 / BYTES_PER_TOKEN,
+        answer_tool: encoded.answer_tool,
         echo: echo(job.dialect, job.body, job.previous),
         sealer: Arc::clone(&job.sealer) as _,
         names,

@@ -148,7 +148,7 @@ fn every_code_of_the_management_api_is_described_for_operators() {
             word.chars().all(|c| c.is_ascii_uppercase()) && number.len() == 3 && number.parse::<u16>().is_ok()
         })
     };
-    described(&quoted("control-plane/src/api/error.rs", is_code), "error codes");
+    described(&quoted("control-plane/src/http/error.rs", is_code), "error codes");
 }
 
 fn described(names: &BTreeSet<String>, what: &str) {

@@ -13,6 +13,7 @@ use crate::{
         ProxyRegistry, Publisher,
         grpc::{GrpcListener, GrpcOptions, Services},
     },
+    run::KINDS,
     store::testing::{NOON, on_both_engines},
 };
 
@@ -33,7 +34,7 @@ on_both_engines! {
         let listener = listener.await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let services = Services {
-            publisher: Publisher::start(store.clone(), shutdown.clone()).await.expect("a publisher"),
+            publisher: Publisher::start(store.clone(), KINDS, shutdown.clone()).await.expect("a publisher"),
             proxies: ProxyRegistry::start(store.clone(), shutdown.clone()),
             ledger: ledger.clone(),
         };

@@ -20,6 +20,7 @@ use crate::{
         ProxyRegistry, Publisher,
         grpc::{GrpcError, GrpcListener, GrpcOptions, Services, TlsMaterial},
     },
+    run::KINDS,
     store::{
         Store,
         testing::{TestDatabase, on_both_engines},
@@ -119,7 +120,7 @@ async fn serve_tls(
     let url = format!("https://localhost:{}", listener.local_addr().expect("an address").port());
     let shutdown = CancellationToken::new();
     let services = Services {
-        publisher: Publisher::start(store.clone(), shutdown.clone()).await.expect("a publisher"),
+        publisher: Publisher::start(store.clone(), KINDS, shutdown.clone()).await.expect("a publisher"),
         proxies: ProxyRegistry::start(store.clone(), shutdown.clone()),
         ledger: Ledger::start(store.clone(), 30).await.expect("a ledger"),
     };

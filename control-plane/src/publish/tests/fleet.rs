@@ -3,9 +3,12 @@
 use std::time::{Duration, Instant};
 
 use super::{Replica, SOON, create_keys, delete_key, proxy::TestProxy, rename_key};
-use crate::store::{
-    Engine, Store,
-    testing::{execute, on_both_engines},
+use crate::{
+    areas::access::keys::rows::Keys,
+    store::{
+        Engine, Store,
+        testing::{execute, on_both_engines},
+    },
 };
 
 /// Keys of the large test; the acceptance figure.
@@ -16,7 +19,7 @@ const WRITERS: u64 = 6;
 const WRITES: u64 = 15;
 
 async fn key_names(store: &Store) -> Vec<String> {
-    let mut names: Vec<String> = store.keys().list().await.expect("keys").into_iter().map(|key| key.name).collect();
+    let mut names: Vec<String> = Keys::of(&store).list().await.expect("keys").into_iter().map(|key| key.name).collect();
     names.sort();
     names
 }

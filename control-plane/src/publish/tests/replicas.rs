@@ -11,10 +11,12 @@ use super::{
     QUICK, Replica, SOON, create_keys,
     proxy::{TestProxy, subscribe},
 };
-use crate::store::{
-    Store,
-    records::ConnectionDraft,
-    testing::{KEY, TestDatabase, admin, execute, on_both_engines},
+use crate::{
+    areas::providers::connections::{ConnectionDraft, rows as connections},
+    store::{
+        Store,
+        testing::{KEY, TestDatabase, admin, execute, on_both_engines},
+    },
 };
 
 /// What the environment of a control plane says.
@@ -98,7 +100,7 @@ fn connection<'a>(proxy: &'a TestProxy, name: &str) -> &'a v1::Connection {
 async fn create_connection(store: &Store, name: &str) -> u64 {
     let mut write = store.write(&admin()).await.expect("a transaction");
     let draft = ConnectionDraft::new("openai", name, Secret::new(format!("sk-{name}")));
-    write.create_connection(draft).await.expect("a connection");
+    connections::create(&mut write, draft).await.expect("a connection");
     write.commit().await.expect("committed")
 }
 
@@ -194,8 +196,11 @@ on_both_engines! {
         let whole = Process::start(database, Environment { keys: WHOLE, ..FIRST }).await;
         create_connection(&whole.store, "new").await;
         whole.stop().await;
-        // The operator has put the old ring back, and there is nobody who could do better.
+        // The operator has put the old ring back. The one that could do better may come back, for a day.
         let alone = Process::start(database, FIRST).await;
+        until("it says what it lacks", || alone.store.missing_key().is_some()).await;
+        execute(&alone.store, "UPDATE control_planes SET last_seen_at = 0").await;
+        until("nobody could do better", || alone.store.missing_key().is_none()).await;
         let proxy = alone.synced().await;
         assert!(!connection(&proxy, "new").is_active);
         let away = proxy.leave(&alone.replica).await;

@@ -12,9 +12,19 @@ use super::{
     proxy::{TestProxy, subscribe},
     rename_key,
 };
-use crate::store::{
-    records::{ConnectionDraft, ModelDraft, NodeDraft, Object},
-    testing::{admin, execute, on_both_engines},
+use crate::{
+    areas::{
+        access::keys::rows as keys,
+        providers::{
+            connections::{ConnectionDraft, rows as connections},
+            models::{ModelDraft, rows as models},
+            nodes::{NodeDraft, rows as nodes},
+        },
+    },
+    store::{
+        records::Object,
+        testing::{admin, execute, on_both_engines},
+    },
 };
 
 on_both_engines! {
@@ -51,19 +61,19 @@ on_both_engines! {
             chat_path: Some("/x".into()),
             models_path: None,
         };
-        let node = write.create_node(node).await.expect("a node");
+        let node = nodes::create(&mut write, node).await.expect("a node");
         let mut connection = ConnectionDraft::new(node.id.clone(), "main", Secret::new("sk-vendor"));
         connection.headers.insert("x-team".into(), "blue".into());
         connection.timeouts.total_ms = 90_000;
         connection.max_concurrent = Some(3);
         connection.provider_data.insert("apiType".into(), json!("responses"));
-        write.create_connection(connection).await.expect("a connection");
+        connections::create(&mut write, connection).await.expect("a connection");
         let model = ModelDraft {
             model: "org/gpt".into(), name: None, kind: "chat".into(), context_window: Some(8), max_output_tokens: None,
             source: "api".into(), created: 1_700_000_000, extras: Object::new(),
         };
-        write.put_model(node.id.as_str(), model).await.expect("a model");
-        write.create_key(key("k")).await.expect("a key");
+        models::put(&mut write, node.id.as_str(), model).await.expect("a model");
+        keys::create(&mut write, key("k")).await.expect("a key");
         let settings = json!({"maxBodySizeMb": 50, "requestRetry": 5, "timeouts": {"idleMs": 7}});
         write.merge_settings(settings.as_object().cloned().expect("an object"), None).await.expect("merged");
         write.commit().await.expect("committed");
@@ -292,7 +302,7 @@ on_both_engines! {
         let mut write = store.write(&admin()).await.expect("a transaction");
         for name in ["good", "damaged"] {
             let draft = ConnectionDraft::new("openai", name, Secret::new(format!("sk-{name}")));
-            write.create_connection(draft).await.expect("a connection");
+            connections::create(&mut write, draft).await.expect("a connection");
         }
         write.commit().await.expect("committed");
         execute(&store, "UPDATE connections SET secret = \

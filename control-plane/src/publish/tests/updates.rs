@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Publisher, create_keys, rename_key};
-use crate::store::testing::on_both_engines;
+use crate::{run::KINDS, store::testing::on_both_engines};
 use tokio_util::sync::CancellationToken;
 
 on_both_engines! {
@@ -11,7 +11,7 @@ on_both_engines! {
         let store = database.store().await;
         let ids = create_keys(&store, &["a"]).await;
         let shutdown = CancellationToken::new();
-        let publisher = Publisher::start(store.clone(), shutdown.clone()).await.expect("a publisher");
+        let publisher = Publisher::start(store.clone(), KINDS, shutdown.clone()).await.expect("a publisher");
         let from = publisher.revision();
         rename_key(&store, &ids[0], "a2").await;
         publisher.refresh().await.expect("refreshed");
@@ -27,7 +27,7 @@ on_both_engines! {
         let store = database.store().await;
         let ids = create_keys(&store, &["a"]).await;
         let shutdown = CancellationToken::new();
-        let publisher = Publisher::start(store.clone(), shutdown.clone()).await.expect("a publisher");
+        let publisher = Publisher::start(store.clone(), KINDS, shutdown.clone()).await.expect("a publisher");
         let first = publisher.update(None).await.expect("built");
         rename_key(&store, &ids[0], "a2").await;
         publisher.refresh().await.expect("refreshed");
@@ -40,7 +40,7 @@ on_both_engines! {
         let store = database.store().await;
         create_keys(&store, &["a"]).await;
         let shutdown = CancellationToken::new();
-        let publisher = Publisher::start(store.clone(), shutdown.clone()).await.expect("a publisher");
+        let publisher = Publisher::start(store.clone(), KINDS, shutdown.clone()).await.expect("a publisher");
         let update = publisher.update(Some(publisher.revision() + 5)).await.expect("built");
         assert!(update.is_full());
         shutdown.cancel();

@@ -6,10 +6,16 @@ use omniroute_core::settings::Secret;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 use crate::{
+    areas::{
+        access::{
+            keys::{KeyDraft, rows as keys},
+            login::Admin,
+        },
+        providers::connections::{ConnectionDraft, rows as connections, rows::Connections},
+    },
     ledger::Ledger,
     store::{
         Store, StoreError, Trouble,
-        records::{ConnectionDraft, KeyDraft},
         testing::{TestDatabase, admin, execute},
     },
 };
@@ -19,13 +25,13 @@ const LARGE: usize = 60 * 1024;
 
 async fn make_key(store: &Store, name: &str) -> Result<u64, StoreError> {
     let mut write = store.write(&admin()).await?;
-    write.create_key(KeyDraft::new(name, &format!("sk-{name}-0123456789abcdef"), &store.pepper())).await?;
+    keys::create(&mut write, KeyDraft::new(name, &format!("sk-{name}-0123456789abcdef"), &store.pepper())).await?;
     write.commit().await
 }
 
 async fn make_large_connection(store: &Store) -> Result<u64, StoreError> {
     let mut write = store.write(&admin()).await?;
-    write.create_connection(ConnectionDraft::new("openai", "large", Secret::new("x".repeat(LARGE)))).await?;
+    connections::create(&mut write, ConnectionDraft::new("openai", "large", Secret::new("x".repeat(LARGE)))).await?;
     write.commit().await
 }
 
@@ -52,9 +58,9 @@ async fn fill(store: &Store) {
 
 async fn everything_can_be_written(store: &Store, ledger: &Ledger, name: &str) {
     make_key(store, name).await.expect("configuration");
-    ledger.ingest("p1", &events(store, 3)).await.expect("usage");
+    ledger.ingest("p1", events(store, 3)).await.expect("usage");
     store.leases().acquire("work", "me", Duration::from_secs(60)).await.expect("a lease").expect("free");
-    store.admin().create_if_absent("$argon2id$").await.expect("a password");
+    Admin::of(&store).create_if_absent("$argon2id$").await.expect("a password");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -68,10 +74,10 @@ async fn a_full_disk_fails_what_does_not_fit_and_nothing_that_comes_after() {
     everything_can_be_written(&store, &ledger, "after-configuration").await;
 
     fill(&store).await;
-    let refused = ledger.ingest("p1", &events(&store, 3000)).await.expect_err("it does not fit");
+    let refused = ledger.ingest("p1", events(&store, 3000)).await.expect_err("it does not fit");
     assert_eq!(refused.code(), "database_unwritable", "{refused}");
     everything_can_be_written(&store, &ledger, "after-usage").await;
-    assert!(store.connections().list().await.expect("connections").is_empty(), "no half of it is left");
+    assert!(Connections::of(&store).list().await.expect("connections").is_empty(), "no half of it is left");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,10 +8,18 @@ use omniroute_core::{
     time::{ManualClock, SystemClock},
 };
 
-use crate::store::{
-    Store, StoreError,
-    records::{ConnectionDraft, ConnectionPatch},
-    testing::{KEY, TestDatabase, admin, execute, on_both_engines},
+use crate::{
+    areas::{
+        access::keys::rows as keys,
+        providers::connections::{
+            ConnectionDraft, ConnectionPatch, rows as connections,
+            rows::{Connections, SEALED},
+        },
+    },
+    store::{
+        Store, StoreError,
+        testing::{KEY, TestDatabase, admin, execute, on_both_engines},
+    },
 };
 
 const NEW_KEY: &str = "another-master-key-987654321";
@@ -24,7 +32,7 @@ async fn with_connections(database: &TestDatabase, names: &[&str]) -> (Store, Ve
         let mut draft = ConnectionDraft::new("openai", *name, Secret::new(format!("sk-vendor-{name}")));
         draft.headers.insert("authorization".into(), format!("Bearer planted-{name}"));
         draft.provider_data.insert("consoleApiKey".into(), format!("planted-{name}").into());
-        ids.push(write.create_connection(draft).await.expect("a connection").id.to_string());
+        ids.push(connections::create(&mut write, draft).await.expect("a connection").id.to_string());
     }
     write.commit().await.expect("committed");
     (store, ids)
@@ -54,12 +62,14 @@ async fn no_secret_is_in_the_file_and_the_file_is_private() {
     let mut draft = ConnectionDraft::new("openai", "main", Secret::new("sk-planted-vendor"));
     draft.headers.insert("x-api-key".into(), "planted-header".into());
     draft.provider_data.insert("token".into(), "planted-data".into());
-    let id = write.create_connection(draft).await.expect("a connection").id;
-    write.create_key(crate::store::records::KeyDraft::new("k", plain, &store.pepper())).await.expect("a key");
+    let id = connections::create(&mut write, draft).await.expect("a connection").id;
+    keys::create(&mut write, crate::areas::access::keys::KeyDraft::new("k", plain, &store.pepper()))
+        .await
+        .expect("a key");
     write.commit().await.expect("committed");
     let mut write = store.write(&admin()).await.expect("a transaction");
     let patch = ConnectionPatch { name: Some("renamed".into()), ..ConnectionPatch::default() };
-    write.update_connection(id.as_str(), patch).await.expect("updated");
+    connections::update(&mut write, id.as_str(), patch).await.expect("updated");
     write.commit().await.expect("committed");
     let mut files = 0;
     for entry in std::fs::read_dir(path.parent().expect("a parent")).expect("the folder") {
@@ -93,9 +103,9 @@ on_both_engines! {
             ids[0], ids[1]
         );
         assert_eq!(execute(&store, &moved).await, 1);
-        let error = store.connections().secret(&ids[1]).await.expect_err("it belongs to the other");
+        let error = Connections::of(&store).secret(&ids[1]).await.expect_err("it belongs to the other");
         assert!(matches!(error, StoreError::Sealed { source: SealError::Refused, .. }), "{error:?}");
-        let all = store.connections().list().await.expect("one damaged row does not hide the others");
+        let all = Connections::of(&store).list().await.expect("one damaged row does not hide the others");
         let unreadable: Vec<bool> = ids
             .iter()
             .filter_map(|id| all.iter().find(|connection| connection.id.as_str() == id))
@@ -105,9 +115,44 @@ on_both_engines! {
 
         let mut write = store.write(&admin()).await.expect("a transaction");
         let patch = ConnectionPatch { secret: Some(Secret::new("sk-new")), ..ConnectionPatch::default() };
-        write.update_connection(&ids[1], patch).await.expect("entering the secret anew repairs it");
+        connections::update(&mut write, &ids[1], patch).await.expect("entering the secret anew repairs it");
         write.commit().await.expect("committed");
-        assert_eq!(store.connections().secret(&ids[1]).await.expect("the secret").expose(), "sk-new");
+        assert_eq!(Connections::of(&store).secret(&ids[1]).await.expect("the secret").expose(), "sk-new");
+    }
+
+    async fn an_edit_leaves_what_does_not_open_as_it_is(database: &TestDatabase) {
+        database.store().await.close().await;
+        let whole = database.open(&format!("{NEW_KEY},{KEY}"), Arc::new(SystemClock)).await.expect("opened");
+        let mut write = whole.write(&admin()).await.expect("a transaction");
+        let mut draft = ConnectionDraft::new("openai", "c", Secret::new("sk-kept"));
+        draft.headers.insert("x-team".into(), "kept".into());
+        draft.provider_data.insert("region".into(), "kept".into());
+        let id = connections::create(&mut write, draft).await.expect("a connection").id.to_string();
+        write.commit().await.expect("committed");
+
+        let lacking = database.store().await;
+        let edit = async |patch: ConnectionPatch| {
+            let mut write = lacking.write(&admin()).await.expect("a transaction");
+            let edited = connections::update(&mut write, &id, patch).await?;
+            write.commit().await.map(|_| edited)
+        };
+        let priority = || ConnectionPatch { priority: Some(7), ..ConnectionPatch::default() };
+        assert_eq!(edit(priority()).await.expect_err("another one has the key").code(), "ring_incomplete");
+        whole.close().await;
+        assert_eq!(edit(priority()).await.expect_err("it had it today").code(), "ring_incomplete");
+
+        execute(&lacking, "UPDATE control_planes SET last_seen_at = 0").await;
+        let edited = edit(priority()).await.expect("nobody has it");
+        assert_eq!((edited.priority, edited.has_secret, edited.unreadable), (7, true, true));
+        let entry = lacking.config_log().page(None, Some("connection"), Some(&id), 1).await.expect("the log").remove(0);
+        assert!(entry.after.is_some_and(|state| state["locked"]["secret"].is_string()), "the log could bring it back");
+        lacking.close().await;
+
+        let whole = database.open(&format!("{NEW_KEY},{KEY}"), Arc::new(SystemClock)).await.expect("opened");
+        let read = Connections::of(&whole).get(&id).await.expect("the connection");
+        assert_eq!((read.priority, read.unreadable, read.headers["x-team"].as_str()), (7, false, "kept"));
+        assert_eq!(read.provider_data["region"], "kept");
+        assert_eq!(Connections::of(&whole).secret(&id).await.expect("it opens").expose(), "sk-kept");
     }
 
     async fn rotation_reseals_everything_and_the_old_key_can_go(database: &TestDatabase) {
@@ -117,17 +162,17 @@ on_both_engines! {
         store.close().await;
 
         let both = reopened(database, &format!("{NEW_KEY},{KEY}")).await.expect("the old key still opens");
-        let done = both.reseal().await.expect("resealed");
+        let done = both.reseal(&SEALED).await.expect("resealed");
         assert_eq!(done.failed, Vec::<String>::new());
         // Secret, headers and data of each, its log entry, the settings' log entry, the fleet's values, the canary.
         assert_eq!(done.values, 250 * 4 + 1 + 1 + 1);
-        assert_eq!(both.reseal().await.expect("resealed").values, 0, "nothing is left to do");
+        assert_eq!(both.reseal(&SEALED).await.expect("resealed").values, 0, "nothing is left to do");
         let revision = both.revision().await.expect("a revision");
         both.close().await;
 
         let new = reopened(database, NEW_KEY).await.expect("the new key alone");
-        assert_eq!(new.connections().secret(&ids[249]).await.expect("the secret").expose(), "sk-vendor-c249");
-        let read = new.connections().get(&ids[7]).await.expect("the connection");
+        assert_eq!(Connections::of(&new).secret(&ids[249]).await.expect("the secret").expose(), "sk-vendor-c249");
+        let read = Connections::of(&new).get(&ids[7]).await.expect("the connection");
         assert_eq!(read.headers["authorization"], "Bearer planted-c7");
         assert_eq!(read.provider_data["consoleApiKey"], "planted-c7");
         assert_eq!(new.config_log().page(None, None, None, 1000).await.expect("the log").len(), 251);
@@ -144,9 +189,9 @@ on_both_engines! {
         execute(&store, &moved).await;
         store.close().await;
         let both = reopened(database, &format!("{NEW_KEY},{KEY}")).await.expect("opened");
-        let done = both.reseal().await.expect("resealed");
+        let done = both.reseal(&SEALED).await.expect("resealed");
         assert_eq!(done.failed, [format!("connections.secret ({})", ids[1])]);
-        assert_eq!(both.connections().secret(&ids[2]).await.expect("the secret").expose(), "sk-vendor-c");
+        assert_eq!(Connections::of(&both).secret(&ids[2]).await.expect("the secret").expose(), "sk-vendor-c");
     }
 
     async fn a_process_alone_puts_its_settings_into_force_with_a_new_revision(database: &TestDatabase) {
@@ -227,13 +272,41 @@ on_both_engines! {
         let (holder, clock) = database.store_at_noon().await;
         let rotated = database.open(&format!("{NEW_KEY},{KEY}"), Arc::new(clock.clone())).await.expect("opened");
         rotated.attend().await.expect("looked");
-        rotated.reseal().await.expect("resealed");
+        rotated.reseal(&SEALED).await.expect("resealed");
         elsewhere(&holder).await;
         watch_on(&holder, &clock, 40).await;
         assert!(holder.missing_key().is_some(), "it says what it lacks");
         drop(rotated);
         let whole = database.open(&format!("{NEW_KEY},{KEY}"), Arc::new(clock.clone())).await.expect("opened");
         assert_eq!((whole.pepper().as_bytes(), whole.missing_key()), (b"pepper".as_slice(), None));
+    }
+}
+
+on_both_engines! {
+    async fn a_key_that_a_stopped_process_had_counts_for_a_day(database: &TestDatabase) {
+        let (lacking, clock) = database.store_at_noon().await;
+        let whole = database.open(&format!("{NEW_KEY},{KEY}"), Arc::new(clock.clone())).await.expect("opened");
+        let key = whole.master_key_id();
+        whole.close().await;
+        assert_eq!(lacking.control_planes().await.expect("the list").len(), 1, "it is not shown any more");
+        watch_on(&lacking, &clock, 40).await;
+        assert!(lacking.has_elsewhere(&key), "it may come back");
+        clock.advance(Duration::from_hours(25));
+        lacking.attend().await.expect("looked");
+        assert!(!lacking.has_elsewhere(&key));
+    }
+
+    async fn new_keys_have_the_pepper_in_force_before_their_replica_has_noticed(database: &TestDatabase) {
+        let clock = Arc::new(SystemClock);
+        let old = database.store().await;
+        let late = database.open_with(KEY, "salt", false, clock.clone()).await.expect("opened");
+        let quick = database.open_with(KEY, "salt", false, clock).await.expect("opened");
+        old.close().await;
+        quick.attend().await.expect("looked");
+        assert_eq!(quick.pepper().as_bytes(), b"salt");
+        assert_eq!(late.pepper().as_bytes(), b"pepper", "it has not looked");
+        let mut write = late.write(&admin()).await.expect("a transaction");
+        assert_eq!(write.pepper().await.expect("the pepper").as_bytes(), b"salt");
     }
 }
 

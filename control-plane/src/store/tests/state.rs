@@ -7,10 +7,16 @@ use omniroute_core::{
     time::{Clock as _, ManualClock, UnixMillis},
 };
 
-use crate::store::{
-    Command,
-    records::{ConnectionDraft, PriceRow, SessionRecord, TestRecord},
-    testing::{KEY, NOON, admin, on_both_engines},
+use crate::{
+    areas::{
+        access::login::{Admin, SessionRecord, Sessions, set_password},
+        providers::connections::{ConnectionDraft, TestRecord, rows as connections, rows::Connections},
+    },
+    store::{
+        Command,
+        records::PriceRow,
+        testing::{KEY, NOON, admin, on_both_engines},
+    },
 };
 
 fn price(input: i64) -> PriceRow {
@@ -46,42 +52,42 @@ fn session(id: &str, expires_at: UnixMillis) -> SessionRecord {
 on_both_engines! {
     async fn a_new_password_ends_every_session(database: &TestDatabase) {
         let (store, _) = database.store_at_noon().await;
-        assert_eq!(store.admin().get().await.expect("a look-up"), None);
-        assert!(store.admin().create_if_absent("$argon2id$one").await.expect("set"));
-        assert!(!store.admin().create_if_absent("$argon2id$two").await.expect("left alone"));
+        assert_eq!(Admin::of(&store).get().await.expect("a look-up"), None);
+        assert!(Admin::of(&store).create_if_absent("$argon2id$one").await.expect("set"));
+        assert!(!Admin::of(&store).create_if_absent("$argon2id$two").await.expect("left alone"));
         let later = NOON.saturating_add(Duration::from_secs(60));
-        store.sessions().insert(&session("s", later)).await.expect("a session");
-        assert_eq!(store.sessions().get("s").await.expect("a look-up"), Some(session("s", later)));
+        Sessions::of(&store).insert(&session("s", later)).await.expect("a session");
+        assert_eq!(Sessions::of(&store).get("s").await.expect("a look-up"), Some(session("s", later)));
         let mut write = store.write(&admin()).await.expect("a transaction");
-        write.set_password("$argon2id$three").await.expect("set");
+        set_password(&mut write, "$argon2id$three").await.expect("set");
         write.commit().await.expect("committed");
         let entry = store.config_log().page(None, Some("admin"), None, 10).await.expect("the log");
         assert_eq!((entry.len(), entry[0].op.as_str(), &entry[0].actor), (1, "update", &admin()));
         assert!(!format!("{:?} {:?}", entry[0].before, entry[0].after).contains("argon2"), "nothing of the password");
-        let record = store.admin().get().await.expect("a look-up").expect("a password");
+        let record = Admin::of(&store).get().await.expect("a look-up").expect("a password");
         assert_eq!((record.password_hash.as_str(), record.session_epoch), ("$argon2id$three", 2));
-        assert_eq!(store.sessions().get("s").await.expect("a look-up"), None);
+        assert_eq!(Sessions::of(&store).get("s").await.expect("a look-up"), None);
     }
 
     async fn an_expired_session_is_none_and_is_purged(database: &TestDatabase) {
         let (store, clock) = database.store_at_noon().await;
         let soon = NOON.saturating_add(Duration::from_secs(60));
-        store.sessions().insert(&session("short", soon)).await.expect("a session");
+        Sessions::of(&store).insert(&session("short", soon)).await.expect("a session");
         let late = NOON.saturating_add(Duration::from_secs(600));
-        store.sessions().insert(&session("long", late)).await.expect("a session");
+        Sessions::of(&store).insert(&session("long", late)).await.expect("a session");
         clock.advance(Duration::from_secs(61));
-        assert_eq!(store.sessions().get("short").await.expect("a look-up"), None);
-        assert_eq!(store.sessions().purge_expired().await.expect("purged"), 1);
-        assert!(store.sessions().get("long").await.expect("a look-up").is_some());
-        store.sessions().delete("long").await.expect("deleted");
-        assert_eq!(store.sessions().get("long").await.expect("a look-up"), None);
+        assert_eq!(Sessions::of(&store).get("short").await.expect("a look-up"), None);
+        assert_eq!(Sessions::of(&store).purge_expired().await.expect("purged"), 1);
+        assert!(Sessions::of(&store).get("long").await.expect("a look-up").is_some());
+        Sessions::of(&store).delete("long").await.expect("deleted");
+        assert_eq!(Sessions::of(&store).get("long").await.expect("a look-up"), None);
     }
 
     async fn a_test_result_is_no_edit(database: &TestDatabase) {
         let store = database.store().await;
         let mut write = store.write(&admin()).await.expect("a transaction");
         let draft = ConnectionDraft::new("openai", "main", Secret::new("sk"));
-        let id = write.create_connection(draft).await.expect("a connection").id;
+        let id = connections::create(&mut write, draft).await.expect("a connection").id;
         let revision = write.commit().await.expect("committed");
         for (status, error) in [("error", Some("refused")), ("active", None)] {
             let test = TestRecord {
@@ -91,11 +97,11 @@ on_both_engines! {
                 error: error.map(str::to_owned),
                 error_code: None,
             };
-            store.connections().record_test(id.as_str(), &test).await.expect("kept");
-            assert_eq!(store.connections().get(id.as_str()).await.expect("the connection").test, test);
+            Connections::of(&store).record_test(id.as_str(), &test).await.expect("kept");
+            assert_eq!(Connections::of(&store).get(id.as_str()).await.expect("the connection").test, test);
         }
         assert_eq!(store.revision().await.expect("a revision"), revision);
-        let missing = store.connections().record_test("nobody", &TestRecord::default()).await;
+        let missing = Connections::of(&store).record_test("nobody", &TestRecord::default()).await;
         assert_eq!(missing.expect_err("no such connection").code(), "not_found");
     }
 
@@ -139,7 +145,7 @@ on_both_engines! {
             clock.advance(Duration::from_secs(3600));
             let mut write = store.write(&admin()).await.expect("a transaction");
             let draft = ConnectionDraft::new("openai", name, Secret::default());
-            write.create_connection(draft).await.expect("a connection");
+            connections::create(&mut write, draft).await.expect("a connection");
             write.commit().await.expect("committed");
         }
         let lease = store.leases().acquire("retention", "a", Duration::from_secs(9)).await.expect("asked");

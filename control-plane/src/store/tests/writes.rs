@@ -3,12 +3,20 @@
 use omniroute_core::{hash::Pepper, settings::Secret};
 use serde_json::json;
 
-use crate::store::{
-    Store, StoreError,
-    records::{
-        ConnectionDraft, ConnectionPatch, KeyDraft, KeyPatch, ModelDraft, NodeDraft, NodePatch, Object, RotatedSecret,
+use crate::{
+    areas::{
+        access::keys::{KeyDraft, KeyPatch, RotatedSecret, rows as keys, rows::Keys},
+        providers::{
+            connections::{ConnectionDraft, ConnectionPatch, rows as connections, rows::Connections},
+            models::{ModelDraft, rows as models, rows::Models},
+            nodes::{NodeDraft, NodePatch, rows as nodes, rows::Nodes},
+        },
     },
-    testing::{admin, on_both_engines},
+    store::{
+        Store, StoreError,
+        records::Object,
+        testing::{admin, on_both_engines},
+    },
 };
 
 fn key(name: &str) -> KeyDraft {
@@ -58,7 +66,7 @@ on_both_engines! {
                 let mut committed = Vec::new();
                 for number in 0..5 {
                     let mut write = store.write(&admin()).await.expect("a transaction");
-                    write.create_key(key(&format!("writer-{writer}-{number}"))).await.expect("a key");
+                    keys::create(&mut write, key(&format!("writer-{writer}-{number}"))).await.expect("a key");
                     // Whatever is visible before this commit has a smaller revision.
                     let visible = store.revision().await.expect("a revision");
                     assert!(visible < write.revision(), "{visible} was visible before {} committed", write.revision());
@@ -71,30 +79,30 @@ on_both_engines! {
         revisions.sort_unstable();
         assert_eq!(revisions, (start + 1..=start + 40).collect::<Vec<_>>(), "distinct, without a gap");
         assert_eq!(store.revision().await.expect("a revision"), start + 40);
-        assert_eq!(store.keys().page(100, 0).await.expect("keys").1, 40);
+        assert_eq!(Keys::of(&store).page(100, 0).await.expect("keys").1, 40);
     }
 
     async fn a_dropped_write_leaves_nothing_behind(database: &TestDatabase) {
         let store = database.store().await;
         let before = store.revision().await.expect("a revision");
         let mut write = store.write(&admin()).await.expect("a transaction");
-        write.create_key(key("gone")).await.expect("a key");
+        keys::create(&mut write, key("gone")).await.expect("a key");
         drop(write);
         assert_eq!(store.revision().await.expect("a revision"), before);
-        assert!(store.keys().list().await.expect("keys").is_empty());
+        assert!(Keys::of(&store).list().await.expect("keys").is_empty());
         let mut write = store.write(&admin()).await.expect("the lock is free again");
-        write.create_key(key("kept")).await.expect("a key");
+        keys::create(&mut write, key("kept")).await.expect("a key");
         assert_eq!(write.commit().await.expect("committed"), before + 1);
     }
 
     async fn a_write_that_changes_nothing_uses_no_revision_up(database: &TestDatabase) {
         let store = database.store().await;
         let mut write = store.write(&admin()).await.expect("a transaction");
-        let created = write.create_key(key("same")).await.expect("a key");
+        let created = keys::create(&mut write, key("same")).await.expect("a key");
         let revision = write.commit().await.expect("committed");
         let mut write = store.write(&admin()).await.expect("a transaction");
         let patch = KeyPatch { name: Some("same".into()), is_active: Some(true), ..KeyPatch::default() };
-        write.update_key(created.id.as_str(), patch).await.expect("updated");
+        keys::update(&mut write, created.id.as_str(), patch).await.expect("updated");
         assert_eq!(write.commit().await.expect("committed"), revision);
         assert_eq!(store.revision().await.expect("a revision"), revision);
     }
@@ -103,15 +111,15 @@ on_both_engines! {
         let store = database.store().await;
         let base = log(&store).await.len();
         let mut write = store.write(&admin()).await.expect("a transaction");
-        let made = write.create_key(key("made")).await.expect("a key");
-        write.update_key(made.id.as_str(), KeyPatch { no_log: Some(true), ..KeyPatch::default() }).await.expect("ok");
-        let fleeting = write.create_key(key("fleeting")).await.expect("a key");
-        write.delete_key(fleeting.id.as_str()).await.expect("deleted");
+        let made = keys::create(&mut write, key("made")).await.expect("a key");
+        keys::update(&mut write, made.id.as_str(), KeyPatch { no_log: Some(true), ..KeyPatch::default() }).await.expect("ok");
+        let fleeting = keys::create(&mut write, key("fleeting")).await.expect("a key");
+        keys::delete(&mut write, fleeting.id.as_str()).await.expect("deleted");
         let revision = write.commit().await.expect("committed");
         assert_eq!(log(&store).await[base..], [(revision, "api_key".to_owned(), "create".to_owned())]);
         let mut write = store.write(&admin()).await.expect("a transaction");
-        write.update_key(made.id.as_str(), KeyPatch { no_log: Some(false), ..KeyPatch::default() }).await.expect("ok");
-        write.delete_key(made.id.as_str()).await.expect("deleted");
+        keys::update(&mut write, made.id.as_str(), KeyPatch { no_log: Some(false), ..KeyPatch::default() }).await.expect("ok");
+        keys::delete(&mut write, made.id.as_str()).await.expect("deleted");
         write.commit().await.expect("committed");
         let entry = store.config_log().page(None, Some("api_key"), Some(made.id.as_str()), 1).await.expect("log");
         assert_eq!(entry[0].op, "delete");
@@ -123,38 +131,38 @@ on_both_engines! {
     async fn taken_and_missing_things_have_their_own_errors(database: &TestDatabase) {
         let store = database.store().await;
         let mut write = store.write(&admin()).await.expect("a transaction");
-        write.create_node(node("mock")).await.expect("a node");
-        write.create_key(key("one")).await.expect("a key");
+        nodes::create(&mut write, node("mock")).await.expect("a node");
+        keys::create(&mut write, key("one")).await.expect("a key");
         write.commit().await.expect("committed");
 
         let mut write = store.write(&admin()).await.expect("a transaction");
-        let error = write.create_node(node("mock")).await.expect_err("the prefix is taken");
+        let error = nodes::create(&mut write, node("mock")).await.expect_err("the prefix is taken");
         assert!(matches!(error, StoreError::Conflict { what: "prefix" }), "{error:?}");
         drop(write);
         let mut write = store.write(&admin()).await.expect("a transaction");
-        let error = write.create_key(key("one")).await.expect_err("the key exists");
+        let error = keys::create(&mut write, key("one")).await.expect_err("the key exists");
         assert!(matches!(error, StoreError::Conflict { what: "key" }), "{error:?}");
         drop(write);
         let mut write = store.write(&admin()).await.expect("a transaction");
-        let error = write.delete_key("nobody").await.expect_err("no such key");
+        let error = keys::delete(&mut write, "nobody").await.expect_err("no such key");
         assert_eq!(error.code(), "not_found");
-        let error = write.update_node("nobody", NodePatch::default()).await.expect_err("no such node");
+        let error = nodes::update(&mut write, "nobody", NodePatch::default()).await.expect_err("no such node");
         assert_eq!(error.code(), "not_found");
         let nameless = ConnectionDraft::new("openai", " ", Secret::new("sk"));
-        assert_eq!(write.create_connection(nameless).await.expect_err("no name").code(), "invalid");
+        assert_eq!(connections::create(&mut write, nameless).await.expect_err("no name").code(), "invalid");
         let nul = ConnectionDraft::new("openai", "a\0b", Secret::new("sk"));
-        assert_eq!(write.create_connection(nul).await.expect_err("NUL").code(), "invalid");
+        assert_eq!(connections::create(&mut write, nul).await.expect_err("NUL").code(), "invalid");
         drop(write);
-        assert_eq!(store.connections().get("nobody").await.expect_err("no such").code(), "not_found");
-        let odd = store.keys().get("a\0b").await.expect_err("no such key").code();
+        assert_eq!(Connections::of(&store).get("nobody").await.expect_err("no such").code(), "not_found");
+        let odd = Keys::of(&store).get("a\0b").await.expect_err("no such key").code();
         assert!(odd == "not_found" || odd == "invalid", "{odd}: no failure of the database");
-        assert_eq!(store.connections().secret("nobody").await.expect_err("no such").code(), "not_found");
+        assert_eq!(Connections::of(&store).secret("nobody").await.expect_err("no such").code(), "not_found");
     }
 
     async fn an_edit_of_what_somebody_else_changed_is_refused(database: &TestDatabase) {
         let store = database.store().await;
         let mut write = store.write(&admin()).await.expect("a transaction");
-        let seen = write.create_node(node("mock")).await.expect("a node");
+        let seen = nodes::create(&mut write, node("mock")).await.expect("a node");
         write.commit().await.expect("committed");
         let rename = |name: &str| NodePatch {
             expected_revision: Some(seen.revision),
@@ -162,13 +170,13 @@ on_both_engines! {
             ..NodePatch::default()
         };
         let mut write = store.write(&admin()).await.expect("a transaction");
-        write.update_node(seen.id.as_str(), rename("first")).await.expect("nobody was faster");
+        nodes::update(&mut write, seen.id.as_str(), rename("first")).await.expect("nobody was faster");
         write.commit().await.expect("committed");
         let mut write = store.write(&admin()).await.expect("a transaction");
-        let error = write.update_node(seen.id.as_str(), rename("second")).await.expect_err("somebody was");
+        let error = nodes::update(&mut write, seen.id.as_str(), rename("second")).await.expect_err("somebody was");
         assert_eq!(error.code(), "stale");
         drop(write);
-        assert_eq!(store.nodes().get(seen.id.as_str()).await.expect("the node").name, "first");
+        assert_eq!(Nodes::of(&store).get(seen.id.as_str()).await.expect("the node").name, "first");
     }
 
     async fn a_connection_keeps_every_field(database: &TestDatabase) {
@@ -181,13 +189,13 @@ on_both_engines! {
         draft.timeouts.idle_ms = 30_000;
         draft.max_concurrent = Some(4);
         let mut write = store.write(&admin()).await.expect("a transaction");
-        let created = write.create_connection(draft).await.expect("a connection");
-        let second = write.create_connection(ConnectionDraft::new("openai", "spare", Secret::default())).await;
+        let created = connections::create(&mut write, draft).await.expect("a connection");
+        let second = connections::create(&mut write, ConnectionDraft::new("openai", "spare", Secret::default())).await;
         assert_eq!(second.expect("a connection").priority, 2, "after the one that is there");
         write.commit().await.expect("committed");
-        let read = store.connections().get(created.id.as_str()).await.expect("the connection");
+        let read = Connections::of(&store).get(created.id.as_str()).await.expect("the connection");
         assert_eq!(read, created);
-        assert_eq!(store.connections().secret(created.id.as_str()).await.expect("the secret").expose(), "sk-vendor");
+        assert_eq!(Connections::of(&store).secret(created.id.as_str()).await.expect("the secret").expose(), "sk-vendor");
 
         let mut write = store.write(&admin()).await.expect("a transaction");
         let patch = ConnectionPatch {
@@ -196,17 +204,17 @@ on_both_engines! {
             max_concurrent: Some(None),
             ..ConnectionPatch::default()
         };
-        let patched = write.update_connection(created.id.as_str(), patch).await.expect("updated");
+        let patched = connections::update(&mut write, created.id.as_str(), patch).await.expect("updated");
         write.commit().await.expect("committed");
         assert_eq!((patched.name.as_str(), patched.base_url, patched.max_concurrent), ("renamed", None, None));
         assert_eq!(patched.headers, created.headers, "what the patch does not name stays");
-        assert_eq!(store.connections().secret(created.id.as_str()).await.expect("the secret").expose(), "sk-vendor");
+        assert_eq!(Connections::of(&store).secret(created.id.as_str()).await.expect("the secret").expose(), "sk-vendor");
 
         let mut write = store.write(&admin()).await.expect("a transaction");
         let patch = ConnectionPatch { secret: Some(Secret::default()), ..ConnectionPatch::default() };
-        assert!(!write.update_connection(created.id.as_str(), patch).await.expect("updated").has_secret);
+        assert!(!connections::update(&mut write, created.id.as_str(), patch).await.expect("updated").has_secret);
         write.commit().await.expect("committed");
-        assert!(!store.connections().secret(created.id.as_str()).await.expect("no secret").is_set());
+        assert!(!Connections::of(&store).secret(created.id.as_str()).await.expect("no secret").is_set());
     }
 
     async fn a_key_keeps_every_field_and_never_itself(database: &TestDatabase) {
@@ -218,27 +226,27 @@ on_both_engines! {
         draft.max_body_bytes = Some(64 << 20);
         draft.extras.insert("ipAllowlist".into(), json!(["10.0.0.0/8"]));
         let mut write = store.write(&admin()).await.expect("a transaction");
-        let created = write.create_key(draft).await.expect("a key");
+        let created = keys::create(&mut write, draft).await.expect("a key");
         write.commit().await.expect("committed");
         assert_eq!((created.masked.as_str(), created.prefix.as_str()), ("sk-b1490****5982", "sk-b14908526"));
-        let found = store.keys().by_hash(&store.pepper().hash(plain)).await.expect("a look-up");
+        let found = Keys::of(&store).by_hash(&store.pepper().hash(plain)).await.expect("a look-up");
         assert_eq!(found, Some(created.clone()));
-        assert_eq!(store.keys().by_hash(&store.pepper().hash("sk-other")).await.expect("a look-up"), None);
+        assert_eq!(Keys::of(&store).by_hash(&store.pepper().hash("sk-other")).await.expect("a look-up"), None);
 
         let anew = "sk-b149085260680511-b6377c-d0fd2fec";
         let mut write = store.write(&admin()).await.expect("a transaction");
         let patch = KeyPatch { secret: Some(RotatedSecret::new(anew, &store.pepper())), ..KeyPatch::default() };
-        write.update_key(created.id.as_str(), patch).await.expect("made anew");
+        keys::update(&mut write, created.id.as_str(), patch).await.expect("made anew");
         write.commit().await.expect("committed");
-        assert_eq!(store.keys().by_hash(&store.pepper().hash(plain)).await.expect("a look-up"), None);
-        let found = store.keys().by_hash(&store.pepper().hash(anew)).await.expect("a look-up").expect("the key");
+        assert_eq!(Keys::of(&store).by_hash(&store.pepper().hash(plain)).await.expect("a look-up"), None);
+        let found = Keys::of(&store).by_hash(&store.pepper().hash(anew)).await.expect("a look-up").expect("the key");
         assert_eq!((&found.id, found.masked.as_str()), (&created.id, "sk-b1490****2fec"));
 
         let mut write = store.write(&admin()).await.expect("a transaction");
         let patch = KeyPatch { revoked_at: Some(Some(store.clock().now())), ..KeyPatch::default() };
-        write.update_key(created.id.as_str(), patch).await.expect("revoked");
+        keys::update(&mut write, created.id.as_str(), patch).await.expect("revoked");
         write.commit().await.expect("committed");
-        let read = store.keys().get(created.id.as_str()).await.expect("the key");
+        let read = Keys::of(&store).get(created.id.as_str()).await.expect("the key");
         assert!(read.revoked_at.is_some());
         assert_eq!(read.hash, found.hash);
     }
@@ -246,43 +254,43 @@ on_both_engines! {
     async fn deleting_a_node_takes_its_connections_and_models_with_it(database: &TestDatabase) {
         let store = database.store().await;
         let mut write = store.write(&admin()).await.expect("a transaction");
-        let gone = write.create_node(node("gone")).await.expect("a node");
-        let stays = write.create_node(node("stays")).await.expect("a node");
+        let gone = nodes::create(&mut write, node("gone")).await.expect("a node");
+        let stays = nodes::create(&mut write, node("stays")).await.expect("a node");
         for provider in [&gone.id, &stays.id] {
             let draft = ConnectionDraft::new(provider.clone(), "main", Secret::new("sk"));
-            write.create_connection(draft).await.expect("a connection");
-            write.put_model(provider.as_str(), model("org/gpt")).await.expect("a model");
+            connections::create(&mut write, draft).await.expect("a connection");
+            models::put(&mut write, provider.as_str(), model("org/gpt")).await.expect("a model");
         }
         write.commit().await.expect("committed");
         let base = log(&store).await.len();
         let mut write = store.write(&admin()).await.expect("a transaction");
-        write.delete_node(gone.id.as_str()).await.expect("deleted");
+        nodes::delete(&mut write, gone.id.as_str()).await.expect("deleted");
         write.commit().await.expect("committed");
         assert_eq!(log(&store).await.len() - base, 3, "each of them has its entry, so that proxies hear of it");
-        assert_eq!(store.nodes().list().await.expect("nodes"), std::slice::from_ref(&stays));
-        assert_eq!(store.connections().list().await.expect("connections").len(), 1);
-        assert_eq!(store.models().of_provider(stays.id.as_str()).await.expect("models").len(), 1);
-        assert_eq!(store.nodes().by_prefix("gone").await.expect("a look-up"), None);
+        assert_eq!(Nodes::of(&store).list().await.expect("nodes"), std::slice::from_ref(&stays));
+        assert_eq!(Connections::of(&store).list().await.expect("connections").len(), 1);
+        assert_eq!(Models::of(&store).of_provider(stays.id.as_str()).await.expect("models").len(), 1);
+        assert_eq!(Nodes::of(&store).by_prefix("gone").await.expect("a look-up"), None);
     }
 
     async fn asking_a_provider_again_touches_only_the_models_that_changed(database: &TestDatabase) {
         let store = database.store().await;
         let mut write = store.write(&admin()).await.expect("a transaction");
         let custom = ModelDraft { source: "custom".into(), name: Some("Mine".into()), ..model("mine") };
-        write.put_model("openai", custom).await.expect("a model");
+        models::put(&mut write, "openai", custom).await.expect("a model");
         let found = vec![model("gpt-1"), model("gpt-2"), model("mine")];
-        assert_eq!(write.replace_models("openai", "api", found.clone()).await.expect("replaced"), 2);
+        assert_eq!(models::replace(&mut write, "openai", "api", found.clone()).await.expect("replaced"), 2);
         let first = write.commit().await.expect("committed");
 
         let mut write = store.write(&admin()).await.expect("a transaction");
-        assert_eq!(write.replace_models("openai", "api", found).await.expect("replaced"), 0);
+        assert_eq!(models::replace(&mut write, "openai", "api", found).await.expect("replaced"), 0);
         assert_eq!(write.commit().await.expect("committed"), first, "the same list is no change");
 
         let mut write = store.write(&admin()).await.expect("a transaction");
         let longer = ModelDraft { context_window: Some(200_000), ..model("gpt-2") };
-        assert_eq!(write.replace_models("openai", "api", vec![longer]).await.expect("replaced"), 2);
+        assert_eq!(models::replace(&mut write, "openai", "api", vec![longer]).await.expect("replaced"), 2);
         let second = write.commit().await.expect("committed");
-        let models = store.models().list().await.expect("models");
+        let models = Models::of(&store).list().await.expect("models");
         let seen: Vec<_> = models.iter().map(|model| (model.model.as_str(), model.revision)).collect();
         assert_eq!(seen, [("gpt-2", second), ("mine", first)]);
         assert_eq!(models[1].source, "custom", "what the operator added stays");

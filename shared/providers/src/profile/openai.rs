@@ -36,7 +36,9 @@ const SILENT: [&str; 19] = [
 ];
 
 pub(super) fn apply(provider: &str, name: &str, profile: &mut Profile) {
-    profile.system_anywhere = provider == "openai" || is_openais(name);
+    let is_openais = provider == "openai" || is_openais(name);
+    profile.system_anywhere = is_openais;
+    profile.alternatives_at_top = !is_openais;
     // It brings every effort and every parameter to what the model takes.
     if provider == "openrouter" {
         profile.efforts = scale(&Effort::ALL);
@@ -374,6 +376,23 @@ mod tests {
             assert_eq!(profile(provider, Format::OpenAiChat, name).system_anywhere, anywhere, "{provider} {name}");
         }
         assert!(!profile("ollama", Format::Ollama, "gpt-oss:20b").system_anywhere);
+    }
+
+    #[test]
+    fn only_openai_refuses_alternatives_at_the_top_of_a_tools_schema() {
+        for (provider, name, refuses) in [
+            ("openai", "gpt-4o", true),
+            ("openai", "my-deployment", true),
+            ("node-1", "gpt-5.4", true),
+            ("openrouter", "openai/gpt-5", true),
+            ("openrouter", "anthropic/claude-opus-5", false),
+            ("groq", "openai/gpt-oss-120b", false),
+            ("node-1", "Qwen3-32B", false),
+        ] {
+            for format in [Format::OpenAiChat, Format::OpenAiResponses] {
+                assert_eq!(!profile(provider, format, name).alternatives_at_top, refuses, "{provider} {name}");
+            }
+        }
     }
 
     #[test]

@@ -43,6 +43,7 @@ fn exchange(names: NameTable) -> Exchange {
         include_usage: true,
         show_thinking: true,
         estimated_input: 3,
+        answer_tool: false,
         names,
         echo: Vec::new(),
         compacts: false,

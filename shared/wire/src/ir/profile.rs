@@ -26,6 +26,8 @@ pub struct Profile {
     pub json_schema: bool,
     /// Takes full JSON Schema for tools and output (Gemini: `parametersJsonSchema`), not only the OpenAPI subset.
     pub full_json_schema: bool,
+    /// Takes alternatives (`anyOf`, `oneOf`, `allOf`) at the top of a tool's schema (Chat, Responses). OpenAI does not.
+    pub alternatives_at_top: bool,
     pub tools: bool,
     /// Takes tools and a format of the answer in one request (Gemini does not before 3).
     pub tools_with_format: bool,
@@ -97,6 +99,7 @@ impl Default for Profile {
             developer_role: false,
             json_schema: true,
             full_json_schema: true,
+            alternatives_at_top: true,
             tools: true,
             tools_with_format: true,
             forced_tools: true,

@@ -131,7 +131,7 @@ impl Output<'_> {
                 let id = self.next_id("ig");
                 write_item::image(w, &id, data);
             }
-            // Blocks of other vendors' tools and sounds have no item here.
+            // Blocks of other vendors' tools have no item here, nor have sounds: what is said in them is a text of its own.
             Part::ServerTool { .. }
             | Part::Image { .. }
             | Part::Audio { .. }

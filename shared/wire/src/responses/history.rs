@@ -12,6 +12,7 @@ use crate::{
     codec::WireError,
     ir::Json,
     object::{read, wire_object},
+    scan::{RequestScan, StoredFields},
     text::{Str, TextOr},
     write::Writer,
 };
@@ -84,6 +85,39 @@ pub fn continuation(body: &[u8]) -> Result<Continuation<'_>, WireError> {
         store: body.store.unwrap_or(true),
         references,
     })
+}
+
+/// As [`continuation`], of a body that has been scanned: nearly all of them need not be read again for it.
+///
+/// # Errors
+/// As [`continuation`].
+pub fn continuation_of<'a>(body: &'a [u8], scan: &RequestScan<'a>) -> Result<Continuation<'a>, WireError> {
+    let StoredFields { input, previous_response_id, store, background, conversation } = scan.stored;
+    let previous = match previous_response_id {
+        None | Some("null") => Some(None),
+        Some(raw) => plain(raw).map(Some),
+    };
+    let store = match store {
+        None | Some("null" | "true") => Some(true),
+        Some("false") => Some(false),
+        Some(_) => None,
+    };
+    let is_usual = matches!(background, None | Some("null" | "false"))
+        && matches!(conversation, None | Some("null"))
+        && !input.is_some_and(may_refer);
+    match (previous, store) {
+        (Some(previous), Some(store)) if is_usual => Ok(Continuation {
+            previous_response_id: previous.filter(|id| !id.is_empty()).map(Cow::Borrowed),
+            store,
+            references: Vec::new(),
+        }),
+        _ => continuation(body),
+    }
+}
+
+/// The text of a JSON string without escapes.
+fn plain(raw: &str) -> Option<&str> {
+    raw.strip_prefix('"')?.strip_suffix('"').filter(|text| !text.contains('\\'))
 }
 
 /// A reference may be written `{"id": "…"}` without a type.

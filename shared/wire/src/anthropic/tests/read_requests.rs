@@ -125,7 +125,7 @@ fn what_claude_code_sends_reaches_another_family_without_its_billing_header() {
     }
     let body: Value = serde_json::from_str(&body).expect("JSON");
     let roles: Vec<_> = body["messages"].as_array().expect("messages").iter().map(|m| m["role"].clone()).collect();
-    assert_eq!(roles, ["system", "user", "user", "assistant", "tool", "user"]);
+    assert_eq!(roles, ["system", "user", "assistant", "tool", "user"], "the roles by turns");
     assert_eq!(body["reasoning_effort"], "high");
 }
 

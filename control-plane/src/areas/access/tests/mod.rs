@@ -1,0 +1,6 @@
+//! Logins and API keys through the whole router.
+
+mod keys;
+mod login;
+mod references;
+mod scopes;

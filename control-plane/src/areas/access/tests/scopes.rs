@@ -1,0 +1,111 @@
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::{
+    auth::scope::{AREAS, Permission, name},
+    tests::gateway::Gateway,
+};
+
+/// A key with these scopes, and its id.
+async fn key(gateway: &Gateway, scopes: &[&str]) -> (String, String) {
+    let made = gateway.post("/api/keys", json!({ "name": "scoped", "scopes": scopes })).await.ok(201);
+    let text = |field: &str| made[field].as_str().expect("a text").to_owned();
+    (text("key"), text("id"))
+}
+
+/// Whether a call is refused for want of this scope.
+async fn lacks(gateway: &Gateway, token: &str, method: &Method, path: &str, scope: &str) -> bool {
+    let answer = gateway.call(method.clone(), path).bearer(token).json(json!({})).send().await;
+    let refused = answer.status == 403 && answer.json()["error"]["code"] == "AUTH_004";
+    if refused {
+        assert!(answer.text.contains(scope), "{method} {path}: {}", answer.text);
+    }
+    refused
+}
+
+#[tokio::test]
+async fn every_route_wants_the_scope_of_its_area_and_method() {
+    let gateway = Gateway::new().await;
+    let document = gateway.get("/api/openapi.json").await.ok(200);
+    let (_, table) = gateway.areas.api();
+    let mut seen = 0;
+    for area in AREAS {
+        let (reader, _) = key(&gateway, &[&name(area, Permission::Read)]).await;
+        let (writer, _) = key(&gateway, &[&name(area, Permission::Write)]).await;
+        let others: Vec<String> =
+            AREAS.iter().filter(|other| **other != area).map(|other| name(other, Permission::Write)).collect();
+        let (other, _) = key(&gateway, &others.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        for (path, item) in document["paths"].as_object().expect("paths") {
+            if table.area(Some(path)) != Some(area) {
+                continue;
+            }
+            let concrete = path.replace("{id}", "some-id").replace("{connectionId}", "some-id");
+            for (method, operation) in item.as_object().expect("an item") {
+                let is_open = operation["security"].as_array().is_some_and(|all| all.contains(&json!({})));
+                // Who may change how one signs in may do everything.
+                if is_open || path == "/api/settings/require-login" {
+                    continue;
+                }
+                let method: Method = method.to_uppercase().parse().expect("a method");
+                let needed = name(area, Permission::of(&method));
+                let is_read = method == Method::GET;
+                seen += 1;
+                assert!(lacks(&gateway, &other, &method, &concrete, &needed).await, "{method} {path}: another area");
+                assert_eq!(!is_read, lacks(&gateway, &reader, &method, &concrete, &needed).await, "{method} {path}");
+                assert!(!lacks(&gateway, &writer, &method, &concrete, &needed).await, "{method} {path}: {needed}");
+            }
+        }
+    }
+    assert!(seen > 25, "{seen} operations were looked at");
+}
+
+#[tokio::test]
+async fn a_key_without_a_scope_for_it_sees_of_health_what_anybody_sees() {
+    let gateway = Gateway::new().await;
+    for (scope, sees_more) in [("usage:read", false), ("operations:read", true), ("manage", true)] {
+        let (token, _) = key(&gateway, &[scope]).await;
+        let health = gateway.call(Method::GET, "/api/monitoring/health").bearer(&token).send().await.ok(200);
+        assert_eq!(health.get("proxies").is_some(), sees_more, "{scope}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_gives_a_key_more_than_they_have() {
+    let gateway = Gateway::new().await;
+    let (token, own) = key(&gateway, &["access:write", "usage:read"]).await;
+    let (_, root) = key(&gateway, &["manage"]).await;
+    let send = async |method: Method, path: &str, body: Value| {
+        gateway.call(method, path).bearer(&token).json(body).send().await
+    };
+    let make = async |scopes: Value| send(Method::POST, "/api/keys", json!({ "name": "x", "scopes": scopes })).await;
+    assert_eq!(
+        make(json!(["usage:read", "access:read"])).await.ok(201)["scopes"],
+        json!(["usage:read", "access:read"])
+    );
+    for more in ["manage", "admin", "usage:write", "providers:read"] {
+        assert_eq!(make(json!([more])).await.code(403), "AUTH_004", "{more}");
+        let path = format!("/api/keys/{own}");
+        let edited = send(Method::PATCH, &path, json!({ "scopes": ["access:write", more] })).await;
+        assert_eq!(edited.code(403), "AUTH_004", "{more}");
+    }
+    // A new secret of a key that may more would be a way to its rights.
+    let path = format!("/api/keys/{root}/regenerate");
+    assert_eq!(send(Method::POST, &path, json!({})).await.code(403), "AUTH_004");
+    send(Method::POST, &format!("/api/keys/{own}/regenerate"), json!({})).await.ok(200);
+}
+
+#[tokio::test]
+async fn turning_login_off_or_setting_the_password_wants_every_right() {
+    let gateway = Gateway::new().await;
+    let all: Vec<String> = AREAS.iter().map(|area| name(area, Permission::Write)).collect();
+    let (token, _) = key(&gateway, &all.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let password = json!({ "currentPassword": crate::tests::gateway::PASSWORD, "newPassword": "another password" });
+    for (path, body) in [("/api/settings/require-login", json!({ "requireLogin": false })), ("/api/settings", password)]
+    {
+        let answer = gateway.call(Method::PUT, path).bearer(&token).json(body).send().await;
+        assert_eq!(answer.code(403), "AUTH_004", "{path}");
+    }
+    let (token, _) = key(&gateway, &["manage"]).await;
+    let off = gateway.call(Method::PUT, "/api/settings/require-login").bearer(&token);
+    off.json(json!({ "requireLogin": false })).send().await.ok(200);
+}

@@ -1,0 +1,22 @@
+//! Whether providers would take us: tests of connections, of credentials, of endpoints; lists of models.
+
+mod routes;
+mod rules;
+
+use std::sync::Arc;
+
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+#[cfg(test)]
+pub(crate) use self::routes::{TestOptions, ValidateNode, ValidateProvider};
+pub(super) use self::rules::compile;
+pub use self::rules::{Candidate, Diagnosis, NodeCandidate, Probe};
+use super::Providers;
+
+pub(super) fn router() -> OpenApiRouter<Arc<Providers>> {
+    OpenApiRouter::new()
+        .routes(routes!(routes::validate_node))
+        .routes(routes!(routes::validate))
+        .routes(routes!(routes::test))
+        .routes(routes!(routes::models))
+}

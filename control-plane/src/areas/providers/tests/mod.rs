@@ -1,0 +1,5 @@
+//! Nodes, connections and models through the whole router, with providers of our own to ask.
+
+pub(crate) mod connections;
+pub(crate) mod nodes;
+mod vendors;

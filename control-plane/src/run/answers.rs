@@ -1,0 +1,137 @@
+//! What areas want to know of one another, answered: no area knows another.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use async_trait::async_trait;
+use http::{HeaderName, HeaderValue};
+use omniroute_providers::Catalog;
+
+use crate::{
+    areas::{
+        access::{
+            keys::{KnownTargets, forget_connections},
+            login::{Login, RequireLoginChange},
+        },
+        operations::{NodeHealth, ProviderReport, ProviderReports, Setup},
+        providers::{
+            Inventory, Providers, References,
+            connections::{self, ConnectionRecord, TestRecord},
+            nodes::NodeRecord,
+        },
+        settings::{AdminPassword, PasswordChange},
+        usage::{ConnectionName, ConnectionNames},
+    },
+    auth::{Caller, Principal},
+    http::ApiError,
+    store::{StoreError, Write, records::Actor},
+};
+
+/// API keys, which name connections.
+pub(super) struct Keys;
+
+/// The administrator's password.
+pub(super) struct Password(pub(super) Arc<Login>);
+
+/// Nodes, connections and models.
+pub(super) struct KnownProviders(pub(super) Arc<Providers>);
+
+// === impl Keys ===
+
+#[async_trait]
+impl References for Keys {
+    async fn forget_connections(&self, write: &mut Write, gone: &[String]) -> Result<(), StoreError> {
+        forget_connections(write, gone).await
+    }
+}
+
+// === impl Password ===
+
+#[async_trait]
+impl AdminPassword for Password {
+    async fn is_set(&self) -> Result<bool, ApiError> {
+        Ok(self.0.has_password().await?)
+    }
+
+    async fn change(
+        &self,
+        actor: Actor,
+        principal: &Principal,
+        caller: &Caller,
+        PasswordChange { new, current }: PasswordChange,
+    ) -> Result<Option<(HeaderName, HeaderValue)>, ApiError> {
+        let change = RequireLoginChange { require_login: None, password: Some(new), current_password: Some(current) };
+        let session = self.0.change(actor, Some(principal), caller, change).await?;
+        session.map(|session| self.0.set_cookie(&session)).transpose()
+    }
+}
+
+#[async_trait]
+impl Setup for Password {
+    async fn is_complete(&self) -> Result<bool, StoreError> {
+        self.0.has_password().await
+    }
+
+    fn was_complete(&self) -> bool {
+        self.0.had_password()
+    }
+}
+
+// === impl KnownProviders ===
+
+#[async_trait]
+impl KnownTargets for KnownProviders {
+    async fn has_connection(&self, write: &mut Write, id: &str) -> Result<bool, StoreError> {
+        connections::rows::exists(write, id).await
+    }
+
+    async fn unmatched_models(&self, patterns: &[String]) -> Result<Vec<String>, StoreError> {
+        self.0.unmatched_models(patterns).await
+    }
+}
+
+#[async_trait]
+impl ConnectionNames for KnownProviders {
+    async fn name(&self, id: &str) -> Result<Option<ConnectionName>, StoreError> {
+        let name =
+            |record: ConnectionRecord| ConnectionName { provider: record.provider.to_string(), name: record.name };
+        Ok(self.0.find_connection(id).await?.map(name))
+    }
+}
+
+#[async_trait]
+impl ProviderReports for KnownProviders {
+    async fn report(&self) -> Result<ProviderReport, StoreError> {
+        Ok(report(&self.0.inventory().await?))
+    }
+
+    fn none(&self) -> ProviderReport {
+        ProviderReport { catalog: Catalog::builtin().len(), ..ProviderReport::default() }
+    }
+}
+
+fn report(Inventory { connections, nodes }: &Inventory) -> ProviderReport {
+    let count = |fits: fn(&ConnectionRecord) -> bool| {
+        connections.iter().filter(|c| fits(c)).map(|c| c.provider.as_str()).collect::<BTreeSet<_>>().len()
+    };
+    ProviderReport {
+        catalog: Catalog::builtin().len(),
+        configured: count(|_| true),
+        active: count(|connection| connection.is_active),
+        monitored: count(|connection| connection.test.tested_at.is_some()),
+        active_connections: connections.iter().filter(|connection| connection.is_active).count(),
+        unreadable: connections.iter().any(|connection| connection.unreadable),
+        nodes: nodes.iter().map(|node| node_health(node, connections)).collect(),
+    }
+}
+
+fn node_health(node: &NodeRecord, connections: &[ConnectionRecord]) -> NodeHealth {
+    let tests = connections.iter().filter(|connection| connection.provider == node.id).map(|c| &c.test);
+    let last: Option<&TestRecord> = tests.filter(|test| test.tested_at.is_some()).max_by_key(|test| test.tested_at);
+    NodeHealth {
+        id: node.id.to_string(),
+        prefix: node.prefix.clone(),
+        is_healthy: last.map(|test| test.status == "active"),
+        tested_at: last.and_then(|test| test.tested_at),
+        latency_ms: last.and_then(|test| test.latency_ms),
+    }
+}
