@@ -16,6 +16,10 @@ const MOST_RESULTS: usize = 32;
 const LONGEST_CLEARED: usize = 1_000;
 const CLEARED: [&str; 7] = ["cleared", "removed", "omitted", "truncated", "masked", "pruned", "compacted"];
 
+/// Who speaks.
+const ASSISTANT: &[u8] = b"a";
+const USER: &[u8] = b"u";
+
 /// Names what stands before an answer. Clients drop thoughts, so these do not count, nor do reminders, which come and go.
 /// What a system says counts in front of the first answer only, where it tells whose conversation it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,17 +157,17 @@ impl Said {
 
     fn part(&mut self, role: Role, part: &Part<'_>) {
         // A role is the same whether a format has one for results or not.
-        let side: &[u8] = if role == Role::Assistant { b"a" } else { b"u" };
+        let side = if role == Role::Assistant { ASSISTANT } else { USER };
         match part {
             Part::ToolCall { id, .. } if self.has_ids => {
                 self.digest.say(side, b"i", id);
-                self.digest.part(role, side, part);
+                self.digest.part(side, part);
             }
             Part::ToolResult { parts, .. } => {
                 self.digest.say(side, b"r", "");
-                self.results.push(Outcome::of(role, side, parts));
+                self.results.push(Outcome::of(side, parts));
             }
-            part => self.digest.part(role, side, part),
+            part => self.digest.part(side, part),
         }
     }
 }
@@ -171,9 +175,9 @@ impl Said {
 // === impl Outcome ===
 
 impl Outcome {
-    fn of(role: Role, side: &[u8], parts: &[Part<'_>]) -> Self {
+    fn of(side: &[u8], parts: &[Part<'_>]) -> Self {
         let mut digest = Digest::default();
-        parts.iter().for_each(|part| digest.part(role, side, part));
+        parts.iter().for_each(|part| digest.part(side, part));
         Self { hash: digest.0.digest(), is_cleared: is_cleared(parts) }
     }
 }
@@ -199,10 +203,10 @@ impl Digest {
         self.0.update(text.as_bytes());
     }
 
-    fn part(&mut self, role: Role, side: &[u8], part: &Part<'_>) {
+    fn part(&mut self, side: &[u8], part: &Part<'_>) {
         match part {
             Part::Text { text, .. } | Part::Refusal { text } => {
-                if role == Role::Assistant {
+                if side == ASSISTANT {
                     self.text(side, text);
                 } else {
                     without_reminders(text, |text| self.text(side, text));
@@ -214,7 +218,7 @@ impl Digest {
             }
             Part::ToolResult { parts, .. } => {
                 self.say(side, b"r", "");
-                parts.iter().for_each(|part| self.part(role, side, part));
+                parts.iter().for_each(|part| self.part(side, part));
             }
             Part::Image { source, .. }
             | Part::Audio { source, .. }
