@@ -27,9 +27,9 @@ const LINE_END: Bytes = Bytes::from_static(b"\n");
 
 /// Follows one answer.
 pub(crate) enum AnswerFilter {
-    // Boxed, as the other large ones are: answers are handed from stage to stage.
+    // Boxed, as all are: answers are handed from stage to stage.
     Events(Box<Events>),
-    Json(Document),
+    Json(Box<Document>),
     /// From the upstream's format to the client's, as it comes.
     Translated(Box<Streaming>),
     /// Translated as a whole, before its first byte went out.
@@ -112,7 +112,7 @@ impl AnswerFilter {
     }
 
     pub(crate) fn json(kind: AnswerKind) -> Self {
-        Self::Json(Document::new(kind))
+        Self::Json(Box::new(Document::new(kind)))
     }
 
     /// Takes the next frame and appends to `out` what the client gets of it.

@@ -70,6 +70,7 @@ pub(super) struct Origin<B> {
 
 struct Connections<B> {
     /// Those that are free; the one that was used last is at the end.
+    #[expect(clippy::vec_box, reason = "each goes in and out once a request, as a pointer")]
     http1: Vec<Box<Http1<B>>>,
     http2: Vec<Http2>,
     /// What the newest connection speaks; `None` before the first.

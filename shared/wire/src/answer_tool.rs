@@ -308,11 +308,11 @@ mod tests {
         let json = Part::text(r#"{"city": "Rome"}"#);
         let thought = Part::Thinking { text: "hm".into(), signature: None };
         for (parts, expected) in [
-            (&[ANSWER][..], &[json.clone()][..]),
-            (&[SAID, ANSWER], &[json.clone()]),
-            (&[SAID, SAID, ANSWER, SAID], &[json.clone()]),
+            (&[ANSWER][..], std::slice::from_ref(&json)),
+            (&[SAID, ANSWER], std::slice::from_ref(&json)),
+            (&[SAID, SAID, ANSWER, SAID], std::slice::from_ref(&json)),
             (&[THOUGHT, SAID, ANSWER], &[thought.clone(), json.clone()]),
-            (&[SAID, THOUGHT, ANSWER], &[thought, json]),
+            (&[SAID, THOUGHT, ANSWER], &[thought, json.clone()]),
         ] {
             let (streamed, whole) = read(parts);
             assert_eq!(streamed.parts, expected, "{parts:?}");
