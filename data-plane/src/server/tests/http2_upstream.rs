@@ -430,7 +430,7 @@ async fn a_new_connection_that_says_nothing_holds_up_only_who_opened_it() {
     let next = tokio::time::timeout(LONG, proxy.chat(CHAT)).await.expect("no hang");
     assert_eq!((next.status.as_u16(), upstream.connections()), (200, 2));
     let first = tokio::time::timeout(LONG, first).await.expect("it is given up").expect("no panic");
-    assert_eq!(first.status, 502, "nobody knows whether it was asked");
+    assert_eq!(first.status, 200, "whoever says nothing has done nothing: it is asked again elsewhere");
 }
 
 #[tokio::test]
@@ -482,7 +482,7 @@ async fn half_a_document_is_no_answer_however_its_stream_is_reset() {
     let proxy = upstream.proxy().await;
     let mut raw = Raw::connect(proxy.address).await;
     raw.write(format!("{}{CHAT}", proxy.chat_head(&format!("content-length: {}\r\n", CHAT.len())))).await;
-    raw.read_until(&"x".repeat(40_000)).await;
+    raw.read_until(&"x".repeat(1_000)).await;
     half_read.notify_one();
     raw.read_to_end().await;
     assert_eq!(proxy.event().await.error_code, "upstream_broken");
