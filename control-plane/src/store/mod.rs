@@ -12,14 +12,14 @@
 //! Dropping a [`Write`] undoes it. [`Write::commit`] of a transaction that changed nothing uses no revision up. What is no
 //! configuration (sessions, counters, deliveries, files) is written past it: see [`Store::begin`].
 //!
-//! [`engine`] knows what differs between the engines, [`sealing`] what is sealed, [`condition`] whether the database can
+//! [`engine`] knows what differs between the engines, [`sealing`] what is sealed, [`health`] whether the database can
 //! be used at all, [`row`] and [`limits`] are what every `rows.rs` is written with.
 
-mod condition;
 mod config_log;
 pub(crate) mod engine;
 mod error;
 mod fleet;
+mod health;
 mod leases;
 pub(crate) mod limits;
 mod prices;
@@ -42,11 +42,11 @@ use sqlx::{Any, AnyPool, Transaction, any::AnyConnectOptions};
 use tokio::sync::{Notify, watch};
 
 pub use self::{
-    condition::{Condition, Trouble},
     config_log::ConfigLog,
     engine::Engine,
     error::StoreError,
     fleet::{ControlPlaneRow, ControlPlaneState},
+    health::{DatabaseHealth, Outage},
     leases::{Lease, Leases},
     prices::Prices,
     proxies::{Command, Delivery, Proxies},
@@ -101,7 +101,7 @@ struct Inner {
     /// To connect beside the pools.
     options: AnyConnectOptions,
     /// What the last look at the database found, and what asks for the next one.
-    condition: watch::Sender<Condition>,
+    condition: watch::Sender<DatabaseHealth>,
     doubt: Arc<Notify>,
     trust: engine::Trust,
 }
@@ -162,8 +162,8 @@ impl Store {
     /// Closes every connection; on SQLite this also folds the write-ahead log into the file.
     pub async fn close(&self) {
         self.leave_fleet().await;
-        let closed = Trouble::Away { why: "it was closed".into(), since: self.clock().now() };
-        self.0.condition.send_replace(Condition { trouble: Some(closed) });
+        let closed = Outage::Unreachable { why: "it was closed".into(), since: self.clock().now() };
+        self.0.condition.send_replace(DatabaseHealth { outage: Some(closed) });
         self.0.writer.close().await;
         self.0.reader.close().await;
     }

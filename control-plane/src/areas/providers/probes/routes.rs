@@ -12,16 +12,16 @@ use super::{
         Providers,
         connections::api_key,
         models::{Listing, ListingSource},
-        nodes::{API_TYPES, KINDS, LONGEST_URL, OPENAI, path},
+        nodes::{API_TYPES, KINDS, MAX_URL, OPENAI, path},
     },
     Candidate, NodeCandidate, Probe,
 };
 use crate::{
-    auth::By,
     http::{
         ApiError, Body, ErrorBody, Fields,
         extract::{self, OptionalJson, Path},
     },
+    store::records::Actor,
 };
 
 /// What a test found.
@@ -152,7 +152,7 @@ impl Body for ValidateProvider {
         Self {
             provider: fields.required_text("provider", 1..=200).trim().to_owned(),
             api_key: api_key(fields),
-            base_url: fields.text("baseUrl", 1..=LONGEST_URL),
+            base_url: fields.text("baseUrl", 1..=MAX_URL),
             region: fields.text("region", 0..=64).map(|region| region.trim().to_owned()),
             api_type: fields.choice("apiType", &API_TYPES),
             validation_model_id: fields.text("validationModelId", 0..=500).filter(|model| !model.trim().is_empty()),
@@ -165,7 +165,7 @@ impl Body for ValidateProvider {
 impl Body for ValidateNode {
     fn read(fields: &mut Fields) -> Self {
         Self {
-            base_url: fields.required_text("baseUrl", 1..=LONGEST_URL).trim().to_owned(),
+            base_url: fields.required_text("baseUrl", 1..=MAX_URL).trim().to_owned(),
             api_key: api_key(fields),
             kind: fields.choice("type", &KINDS),
             api_type: fields.choice("apiType", &API_TYPES),
@@ -248,7 +248,7 @@ pub(crate) async fn test(
 )]
 pub(crate) async fn models(
     State(providers): State<Arc<Providers>>,
-    By(actor): By,
+    actor: Actor,
     Path(id): Path<String>,
 ) -> Result<Json<Models>, ApiError> {
     let Listing { provider, models, source, warning } = providers.list_models(&actor, &id).await?;
