@@ -4,7 +4,7 @@ use std::{
 };
 
 use omniroute_core::settings::{DataPlaneSettings, SettingsTable as _};
-use omniroute_data_plane::process;
+use omniroute_data_plane::{process, server::worker_count};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -22,11 +22,12 @@ fn main() -> ExitCode {
 
 fn start() -> anyhow::Result<()> {
     let settings = DataPlaneSettings::load()?;
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if settings.worker_threads > 0 {
-        runtime.worker_threads(settings.worker_threads as usize);
-    }
-    let runtime = runtime.enable_all().thread_name("omniroute").build()?;
+    // For what is not a connection's: those have threads of their own.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(worker_count(&settings).get())
+        .enable_all()
+        .thread_name("omniroute")
+        .build()?;
     runtime.block_on(process::run(settings))?;
     // What still runs has had its time.
     runtime.shutdown_background();

@@ -36,6 +36,7 @@ pub use self::{
     fields::{Body, Edit, Fields, merged},
     openapi::{SESSION_COOKIE, Tag, document},
     serve::{Balancers, serve},
+    spelling::nearest,
 };
 
 /// What holds for every route.

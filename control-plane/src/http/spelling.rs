@@ -7,7 +7,7 @@ const QUOTED: usize = 100;
 const BEGINNING: usize = 4;
 
 /// The name among `known` that `name` was probably meant to be.
-pub(super) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let name = plain(name);
     let judged = known.iter().filter_map(|known| {
         let other = plain(known);

@@ -1,6 +1,7 @@
 //! An event as it came, checked and cleaned. What can never be stored is refused, so that a proxy does not send it for
 //! ever; whatever can be stored is, for each is somebody's bill.
 
+use bytes::Bytes;
 use omniroute_core::{id::EventId, time::UnixMillis};
 use omniroute_proto::v1;
 
@@ -53,6 +54,15 @@ pub(super) struct Event {
     pub(super) target_format: String,
 }
 
+/// An event that can never be stored.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Refused {
+    /// As it came.
+    pub(super) id: Bytes,
+    pub(super) request_id: String,
+    pub(super) reason: &'static str,
+}
+
 // === impl Event ===
 
 impl Event {
@@ -60,14 +70,15 @@ impl Event {
     ///
     /// # Errors
     /// With the reason for which it can never be stored.
-    pub(super) fn check(event: &v1::UsageEvent, now: UnixMillis, oldest_day: i64) -> Result<Self, &'static str> {
-        let id = EventId::from_bytes(&event.id).ok_or("the id is no UUIDv7")?;
+    pub(super) fn check(event: v1::UsageEvent, now: UnixMillis, oldest_day: i64) -> Result<Self, Refused> {
+        let refused = |event: v1::UsageEvent, reason| Refused { id: event.id, request_id: event.request_id, reason };
+        let Some(id) = EventId::from_bytes(&event.id) else { return Err(refused(event, "the id is no UUIDv7")) };
         let made = UnixMillis(id.unix_ms());
         let (is_behind, is_ahead) = (is_timeless(id), made.0 > now.0.saturating_add(AHEAD_MS));
         let day = if is_behind { day_of(now) } else { day_of(made) };
         if day < oldest_day {
             // It may have been counted before its day was forgotten.
-            return Err("older than the ledger keeps events");
+            return Err(refused(event, "older than the ledger keeps events"));
         }
         let redated = is_behind || is_ahead;
         let (usage, implausible) = plausible(event.usage.unwrap_or_default());
@@ -83,26 +94,26 @@ impl Event {
             },
             redated,
             day,
-            request_id: clean(&event.request_id),
-            api_key_id: clean(&event.api_key_id),
-            connection_id: clean(&event.connection_id),
-            provider: clean(&event.provider),
-            requested_model: clean(&event.requested_model),
-            model: clean(&event.model),
-            operation: clean(&event.operation),
+            request_id: clean(event.request_id),
+            api_key_id: clean(event.api_key_id),
+            connection_id: clean(event.connection_id),
+            provider: clean(event.provider),
+            requested_model: clean(event.requested_model),
+            model: clean(event.model),
+            operation: clean(event.operation),
             stream: event.stream,
             outcome: event.outcome,
             status: event.status,
-            error_code: clean(&event.error_code),
+            error_code: clean(event.error_code),
             usage,
             estimated: event.estimated || implausible,
             duration_us: event.duration_us.min(MAX_DURATION_US),
             first_byte_us: event.first_byte_us.min(MAX_DURATION_US),
             attempts: event.attempts,
-            finish_reason: clean(&event.finish_reason),
-            path: clean(&event.path),
-            source_format: clean(&event.source_format),
-            target_format: clean(&event.target_format),
+            finish_reason: clean(event.finish_reason),
+            path: clean(event.path),
+            source_format: clean(event.source_format),
+            target_format: clean(event.target_format),
         })
     }
 }
@@ -150,22 +161,23 @@ mod tests {
     fn what_can_never_be_stored_is_refused_with_a_reason() {
         let today = day_of(now());
         let malformed = v1::UsageEvent { id: vec![1, 2, 3].into(), ..event() };
-        assert_eq!(Event::check(&malformed, now(), 0), Err("the id is no UUIDv7"));
-        assert_eq!(Event::check(&event(), now(), today + 1), Err("older than the ledger keeps events"));
-        assert!(Event::check(&event(), now(), today).is_ok());
+        let reason = |event, oldest_day| Event::check(event, now(), oldest_day).map_err(|refused| refused.reason);
+        assert_eq!(reason(malformed, 0), Err("the id is no UUIDv7"));
+        assert_eq!(reason(event(), today + 1), Err("older than the ledger keeps events"));
+        assert!(reason(event(), today).is_ok());
     }
 
     #[test]
     fn an_impossible_count_is_unknown_and_marked_as_estimated() {
         let usage = v1::Usage { input: Some(u64::MAX), output: Some(7), ..Default::default() };
-        let checked = Event::check(&v1::UsageEvent { usage: Some(usage), ..event() }, now(), 0).expect("stored");
+        let checked = Event::check(v1::UsageEvent { usage: Some(usage), ..event() }, now(), 0).expect("stored");
         assert_eq!((checked.usage.input, checked.usage.output, checked.estimated), (None, Some(7), true));
     }
 
     #[test]
     fn a_time_far_from_the_ids_is_replaced_by_it() {
         let odd = v1::UsageEvent { at_ms: 0, ..event() };
-        let checked = Event::check(&odd, now(), 0).expect("stored");
+        let checked = Event::check(odd, now(), 0).expect("stored");
         assert_eq!(checked.at.0, checked.id.unix_ms());
     }
 }

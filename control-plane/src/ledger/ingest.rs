@@ -1,20 +1,34 @@
-//! A batch into the ledger, in one transaction.
+//! Batches into the ledger.
+//!
+//! A batch waits in a queue. Whenever a transaction may begin, it takes the batches that wait by then, of whichever proxies,
+//! so that the more there is to do, the less each event costs. Each batch has its own answer, after the commit. Whoever
+//! waited may leave: a transaction that has begun goes on without it, and a batch that nobody waits for is not begun.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::{
+    collections::BTreeSet,
+    slice,
+    sync::{Arc, Weak},
+    time::Instant,
+};
 
-use omniroute_core::id::EventId;
 use omniroute_proto::v1;
-use sqlx::{AnyConnection, AssertSqlSafe};
+use omniroute_telemetry::names;
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{
-    Ledger,
-    event::{Event, is_timeless},
-    pricing::{Cost, PriceTable},
+    Inner, Ledger,
+    batch::{Batch, Merged, merge},
+    event::is_timeless,
     rollup::Rollups,
+    transaction::Transaction,
 };
-use crate::store::{Columns as _, StoreError, batches, clean, number, placeholders, sql};
+use crate::store::StoreError;
 
-const COLUMNS: usize = 37;
+/// Batches that wait for a transaction; further ones wait on their streams.
+pub(super) const QUEUE: usize = 64;
+
+/// Events of one transaction, unless a single batch has more.
+const MAX_EVENTS: usize = 2_000;
 
 /// What became of a batch.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,9 +39,58 @@ pub struct Ingested {
     pub refused: Vec<v1::RefusedEvent>,
 }
 
-struct Priced {
-    event: Event,
-    cost: Option<Cost>,
+/// The error is one of the whole transaction, and so of all that shared it.
+type Answer = Result<Ingested, Arc<StoreError>>;
+
+/// A batch that waits to be stored.
+pub(super) struct Waiting {
+    proxy_id: String,
+    events: Vec<v1::UsageEvent>,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// Takes batches from the queue into transactions, so many at the same time, until the ledger is gone.
+pub(super) async fn run(ledger: Weak<Inner>, mut queue: mpsc::Receiver<Waiting>, at_once: u32) {
+    let transactions = Arc::new(Semaphore::new(at_once as usize));
+    let mut left_over = None;
+    // First the room, then the batches: what comes while there is none gathers.
+    while let Ok(room) = Arc::clone(&transactions).acquire_owned().await {
+        let first = match left_over.take() {
+            Some(batch) => Some(batch),
+            None => queue.recv().await,
+        };
+        let Some(first) = first else { return };
+        let batches = gather(first, &mut queue, &mut left_over);
+        let Some(inner) = ledger.upgrade() else { return };
+        tokio::spawn(async move {
+            Ledger(inner).store_waiting(batches).await;
+            drop(room);
+        });
+    }
+}
+
+/// `first`, and what waits behind it, as much as fits in a transaction.
+fn gather(first: Waiting, queue: &mut mpsc::Receiver<Waiting>, left_over: &mut Option<Waiting>) -> Vec<Waiting> {
+    let mut events = first.events.len();
+    let mut batches = vec![first];
+    while let Ok(next) = queue.try_recv() {
+        events += next.events.len();
+        if events > MAX_EVENTS {
+            *left_over = Some(next);
+            break;
+        }
+        batches.push(next);
+    }
+    batches
+}
+
+// === impl Waiting ===
+
+impl Waiting {
+    pub(super) fn new(proxy_id: &str, events: Vec<v1::UsageEvent>) -> (Self, oneshot::Receiver<Answer>) {
+        let (answer, answered) = oneshot::channel();
+        (Self { proxy_id: proxy_id.to_owned(), events, answer }, answered)
+    }
 }
 
 // === impl Ledger ===
@@ -37,149 +100,126 @@ impl Ledger {
     ///
     /// # Errors
     /// When the database fails: send the batch again.
-    pub async fn ingest(&self, proxy_id: &str, events: &[v1::UsageEvent]) -> Result<Ingested, StoreError> {
-        let stored = self.store_batch(proxy_id, events).await;
+    pub async fn ingest(
+        &self,
+        proxy_id: &str,
+        events: impl Into<Vec<v1::UsageEvent>>,
+    ) -> Result<Ingested, Arc<StoreError>> {
+        // Both mean that the task at the other end is gone.
+        let stopped = || Arc::new(StoreError::Unavailable(sqlx::Error::WorkerCrashed));
+        let (waiting, answered) = Waiting::new(proxy_id, events.into());
+        self.0.queue.send(waiting).await.map_err(|_| stopped())?;
+        answered.await.map_err(|_| stopped())?
+    }
+
+    /// Stores the batches in one transaction, and tells each what became of it.
+    pub(super) async fn store_waiting(&self, mut waiting: Vec<Waiting>) {
+        waiting.retain(|batch| !batch.answer.is_closed());
+        let started = Instant::now();
+        let prices = match self.prices().await {
+            Ok(prices) => prices,
+            Err(error) => {
+                let error = Arc::new(error);
+                waiting.into_iter().for_each(|batch| tell(batch.answer, Err(Arc::clone(&error))));
+                return;
+            }
+        };
+        let (now, oldest_day) = (self.clock().now(), self.oldest_day());
+        let check =
+            |Waiting { proxy_id, events, answer }| (answer, Batch::check(&proxy_id, events, &prices, now, oldest_day));
+        let (answers, batches): (Vec<_>, Vec<_>) = waiting.into_iter().map(check).unzip();
+        match self.store_batches(&batches).await {
+            Ok(inserted) => {
+                for ((answer, batch), inserted) in answers.into_iter().zip(batches).zip(inserted) {
+                    tell(answer, Ok(Ingested { inserted, refused: batch.refused }));
+                }
+            }
+            // The database does not take what one of them holds: the others must not suffer for it.
+            Err(error) if batches.len() > 1 && is_about_content(&error) => {
+                for (answer, batch) in answers.into_iter().zip(batches) {
+                    let stored = self.store_batches(slice::from_ref(&batch)).await;
+                    let inserted = stored.map(|inserted| inserted.into_iter().sum());
+                    tell(
+                        answer,
+                        inserted.map(|inserted| Ingested { inserted, refused: batch.refused }).map_err(Arc::new),
+                    );
+                }
+            }
+            Err(error) => {
+                let error = Arc::new(error);
+                answers.into_iter().for_each(|answer| tell(answer, Err(Arc::clone(&error))));
+            }
+        }
+        metrics::histogram!(names::LEDGER_COMMIT).record(started.elapsed().as_secs_f64());
+    }
+
+    /// Stores batches in one transaction. Returns how many events of each were new.
+    async fn store_batches(&self, batches: &[Batch]) -> Result<Vec<u32>, StoreError> {
+        let rows = merge(batches);
+        let mut inserted = vec![0; batches.len()];
+        if rows.is_empty() {
+            return Ok(inserted);
+        }
+        let stored = self.store_rows(&rows).await;
         if stored.is_err() {
             self.0.partitions.forget_known();
         }
-        stored
+        for new in stored? {
+            inserted[new.batch] += 1;
+        }
+        Ok(inserted)
     }
 
-    async fn store_batch(&self, proxy_id: &str, events: &[v1::UsageEvent]) -> Result<Ingested, StoreError> {
-        let mut ingested = Ingested::default();
-        let prices = self.prices().await?;
-        let mut rows = self.check(events, &prices, &mut ingested);
-        if rows.is_empty() {
-            return Ok(ingested);
-        }
-        let proxy_id = clean(proxy_id);
-        let days: BTreeSet<i64> = rows.iter().map(|row| row.event.day).collect();
+    /// Stores rows in one transaction. Returns those that were new.
+    async fn store_rows<'a>(&self, rows: &[Merged<'a>]) -> Result<Vec<Merged<'a>>, StoreError> {
+        let days: BTreeSet<i64> = rows.iter().map(|merged| merged.row.event.day).collect();
         self.0.partitions.ensure(&self.0.store, &days.into_iter().collect::<Vec<_>>()).await?;
 
-        let mut tx = self.0.store.begin().await?;
-        self.drop_known(&mut tx, &mut rows).await?;
-        let mut inserted = HashSet::new();
-        for batch in batches(&rows) {
-            insert(&mut tx, &proxy_id, batch, &mut inserted).await?;
+        let mut transaction = Transaction::begin(&self.0.store).await?;
+        let mut new = self.without_known(&mut transaction, rows).await?;
+        if !transaction.insert(&new).await? {
+            // Some are in the ledger already, which is rare: the acknowledgement of a batch was lost. Only an insert that
+            // names what it has inserted tells which, so all is done again that way.
+            transaction.rollback().await?;
+            transaction = Transaction::begin(&self.0.store).await?;
+            new = self.without_known(&mut transaction, rows).await?;
+            let inserted = transaction.insert_returning(&new).await?;
+            new.retain(|merged| inserted.contains(merged.row.event.id.as_bytes().as_slice()));
         }
         let mut rollups = Rollups::default();
-        for row in rows.iter().filter(|row| inserted.contains(row.event.id.as_bytes().as_slice())) {
+        for Merged { row, .. } in &new {
             rollups.add(&row.event, row.cost.as_ref());
         }
-        rollups.store(&mut tx).await?;
-        tx.commit().await?;
-        ingested.inserted = u32::try_from(inserted.len()).unwrap_or(u32::MAX);
-        Ok(ingested)
+        transaction.add(&rollups).await?;
+        transaction.commit().await?;
+        Ok(new)
     }
 
-    /// Drops those that are stored already under the day of an earlier arrival.
-    async fn drop_known(&self, tx: &mut AnyConnection, rows: &mut Vec<Priced>) -> Result<(), StoreError> {
-        let mut known = HashSet::new();
-        for row in rows.iter().filter(|row| is_timeless(row.event.id)) {
-            let statement = sql("SELECT 1 AS one FROM usage_events WHERE day >= $1 AND day <= $2 AND id = $3");
-            let statement = statement.bind(self.oldest_day()).bind(row.event.day);
-            if statement.bind(row.event.id.as_bytes().to_vec()).fetch_optional(&mut *tx).await?.is_some() {
-                known.insert(row.event.id);
+    /// The rows without those that are stored already under the day of an earlier arrival.
+    async fn without_known<'a>(
+        &self,
+        transaction: &mut Transaction,
+        rows: &[Merged<'a>],
+    ) -> Result<Vec<Merged<'a>>, StoreError> {
+        let mut new = Vec::with_capacity(rows.len());
+        for merged in rows {
+            let event = &merged.row.event;
+            let is_known =
+                is_timeless(event.id) && transaction.is_stored(event.id, self.oldest_day(), event.day).await?;
+            if !is_known {
+                new.push(*merged);
             }
         }
-        rows.retain(|row| !known.contains(&row.event.id));
-        Ok(())
-    }
-
-    /// The events that can be stored, each once, in the order of their ids: every transaction inserts in that order,
-    /// so that two replicas that got the same batch do not wait for each other in a circle.
-    fn check(&self, events: &[v1::UsageEvent], prices: &PriceTable, ingested: &mut Ingested) -> Vec<Priced> {
-        let now = self.clock().now();
-        let oldest_day = self.oldest_day();
-        let mut checked: BTreeMap<EventId, Priced> = BTreeMap::new();
-        for event in events {
-            match Event::check(event, now, oldest_day) {
-                Ok(event) => {
-                    if event.redated {
-                        tracing::warn!(
-                            request_id = event.request_id,
-                            says = event.id.unix_ms(),
-                            "a proxy's clock is wrong: a usage event is dated by its arrival"
-                        );
-                    }
-                    let cost = prices.cost(&event.provider, &event.model, event.at, &event.usage);
-                    checked.insert(event.id, Priced { event, cost });
-                }
-                Err(reason) => {
-                    tracing::warn!(request_id = event.request_id, reason, "a usage event was refused");
-                    let refused = v1::RefusedEvent { id: event.id.to_vec(), reason: reason.to_owned() };
-                    ingested.refused.push(refused);
-                }
-            }
-        }
-        checked.into_values().collect()
+        Ok(new)
     }
 }
 
-async fn insert(
-    tx: &mut AnyConnection,
-    proxy_id: &str,
-    batch: &[Priced],
-    inserted: &mut HashSet<Vec<u8>>,
-) -> Result<(), StoreError> {
-    let statement = format!(
-        "INSERT INTO usage_events (day, id, at, proxy_id, request_id, api_key_id, connection_id, provider, \
-         requested_model, model, operation, stream, outcome, status, error_code, input, cache_read, cache_write_5m, \
-         cache_write_1h, output, reasoning, audio_in, audio_out, estimated, duration_us, first_byte_us, attempts, \
-         finish_reason, price_revision, cost, cost_input, cost_cache, cost_output, path, source_format, target_format, \
-         redated) VALUES {} \
-         ON CONFLICT DO NOTHING RETURNING id",
-        placeholders(batch.len(), COLUMNS)
-    );
-    let mut statement = sqlx::query(AssertSqlSafe(statement));
-    for Priced { event, cost } in batch {
-        let usage = &event.usage;
-        statement = statement
-            .bind(event.day)
-            .bind(event.id.as_bytes().to_vec())
-            .bind(number(event.at.0))
-            .bind(proxy_id.to_owned())
-            .bind(event.request_id.clone())
-            .bind(event.api_key_id.clone())
-            .bind(event.connection_id.clone())
-            .bind(event.provider.clone())
-            .bind(event.requested_model.clone())
-            .bind(event.model.clone())
-            .bind(event.operation.clone())
-            .bind(i64::from(event.stream))
-            .bind(i64::from(event.outcome))
-            .bind(i64::from(event.status))
-            .bind(event.error_code.clone());
-        for class in [
-            usage.input,
-            usage.cache_read,
-            usage.cache_write_5m,
-            usage.cache_write_1h,
-            usage.output,
-            usage.reasoning,
-            usage.audio_in,
-            usage.audio_out,
-        ] {
-            statement = statement.bind(class.map(number));
-        }
-        statement = statement
-            .bind(i64::from(event.estimated))
-            .bind(number(event.duration_us))
-            .bind(number(event.first_byte_us))
-            .bind(i64::from(event.attempts))
-            .bind(event.finish_reason.clone())
-            .bind(cost.map(|cost| number(cost.price_revision)))
-            .bind(cost.map(|cost| cost.total.0))
-            .bind(cost.map(|cost| cost.input.0))
-            .bind(cost.map(|cost| cost.cache.0))
-            .bind(cost.map(|cost| cost.output.0))
-            .bind(event.path.clone())
-            .bind(event.source_format.clone())
-            .bind(event.target_format.clone())
-            .bind(i64::from(event.redated));
-    }
-    for row in statement.fetch_all(tx).await? {
-        inserted.insert(row.blob("id")?);
-    }
-    Ok(())
+/// Whoever has left is not told.
+fn tell(waiting: oneshot::Sender<Answer>, answer: Answer) {
+    let _ = waiting.send(answer);
+}
+
+/// Whether it is about what was to be stored, and not about the database.
+const fn is_about_content(error: &StoreError) -> bool {
+    matches!(error, StoreError::Database(_) | StoreError::Invalid { .. })
 }

@@ -1,9 +1,11 @@
 //! What every request used and cost, recorded exactly once.
 //!
-//! A proxy's batch arrives at [`service`], each event is checked ([`event`]) and priced ([`pricing`]), and [`ingest`]
-//! stores the batch in one transaction: the events whose id is new, the hourly sums ([`rollup`]) of just those, then
-//! the acknowledgement. The same batch twice counts once. [`history`] and [`events`] answer what REST asks.
+//! A proxy's batch arrives at [`service`] and waits in a queue ([`ingest`]). What waits goes into one transaction: each event
+//! is checked ([`event`]) and priced ([`pricing`]), and stored ([`transaction`]) with the hourly sums ([`rollup`]) of just
+//! those whose id is new; then each batch is acknowledged. The same batch twice counts once. [`history`] and [`events`]
+//! answer what REST asks.
 
+mod batch;
 mod book;
 mod event;
 mod events;
@@ -15,6 +17,7 @@ mod pricing;
 mod reprice;
 mod rollup;
 mod service;
+mod transaction;
 
 #[cfg(test)]
 mod tests;
@@ -23,7 +26,7 @@ use std::{sync::Arc, time::Duration};
 
 use omniroute_core::time::{Clock, UnixMillis};
 use parking_lot::RwLock;
-use tokio::sync::Semaphore;
+use tokio::sync::mpsc;
 
 pub(crate) use self::service::UsageService;
 pub use self::{
@@ -32,7 +35,7 @@ pub use self::{
     ingest::Ingested,
     reprice::Repriced,
 };
-use self::{partitions::Partitions, pricing::PriceTable};
+use self::{ingest::Waiting, partitions::Partitions, pricing::PriceTable};
 use crate::store::{
     Lease, Store, StoreError,
     records::{Actor, PriceRow},
@@ -40,9 +43,6 @@ use crate::store::{
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 const HOUR_MS: u64 = 60 * 60 * 1000;
-
-/// Batches that are stored at the same time; the others wait on their streams.
-const CONCURRENT_BATCHES: usize = 4;
 
 /// The ledger. Cheap to clone.
 #[derive(Clone)]
@@ -53,7 +53,7 @@ struct Inner {
     retention: Duration,
     prices: RwLock<Arc<PriceTable>>,
     partitions: Partitions,
-    room: Semaphore,
+    queue: mpsc::Sender<Waiting>,
 }
 
 // === impl Ledger ===
@@ -64,15 +64,18 @@ impl Ledger {
     /// # Errors
     /// When the database fails.
     pub async fn start(store: Store, retention_days: u32) -> Result<Self, StoreError> {
+        let (queue, waiting) = mpsc::channel(ingest::QUEUE);
         let ledger = Self(Arc::new(Inner {
             partitions: Partitions::default(),
             retention: Duration::from_millis(u64::from(retention_days.max(1)) * DAY_MS),
             prices: RwLock::default(),
-            room: Semaphore::new(CONCURRENT_BATCHES),
+            queue,
             store,
         }));
         ledger.prepare_days().await?;
         ledger.seed_prices(book::edition(), book::version(), book::prices()).await?;
+        let at_once = ledger.0.store.ledger_transactions();
+        tokio::spawn(ingest::run(Arc::downgrade(&ledger.0), waiting, at_once));
         Ok(ledger)
     }
 

@@ -1,7 +1,5 @@
 //! `UsageStream`: batches in, acknowledgements out, each after its commit.
 
-use std::time::Instant;
-
 use omniroute_proto::v1::{self, usage_stream_server::UsageStream};
 use omniroute_telemetry::names;
 use tokio::sync::mpsc;
@@ -68,31 +66,29 @@ impl Ledger {
                 next = batches.next() => next,
             };
             let Some(Ok(batch)) = next else { return Ok(()) };
-            let ack = self.answer(&batch).await?;
+            let ack = self.answer(batch).await?;
             if acks.send(Ok(ack)).await.is_err() {
                 return Ok(());
             }
         }
     }
 
-    async fn answer(&self, batch: &v1::UsageBatch) -> Result<v1::UsageAck, Status> {
-        if batch.events.len() > MAX_EVENTS {
+    async fn answer(&self, batch: v1::UsageBatch) -> Result<v1::UsageAck, Status> {
+        let v1::UsageBatch { proxy_id, sequence, events } = batch;
+        if events.len() > MAX_EVENTS {
             return Err(Status::invalid_argument(format!("a batch may hold {MAX_EVENTS} events")));
         }
-        let room = self.0.room.acquire().await;
-        let _room = room.map_err(|_| Status::unavailable("the ledger is closed"))?;
-        let started = Instant::now();
-        let ingested = self.ingest(&batch.proxy_id, &batch.events).await.map_err(|error| {
-            tracing::error!(%error, code = error.code(), proxy = batch.proxy_id, "a usage batch is not stored");
+        let count = events.len() as u64;
+        let ingested = self.ingest(&proxy_id, events).await.map_err(|error| {
+            tracing::error!(%error, code = error.code(), proxy = proxy_id, "a usage batch is not stored");
             Status::unavailable("the ledger cannot be written; send the batch again")
         })?;
-        metrics::histogram!(names::LEDGER_COMMIT).record(started.elapsed().as_secs_f64());
         let refused = ingested.refused.len() as u64;
         let inserted = u64::from(ingested.inserted);
-        let duplicate = (batch.events.len() as u64).saturating_sub(inserted + refused);
+        let duplicate = count.saturating_sub(inserted + refused);
         for (result, count) in [("inserted", inserted), ("duplicate", duplicate), ("refused", refused)] {
             metrics::counter!(names::LEDGER_EVENTS, "result" => result).increment(count);
         }
-        Ok(v1::UsageAck { sequence: batch.sequence, inserted: ingested.inserted, refused: ingested.refused })
+        Ok(v1::UsageAck { sequence, inserted: ingested.inserted, refused: ingested.refused })
     }
 }

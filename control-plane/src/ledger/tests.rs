@@ -1,6 +1,7 @@
 //! Tests of the ledger, on both engines.
 
 mod counting;
+mod merging;
 mod prices;
 mod queries;
 mod retention;

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use futures_util::TryStreamExt as _;
 use omniroute_core::handshake::JoinSecret;
-use omniroute_ingress::Spoken;
+use omniroute_ingress::IdleLimited;
 use omniroute_proto::v1::{proxy_control_server::ProxyControlServer, usage_stream_server::UsageStreamServer};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -131,7 +131,9 @@ impl GrpcListener {
             .add_service(ProxyControlServer::new(services.proxies))
             .add_service(usage)
             .serve_with_incoming_shutdown(
-                TcpIncoming::from(self.listener).with_nodelay(Some(true)).map_ok(|stream| Spoken::new(stream, SILENCE)),
+                TcpIncoming::from(self.listener)
+                    .with_nodelay(Some(true))
+                    .map_ok(|stream| IdleLimited::new(stream, SILENCE)),
                 shutdown.cancelled_owned(),
             )
             .await

@@ -13,8 +13,8 @@ use omniroute_core::settings::Secret;
 use parking_lot::Mutex;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sqlx::{
-    AnyConnection, AnyPool, Connection as _, Executor as _,
-    any::{AnyConnectOptions, AnyPoolOptions},
+    AnyConnection, AnyPool, Connection, Database, Executor, PgPool, any::AnyConnectOptions, pool::PoolOptions,
+    postgres::PgConnectOptions,
 };
 use tokio::sync::Notify;
 
@@ -22,6 +22,10 @@ use super::StoreError;
 
 /// How long a caller waits for a connection of the pool.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Of the connections to Postgres a fifth is the ledger's, and at most so many. The rest are for those who write
+/// configuration, of whom each may read beside its transaction.
+const LEDGER_CONNECTIONS: u32 = 4;
 
 /// What a path keeps unescaped in a URL.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
@@ -56,6 +60,8 @@ pub(super) struct Pools {
     pub(super) engine: Engine,
     pub(super) writer: AnyPool,
     pub(super) reader: AnyPool,
+    /// On Postgres.
+    pub(super) ledger: Option<PgPool>,
     pub(super) options: AnyConnectOptions,
 }
 
@@ -76,7 +82,7 @@ pub(super) async fn connect(url: &Secret, max_connections: u32, signals: &Signal
     sqlx::any::install_default_drivers();
     let url = url.expose().trim();
     if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        return postgres(url, max_connections.max(2), signals).await;
+        return postgres(url, max_connections.max(3), signals).await;
     }
     let Some(path) = url.strip_prefix("sqlite:") else {
         return Err(StoreError::Url("the scheme is another".into()));
@@ -103,8 +109,11 @@ async fn postgres(url: &str, max_connections: u32, signals: &Signals) -> Result<
     let mut migrator = sqlx::migrate!("../migrations/postgres");
     migrator.set_ignore_missing(true).run(&mut migration).await?;
     migration.close().await?;
-    let pool = pool(max_connections, POSTGRES_SESSION, signals).connect_with(options.clone()).await?;
-    Ok(Pools { engine: Engine::Postgres, writer: pool.clone(), reader: pool, options })
+    let of_ledger = (max_connections / 5).clamp(1, LEDGER_CONNECTIONS);
+    let ledger = PgConnectOptions::from_str(url).map_err(|_| unparsable())?;
+    let ledger = pool(of_ledger, POSTGRES_SESSION, signals).min_connections(0).connect_lazy_with(ledger);
+    let pool = pool(max_connections - of_ledger, POSTGRES_SESSION, signals).connect_with(options.clone()).await?;
+    Ok(Pools { engine: Engine::Postgres, writer: pool.clone(), reader: pool, ledger: Some(ledger), options })
 }
 
 async fn sqlite(path: &Path, readers: u32, signals: &Signals) -> Result<Pools, StoreError> {
@@ -118,28 +127,35 @@ async fn sqlite(path: &Path, readers: u32, signals: &Signals) -> Result<Pools, S
     let mut migrator = sqlx::migrate!("../migrations/sqlite");
     migrator.set_ignore_missing(true).run(&writer).await?;
     let reader = pool(readers, SQLITE_READER, signals).connect_with(options.clone()).await?;
-    Ok(Pools { engine: Engine::Sqlite, writer, reader, options })
+    Ok(Pools { engine: Engine::Sqlite, writer, reader, ledger: None, options })
 }
 
 fn options(url: &str) -> Result<AnyConnectOptions, StoreError> {
-    // The error may quote the URL, which may hold a password.
-    AnyConnectOptions::from_str(url).map_err(|_| StoreError::Url("it cannot be parsed".into()))
+    AnyConnectOptions::from_str(url).map_err(|_| unparsable())
 }
 
-fn pool(max_connections: u32, session: &'static str, signals: &Signals) -> AnyPoolOptions {
+/// The driver's own error may quote the URL, which may hold a password.
+fn unparsable() -> StoreError {
+    StoreError::Url("it cannot be parsed".into())
+}
+
+fn pool<DB: Database>(max_connections: u32, session: &'static str, signals: &Signals) -> PoolOptions<DB>
+where
+    for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
+{
     let Signals { doubt, trust } = signals.clone();
-    AnyPoolOptions::new()
+    PoolOptions::<DB>::new()
         .max_connections(max_connections)
         .min_connections(1)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        .after_connect(move |connection, _| {
+        .after_connect(move |connection: &mut DB::Connection, _| {
             Box::pin(async move { connection.execute(sqlx::raw_sql(session)).await.map(drop) })
         })
         .before_acquire(move |_, held| {
             let is_trusted = trust.covers(held.age);
             Box::pin(async move { Ok(is_trusted) })
         })
-        .after_release(move |connection, _| {
+        .after_release(move |connection: &mut DB::Connection, _| {
             let doubt = Arc::clone(&doubt);
             Box::pin(async move {
                 let is_settled = is_settled(connection).await;
@@ -154,7 +170,7 @@ fn pool(max_connections: u32, session: &'static str, signals: &Signals) -> AnyPo
 /// Whether a connection that comes back is outside of any transaction. SQLite ends a transaction by itself when the
 /// disk is full or fails; the rollback that follows is then refused, and the driver counts the transaction for ever:
 /// every later one on that connection would fail. Whatever the cause, such a connection is thrown away.
-async fn is_settled(connection: &mut AnyConnection) -> Result<bool, sqlx::Error> {
+async fn is_settled(connection: &mut impl Connection) -> Result<bool, sqlx::Error> {
     // Comes behind the rollback that a dropped transaction has queued.
     connection.ping().await?;
     Ok(!connection.is_in_transaction())

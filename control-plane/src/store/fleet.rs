@@ -8,9 +8,10 @@
 //! and keeps a single process that is set up by mistake from changing anything for the others.
 //!
 //! Each process tells the others every few seconds, in `control_planes`, how it is set up and which master keys it has. One
-//! that stops takes its row away. One that was killed leaves it, so whoever wants to change a value waits until it has been
-//! silent for minutes by the watcher's own clock: a process that hung, or came back last from an outage of the database,
-//! still counts. What was sealed with a master key that a process had within a day is never taken for lost.
+//! that stops says so, and its values hold nothing any more. One that was killed says nothing, so whoever wants to change a
+//! value waits until it has been silent for minutes, during which the watcher itself could tell the others that it runs: a
+//! process that hung, or came back last from an outage of the database, still counts. What was sealed with a master key that
+//! a process had within a day, running or not, is never taken for lost.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -153,6 +154,8 @@ pub struct ControlPlaneState {
     pub differs: Vec<String>,
     /// It publishes nothing, because it lacks this master key.
     pub missing_key: Option<String>,
+    /// It has ended as it was told to. Its master keys are remembered for a day: it may come back.
+    pub stopped: bool,
 }
 
 // === impl FleetValues ===
@@ -265,16 +268,18 @@ impl Fleet {
 
 impl SilenceWatch {
     /// How long each of these has been silent.
-    fn silence(&mut self, rows: &[ControlPlaneRow], now: UnixMillis) -> Vec<Duration> {
-        // Who could not look does not know who was silent meanwhile.
-        if self.looked_at.is_none_or(|at| now.saturating_since(at) > LOST_AFTER) {
+    /// `told_at`: when this process last could tell of itself.
+    fn silence(&mut self, rows: &[ControlPlaneRow], written_at: Option<UnixMillis>, now: UnixMillis) -> Vec<Duration> {
+        // Who could not look does not know who was silent meanwhile, and where nothing can be written all are.
+        let is_recent = |at: UnixMillis| at <= now && now.saturating_since(at) <= LOST_AFTER;
+        if !self.looked_at.is_some_and(is_recent) || !written_at.is_some_and(is_recent) {
             self.heard.clear();
         }
         self.looked_at = Some(now);
         self.heard.retain(|id, _| rows.iter().any(|row| row.id == *id));
         let silence = rows.iter().map(|row| {
             let heard = self.heard.entry(row.id.clone()).or_insert((row.last_seen_at, now));
-            if heard.0 != row.last_seen_at {
+            if heard.0 != row.last_seen_at || heard.1 > now {
                 *heard = (row.last_seen_at, now);
             }
             now.saturating_since(heard.1)
@@ -328,22 +333,40 @@ impl Store {
         self.fleet().membership.read().elsewhere.contains(key)
     }
 
-    /// The control planes that were heard of within a day, this one included, by name.
+    /// The control planes that were heard of within a day and have not stopped, this one included, by name.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn control_planes(&self) -> Result<Vec<ControlPlaneRow>, StoreError> {
-        let rows =
-            sql("SELECT id, name, version, started_at, last_seen_at, state FROM control_planes ORDER BY name, id")
-                .fetch_all(self.reader())
-                .await?;
-        rows.iter().map(|row| self.control_plane(row)).collect()
+        let rows = sql("SELECT id, name, version, started_at, last_seen_at, state FROM control_planes \
+             WHERE last_seen_at >= $1 ORDER BY name, id")
+        .bind(number(self.forgotten().0))
+        .fetch_all(self.reader())
+        .await?;
+        let rows = rows.iter().map(|row| self.control_plane(row)).collect::<Result<Vec<_>, _>>()?;
+        Ok(rows.into_iter().filter(|row| !row.state.stopped).collect())
+    }
+
+    /// The other control planes that have not ended as far as is known, and of each whether it must be counted on: one that
+    /// has been silent for minutes must not.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn peers(&self) -> Result<Vec<(ControlPlaneRow, bool)>, StoreError> {
+        let has_ended = |other: &Other| other.is_gone && self.fleet().has_ended(&other.row.name);
+        let others = self.others().await?.into_iter();
+        let others = others.filter(|other| !other.row.state.stopped && !has_ended(other));
+        Ok(others.map(|other| (other.row, !other.is_gone)).collect())
+    }
+
+    /// Who was last heard of before this is forgotten.
+    fn forgotten(&self) -> UnixMillis {
+        UnixMillis(self.clock().now().0.saturating_sub(millis(FORGET_AFTER)))
     }
 
     /// Takes this process's place in the fleet, and learns what is in force.
     pub(super) async fn join_fleet(&self) -> Result<(), StoreError> {
-        let old = self.clock().now().0.saturating_sub(millis(FORGET_AFTER));
-        let struck = sql("DELETE FROM control_planes WHERE last_seen_at < $1").bind(number(old));
+        let struck = sql("DELETE FROM control_planes WHERE last_seen_at < $1").bind(number(self.forgotten().0));
         // The others must know of this process before it judges whether they have gone. While nothing can be written, as on
         // a full disk, it starts all the same.
         let written = match struck.execute(self.writer()).await {
@@ -351,7 +374,7 @@ impl Store {
             Err(error) => Err(error.into()),
         };
         let is_told = written.inspect_err(|error| {
-            tracing::warn!(%error, "the other control planes cannot be written of this one");
+            tracing::warn!(%error, "the other control planes cannot be told of this one");
         });
         let others = self.others().await?;
         self.note_keys(&others);
@@ -518,6 +541,13 @@ impl Store {
         }
     }
 
+    /// Whether another process has, or had within a day, a master key that this one has not; as the transaction sees it.
+    pub(super) async fn is_elsewhere(&self, tx: &mut AnyConnection, key: &str) -> Result<bool, StoreError> {
+        let others = self.others_in(tx).await?;
+        self.note_keys(&others);
+        Ok(self.has_elsewhere(key))
+    }
+
     /// The other control planes that run, or did within a day.
     async fn others(&self) -> Result<Vec<Other>, StoreError> {
         let mut connection = self.reader().acquire().await?;
@@ -525,13 +555,17 @@ impl Store {
     }
 
     async fn others_in(&self, connection: &mut AnyConnection) -> Result<Vec<Other>, StoreError> {
-        let statement =
-            sql("SELECT id, name, version, started_at, last_seen_at, state FROM control_planes WHERE id <> $1");
-        let rows = statement.bind(self.fleet().id.clone()).fetch_all(connection).await?;
+        let statement = sql("SELECT id, name, version, started_at, last_seen_at, state FROM control_planes \
+                 WHERE id <> $1 AND last_seen_at >= $2");
+        let statement = statement.bind(self.fleet().id.clone()).bind(number(self.forgotten().0));
+        let rows = statement.fetch_all(connection).await?;
         let rows: Vec<_> = rows.iter().map(|row| self.control_plane(row)).collect::<Result<_, _>>()?;
-        let silence = self.fleet().watch.lock().silence(&rows, self.clock().now());
+        let written_at = self.fleet().membership.read().written_at;
+        let silence = self.fleet().watch.lock().silence(&rows, written_at, self.clock().now());
         let others = rows.into_iter().zip(silence).map(|(row, silence)| {
-            let is_gone = silence > GONE_AFTER || (silence > LOST_AFTER && self.fleet().has_ended(&row.name));
+            let is_gone = row.state.stopped
+                || silence > GONE_AFTER
+                || (silence > LOST_AFTER && self.fleet().has_ended(&row.name));
             Other { row, is_gone }
         });
         Ok(others.collect())
@@ -557,14 +591,14 @@ impl Store {
         let now = self.clock().now();
         let membership = fleet.membership.read().clone();
         let state = ControlPlaneState {
-            seals_with: self.master_key_id(),
-            opens_with: self.ring().ids().map(|id| id.to_string()).collect(),
             values: fleet.own.fingerprints(),
             differs: membership.differs.iter().map(|name| (*name).to_owned()).collect(),
             missing_key: membership.missing_key,
+            ..self.keys_of_ring()
         };
         let state = serde_json::to_string(&state).unwrap_or_default();
-        let is_due = membership.written_at.is_none_or(|at| now.saturating_since(at) >= HEARTBEAT_EVERY);
+        // A clock that was set back must not silence this process.
+        let is_due = membership.written_at.is_none_or(|at| now < at || now.saturating_since(at) >= HEARTBEAT_EVERY);
         if !is_due && membership.written.as_ref() == Some(&state) {
             return Ok(());
         }
@@ -584,9 +618,22 @@ impl Store {
         Ok(())
     }
 
-    /// Makes room for the others: this process stops.
+    fn keys_of_ring(&self) -> ControlPlaneState {
+        ControlPlaneState {
+            seals_with: self.master_key_id(),
+            opens_with: self.ring().ids().map(|id| id.to_string()).collect(),
+            ..ControlPlaneState::default()
+        }
+    }
+
+    /// Makes room for the others: this process stops. Its keys stay on the list, without which what they sealed would count as
+    /// lost until it is back.
     pub(super) async fn leave_fleet(&self) {
-        let statement = sql("DELETE FROM control_planes WHERE id = $1").bind(self.fleet().id.clone());
+        let state = ControlPlaneState { stopped: true, ..self.keys_of_ring() };
+        let statement = sql("UPDATE control_planes SET state = $2, last_seen_at = $3 WHERE id = $1")
+            .bind(self.fleet().id.clone())
+            .bind(serde_json::to_string(&state).unwrap_or_default())
+            .bind(number(self.clock().now().0));
         let _ = tokio::time::timeout(LEAVE_TIMEOUT, statement.execute(self.writer())).await;
     }
 }
@@ -600,4 +647,49 @@ fn host_name() -> String {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = if kernel.trim().is_empty() { std::env::var("HOSTNAME").unwrap_or_default() } else { kernel };
     format!("{}/{}", super::clean(name.trim()), std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(last_seen_at: u64) -> ControlPlaneRow {
+        ControlPlaneRow {
+            id: "other".into(),
+            name: "elsewhere/1".into(),
+            version: String::new(),
+            started_at: UnixMillis(0),
+            last_seen_at: UnixMillis(last_seen_at),
+            lost: false,
+            is_this: false,
+            state: ControlPlaneState::default(),
+        }
+    }
+
+    /// Looks every five seconds from `from` to `to` at one that is never heard of again.
+    fn look(watch: &mut SilenceWatch, from: u64, to: u64, written_at: impl Fn(u64) -> u64) -> Duration {
+        let mut silence = Duration::ZERO;
+        for second in (from..=to).step_by(5) {
+            let written_at = UnixMillis(written_at(second) * 1000);
+            silence = watch.silence(&[row(0)], Some(written_at), UnixMillis(second * 1000))[0];
+        }
+        silence
+    }
+
+    #[test]
+    fn silence_counts_only_while_this_process_can_tell_of_itself() {
+        let mut watch = SilenceWatch::default();
+        assert_eq!(look(&mut watch, 1000, 1060, |now| now), Duration::from_mins(1));
+        let broken = look(&mut watch, 1065, 1300, |_| 1060);
+        assert_eq!(broken, Duration::ZERO, "the others cannot tell either");
+        assert_eq!(look(&mut watch, 1305, 1365, |now| now), Duration::from_secs(65), "it counts anew");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_or_forward_makes_nobody_silent() {
+        let mut watch = SilenceWatch::default();
+        look(&mut watch, 1000, 1060, |now| now);
+        assert_eq!(look(&mut watch, 700, 705, |now| now), Duration::from_secs(5));
+        assert_eq!(look(&mut watch, 5000, 5000, |now| now), Duration::ZERO);
+    }
 }

@@ -15,9 +15,13 @@ pub(crate) const SECRET: usize = 64 * 1024;
 /// Bytes of a JSON value in a row.
 pub(crate) const JSON: usize = 256 * 1024;
 
-/// A text that a proxy sent, as it can be stored and indexed: bounded, without NUL.
-pub(crate) fn clean(text: &str) -> String {
-    let mut clean = head(text).replace('\0', "\u{fffd}");
+/// A text that a proxy sent, as it can be stored and indexed: bounded, without NUL. One that is so already is not copied.
+pub(crate) fn clean(text: impl Into<String>) -> String {
+    let text = text.into();
+    if text.len() <= NAME && !text.contains('\0') {
+        return text;
+    }
+    let mut clean = head(&text).replace('\0', "\u{fffd}");
     clean.truncate(head(&clean).len());
     clean
 }

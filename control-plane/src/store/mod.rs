@@ -38,7 +38,7 @@ mod tests;
 use std::sync::Arc;
 
 use omniroute_core::{hash::Pepper, sealed::KeyRing, settings::Secret, time::Clock};
-use sqlx::{Any, AnyPool, Transaction, any::AnyConnectOptions};
+use sqlx::{Any, AnyPool, Database, PgPool, Postgres, Transaction, any::AnyConnectOptions};
 use tokio::sync::{Notify, watch};
 
 pub use self::{
@@ -58,7 +58,7 @@ pub(crate) use self::{
     fleet::FleetValues,
     limits::clean,
     proxies::LOST_AFTER,
-    row::{Columns, batches, number, placeholders},
+    row::{Columns, MAX_BATCH, batches, nameless_placeholders, number, placeholders},
     write::NOTIFY_CHANNEL,
 };
 
@@ -93,6 +93,8 @@ struct Inner {
     /// On SQLite a pool of one, for there is one writer; on Postgres the same pool as `reader`.
     writer: AnyPool,
     reader: AnyPool,
+    /// On Postgres: connections on which the ledger writes, in the types of Postgres.
+    ledger: Option<PgPool>,
     ring: KeyRing,
     fleet: fleet::Fleet,
     clock: Arc<dyn Clock>,
@@ -121,6 +123,7 @@ impl Store {
             url: options.url,
             writer: pools.writer,
             reader: pools.reader,
+            ledger: pools.ledger,
             ring: options.ring,
             fleet: fleet::Fleet::new(options.pepper, options.allow_private_upstreams, options.clock.now()),
             clock: options.clock,
@@ -166,6 +169,9 @@ impl Store {
         self.0.condition.send_replace(DatabaseHealth { outage: Some(closed) });
         self.0.writer.close().await;
         self.0.reader.close().await;
+        if let Some(ledger) = &self.0.ledger {
+            ledger.close().await;
+        }
     }
 
     /// Changes whenever this process commits a revision.
@@ -216,15 +222,26 @@ impl Store {
             Engine::Postgres => begun(async move { pool.begin().await }).await,
         }
     }
+
+    /// Transactions that the ledger may have at the same time.
+    pub(crate) fn ledger_transactions(&self) -> u32 {
+        self.0.ledger.as_ref().map_or(1, |pool| pool.options().get_max_connections())
+    }
+
+    /// A transaction in the types of Postgres, for what is written in bulk. `None` on SQLite.
+    pub(crate) async fn begin_postgres(&self) -> Result<Option<Transaction<'static, Postgres>>, StoreError> {
+        let Some(pool) = self.0.ledger.clone() else { return Ok(None) };
+        begun(async move { pool.begin().await }).await.map(Some)
+    }
 }
 
 /// Lets a transaction begin in a task of its own, which goes on when the caller is cancelled: a client that hangs up
 /// between `BEGIN` and its answer would leave an open transaction on a connection that goes back to the pool, because
 /// the driver counts a transaction, and so rolls it back, only once it has the answer. The transaction that the task
 /// then holds is dropped whole, which rolls it back.
-async fn begun(
-    begin: impl Future<Output = Result<Transaction<'static, Any>, sqlx::Error>> + Send + 'static,
-) -> Result<Transaction<'static, Any>, StoreError> {
+async fn begun<DB: Database>(
+    begin: impl Future<Output = Result<Transaction<'static, DB>, sqlx::Error>> + Send + 'static,
+) -> Result<Transaction<'static, DB>, StoreError> {
     match tokio::spawn(begin).await {
         Ok(transaction) => Ok(transaction?),
         Err(error) => Err(StoreError::Database(sqlx::Error::Io(std::io::Error::other(error)))),

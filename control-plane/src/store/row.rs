@@ -27,9 +27,19 @@ pub(crate) fn placeholders(rows: usize, columns: usize) -> String {
     text
 }
 
+/// `(?, ?), (?, ?)…` for an insert of several rows on SQLite: of a parameter with a name the driver asks SQLite for the
+/// name, which walks a list of all of them.
+pub(crate) fn nameless_placeholders(rows: usize, columns: usize) -> String {
+    let row = format!("({})", vec!["?"; columns].join(", "));
+    vec![row; rows].join(", ")
+}
+
+/// Rows of the largest statement.
+pub(crate) const MAX_BATCH: usize = 64;
+
 /// Splits a list into the sizes 64, 32 … 1, so that only a handful of statements is ever prepared.
 pub(crate) fn batches<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
-    let mut size = 64;
+    let mut size = MAX_BATCH;
     std::iter::from_fn(move || {
         while size > rows.len() && size > 0 {
             size /= 2;
@@ -120,6 +130,11 @@ mod tests {
     #[test]
     fn placeholders_count_on_over_the_rows() {
         assert_eq!(placeholders(2, 3), "($1, $2, $3), ($4, $5, $6)");
+    }
+
+    #[test]
+    fn nameless_placeholders_are_one_for_each_value() {
+        assert_eq!(nameless_placeholders(2, 3), "(?, ?, ?), (?, ?, ?)");
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! The one way in which configuration changes.
 
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
-use omniroute_core::{sealed::KeyRing, time::UnixMillis};
+use omniroute_core::{hash::Pepper, sealed::KeyRing, time::UnixMillis};
 use serde_json::Value;
 use sqlx::{Any, AnyConnection, AssertSqlSafe, Transaction};
 use zeroize::Zeroizing;
@@ -168,6 +171,22 @@ impl Write {
             }
         }
         Ok(())
+    }
+
+    /// The pepper that the hashes of new API keys are made with. Read here, under the writers' lock, because a replica may
+    /// not have noticed yet that another one came into force.
+    ///
+    /// # Errors
+    /// `RingIncomplete` when another control plane has the master key that it is sealed with.
+    pub async fn pepper(&mut self) -> Result<Arc<Pepper>, StoreError> {
+        let store = self.store.clone();
+        Ok(store.published_values(&mut self.tx).await?.pepper)
+    }
+
+    /// Whether another control plane has this master key, which this one has not.
+    pub(crate) async fn is_elsewhere(&mut self, key: &str) -> Result<bool, StoreError> {
+        let store = self.store.clone();
+        store.is_elsewhere(&mut self.tx, key).await
     }
 
     pub(crate) fn connection(&mut self) -> &mut AnyConnection {

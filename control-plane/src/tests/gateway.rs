@@ -20,7 +20,10 @@ use crate::{
     ledger::Ledger,
     publish::ProxyRegistry,
     run::{Areas, Foundations, limits},
-    store::testing::{KEY, NOON, TestDatabase},
+    store::{
+        Store,
+        testing::{KEY, NOON, TestDatabase},
+    },
 };
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
@@ -34,7 +37,7 @@ pub(crate) struct Gateway {
     pub(crate) settings: ControlPlaneSettings,
     pub(crate) clock: ManualClock,
     router: Router,
-    _database: TestDatabase,
+    database: TestDatabase,
 }
 
 /// A request in the making. Unless told otherwise it comes from this machine, from a manager.
@@ -65,6 +68,11 @@ impl Gateway {
 
     /// With these variables besides the usual ones.
     pub(crate) async fn with(variables: &[(&str, &str)]) -> Self {
+        Self::with_database(TestDatabase::sqlite(), variables).await
+    }
+
+    /// With these variables, on a database that others may use too.
+    pub(crate) async fn with_database(database: TestDatabase, variables: &[(&str, &str)]) -> Self {
         let usual = [
             ("JWT_SECRET", "jwt-secret-for-tests-0123456789"),
             ("API_KEY_SECRET", "pepper"),
@@ -78,10 +86,9 @@ impl Gateway {
             variables.iter().rfind(|(other, _)| other == name).is_none_or(|(_, last)| last == value)
         });
         let settings = ControlPlaneSettings::from_sources(&Sources::of_values(all)).expect("settings");
-        let database = TestDatabase::sqlite();
         let clock = ManualClock::at(NOON);
-        let allow_private = settings.allow_private_upstreams;
-        let store = database.open_with(KEY, "pepper", allow_private, Arc::new(clock.clone())).await.expect("a store");
+        let (keys, allow_private) = (settings.storage_encryption_key.expose(), settings.allow_private_upstreams);
+        let store = database.open_with(keys, "pepper", allow_private, Arc::new(clock.clone())).await.expect("a store");
         let stopping = CancellationToken::new();
         let on = Foundations {
             ledger: Ledger::start(store.clone(), 90).await.expect("a ledger"),
@@ -95,7 +102,12 @@ impl Gateway {
         };
         let areas = Areas::build(&settings, &on).expect("areas");
         areas.access.login.ensure_initial_password().await.expect("a password");
-        Self { router: areas.service(&settings, &on), on, areas, settings, clock, _database: database }
+        Self { router: areas.service(&settings, &on), on, areas, settings, clock, database }
+    }
+
+    /// Another control plane's place in the fleet, with these master keys.
+    pub(crate) async fn replica(&self, keys: &str) -> Store {
+        self.database.open_with(keys, "pepper", true, Arc::new(self.clock.clone())).await.expect("a store")
     }
 
     /// The same control plane with other routes behind the same door.

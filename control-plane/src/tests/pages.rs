@@ -1,5 +1,6 @@
-use http::{Method, StatusCode, header};
+use std::collections::BTreeSet;
 
+use http::{Method, StatusCode, header};
 use serde_json::json;
 
 use super::gateway::{Gateway, REMOTE};
@@ -29,6 +30,28 @@ async fn the_dashboard_needs_no_inline_code_and_nothing_from_elsewhere() {
     assert_eq!(page(&gateway, "/dashboard/no-such-file").await.code(404), "RESOURCE_001");
     let root = page(&gateway, "/").await;
     assert_eq!(root.headers[header::LOCATION], "/dashboard");
+}
+
+#[tokio::test]
+async fn whatever_the_dashboards_script_asks_for_is_there() {
+    let gateway = Gateway::new().await;
+    let index = page(&gateway, "/dashboard").await.text;
+    let script: String = page(&gateway, "/dashboard/app.js").await.text.split_whitespace().collect();
+    let named = |calls: &[&str]| -> BTreeSet<String> {
+        let of = |call: &&str| script.split(&format!("{call}('")).skip(1).map(str::to_owned).collect::<Vec<_>>();
+        calls.iter().flat_map(of).filter_map(|rest| Some(rest.split_once('\'')?.0.to_owned())).collect()
+    };
+    let ids = named(&["$", "fill", "define"]);
+    assert!(ids.len() > 10, "{ids:?}");
+    for id in ids {
+        assert!(index.contains(&format!("id=\"{id}\"")), "no element `{id}`");
+    }
+    let paths = named(&["rest", "post"]);
+    assert!(paths.len() > 5, "{paths:?}");
+    for path in paths {
+        let answer = gateway.get(&path).await;
+        assert_ne!(answer.status, StatusCode::NOT_FOUND, "{path}");
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
-    task::Poll,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -11,7 +11,8 @@ use bytes::Bytes;
 use http_body::Body;
 use omniroute_core::error::{ErrorClass, GatewayError};
 use omniroute_wire::byte_order_mark;
-use tokio::time::Instant;
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep};
 
 use super::memory::{BodyMemory, Reserved};
 
@@ -27,6 +28,18 @@ pub(crate) struct BodyLimits {
     pub(crate) max_bytes: u64,
     /// Longest gap between two pieces.
     pub(crate) silence: Duration,
+}
+
+pin_project! {
+    /// How long nothing has come. A body that is there at once needs no timer, and one that comes in pieces no more than one.
+    struct Silence {
+        // Set again only when it has rung.
+        #[pin]
+        timer: Option<Sleep>,
+        // Since then; `None` until it is waited for.
+        heard: Option<Instant>,
+        limit: Duration,
+    }
 }
 
 /// Why there is no body.
@@ -65,7 +78,8 @@ where
         // A length that is only declared holds no memory that others could use.
         None => reserve(memory, declared.unwrap_or(max).min(STEP)).await?,
     };
-    let Some(first) = next_piece(&mut body, limits.silence).await? else {
+    let mut timer = pin!(Silence::new(limits.silence));
+    let Some(first) = next_piece(&mut body, timer.as_mut()).await? else {
         return Ok(Bytes::new());
     };
     if body.is_end_stream() && first.len() as u64 <= max {
@@ -83,10 +97,13 @@ where
         }
         grow(&mut share, memory, received).await?;
         whole.extend_from_slice(&bytes);
-        if started.elapsed() > limits.silence + Duration::from_secs(received / SLOWEST) {
+        let now = Instant::now();
+        timer.as_mut().broken(now);
+        if now > started + limits.silence + Duration::from_secs(received / SLOWEST) {
             return Err(BodyError::Slow);
         }
-        piece = next_piece(&mut body, limits.silence).await?;
+        // Of a declared length nothing follows, so the end is not waited for.
+        piece = if body.is_end_stream() { None } else { next_piece(&mut body, timer.as_mut()).await? };
     }
     Ok(unmarked(share.hold(whole.into())))
 }
@@ -110,12 +127,10 @@ pub(super) async fn grow(share: &mut Reserved, memory: &BodyMemory, bytes: u64) 
 }
 
 /// The next piece that is not empty; `None` at the end.
-async fn next_piece<B>(body: &mut B, silence: Duration) -> Result<Option<Bytes>, BodyError>
+async fn next_piece<B>(body: &mut B, mut silence: Pin<&mut Silence>) -> Result<Option<Bytes>, BodyError>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let mut yielded = false;
-    let mut timer = pin!(None);
     poll_fn(|cx| {
         loop {
             match Pin::new(&mut *body).poll_frame(cx) {
@@ -125,25 +140,45 @@ where
                 },
                 Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(BodyError::Broken)),
                 Poll::Ready(None) => return Poll::Ready(Ok(None)),
-                Poll::Pending => break,
+                Poll::Pending => return silence.as_mut().poll(cx).map(|()| Err(BodyError::Slow)),
             }
-        }
-        // The server reads a body only once it is asked for, so the first poll never has one. What was sent along
-        // with the head is there at the second; only a client that is really waited for costs a timer.
-        if !yielded {
-            yielded = true;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        if timer.is_none() {
-            timer.set(Some(tokio::time::sleep(silence)));
-        }
-        match timer.as_mut().as_pin_mut() {
-            Some(timer) => timer.poll(cx).map(|()| Err(BodyError::Slow)),
-            None => Poll::Pending,
         }
     })
     .await
+}
+
+// === impl Silence ===
+
+impl Silence {
+    fn new(limit: Duration) -> Self {
+        Self { timer: None, heard: None, limit }
+    }
+
+    /// Something has come.
+    fn broken(self: Pin<&mut Self>, now: Instant) {
+        *self.project().heard = Some(now);
+    }
+}
+
+impl Future for Silence {
+    type Output = ();
+
+    /// Ready when it has lasted too long.
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        let due = *this.heard.get_or_insert_with(Instant::now) + *this.limit;
+        if this.timer.is_none() {
+            this.timer.set(Some(tokio::time::sleep_until(due)));
+        }
+        while let Some(mut timer) = this.timer.as_mut().as_pin_mut() {
+            ready!(timer.as_mut().poll(cx));
+            if Instant::now() >= due {
+                break;
+            }
+            timer.reset(due);
+        }
+        Poll::Ready(())
+    }
 }
 
 // === impl BodyError ===

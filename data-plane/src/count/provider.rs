@@ -88,7 +88,7 @@ fn write(
     }
     let sealer = FleetSealer::new(&gateway.snapshot.load().settings().pepper);
     let request = decode(asked.dialect, asked.body, &DecodeContext { sealer: &sealer, answer: "" })?;
-    let profile = omniroute_providers::profile(upstream.provider().as_str(), format, model);
+    let profile = upstream.profile(format, model);
     let names = name_table(format, &request);
     let target = Target { model, profile: &profile, names: &names, stream: false };
     let mut losses = Losses::default();
@@ -96,7 +96,7 @@ fn write(
         Format::Gemini => gemini::encode_count_request(&request, &target, &mut losses),
         _ => anthropic::encode_count_tokens(&request, &target, &mut losses),
     };
-    let Encoded { body, headers } = encoded?;
+    let Encoded { body, headers, .. } = encoded?;
     Ok((vec![body.into()], headers))
 }
 

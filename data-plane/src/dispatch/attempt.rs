@@ -29,7 +29,10 @@ use super::{
 };
 use crate::{
     resolve::Plan,
-    respond::{lane::Teller, meter::Meter},
+    respond::{
+        lane::Teller,
+        meter::{Meter, NOTE_AFTER},
+    },
     server::Gateway,
     upstream_client::{CallError, Stage, UpstreamBody, UpstreamClient},
 };
@@ -40,6 +43,7 @@ const ERROR_BODY_WAIT: Duration = Duration::from_secs(5);
 pub(super) const EMPTY: &str = "the answer is empty";
 /// Largest answer that is translated in one piece.
 pub(super) const LARGEST_DOCUMENT: usize = 64 * 1024 * 1024;
+pub(super) const TOO_LARGE: &str = "the answer is too large to be translated";
 
 /// The request, boxed because it is handed on through futures that keep room for it, and those that are sent beside it.
 pub(super) type Requests = (Box<Request<Segmented>>, Vec<Request<Segmented>>);
@@ -74,10 +78,17 @@ pub(super) async fn attempt(
 ) -> Result<Answer, Failed> {
     let upload = requests.0.body().upload().cloned();
     let mut exchange = pin!(exchange(trial, requests));
+    let mut note = Some(trial.begun + NOTE_AFTER);
     let mut until = Some(patience.until(trial.times));
     while let Some(end) = until {
-        if let Ok(outcome) = tokio::time::timeout_at(end, exchange.as_mut()).await {
+        let wake = note.map_or(end, |note| note.min(end));
+        if let Ok(outcome) = tokio::time::timeout_at(wake, exchange.as_mut()).await {
             return outcome;
+        }
+        if wake < end {
+            note = None;
+            trial.meter.waits();
+            continue;
         }
         until = match trial.heard.swap(false, Ordering::Relaxed) {
             true => Some(Instant::now() + HELD),
@@ -125,7 +136,7 @@ pub(super) async fn rest(body: &mut UpstreamBody, first: Bytes) -> Result<Bytes,
     let mut whole = BytesMut::from(first);
     while let Some(more) = next(body).await? {
         if whole.len() + more.len() > LARGEST_DOCUMENT {
-            return Err(Failed::malformed("the answer is too large to be translated"));
+            return Err(Failed::malformed(TOO_LARGE));
         }
         whole.extend_from_slice(&more);
     }

@@ -113,7 +113,7 @@ pub(super) async fn embedded(
             Ok(Answer {
                 head,
                 body,
-                lane: Lane::Finished(tally),
+                lane: Lane::Finished(Box::new(tally)),
                 ready: vec![answer.body.into()],
                 is_quiet: false,
                 reshaped: None,

@@ -47,7 +47,7 @@ impl Asked<'_> {
         let Some(format) = self.format_at(upstream, model).filter(|_| self.may_need_media(upstream, model)) else {
             return Ok(Vec::new());
         };
-        let profile = omniroute_providers::profile(upstream.provider().as_str(), format, model);
+        let profile = upstream.profile(format, model);
         let context = DecodeContext { sealer: &FleetSealer::new(self.pepper), answer: "" };
         let request = self.dialect.decode_request(&self.body, &context)?;
         missing(&request, format, &profile, fetched)

@@ -32,7 +32,7 @@ use self::{
     attempt::{Failed, Trial, attempt},
     health::note,
     media::seated,
-    outgoing::Way,
+    outgoing::{Target, Way},
     patience::Patience,
     pick::{Order, PATIENCE, Pick, none_usable, pick},
     slot::Slot,
@@ -73,7 +73,7 @@ pub(crate) struct Call<'a> {
 /// An answer that has begun.
 pub(crate) struct Dispatched {
     pub(crate) answer: Answer,
-    pub(crate) meter: Meter,
+    pub(crate) meter: Box<Meter>,
     /// The limits of the connection that answers.
     pub(crate) times: Times,
     /// How the answer was read.
@@ -85,7 +85,7 @@ pub(crate) struct Dispatched {
 /// # Errors
 /// With what the client is told when none of them gives one. Dropping the future cancels the upstream request and
 /// records that the client left.
-pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> Result<Dispatched, Box<Refusal>> {
+pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: &Call<'_>) -> Result<Dispatched, Box<Refusal>> {
     let gateway = Arc::clone(&arrival.gateway);
     let asked = &call.asked;
     let order = Order::of(plan, call.session);
@@ -103,7 +103,7 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
     let times_of = |entry: &ConnectionEntry| own_times(entry).asked(call.asked_time);
     let mut patience = Patience::new(arrival.started, &times_of(entry), plan.model(), &asked.body);
     // A request that cannot be written for its upstream fails here, before anything is spent.
-    let mut outgoing = asked.outgoing(&gateway, &entry.upstream, plan.model(), plan.requested(), &fetched).await?;
+    let mut outgoing = asked.outgoing(&gateway, target(entry, plan, &fetched)).await?;
     let sent = Sent {
         path: asked.head.uri.path(),
         dialect: asked.dialect,
@@ -166,9 +166,8 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
         let is_of_thoughts = failure.names_signature() || failure.misses_thought();
         if is_of_thoughts && !std::mem::replace(&mut unsigned, true) && patience.is_left() {
             // A large future that hardly any request needs.
-            let names = (plan.model(), plan.requested());
-            let way = &outgoing.way;
-            let again = Box::pin(asked.unsigned(&gateway, &entry.upstream, names, &fetched, way, &failure));
+            let again = asked.unsigned(&gateway, target(entry, plan, &fetched), &outgoing.way, &failure);
+            let again = Box::pin(again);
             if let Some(again) = again.await {
                 outgoing = again;
                 continue;
@@ -176,9 +175,7 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
         }
         if asked.compacted.is_some() && matches!(failure.status, Some(404 | 405 | 501)) {
             // A host of Responses that compacts nothing: the same target is asked for a summary.
-            let (upstream, model, requested) = (&entry.upstream, plan.model(), plan.requested());
-            let way = &outgoing.way;
-            let summary = Box::pin(asked.summarized(&gateway, upstream, model, requested, &fetched, way));
+            let summary = Box::pin(asked.summarized(&gateway, target(entry, plan, &fetched), &outgoing.way));
             if let Some(summary) = summary.await {
                 outgoing = summary;
                 continue;
@@ -218,13 +215,16 @@ pub(crate) async fn dispatch(arrival: Arrival, plan: &Plan, call: Call<'_>) -> R
         (index, entry) = (next_index, next_entry);
         meter.turn_to(entry, slot, asked.format_name_at(&entry.upstream, plan.model()));
         if !same {
-            let (upstream, model, requested) = (&entry.upstream, plan.model(), plan.requested());
-            outgoing = match asked.outgoing(&gateway, upstream, model, requested, &fetched).await {
+            outgoing = match asked.outgoing(&gateway, target(entry, plan, &fetched)).await {
                 Ok(outgoing) => outgoing,
                 Err(error) => return Err(refused(&mut meter, error)),
             };
         }
     }
+}
+
+fn target<'a>(entry: &'a ConnectionEntry, plan: &'a Plan, fetched: &'a FetchedMedia) -> Target<'a> {
+    Target { upstream: &entry.upstream, model: plan.model(), requested: plan.requested(), fetched }
 }
 
 fn refused(meter: &mut Meter, error: GatewayError) -> Box<Refusal> {

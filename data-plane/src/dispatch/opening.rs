@@ -11,13 +11,14 @@ use http_body::Body as _;
 use omniroute_wire::ir::Format;
 use tokio::time::Instant;
 
-use super::attempt::{Failed, Trial, beginning, next, rest};
+use super::attempt::{Failed, LARGEST_DOCUMENT, TOO_LARGE, Trial, beginning, next, rest};
 use crate::{
     respond::{
         lane::{Fault, Kind, Lane, Shape, is_error_object},
+        parting::Parting,
         substance::Substance,
     },
-    translate::{Streaming, Translation, WholeError, from_document, from_stream},
+    translate::{Gathered, Streaming, Translation, WholeError, from_document},
     upstream_client::UpstreamBody,
 };
 
@@ -29,6 +30,9 @@ const HTML: &str = "the answer is an HTML page";
 /// A stream that says nothing yet is held back this long, and up to this size, for an error to show.
 pub(super) const HELD: Duration = Duration::from_secs(5);
 const MOST_HELD: usize = 256 * 1024;
+/// A client that wants one document waits so much longer for its upstream to close the stream, so that the connection can be
+/// used again.
+const CLOSING: Duration = Duration::from_millis(100);
 
 /// The beginning of an answer.
 pub(crate) struct Answer {
@@ -136,7 +140,7 @@ async fn events(
     trial.heard.store(true, Ordering::Relaxed);
     let mut held = first.len();
     let mut is_quiet = false;
-    while !ended && !lane.saw_error() {
+    while !ended && !lane.saw_error() && !lane.is_done() {
         // Nothing goes out before the first event is whole.
         let more = if ready.is_empty() {
             next(&mut body).await?
@@ -227,16 +231,20 @@ async fn translated(
         return Err(Failed::malformed(HTML));
     }
     if !streams || !translation.stream {
-        let whole = rest(&mut body, first).await?;
-        if !streams && is_error_object(&whole) {
-            return Err(Failed::in_disguise(upstream, &head, &whole));
-        }
-        let written = if streams { from_stream(&whole, translation) } else { from_document(&whole, translation) };
+        let written = if streams {
+            gathered(&mut body, first, translation, trial.times.idle).await?.written(translation)
+        } else {
+            let whole = rest(&mut body, first).await?;
+            if is_error_object(&whole) {
+                return Err(Failed::in_disguise(upstream, &head, &whole));
+            }
+            from_document(&whole, translation)
+        };
         return match written {
             Ok((bytes, tally)) => Ok(Answer {
                 head,
                 body,
-                lane: Lane::Finished(tally),
+                lane: Lane::Finished(Box::new(tally)),
                 ready: vec![bytes],
                 is_quiet: false,
                 reshaped: None,
@@ -271,6 +279,45 @@ async fn translated(
         return Err(Failed::of_stream_error(error, &head.headers));
     }
     Ok(Answer { head, body, lane: Lane::Translated(Box::new(streaming)), ready, is_quiet, reshaped: None })
+}
+
+/// A stream for a client that wants one document, up to the answer's end, whether the upstream closes there or not.
+async fn gathered(
+    body: &mut UpstreamBody,
+    first: Bytes,
+    translation: &Translation,
+    idle: Duration,
+) -> Result<Gathered, Failed> {
+    let (mut gathered, mut parting, mut length) = (Gathered::new(translation), Parting::default(), first.len());
+    gathered.feed(&first);
+    while !gathered.is_done() {
+        let standing = gathered.standing();
+        parting.see(standing, Instant::now());
+        let more = match parting.limit(idle) {
+            Some(limit) => match tokio::time::timeout_at(limit, next(body)).await {
+                Ok(more) => more,
+                Err(_) => return Ok(gathered),
+            },
+            None => next(body).await,
+        };
+        match more {
+            Ok(Some(more)) => {
+                length += more.len();
+                if length > LARGEST_DOCUMENT {
+                    return Err(Failed::malformed(TOO_LARGE));
+                }
+                gathered.feed(&more);
+            }
+            Ok(None) => return Ok(gathered),
+            // Whatever becomes of the connection, the answer is there.
+            Err(_) if standing.is_some() => return Ok(gathered),
+            Err(failed) => return Err(failed),
+        }
+    }
+    let closing = async { while let Ok(Some(_)) = next(body).await {} };
+    // One that is not closed by then is given up.
+    let _ = tokio::time::timeout(CLOSING, closing).await;
+    Ok(gathered)
 }
 
 fn is_stream_type(content_type: &[u8]) -> bool {

@@ -15,7 +15,7 @@ use omniroute_wire::{
     anthropic,
     embeddings::EmbedDialect,
     gemini,
-    ir::{Format, ThinkingStyle},
+    ir::{Format, ThinkingStyle, ThoughtDemand},
     ollama,
     openai::{renamed_body, upstream_body},
     responses,
@@ -63,6 +63,17 @@ pub(crate) struct Asked<'a> {
     pub(crate) compacted: Option<&'a Bytes>,
 }
 
+/// Whom a request is written for.
+#[derive(Clone, Copy)]
+pub(crate) struct Target<'a> {
+    pub(crate) upstream: &'a Upstream,
+    /// The model as the upstream knows it, and as the client named it.
+    pub(crate) model: &'a str,
+    pub(crate) requested: &'a str,
+    /// Media, for an upstream that cannot fetch them.
+    pub(crate) fetched: &'a FetchedMedia,
+}
+
 /// How an answer is read.
 pub(crate) enum Way {
     Pass {
@@ -85,19 +96,12 @@ pub(crate) struct Outgoing {
 // === impl Asked ===
 
 impl Asked<'_> {
-    /// What `upstream` is sent, which knows the model as `model`; the client named it `requested`. `fetched`: media for a
-    /// target that cannot fetch them.
+    /// What the target is sent.
     ///
     /// # Errors
-    /// When the upstream cannot do what is asked.
-    pub(crate) async fn outgoing(
-        &self,
-        gateway: &Gateway,
-        upstream: &Upstream,
-        model: &str,
-        requested: &str,
-        fetched: &FetchedMedia,
-    ) -> Result<Outgoing, GatewayError> {
+    /// When it cannot do what is asked.
+    pub(crate) async fn outgoing(&self, gateway: &Gateway, target: Target<'_>) -> Result<Outgoing, GatewayError> {
+        let Target { upstream, model, requested, .. } = target;
         match self.operation {
             Operation::Embeddings => return self.embeddings(upstream, model, requested),
             Operation::Images => return self.images(upstream, model),
@@ -106,10 +110,7 @@ impl Asked<'_> {
         match self.as_it_is(upstream, model)? {
             Ok(outgoing) => Ok(outgoing),
             // A large future that the other way does not pay for.
-            Err(format) => {
-                let old = OldSignatures::PutBack;
-                Box::pin(self.translated(gateway, upstream, format, (model, requested), fetched, old)).await
-            }
+            Err(format) => Box::pin(self.translated(gateway, target, format, OldSignatures::PutBack)).await,
         }
     }
 
@@ -118,9 +119,7 @@ impl Asked<'_> {
     pub(crate) async fn unsigned(
         &self,
         gateway: &Gateway,
-        upstream: &Upstream,
-        (model, requested): (&str, &str),
-        fetched: &FetchedMedia,
+        target: Target<'_>,
         before: &Way,
         failure: &Failure,
     ) -> Option<Outgoing> {
@@ -129,21 +128,13 @@ impl Asked<'_> {
         let old =
             if failure.misses_thought() { OldSignatures::StandIn } else { OldSignatures::LeaveOut { or_nothing } };
         // What cannot be written this way stays as it was refused.
-        self.translated(gateway, upstream, format, (model, requested), fetched, old).await.ok()
+        self.translated(gateway, target, format, old).await.ok()
     }
 
     /// The request for a summary, where the upstream turned out not to compact by itself. `None`: that was not asked.
-    pub(crate) async fn summarized(
-        &self,
-        gateway: &Gateway,
-        upstream: &Upstream,
-        model: &str,
-        requested: &str,
-        fetched: &FetchedMedia,
-        before: &Way,
-    ) -> Option<Outgoing> {
+    pub(crate) async fn summarized(&self, gateway: &Gateway, target: Target<'_>, before: &Way) -> Option<Outgoing> {
         let format = before.format().filter(|_| self.compacted.is_some() && before.is_passed())?;
-        self.translated(gateway, upstream, format, (model, requested), fetched, OldSignatures::PutBack).await.ok()
+        self.translated(gateway, target, format, OldSignatures::PutBack).await.ok()
     }
 
     /// The client's own bytes, or the format that they have to be translated into.
@@ -178,16 +169,16 @@ impl Asked<'_> {
     async fn translated(
         &self,
         gateway: &Gateway,
-        upstream: &Upstream,
+        Target { upstream, model, requested, fetched }: Target<'_>,
         format: Format,
-        (model, requested): (&str, &str),
-        fetched: &FetchedMedia,
         old: OldSignatures,
     ) -> Result<Outgoing, GatewayError> {
-        let mut profile = omniroute_providers::profile(upstream.provider().as_str(), format, model);
-        // The upstream said so itself, whatever its name.
-        profile.reasoning_content_demanded |= old == OldSignatures::StandIn;
-        profile.reasoning_content_back |= profile.reasoning_content_demanded;
+        let mut profile = upstream.profile(format, model);
+        if old == OldSignatures::StandIn {
+            // The upstream said so itself, whatever its name, though not of which answers.
+            profile.reasoning_content_demanded = ThoughtDemand::Tools;
+        }
+        profile.reasoning_content_back |= profile.reasoning_content_demanded != ThoughtDemand::None;
         let translated = translate(&Job {
             dialect: self.dialect,
             body: &self.body,
@@ -289,7 +280,7 @@ impl Asked<'_> {
             }
             Format::OpenAiResponses => {
                 let keeps_thoughts = self.is_kept && {
-                    let profile = omniroute_providers::profile(upstream.provider().as_str(), format, model);
+                    let profile = upstream.profile(format, model);
                     profile.thinking != ThinkingStyle::None && profile.fixed_sampling
                 };
                 responses::upstream_body(self.body.clone(), self.scan, model, keeps_thoughts)

@@ -1,6 +1,5 @@
 //! Ollama's shape.
 
-use omniroute_providers::profile;
 use omniroute_wire::{
     ir::ThinkingStyle,
     ollama::{ModelDetails, ModelFacts, encode_show, encode_tags},
@@ -49,9 +48,11 @@ fn capabilities(index: &Index, listed: &Listed) -> Vec<&'static str> {
     }
     let mut can = vec!["completion"];
     let connections = index.connections(listed.provider.id.as_str());
-    let format = connections.iter().find_map(|connection| connection.upstream.chat_format());
-    let Some(format) = format else { return can };
-    let profile = profile(listed.provider.id.as_str(), format, &listed.model.model);
+    let of_chat = connections.iter().find_map(|connection| {
+        let upstream = &connection.upstream;
+        upstream.chat_format().map(|format| upstream.profile(format, &listed.model.model))
+    });
+    let Some(profile) = of_chat else { return can };
     if profile.tools {
         can.push("tools");
     }

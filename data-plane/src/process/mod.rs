@@ -40,7 +40,7 @@ use crate::{
         journal::{Journal, JournalError, JournalOptions},
         sender,
     },
-    server::{Gateway, GatewayParts, Lifecycle, Phase, Server, SetupError},
+    server::{Gateway, GatewayParts, Lifecycle, Phase, Server, SetupError, worker_count},
     snapshot::{Snapshot, disk::DiskCopy, subscribe::Subscriber},
 };
 
@@ -70,6 +70,8 @@ pub enum ProcessError {
     Setup(#[from] SetupError),
     #[error("signals cannot be handled: {0}")]
     Signals(io::Error),
+    #[error("threads cannot be started: {0}")]
+    Workers(io::Error),
     #[error("a background task ended: {0}")]
     Background(String),
 }
@@ -134,7 +136,8 @@ pub async fn run(settings: DataPlaneSettings) -> Result<(), ProcessError> {
     background.spawn(forgive(Arc::clone(&gateway), repairs));
     background.spawn(sender::run(Arc::clone(&journal), control_plane.clone(), proxy));
     background.spawn(attach::run(control_plane, Arc::new(controlled)));
-    background.spawn(Server::new(listener, Arc::clone(&gateway)).run());
+    let server = Server::with_workers(listener, Arc::clone(&gateway), worker_count(&settings));
+    background.spawn(server.map_err(ProcessError::Workers)?.run());
     tracing::info!(%address, version = omniroute_core::VERSION, "listening");
 
     let ended = tokio::select! {

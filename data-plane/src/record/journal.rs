@@ -3,8 +3,8 @@
 //! Writers put their record into a pending buffer under a short lock, then take the file's lock and write everything that is
 //! pending in one call; who finds that somebody else has written theirs goes on at once. Between the two lies an
 //! [`Unwritten`] record, and whoever can wait lets others that are ready to run add theirs. So requests that run together
-//! share one write, and none goes on before its record is in the kernel's hands (which survives the death of the process; a
-//! setting adds fsync for the power cut).
+//! share one write, and none goes on before its record is in the kernel's hands, which survives the death of the process. A
+//! setting adds fsync for the power cut: then it is the thread of [`super::commit`] that writes.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -23,13 +23,17 @@ use omniroute_core::id::EventId;
 use omniroute_telemetry::names;
 use omniroute_wire::usage::Usage;
 use parking_lot::Mutex;
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::Instant,
+};
 
 use super::{
     Closing, Progress,
+    commit::{Commit, Committer},
     encode::{self, CLOSED, OPENED, PROGRESS},
     replay::leftovers,
-    segment::Segment,
+    segment::{self, Segment},
 };
 
 /// How the journal is kept.
@@ -69,6 +73,8 @@ pub struct Journal {
     idle: AtomicBool,
     readable: Notify,
     metrics: Metrics,
+    /// Writes instead of the requests, where records are to survive a power cut.
+    committer: Option<Committer>,
     /// Held as long as the journal lives.
     _lock: File,
 }
@@ -85,6 +91,8 @@ struct Pending {
     ticket: u64,
     /// A record is among them that must survive a power cut, where the settings ask for that.
     is_owed: bool,
+    /// A segment has been created whose name a power cut might take.
+    is_unnamed: bool,
     /// Number that the next segment gets.
     next_number: u64,
 }
@@ -96,11 +104,13 @@ struct Writer {
     spare: Vec<u8>,
 }
 
-/// A record that may not be in its file yet. It is once [`Self::written`] returns, or this is dropped.
+/// A record that may not be in its file yet. It is once [`Self::written`] returns, or this is dropped; where records have to
+/// survive a power cut, it is only on its way when this is dropped.
 #[derive(Debug)]
 #[must_use = "dropping it writes at once"]
 pub(crate) struct Unwritten {
-    journal: Arc<Journal>,
+    /// `None` once it has been handed on.
+    journal: Option<Arc<Journal>>,
     ticket: u64,
     /// Of a closed record: where its opened record is.
     ended: Option<Arc<Segment>>,
@@ -113,6 +123,8 @@ struct Metrics {
     bytes: Gauge,
 }
 
+/// Who reads waits this long for the writer.
+const SEAL_WAIT: Duration = Duration::from_micros(500);
 /// A journal has room for at least so many segments.
 const SEGMENTS: u64 = 4;
 /// Memory that an idle write buffer keeps.
@@ -151,7 +163,9 @@ impl Journal {
             pending: gauge!(names::JOURNAL_PENDING),
             bytes: gauge!(names::JOURNAL_BYTES),
         };
+        let committer = if options.fsync { Some(Committer::start().map_err(fail)?) } else { None };
         Ok(Arc::new(Self {
+            committer,
             pending: Mutex::new(Pending {
                 current,
                 size,
@@ -159,6 +173,7 @@ impl Journal {
                 earlier: Vec::new(),
                 ticket: 0,
                 is_owed: false,
+                is_unnamed: false,
                 next_number: left.next_number + 1,
             }),
             writer: Mutex::new(Writer::default()),
@@ -181,7 +196,7 @@ impl Journal {
             return None;
         }
         let (ticket, segment) = self.enqueue(OPENED, fixed, |out| encode::estimate(out, estimate), Segment::opened);
-        Some((segment, Unwritten { journal: Arc::clone(self), ticket, ended: None }))
+        Some((segment, Unwritten::new(self, ticket, None)))
     }
 
     /// Takes a closed record. `opened` is where its opened record is.
@@ -195,7 +210,7 @@ impl Journal {
                 self.unacknowledged.fetch_add(1, Ordering::Relaxed);
             },
         );
-        Unwritten { journal: Arc::clone(self), ticket, ended: Some(opened) }
+        Unwritten::new(self, ticket, Some(opened))
     }
 
     /// Writes a record of progress, if there is room: nobody counts on it.
@@ -204,7 +219,16 @@ impl Journal {
             return;
         }
         let (ticket, _) = self.enqueue(PROGRESS, &[], |out| encode::progress(out, id, so_far), |_| {});
-        drop(Unwritten { journal: Arc::clone(self), ticket, ended: None });
+        drop(Unwritten::new(self, ticket, None));
+    }
+
+    /// A closed record is written. Only now may the opened record's segment go: until here it is all that is known of the event.
+    pub(super) fn ended(&self, opened: Option<Arc<Segment>>) {
+        let Some(opened) = opened else { return };
+        opened.request_ended();
+        if self.idle.swap(false, Ordering::AcqRel) {
+            self.readable.notify_one();
+        }
     }
 
     /// Puts a record behind those that are pending. The number tells [`Self::write_up_to`] which it is.
@@ -233,20 +257,27 @@ impl Journal {
     }
 
     /// Returns when the record of that number is in its file, or lost.
-    fn write_up_to(&self, ticket: u64) {
+    pub(super) fn write_up_to(&self, ticket: u64) {
         let mut writer = self.writer.lock();
         if writer.written >= ticket {
             return;
         }
-        let (earlier, current, ticket, is_owed) = {
+        let (earlier, current, ticket, is_owed, is_unnamed) = {
             let mut pending = self.pending.lock();
             let spare = std::mem::take(&mut writer.spare);
             let chunk = std::mem::replace(&mut pending.chunk, spare);
             let earlier = std::mem::take(&mut pending.earlier);
             let is_owed = std::mem::take(&mut pending.is_owed);
-            (earlier, (Arc::clone(&pending.current), chunk), pending.ticket, is_owed)
+            let is_unnamed = is_owed && std::mem::take(&mut pending.is_unnamed);
+            (earlier, (Arc::clone(&pending.current), chunk), pending.ticket, is_owed, is_unnamed)
         };
         let sync = self.options.fsync && is_owed;
+        if sync
+            && is_unnamed
+            && let Err(error) = segment::sync_names(&self.options.directory)
+        {
+            tracing::error!(%error, "the journal's directory cannot be synced");
+        }
         writer.written = ticket;
         for (segment, chunk) in earlier {
             self.append(&segment, &chunk, sync);
@@ -286,8 +317,10 @@ impl Journal {
 
     /// Begins a new segment. When that fails the current one goes on growing.
     fn rotate(&self, pending: &mut Pending) {
-        match Segment::create(&self.options.directory, pending.next_number, self.options.fsync) {
+        // Its name is synced with the first record in it.
+        match Segment::create(&self.options.directory, pending.next_number, false) {
             Ok(next) => {
+                pending.is_unnamed = true;
                 let next = Arc::new(next);
                 pending.next_number += 1;
                 let chunk = std::mem::take(&mut pending.chunk);
@@ -329,8 +362,9 @@ impl Journal {
 
     /// Seals what no writer can reach any more. The reader calls it before it decides that a segment is read to its end.
     pub(super) fn seal_behind_writer(&self) {
-        // With the writer's lock held, all pending records of earlier segments are either written or still in `earlier`.
-        let _writer = self.writer.lock();
+        // With the writer's lock held, all pending records of earlier segments are either written or still in `earlier`. A
+        // writer that waits for the disk has it long; then there is a next time.
+        let Some(_writer) = self.writer.try_lock_for(SEAL_WAIT) else { return };
         let pending = self.pending.lock();
         for segment in self.segments.lock().iter() {
             let waits = pending.earlier.iter().any(|(earlier, _)| earlier.number == segment.number);
@@ -392,25 +426,53 @@ impl Journal {
 // === impl Unwritten ===
 
 impl Unwritten {
+    fn new(journal: &Arc<Journal>, ticket: u64, ended: Option<Arc<Segment>>) -> Self {
+        Self { journal: Some(Arc::clone(journal)), ticket, ended }
+    }
+
     /// Has the record written, together with those that others add meanwhile. `alone`: there are none.
-    pub(crate) async fn written(self, alone: bool) {
+    pub(crate) async fn written(mut self, alone: bool) {
+        if let Some(committed) = self.commit() {
+            // An error: the process ends.
+            let _ = committed.await;
+            return;
+        }
         if !alone {
             // Every task that is ready gets its turn before this one goes on; the first of them writes for all.
             tokio::task::yield_now().await;
         }
         drop(self);
     }
+
+    /// Has the record written, which is so when this returns, or when what it returns is ready.
+    pub(crate) fn write(mut self) -> Option<oneshot::Receiver<()>> {
+        self.commit()
+    }
+
+    /// Hands it to the thread that writes, if there is one, which tells when it has.
+    fn commit(&mut self) -> Option<oneshot::Receiver<()>> {
+        self.journal.as_ref()?.committer.as_ref()?;
+        let (told, committed) = oneshot::channel();
+        self.hand_on(Some(told));
+        Some(committed)
+    }
+
+    fn hand_on(&mut self, told: Option<oneshot::Sender<()>>) {
+        let Some(journal) = self.journal.take() else { return };
+        let (ticket, ended) = (self.ticket, self.ended.take());
+        match &journal.committer {
+            Some(committer) => committer.commit(Commit { journal: Arc::clone(&journal), ticket, ended, told }),
+            None => {
+                journal.write_up_to(ticket);
+                journal.ended(ended);
+            }
+        }
+    }
 }
 
 impl Drop for Unwritten {
     fn drop(&mut self) {
-        self.journal.write_up_to(self.ticket);
-        let Some(opened) = self.ended.take() else { return };
-        // Only now may the opened record's segment go: until here it is all that is known of the event.
-        opened.request_ended();
-        if self.journal.idle.swap(false, Ordering::AcqRel) {
-            self.journal.readable.notify_one();
-        }
+        self.hand_on(None);
     }
 }
 
@@ -422,5 +484,35 @@ fn take_lock(directory: &Path) -> Result<File, JournalError> {
         Ok(()) => Ok(lock),
         Err(fs::TryLockError::WouldBlock) => Err(JournalError::Taken(directory.to_owned())),
         Err(fs::TryLockError::Error(error)) => Err(fail(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_record_that_waits_for_the_disk_keeps_nobody_from_their_turn() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let options = JournalOptions {
+            directory: directory.path().to_owned(),
+            max_bytes: 1 << 20,
+            segment_bytes: 1 << 16,
+            fsync: true,
+        };
+        let journal = Journal::open(options).expect("a journal");
+        // As long as the disk takes its time.
+        let disk = journal.writer.lock();
+        let (_, unwritten) = journal.opened(b"", &Usage::default()).expect("taken");
+        let mut written = std::pin::pin!(unwritten.written(true));
+        let (_, dropped) = journal.opened(b"", &Usage::default()).expect("taken");
+        drop(dropped);
+        journal.seal_behind_writer();
+        assert!(futures_util::poll!(written.as_mut()).is_pending(), "it is not written");
+        drop(disk);
+        written.await;
+        let records = fs::read(directory.path().join("0000000000000000.journal")).expect("read");
+        let (_, _, length) = encode::read_record(&records).expect("a record");
+        assert!(encode::read_record(&records[length..]).is_some(), "one write takes all that is pending");
     }
 }

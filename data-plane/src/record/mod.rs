@@ -4,8 +4,9 @@
 //! *closed* record before the last byte goes to the client. [`sender`] reads closed records back from the journal, streams
 //! them to the control plane, and lets go of a segment once all of it is acknowledged. After a crash [`journal::Journal::open`]
 //! turns what was opened and never closed into events of outcome *interrupted*, with the count that [`Open::progress`] noted
-//! last: a long answer does so about once a second.
+//! last: a long wait does so after a second, a long answer about once a second.
 
+mod commit;
 mod encode;
 pub mod journal;
 mod replay;
@@ -52,7 +53,7 @@ pub struct Opening<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Closing<'a> {
     pub outcome: Outcome,
-    /// What the client saw; 0 when it saw nothing.
+    /// What the client saw; 0 when it saw nothing. Of a failure behind an early head, the status of the error.
     pub status: u16,
     pub error_code: &'a str,
     pub usage: Usage,

@@ -32,7 +32,7 @@ impl Segment {
         let path = path_of(directory, number);
         let file = OpenOptions::new().create_new(true).append(true).read(true).mode(0o600).open(&path)?;
         if sync {
-            File::open(directory)?.sync_all()?;
+            sync_names(directory)?;
         }
         Ok(Self::new(number, path, file, 0))
     }
@@ -125,6 +125,11 @@ impl Segment {
     pub(super) fn delete(&self) -> io::Result<()> {
         fs::remove_file(&self.path)
     }
+}
+
+/// The names of the files survive a power cut from now on.
+pub(super) fn sync_names(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
 }
 
 fn path_of(directory: &Path, number: u64) -> PathBuf {

@@ -2,8 +2,8 @@
 //!
 //! A model may think for minutes before its first frame, and what lies between closes silent connections. Once waiting has
 //! passed a bound, the client gets the head of the answer, and comments or pings from then on. Everything else goes on behind
-//! it as before: other connections are tried, and what comes is passed. Only an error has no status any more; it comes as an
-//! event.
+//! it as before: other connections are tried, and what comes is passed. What the head would have said of the answer follows in
+//! a comment. Only an error has no status any more; it comes as an event.
 
 use std::{
     pin::Pin,
@@ -16,7 +16,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Response, header};
+use http::{HeaderMap, Response, header};
 use http_body::{Body as _, Frame};
 use omniroute_core::error::{ErrorClass, GatewayError};
 use omniroute_wire::{anthropic, openai, responses, translate::Dialect};
@@ -32,6 +32,9 @@ use crate::{
     admit::request_id::{RequestId, X_REQUEST_ID},
     translate::stream_error,
 };
+
+/// What the gateway's own headers begin with.
+const OWN: &str = "x-omniroute-";
 
 /// An answer in the making.
 pub(crate) type Answering = Pin<Box<dyn Future<Output = Response<Reply>> + Send>>;
@@ -94,18 +97,22 @@ pub(crate) async fn answer_or_sign(
     (dialect, sign): (Dialect, Bytes),
     (after, every): (Duration, Duration),
 ) -> Response<Reply> {
-    let mut timer = std::pin::pin!(tokio::time::sleep(after));
+    // Most answers never need it: they are there at once, or are no streams.
+    let mut timer = std::pin::pin!(None);
     let answered = std::future::poll_fn(|cx| {
         if let Poll::Ready(response) = answering.as_mut().poll(cx) {
             return Poll::Ready(Some(response));
         }
-        loop {
-            ready!(timer.as_mut().poll(cx));
-            if waiting.waiting.get().is_some() {
-                return Poll::Ready(None);
-            }
+        if waiting.waiting.get().is_none() {
             // The client is still sending, or wants no stream.
-            timer.as_mut().reset(Instant::now() + after);
+            return Poll::Pending;
+        }
+        if timer.is_none() {
+            timer.set(Some(tokio::time::sleep(after)));
+        }
+        match timer.as_mut().as_pin_mut() {
+            Some(timer) => timer.poll(cx).map(|()| None),
+            None => Poll::Pending,
         }
     });
     if let Some(response) = answered.await {
@@ -138,6 +145,21 @@ fn streaming(reply: Reply, request_id: &RequestId) -> Response<Reply> {
     headers.insert(X_REQUEST_ID, request_id.header());
     head::mark_stream(headers);
     response
+}
+
+/// What the head says in the gateway's own headers, as a comment: the head is out. Every reader of events passes over it.
+fn late_headers(headers: &HeaderMap) -> Option<Bytes> {
+    let mut comment = Vec::new();
+    for (name, value) in headers.iter().filter(|(name, _)| name.as_str().starts_with(OWN)) {
+        for part in [b": ", name.as_str().as_bytes(), b": ", value.as_bytes(), b"\n"] {
+            comment.extend_from_slice(part);
+        }
+    }
+    if comment.is_empty() {
+        return None;
+    }
+    comment.push(b'\n');
+    Some(comment.into())
 }
 
 fn event(error: &GatewayError, dialect: &Dialect, request_id: &RequestId) -> Vec<u8> {
@@ -185,8 +207,12 @@ impl Early {
                 State::Waiting(answering) => answering,
             };
             if let Poll::Ready(response) = answering.as_mut().poll(cx) {
-                self.state = State::Begun(Box::new(response.into_body()));
-                continue;
+                let (head, reply) = response.into_parts();
+                self.state = State::Begun(Box::new(reply));
+                match late_headers(&head.headers) {
+                    Some(comment) => return Poll::Ready(Some(Ok(Frame::data(comment)))),
+                    None => continue,
+                }
             }
             if !std::mem::take(&mut self.is_due) {
                 if self.every.is_zero() {

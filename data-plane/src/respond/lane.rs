@@ -13,6 +13,7 @@ use omniroute_wire::{
 
 use super::{
     events::Whole,
+    parting::Standing,
     redact::redact,
     scanner::{Document, Scanner},
     substance::error_in,
@@ -47,12 +48,13 @@ pub(crate) enum Kind {
 
 /// Follows one answer.
 pub(crate) enum Lane {
-    Events(Events),
+    // Boxed, as the other large ones are: answers are handed from stage to stage.
+    Events(Box<Events>),
     Json(Document),
     /// From the upstream's format to the client's, as it comes.
     Translated(Box<Streaming>),
     /// Translated as a whole, before its first byte went out.
-    Finished(Tally),
+    Finished(Box<Tally>),
 }
 
 /// A stream of events, or of lines.
@@ -163,7 +165,7 @@ impl Lane {
     pub(crate) fn events(kind: Kind, hide_usage: bool) -> Self {
         let scanner = Scanner::new(kind, hide_usage);
         let whole = if scanner.is_lines() { Whole::lines() } else { Whole::events() };
-        Self::Events(Events { kind, scanner, whole, error: None })
+        Self::Events(Box::new(Events { kind, scanner, whole, error: None }))
     }
 
     pub(crate) fn json(kind: Kind) -> Self {
@@ -203,7 +205,15 @@ impl Lane {
                 }
             }
             Self::Translated(streaming) => streaming.end(teller, out),
-            Self::Json(_) | Self::Finished(_) => {}
+            Self::Json(document) => document.end(),
+            Self::Finished(_) => {}
+        }
+    }
+
+    /// The answer is whole, and its upstream is not waited for any longer. What it began to say in the meantime goes nowhere.
+    pub(crate) fn leave(&mut self, teller: Teller<'_>, out: &mut Vec<Bytes>) {
+        if let Self::Translated(streaming) = self {
+            streaming.end(teller, out);
         }
     }
 
@@ -221,7 +231,35 @@ impl Lane {
 
     /// The terminator of a stream has come.
     pub(crate) fn is_done(&self) -> bool {
-        matches!(self, Self::Events(events) if events.scanner.done())
+        match self {
+            Self::Events(events) => events.scanner.done(),
+            Self::Translated(streaming) => streaming.is_done(),
+            Self::Json(_) | Self::Finished(_) => false,
+        }
+    }
+
+    /// Nothing of the upstream's is missing, whether it has closed or not.
+    pub(crate) fn is_all_there(&self) -> bool {
+        matches!(self, Self::Finished(_))
+    }
+
+    /// Where a stream stands that is whole, if nothing more is said. Of a document only its end tells that.
+    pub(crate) fn standing(&self) -> Option<Standing> {
+        match self {
+            Self::Events(events) => {
+                let Events { scanner, whole, .. } = &**events;
+                (scanner.is_whole() && whole.is_between())
+                    .then(|| Standing { is_counted: scanner.is_counted(), said: scanner.said() })
+            }
+            Self::Translated(streaming) => streaming.standing(),
+            Self::Json(_) | Self::Finished(_) => None,
+        }
+    }
+
+    /// Whether the client of a stream has, with what went out, why the answer ended and what it cost. Formats without a terminator
+    /// have no other end than the upstream's.
+    pub(crate) fn is_told_whole(&self) -> bool {
+        matches!(self, Self::Events(events) if events.scanner.complete() && events.scanner.tally().usage.is_some())
     }
 
     /// The answer has come to its own end: the stream has said why it finished, the document is all there.
@@ -238,7 +276,8 @@ impl Lane {
         match self {
             Self::Events(events) => events.scanner.saw_error(),
             Self::Translated(streaming) => streaming.error().is_some(),
-            Self::Json(_) | Self::Finished(_) => false,
+            Self::Json(document) => document.error().is_some(),
+            Self::Finished(_) => false,
         }
     }
 
@@ -247,7 +286,8 @@ impl Lane {
         match self {
             Self::Events(events) => events.error.as_deref(),
             Self::Translated(streaming) => streaming.error(),
-            Self::Json(_) | Self::Finished(_) => None,
+            Self::Json(document) => document.error(),
+            Self::Finished(_) => None,
         }
     }
 
@@ -305,7 +345,7 @@ impl Lane {
             Self::Events(events) => events.scanner.tally(),
             Self::Json(document) => document.tally(),
             Self::Translated(streaming) => streaming.tally(),
-            Self::Finished(tally) => tally.clone(),
+            Self::Finished(tally) => Tally::clone(tally),
         }
     }
 }

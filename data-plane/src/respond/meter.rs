@@ -1,6 +1,11 @@
 //! What a request cost: recorded once, whichever way it ends.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use omniroute_core::{
@@ -11,7 +16,7 @@ use omniroute_proto::v1::Outcome;
 use omniroute_providers::{Failure, Operation};
 use omniroute_telemetry::genai;
 use omniroute_wire::{translate::Dialect, usage::Usage};
-use tokio::time::Instant;
+use tokio::{sync::oneshot, time::Instant};
 use tracing::Span;
 
 use super::{
@@ -36,6 +41,8 @@ const LONGEST_READ: usize = 64 * 1024;
 
 /// How often an answer that goes on has its count written down.
 const NOTE_EVERY: Duration = Duration::from_secs(1);
+/// An upstream that says nothing for so long may be silent for minutes.
+pub(crate) const NOTE_AFTER: Duration = NOTE_EVERY;
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,13 +81,16 @@ pub(crate) struct Sent<'a> {
     pub(crate) asked_in: &'static str,
 }
 
-/// Goes with a request from its first upstream attempt to its end.
+/// Goes with a request from its first upstream attempt to its end. It is large, and handed on often: that is why it is
+/// boxed.
 pub(crate) struct Meter {
     arrival: Arrival,
     /// Taken when the event is closed.
     open: Option<Open>,
     /// Whoever set it writes the closed record; without it that happens at once.
     held: Option<Held>,
+    /// The closed record is on its way to the disk.
+    commit: Option<oneshot::Receiver<()>>,
     entry: Arc<ConnectionEntry>,
     /// Name of the format in which it is asked.
     asked_in: &'static str,
@@ -100,9 +110,10 @@ pub(crate) struct Meter {
 
 /// What there is to estimate the input by.
 enum Prompt {
-    /// The request itself, which takes a moment to read: that is done only where an estimate is needed.
-    Unread(Box<(Dialect, Bytes)>),
-    Estimated(u64),
+    /// The request itself, which takes a moment to read: that is done only where an estimate is needed, and once.
+    Readable { request: Box<(Dialect, Bytes)>, tokens: OnceLock<u64> },
+    /// By its length.
+    Measured(u64),
 }
 
 /// A closed record is kept here until somebody writes it.
@@ -143,15 +154,15 @@ impl Meter {
         entry: &Arc<ConnectionEntry>,
         slot: Slot,
         sent: Sent<'_>,
-    ) -> (Self, Option<Unwritten>) {
+    ) -> (Box<Self>, Option<Unwritten>) {
         let gateway = &arrival.gateway;
         let Sent { path, dialect, stream, body, asked_in } = sent;
         let by_length = body.len() as u64 / BYTES_PER_TOKEN;
         let estimate = Usage { input: Some(by_length), ..Usage::default() };
         let prompt = if arrival.operation == Operation::Chat && body.len() <= LONGEST_READ {
-            Prompt::Unread(Box::new((dialect.clone(), body.clone())))
+            Prompt::Readable { request: Box::new((dialect.clone(), body.clone())), tokens: OnceLock::new() }
         } else {
-            Prompt::Estimated(by_length)
+            Prompt::Measured(by_length)
         };
         let (open, unwritten) = gateway.recorder.begin(&Opening {
             at: arrival.at,
@@ -169,12 +180,13 @@ impl Meter {
             estimate,
         });
         arrival.span.record(genai::REQUEST_MODEL, plan.requested()).record(genai::STREAM, stream);
-        let meter = Self {
+        let meter = Box::new(Self {
             provider: gateway.metrics.provider(&entry.provider),
             noted: arrival.started,
             arrival,
             open: Some(open),
             held: None,
+            commit: None,
             entry: Arc::clone(entry),
             asked_in,
             has_turned: false,
@@ -184,7 +196,7 @@ impl Meter {
             attempts: 0,
             first_byte: None,
             status: 0,
-        };
+        });
         (meter, unwritten)
     }
 
@@ -266,10 +278,10 @@ impl Meter {
         self.open.is_some()
     }
 
-    /// The upstream failed before an answer began; the client gets `error` with its status.
+    /// The upstream failed before an answer began; the client gets `error` with its status. One that got an early head has
+    /// seen 200, and gets the error as an event: the ledger has the status that says how it went all the same.
     pub(crate) fn refuse(&mut self, error: &GatewayError) {
-        let has_begun = self.arrival.sign.as_ref().is_some_and(|sign| sign.has_begun());
-        self.status = if has_begun { 200 } else { error.class.status() };
+        self.status = error.class.status();
         self.close(End::Failed(error.class, error.code), Tally::default());
     }
 
@@ -300,15 +312,24 @@ impl Meter {
             return;
         }
         self.noted = now;
-        if self.open.is_none() {
-            return;
+        self.note(tally);
+    }
+
+    /// Nothing of an answer has come for [`NOTE_AFTER`]. The event was opened with an estimate by length only; if this
+    /// process dies while it waits, what is written down here counts.
+    pub(crate) fn waits(&self) {
+        if matches!(self.prompt, Prompt::Readable { .. }) {
+            self.note(Tally::default);
         }
-        let (usage, _) = self.settle(End::ClientClosed, &tally());
+    }
+
+    fn note(&self, tally: impl FnOnce() -> Tally) {
         let Some(open) = &self.open else { return };
+        let (usage, _) = self.settle(End::ClientClosed, &tally());
         open.progress(&Progress {
             status: self.status,
             usage,
-            duration: now.saturating_duration_since(self.arrival.started),
+            duration: self.arrival.started.elapsed(),
             first_byte: self.first_byte,
             attempts: self.attempts,
         });
@@ -358,12 +379,23 @@ impl Meter {
         });
         match &mut self.held {
             Some(held) => held.0 = unwritten,
-            None => drop(unwritten),
+            None => self.commit = unwritten.and_then(Unwritten::write),
         }
     }
 
+    /// Whether a record that was written when the event was closed is where it is safe. Until then nothing of an answer's
+    /// end goes out.
+    pub(crate) fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(commit) = &mut self.commit {
+            // An error: the process ends.
+            let _ = ready!(Pin::new(commit).poll(cx));
+            self.commit = None;
+        }
+        Poll::Ready(())
+    }
+
     /// The provider's count, completed by estimates where the provider did work that it did not count.
-    fn settle(&mut self, end: End, tally: &Tally) -> (Usage, bool) {
+    fn settle(&self, end: End, tally: &Tally) -> (Usage, bool) {
         let mut usage = tally.usage.unwrap_or_default();
         let answered = self.first_byte.is_some();
         if !answered && matches!(end, End::Failed(..)) {
@@ -387,16 +419,14 @@ impl Meter {
         (usage, estimated)
     }
 
-    fn estimated_input(&mut self) -> u64 {
-        let tokens = match &self.prompt {
-            Prompt::Estimated(tokens) => return *tokens,
-            Prompt::Unread(unread) => {
-                let (dialect, body) = &**unread;
+    fn estimated_input(&self) -> u64 {
+        match &self.prompt {
+            Prompt::Measured(tokens) => *tokens,
+            Prompt::Readable { request, tokens } => *tokens.get_or_init(|| {
+                let (dialect, body) = &**request;
                 guess(dialect, body).unwrap_or(body.len() as u64 / BYTES_PER_TOKEN)
-            }
-        };
-        self.prompt = Prompt::Estimated(tokens);
-        tokens
+            }),
+        }
     }
 
     fn describe(&self, end: End, usage: &Usage, tally: &Tally) {

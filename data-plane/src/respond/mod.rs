@@ -10,6 +10,7 @@ pub(crate) mod head;
 pub(crate) mod lane;
 pub(crate) mod meter;
 mod named;
+pub(crate) mod parting;
 mod previous;
 mod progress;
 mod redact;

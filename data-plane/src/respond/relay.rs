@@ -22,6 +22,7 @@ use tokio::time::{Instant, Sleep};
 use super::{
     lane::{Lane, Tally},
     meter::{End, Meter},
+    parting::Parting,
     progress::Tallied,
     reply::CutShort,
 };
@@ -52,18 +53,24 @@ pin_project! {
         // What may go to the client before anything else is read, and how much of it has gone.
         ready: Vec<Bytes>,
         sent: usize,
-        meter: Meter,
+        meter: Box<Meter>,
         times: RelayTimes,
+        // When the whole request has to be over. The upstream may have less: its deadline is that of `times`.
+        due: Instant,
         // Since when the upstream has been waited for, and when the client last got a comment. While a client does not
         // take what is there, nobody waits for the upstream.
         heard: Instant,
         waits: bool,
         commented: Instant,
+        // How long a whole answer that goes on is waited for.
+        parting: Parting,
         // Bytes to come, where that is known.
         remaining: Option<u64>,
         over: bool,
         // Set when the answer cannot be finished.
         cut: Option<CutShort>,
+        // The server had a turn to write what came before that.
+        flushed: bool,
     }
 
     impl<B> PinnedDrop for Relay<B> {
@@ -74,6 +81,9 @@ pin_project! {
             if this.meter.is_open() {
                 if Instant::now() >= this.times.deadline {
                     this.meter.fail(&Ending::Deadline.error(), Ending::Deadline.failure(), this.lane.tally());
+                } else if this.ready.is_empty() && this.lane.is_told_whole() {
+                    // It left with all of the answer, before the upstream closed.
+                    this.meter.close(End::Whole, this.lane.tally());
                 } else {
                     this.meter.abandon(this.lane.tally());
                 }
@@ -101,24 +111,30 @@ where
     B: Body<Data = Bytes>,
 {
     /// Goes on where `lane` is: it has been fed the first bytes, and `ready` is what came out of them.
-    pub(crate) fn new(upstream: B, lane: Lane, ready: Vec<Bytes>, meter: Meter, times: RelayTimes) -> Self {
-        let now = Instant::now();
+    pub(crate) fn new(upstream: B, lane: Lane, ready: Vec<Bytes>, meter: Box<Meter>, mut times: RelayTimes) -> Self {
+        let (now, due) = (Instant::now(), times.deadline);
+        if lane.is_done() {
+            times.deadline = times.deadline.min(now + LINGER);
+        }
         let mut relay = Self {
             timer: tokio::time::sleep_until(next_wake(&lane, &times, now, now)),
+            parting: Parting::default(),
             remaining: None,
             over: false,
             cut: None,
+            flushed: false,
             sent: 0,
             heard: now,
             waits: false,
             commented: now,
+            due,
             upstream,
             lane,
             ready,
             meter,
             times,
         };
-        let is_all = is_over(&relay.upstream);
+        let is_all = is_over(&relay.upstream) || relay.lane.is_all_there();
         if is_all {
             relay.over = true;
             relay.cut = settle(&mut relay.lane, &mut relay.meter, &mut relay.ready, Ending::Complete);
@@ -140,7 +156,7 @@ where
 
     /// When the whole request has to be over.
     pub(crate) fn deadline(&self) -> Instant {
-        self.times.deadline
+        self.due
     }
 
     /// Ends it here, because the deadline of a drain has come: the client of a stream is told so by the next frame.
@@ -173,6 +189,7 @@ where
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutShort>>> {
         let mut this = self.project();
         loop {
+            std::task::ready!(this.meter.poll_written(cx));
             if let Some(piece) = this.ready.get_mut(*this.sent).map(std::mem::take) {
                 *this.sent += 1;
                 if *this.sent == this.ready.len() {
@@ -185,6 +202,11 @@ where
                 return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
             if *this.over {
+                // The server writes nothing any more once a body has failed: what came before goes out first.
+                if this.cut.is_some() && !std::mem::replace(this.flushed, true) {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 return Poll::Ready(this.cut.take().map(Err));
             }
             let ending = match this.upstream.as_mut().poll_frame(cx) {
@@ -209,12 +231,17 @@ where
                     if !std::mem::replace(this.waits, true) {
                         *this.heard = Instant::now();
                         this.meter.goes_on(*this.heard, || this.lane.tally());
+                        this.parting.see(this.lane.standing(), *this.heard);
+                    }
+                    let parting = this.parting.limit(this.times.idle);
+                    if let Some(limit) = parting.filter(|limit| *limit < this.timer.deadline()) {
+                        this.timer.as_mut().reset(limit);
                     }
                     std::task::ready!(this.timer.as_mut().poll(cx));
                     let now = Instant::now();
                     if now >= this.times.deadline {
                         Ending::Deadline
-                    } else if now >= *this.heard + this.times.idle {
+                    } else if now >= *this.heard + this.times.idle || parting.is_some_and(|limit| now >= limit) {
                         Ending::Idle
                     } else {
                         let silent_since = (*this.heard).max(*this.commented);
@@ -273,12 +300,17 @@ fn close_at_terminator(lane: &Lane, meter: &mut Meter) {
 /// Closes the event and queues what the client still gets. `Some`: the answer has to be cut.
 fn settle(lane: &mut Lane, meter: &mut Meter, ready: &mut Vec<Bytes>, ending: Ending) -> Option<CutShort> {
     let mut rest = Vec::new();
+    // Whatever becomes of the connection, an answer that is whole ends well.
+    let is_whole = lane.standing().is_some();
     if ending == Ending::Complete {
         lane.flush(meter.teller(), &mut rest);
+    } else if is_whole {
+        lane.leave(meter.teller(), &mut rest);
     }
     let told = lane.saw_error();
+    let has_ended = (ending == Ending::Complete || is_whole) && (lane.has_finished() || told);
     // After the terminator nothing that happens is the client's concern.
-    if lane.is_done() || (ending == Ending::Complete && (lane.has_finished() || told)) {
+    if lane.is_done() || has_ended {
         let needs_blank = rest.last().is_some_and(|piece| !piece.ends_with(b"\n\n"));
         ready.append(&mut rest);
         if !lane.is_done() && !told {

@@ -7,14 +7,14 @@ use memchr::memmem::Finder;
 use omniroute_core::error::GatewayError;
 use omniroute_wire::{
     anthropic, gemini,
-    ir::Format,
+    ir::{Format, StreamError},
     json_tail::{AnswerFacts, UsageTail},
     ollama, openai, responses,
     usage_scanner::UsageScanner,
 };
 
 use super::lane::{Kind, Tally};
-use crate::translate::stream_error;
+use crate::translate::{broken, stream_error};
 
 /// Bytes of text a token, about.
 const BYTES_PER_TOKEN: u64 = 4;
@@ -37,6 +37,10 @@ pub(super) enum Scanner {
 pub(crate) struct Document {
     kind: Kind,
     tail: UsageTail,
+    /// Set once all of it is there.
+    ended: Option<Tally>,
+    /// The answer says that it failed. Of a short one that is seen before anything goes out.
+    error: Option<Box<StreamError>>,
 }
 
 /// The same call on whichever scanner it is.
@@ -81,6 +85,21 @@ impl Scanner {
 
     pub(super) fn complete(&self) -> bool {
         each!(self, scanner => scanner.complete())
+    }
+
+    /// Whether the answer is whole, if nothing more is said. Of pictures, only the stream's end shows how many they are.
+    pub(super) fn is_whole(&self) -> bool {
+        self.complete() && !matches!(self, Self::Images(_))
+    }
+
+    /// What the answer cost has been told.
+    pub(super) fn is_counted(&self) -> bool {
+        each!(self, scanner => scanner.usage().is_some())
+    }
+
+    /// Grows with what is said.
+    pub(super) fn said(&self) -> u64 {
+        each!(self, scanner => scanner.estimated_output())
     }
 
     pub(super) fn saw_error(&self) -> bool {
@@ -131,25 +150,47 @@ impl Scanner {
 
 impl Document {
     pub(super) fn new(kind: Kind) -> Self {
-        Self { kind, tail: UsageTail::default() }
+        Self { kind, tail: UsageTail::default(), ended: None, error: None }
     }
 
     pub(super) fn feed(&mut self, frame: &Bytes) {
         self.tail.feed(frame);
     }
 
+    /// Nothing follows.
+    pub(super) fn end(&mut self) {
+        let tally = self.tally();
+        if self.says_failure(&tally) {
+            self.error = Some(Box::new(broken("the upstream ended its answer with an error")));
+        }
+        self.ended = Some(tally);
+    }
+
+    /// What it turned out to be that has ended, if not an answer.
+    pub(super) fn error(&self) -> Option<&StreamError> {
+        self.error.as_deref()
+    }
+
     /// Whether it is an answer that says that it failed. `whole`: all of it.
     pub(super) fn has_failed(&self, whole: &[u8]) -> bool {
+        // Nearly every answer lacks the word.
+        (self.kind != Kind::Chat(Format::OpenAiChat) || ERROR.find(whole).is_some()) && self.says_failure(&self.tally())
+    }
+
+    fn says_failure(&self, tally: &Tally) -> bool {
         let word = match self.kind {
             Kind::Chat(Format::OpenAiResponses) => "failed",
-            // OpenRouter's word. Nearly every answer lacks it.
-            Kind::Chat(Format::OpenAiChat) if ERROR.find(whole).is_some() => "error",
+            // OpenRouter's.
+            Kind::Chat(Format::OpenAiChat) => "error",
             _ => return false,
         };
-        self.tally().finish_reason.as_deref() == Some(word)
+        tally.finish_reason.as_deref() == Some(word)
     }
 
     pub(super) fn tally(&self) -> Tally {
+        if let Some(tally) = &self.ended {
+            return tally.clone();
+        }
         let AnswerFacts { usage, finish_reason } = match self.kind {
             // Images are counted in the words of the newer API.
             Kind::Chat(Format::OpenAiResponses) | Kind::Images => responses::answer_facts(&self.tail),

@@ -3,15 +3,16 @@
 use std::{
     convert::Infallible,
     net::SocketAddr,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, uri::PathAndQuery};
 use hyper::{
     body::Incoming,
     rt::Executor,
@@ -19,7 +20,8 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use omniroute_ingress::{Opened, Opening, Protocol, Rewound, open};
+use omniroute_ingress::{Opened, Opening, Prefixed, Protocol, open};
+use pin_project_lite::pin_project;
 use tokio::{
     net::TcpStream,
     sync::{Notify, OwnedSemaphorePermit, watch},
@@ -31,7 +33,7 @@ use super::{
     service, silence, socket,
     supervise::{Outgoing, Pulse, Supervised, last_frames, supervise},
 };
-use crate::admit::request_id::X_REQUEST_ID;
+use crate::{admit::request_id::X_REQUEST_ID, respond::Reply};
 
 /// An HTTP/2 client that is silent is pinged this often, and given up when it does not answer in time.
 const H2_PING_EVERY: Duration = Duration::from_secs(30);
@@ -42,6 +44,17 @@ const H2_STREAMS: u32 = 1024;
 tokio::task_local! {
     /// Of the HTTP/2 stream that the present task serves.
     static PULSE: Arc<Pulse>;
+}
+
+pin_project! {
+    /// A request that is being answered, unless that is cut before the answer has begun.
+    struct Answered<F> {
+        #[pin]
+        answer: F,
+        path: Option<PathAndQuery>,
+        request_id: Option<HeaderValue>,
+        pulse: Arc<Pulse>,
+    }
 }
 
 /// Runs the streams of one HTTP/2 connection, and counts them.
@@ -79,7 +92,7 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
     }
 }
 
-async fn http1(shared: Arc<Shared>, stream: Rewound<TcpStream>, peer: SocketAddr) {
+async fn http1(shared: Arc<Shared>, stream: Prefixed<TcpStream>, peer: SocketAddr) {
     let pulse = Pulse::new();
     let limits = shared.gateway.limits;
     let mut phase = shared.gateway.lifecycle.watch();
@@ -88,7 +101,7 @@ async fn http1(shared: Arc<Shared>, stream: Rewound<TcpStream>, peer: SocketAddr
     builder.timer(head_timer).header_read_timeout(silence::IDLE.max(limits.client_timeout));
     let service = service_fn({
         let pulse = Arc::clone(&pulse);
-        move |request| answer(Arc::clone(&shared), peer, request, Arc::clone(&pulse))
+        move |request| answer(&shared, peer, request, Arc::clone(&pulse))
     });
     let stream = TokioIo::new(Heads::new(stream, Arc::clone(&pulse)));
     let mut connection = builder.serve_connection(stream, service).with_upgrades();
@@ -123,7 +136,7 @@ async fn http1(shared: Arc<Shared>, stream: Rewound<TcpStream>, peer: SocketAddr
     }
 }
 
-async fn http2(shared: Arc<Shared>, stream: Rewound<TcpStream>, peer: SocketAddr) {
+async fn http2(shared: Arc<Shared>, stream: Prefixed<TcpStream>, peer: SocketAddr) {
     let mut phase = shared.gateway.lifecycle.watch();
     let running = Arc::new(Running::default());
     let streams = Streams { shared: Arc::clone(&shared), running: Arc::clone(&running) };
@@ -135,7 +148,7 @@ async fn http2(shared: Arc<Shared>, stream: Rewound<TcpStream>, peer: SocketAddr
         .max_concurrent_streams(H2_STREAMS);
     let service = service_fn(move |request| {
         let shared = Arc::clone(&shared);
-        async move { answer(shared, peer, request, PULSE.with(Arc::clone)).await }
+        async move { answer(&shared, peer, request, PULSE.with(Arc::clone)).await }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ending = async {
@@ -181,19 +194,36 @@ async fn cutting(phase: &mut watch::Receiver<Phase>) {
     drop(phase.wait_for(|phase| phase.cuts()).await);
 }
 
-async fn answer(
-    shared: Arc<Shared>,
+fn answer(
+    shared: &Arc<Shared>,
     peer: SocketAddr,
     request: Request<Incoming>,
     pulse: Arc<Pulse>,
-) -> Result<Response<Outgoing>, Infallible> {
-    let uri = request.uri().clone();
+) -> Answered<impl Future<Output = Response<Reply>> + Send + use<>> {
+    let path = request.uri().path_and_query().cloned();
     let request_id = request.headers().get(X_REQUEST_ID).cloned();
-    let response = match pulse.answering(service::answer(shared, peer, request)).await {
-        Some(response) => response?,
-        None => service::cut_off(&uri, request_id),
-    };
-    Ok(response.map(|reply| Outgoing::new(reply, pulse)))
+    pulse.asked();
+    Answered { answer: service::answer(shared, peer, request), path, request_id, pulse }
+}
+
+// === impl Answered ===
+
+impl<F> Future for Answered<F>
+where
+    F: Future<Output = Response<Reply>>,
+{
+    type Output = Result<Response<Outgoing>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let response = if this.pulse.is_cut() {
+            let path = this.path.as_ref().map_or("", PathAndQuery::path);
+            service::cut_off(path, this.request_id.take())
+        } else {
+            ready!(this.answer.poll(cx))
+        };
+        Poll::Ready(Ok(response.map(|reply| Outgoing::new(reply, Arc::clone(this.pulse)))))
+    }
 }
 
 // === impl Streams ===

@@ -94,9 +94,9 @@ async fn steps(
         body = coding::unpacked(&head.headers, body, limits.max_bytes, &memory).await?;
     }
     if let Dialect::Responses = dialect {
-        scanned(dialect, &body)?;
+        let scan = scanned(dialect, &body)?;
         // What it goes on from counts too.
-        let begun = responses::begin(gateway, &caller, index.settings(), &body, limits.max_bytes).await?;
+        let begun = responses::begin(gateway, &caller, index.settings(), (&body, &scan), limits.max_bytes).await?;
         body = begun.body.unwrap_or(body);
     }
     let scan = scanned(dialect, &body)?;

@@ -9,7 +9,7 @@ use omniroute_core::{
 use omniroute_telemetry::MetricsReport;
 use tokio::sync::Semaphore;
 
-use super::Lifecycle;
+use super::{Lifecycle, workers::worker_count};
 use crate::{
     admit::{Access, memory::BodyMemory},
     count::Counter,
@@ -107,7 +107,7 @@ impl Gateway {
         };
         let extra_roots = ExtraRoots::read(&settings.upstream_tls_ca)?;
         let upstream = UpstreamClient::new(ClientOptions {
-            idle_per_host: settings.upstream_idle_connections as usize,
+            idle_per_host: (settings.upstream_idle_connections as usize).div_ceil(worker_count(settings).get()),
             policy,
             extra_roots: extra_roots.clone(),
         })?;

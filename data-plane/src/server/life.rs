@@ -49,7 +49,7 @@ use crate::{
 /// Answers one request, however its body comes. `paid` is the memory that the body has already been given. `sign` is told when
 /// the upstream is waited for.
 pub(super) async fn serve<B>(
-    gateway: &Arc<Gateway>,
+    gateway: Arc<Gateway>,
     route: Route,
     request: Request<B>,
     paid: Option<Reserved>,
@@ -62,7 +62,7 @@ where
     let operation = route.operation;
     let request_id = RequestId::of(&head.headers);
     let arrival = Arrival {
-        gateway: Arc::clone(gateway),
+        gateway: Arc::clone(&gateway),
         operation,
         request_id: request_id.clone(),
         started: Instant::now(),
@@ -122,27 +122,32 @@ where
         },
         None => None,
     };
+    let received = body;
+    // Of what is sent on: read again only where that is something else than what came.
+    let mut scan = scanned(&route.dialect, &received)?;
     let stored = match route.dialect {
         Dialect::Responses => {
-            scanned(&route.dialect, &body)?;
+            let begin = responses::begin(&gateway, &caller, settings, (&received, &scan), limits.max_bytes);
             // A large future that other dialects do not pay for.
-            Some(Box::pin(responses::begin(&gateway, &caller, settings, &body, limits.max_bytes)).await?)
+            Some(Box::pin(begin).await?)
         }
         _ => None,
     };
-    let body = stored.as_ref().and_then(|stored| stored.body.clone()).unwrap_or(body);
+    let expanded = stored.as_ref().and_then(|stored| stored.body.clone());
     // What the client wants made shorter, beside the request for a summary that stands for it where no upstream does that.
-    let whole = route.compacts.then(|| body.clone());
-    let body = match &whole {
-        Some(whole) => summary_request(whole).map_err(GatewayError::from)?.into(),
-        None => body,
+    let whole = route.compacts.then(|| expanded.as_ref().unwrap_or(&received).clone());
+    let replaced = match &whole {
+        Some(whole) => Some(Bytes::from(summary_request(whole).map_err(GatewayError::from)?)),
+        None => expanded,
     };
-    let original = body.clone();
-    let scan = scanned(&route.dialect, &original)?;
+    if let Some(replaced) = &replaced {
+        scan = scanned(&route.dialect, replaced)?;
+    }
+    let body = replaced.as_ref().unwrap_or(&received).clone();
     let requested = route.model(named_model(&route.dialect, &scan)?, &index)?;
     let plan = resolve(&index, &caller, &requested)?;
     if arrival.operation == Operation::Chat
-        && let Some(answer) = preload::answer(&route.dialect, &original, &requested, &arrival.request_id, arrival.at)
+        && let Some(answer) = preload::answer(&route.dialect, &body, &requested, &arrival.request_id, arrival.at)
     {
         return Ok(answer);
     }
@@ -178,7 +183,7 @@ where
     if let Some(sign) = arrival.sign.as_ref().filter(|_| stream) {
         sign.waits(&arrival.request_id);
     }
-    let dispatched = dispatch(arrival, &plan, call).await?;
+    let dispatched = dispatch(arrival, &plan, &call).await?;
     let previous = stored.as_ref().and_then(|stored| stored.previous.as_deref()).filter(|_| !route.compacts);
     let named = Named { requested: plan.requested(), model: plan.model(), previous };
     let is_summary = route.compacts && !dispatched.way.is_passed();

@@ -26,16 +26,19 @@ mod silence;
 mod socket;
 mod supervise;
 mod websocket;
+mod workers;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, num::NonZero, sync::Arc, time::Duration};
 
 use axum::Router;
 use tokio::{net::TcpListener, sync::Semaphore};
 
 pub(crate) use self::cors::is_local_origin;
+use self::workers::Workers;
 pub use self::{
     gateway::{Gateway, GatewayParts, SetupError},
     lifecycle::{Lifecycle, Phase},
+    workers::worker_count,
 };
 
 /// How long to wait when the process has no file descriptor left for another connection.
@@ -45,6 +48,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Server {
     listener: TcpListener,
     shared: Arc<Shared>,
+    /// `None`: connections are served where the listener is.
+    workers: Option<Workers>,
 }
 
 /// What every connection needs.
@@ -59,7 +64,19 @@ impl Server {
     /// Takes the listener's connections from now on, once [`Self::run`] is polled.
     pub fn new(listener: TcpListener, gateway: Arc<Gateway>) -> Self {
         let router = router::router(&gateway);
-        Self { listener, shared: Arc::new(Shared { gateway, router }) }
+        Self { listener, shared: Arc::new(Shared { gateway, router }), workers: None }
+    }
+
+    /// As [`Self::new`], with so many threads of its own for connections. What takes long is left to the present
+    /// runtime.
+    ///
+    /// # Errors
+    /// When the system gives no threads.
+    pub fn with_workers(listener: TcpListener, gateway: Arc<Gateway>, count: NonZero<usize>) -> io::Result<Self> {
+        let router = router::router(&gateway);
+        let shared = Arc::new(Shared { gateway, router });
+        let workers = Workers::start(count.get(), &shared)?;
+        Ok(Self { listener, shared, workers: Some(workers) })
     }
 
     /// The address it listens on.
@@ -82,7 +99,13 @@ impl Server {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
                     exhausted = false;
-                    tokio::spawn(connection::serve(Arc::clone(&self.shared), stream, peer, slot));
+                    let Some(workers) = &self.workers else {
+                        tokio::spawn(connection::serve(Arc::clone(&self.shared), stream, peer, slot));
+                        continue;
+                    };
+                    if let Err(error) = workers.serve(stream, peer, slot) {
+                        tracing::error!(%error, "a connection cannot be served");
+                    }
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {

@@ -41,8 +41,10 @@ pub(super) fn answer(
         include_usage: false,
         show_thinking: false,
         estimated_input: 0,
+        answer_tool: false,
         names: NameTable::default(),
         echo: Vec::new(),
+        compacts: false,
         sealer: Arc::new(NoSealer),
     };
     let mut out = Vec::with_capacity(192);

@@ -1,73 +1,111 @@
 //! Where a request goes: model calls to [`life`] without any detour, the rest to the router.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::extract::ConnectInfo;
-use http::{HeaderName, HeaderValue, Request, Response, Uri};
+use futures_util::{FutureExt as _, future::Either};
+use http::{HeaderName, HeaderValue, Request, Response};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use omniroute_core::error::{ErrorClass, GatewayError};
 use omniroute_providers::Operation;
+use tokio::{runtime::Handle, task::JoinSet};
 use tower::ServiceExt;
 
 use super::{
     Gateway, Shared, cors, doubled, life, refuse,
     route::{Route, dialect_of_path},
+    workers,
 };
 use crate::{
-    admit::request_id::{RequestId, X_REQUEST_ID},
+    admit::{
+        coding::is_packed,
+        request_id::{RequestId, X_REQUEST_ID},
+    },
     metrics,
     respond::{
         Reply,
         early::{self, SignOfLife},
         refusal::Refusal,
     },
+    translate::LARGE,
 };
 
 /// Anthropic's clients send it, and look for a request's id under a name of their own.
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
-/// Answers one request. Never fails: what goes wrong is an answer too.
-pub(super) async fn answer(
-    shared: Arc<Shared>,
+/// Answers one request. Never fails: what goes wrong is an answer too. The future is small, since hyper moves it to its
+/// place: what is large in it is on the heap.
+pub(super) fn answer(
+    shared: &Arc<Shared>,
     peer: SocketAddr,
     mut request: Request<Incoming>,
-) -> Result<Response<Reply>, Infallible> {
+) -> impl Future<Output = Response<Reply>> + Send + use<> {
     doubled::mend(request.uri_mut());
     let from_page = cors::applies(&request);
     let is_anthropics =
         request.uri().path().starts_with("/v1/messages") || request.headers().contains_key(ANTHROPIC_VERSION);
-    let mut response = match Route::of(&request) {
-        Some(route) => model_call(&shared.gateway, route, request).await,
-        // A large future that few requests need.
-        None => Box::pin(route(&shared, peer, request)).await,
+    let answering = match Route::of(&request) {
+        Some(route) => Either::Left(model_call(Arc::clone(&shared.gateway), route, request)),
+        None => Either::Right(Box::pin(route(Arc::clone(shared), peer, request))),
     };
-    if is_anthropics && let Some(id) = response.headers().get(X_REQUEST_ID).cloned() {
-        response.headers_mut().insert(REQUEST_ID, id);
-    }
-    if from_page {
-        cors::allow(response.headers_mut());
-    }
-    Ok(response)
+    answering.map(move |mut response| {
+        if is_anthropics && let Some(id) = response.headers().get(X_REQUEST_ID).cloned() {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
+        if from_page {
+            cors::allow(response.headers_mut());
+        }
+        response
+    })
 }
 
-async fn model_call(gateway: &Arc<Gateway>, route: Route, request: Request<Incoming>) -> Response<Reply> {
+fn model_call(
+    gateway: Arc<Gateway>,
+    route: Route,
+    request: Request<Incoming>,
+) -> impl Future<Output = Response<Reply>> + Send {
     let (after, every) = (gateway.limits.first_sign, gateway.limits.keepalive);
     let sign = early::sign(&route.dialect).filter(|_| route.operation == Operation::Chat && !after.is_zero());
     let told = sign.map(|sign| (route.dialect.clone(), sign, Arc::<SignOfLife>::default()));
     let waiting = told.as_ref().map(|(.., waiting)| Arc::clone(waiting));
-    let gateway = Arc::clone(gateway);
-    // On the heap: it may have to go on as the body of its own answer, and is gone once there is one.
-    let answering = Box::pin(async move { life::serve(&gateway, route, request, None, waiting).await });
-    match told {
+    let elsewhere = if is_large(&request) { workers::background() } else { None };
+    // It may have to go on as the body of its own answer, and is gone once there is one.
+    let answering = Box::pin(life::serve(gateway, route, request, None, waiting));
+    let answered = match told {
         Some((dialect, sign, waiting)) => {
-            early::answer_or_sign(answering, waiting, (dialect, sign), (after, every)).await
+            Either::Left(early::answer_or_sign(answering, waiting, (dialect, sign), (after, every)))
         }
-        None => answering.await,
+        None => Either::Right(answering),
+    };
+    match elsewhere {
+        None => Either::Left(answered),
+        Some(runtime) => Either::Right(Box::pin(answered_by(runtime, answered))),
     }
 }
 
-async fn route(shared: &Shared, peer: SocketAddr, request: Request<Incoming>) -> Response<Reply> {
+/// Whether a request may take so long to be read or translated that others on its thread would notice.
+fn is_large(request: &Request<Incoming>) -> bool {
+    request.body().size_hint().exact().is_none_or(|bytes| bytes >= LARGE as u64) || is_packed(request.headers())
+}
+
+/// The answer, made by `runtime`. Dropped, it is cancelled there.
+async fn answered_by(
+    runtime: Handle,
+    answered: impl Future<Output = Response<Reply>> + Send + 'static,
+) -> Response<Reply> {
+    let mut task = JoinSet::new();
+    task.spawn_on(answered, &runtime);
+    match task.join_next().await {
+        Some(Ok(response)) => response,
+        Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The process ends.
+        Some(Err(_)) | None => std::future::pending().await,
+    }
+}
+
+async fn route(shared: Arc<Shared>, peer: SocketAddr, request: Request<Incoming>) -> Response<Reply> {
     if let Some(preflight) = cors::preflight(&request) {
         return preflight;
     }
@@ -85,12 +123,12 @@ async fn route(shared: &Shared, peer: SocketAddr, request: Request<Incoming>) ->
 }
 
 /// The answer to a request that was cut before it had one.
-pub(super) fn cut_off(uri: &Uri, request_id: Option<HeaderValue>) -> Response<Reply> {
+pub(super) fn cut_off(path: &str, request_id: Option<HeaderValue>) -> Response<Reply> {
     let request_id = RequestId::of(&request_id.map(|id| (X_REQUEST_ID, id)).into_iter().collect());
     let error = draining("this proxy is stopping, and the answer did not begin in time");
     metrics::refused(error.code);
     let refusal = Refusal { error, connection: None };
-    refuse::refuse(&refusal, &dialect_of_path(uri.path()), &request_id, None::<axum::body::Body>)
+    refuse::refuse(&refusal, &dialect_of_path(path), &request_id, None::<axum::body::Body>)
 }
 
 fn draining(message: &str) -> GatewayError {

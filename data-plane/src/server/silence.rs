@@ -18,10 +18,10 @@ use std::{
 };
 
 use hyper::rt::{Sleep, Timer};
-use omniroute_ingress::Rewound;
+use omniroute_ingress::{Hooked, Prefixed, ReadHook};
 use parking_lot::Mutex;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, ReadBuf},
     net::TcpStream,
 };
 
@@ -29,10 +29,10 @@ use tokio::{
 pub(super) const IDLE: Duration = Duration::from_secs(90);
 
 /// A client's stream that counts the bytes it reads.
-pub(super) struct Counted {
-    stream: Rewound<TcpStream>,
-    line: Arc<Line>,
-}
+pub(super) type Counted = Hooked<Prefixed<TcpStream>, ReadCounter>;
+
+/// Counts what is read.
+pub(super) struct ReadCounter(Arc<Line>);
 
 /// Makes timers for the head of a request.
 #[derive(Clone)]
@@ -57,9 +57,9 @@ struct HeadSleep {
 }
 
 /// The stream and its timer, which gives a client `head` for the head of each request.
-pub(super) fn watch(stream: Rewound<TcpStream>, head: Duration) -> (Counted, HeadTimer) {
+pub(super) fn watch(stream: Prefixed<TcpStream>, head: Duration) -> (Counted, HeadTimer) {
     let line = Arc::new(Line::new());
-    (Counted { stream, line: Arc::clone(&line) }, HeadTimer { line, head })
+    (Counted::with(ReadCounter(Arc::clone(&line)), stream), HeadTimer { line, head })
 }
 
 // === impl Line ===
@@ -70,40 +70,19 @@ impl Line {
     }
 }
 
-// === impl Counted ===
+// === impl ReadCounter ===
 
-impl AsyncRead for Counted {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        self.line.read.fetch_add((buffer.filled().len() - before) as u64, Ordering::Relaxed);
-        polled
-    }
-}
-
-impl AsyncWrite for Counted {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+impl ReadHook for ReadCounter {
+    fn poll_read<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
         cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(stream).poll_read(cx, buffer);
+        self.0.read.fetch_add((buffer.filled().len() - before) as u64, Ordering::Relaxed);
+        polled
     }
 }
 

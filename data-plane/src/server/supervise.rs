@@ -35,7 +35,7 @@ pub(super) const LAST_FRAMES: Duration = Duration::from_secs(1);
 const IDLE: u8 = 0;
 /// A request is being answered; the next step is ours or the upstream's.
 const ASKED: u8 = 1;
-/// A frame has been handed out, and nobody asked for the next one since.
+/// The head or a frame has been handed out, and nobody asked for what is next since.
 const GIVEN: u8 = 2;
 
 /// How an answer gets on. One task writes and reads it, so no ordering is needed.
@@ -107,14 +107,19 @@ impl Pulse {
         self.cut.store(true, Ordering::Relaxed);
     }
 
-    fn is_cut(&self) -> bool {
+    pub(super) fn is_cut(&self) -> bool {
         self.cut.load(Ordering::Relaxed)
+    }
+
+    /// A request has come.
+    pub(super) fn asked(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.state.store(ASKED, Ordering::Relaxed);
     }
 
     /// Answers a request; `None` when it was cut before the answer began.
     pub(super) async fn answering<F: Future>(&self, answer: F) -> Option<F::Output> {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        self.state.store(ASKED, Ordering::Relaxed);
+        self.asked();
         let mut answer = std::pin::pin!(answer);
         std::future::poll_fn(|cx| {
             if self.is_cut() {
@@ -144,6 +149,8 @@ impl Pulse {
 impl Outgoing {
     pub(super) fn new(reply: Reply, pulse: Arc<Pulse>) -> Self {
         let has_deadline = pulse.set_deadline(reply.deadline());
+        // The head is out. A client that grants no room has its body never asked, not even what it waits for.
+        pulse.state.store(GIVEN, Ordering::Relaxed);
         Self { reply, pulse, has_deadline, is_cut: false }
     }
 }

@@ -8,7 +8,8 @@
 //!
 //! The two names differ in what another body under the same name means. An idempotency key stands for one request, so
 //! that is a mistake. A request id may stand for a whole trace, many requests of which carry it: there the body is part
-//! of the name.
+//! of the name. Equal requests of one trace that are not one request (samples of the same prompt) need an idempotency key
+//! each.
 
 use std::sync::{
     Arc,
@@ -21,11 +22,12 @@ use metrics::counter;
 use omniroute_coordination::{Claim, Key, Waited};
 use omniroute_core::{
     error::{ErrorClass, GatewayError},
-    hash::mac,
+    hash::{Pepper, mac},
 };
 use omniroute_telemetry::names;
 use prost::Message as _;
 use tokio::time::Instant;
+use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use super::{
     Kept, Vault, in_background, scope,
@@ -76,13 +78,17 @@ pub(crate) enum Start {
 /// The right to answer for all requests of a name. Given back when it is dropped without an answer.
 pub(crate) struct Claimed {
     kept: Kept,
-    vault: Vault,
+    lock: Lock,
     key: Key,
     mark: Bytes,
     /// Bytes of answers that are being recorded, all together, and how many they may be.
     recording: Arc<AtomicU64>,
     most_recording: u64,
 }
+
+/// How an answer is kept: sealed where it leaves this process, which most do not. Sealing costs more than all the rest.
+#[derive(Clone)]
+struct Lock(Option<Vault>);
 
 /// An answer as it is kept.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -137,21 +143,21 @@ pub(crate) async fn begin(
     body: &Bytes,
 ) -> Result<Start, GatewayError> {
     let target = head.uri.path_and_query().map_or("", |target| target.as_str());
-    let fingerprint = mac(b"omniroute request", &[target.as_bytes(), body]);
+    let fingerprint = fingerprint(&settings.pepper, target, body);
     let key = match name {
-        Name::Key(key) => Key::new(scope(caller), &[b"key", head.uri.path().as_bytes(), key]),
-        Name::RequestId(id) => Key::new(scope(caller), &[b"id", id, &fingerprint]),
+        Name::Key(key) => Key::new(scope(caller), &[b"key 2", head.uri.path().as_bytes(), key]),
+        Name::RequestId(id) => Key::new(scope(caller), &[b"id 2", id, &fingerprint]),
     };
     let kept = &gateway.state.answers;
     let mark = shaped(RUNNING, &fingerprint, &[]);
-    let vault = Vault::new(&settings.pepper);
+    let lock = Lock(kept.shelf.is_shared().then(|| Vault::new(&settings.pepper)));
     let deadline = Instant::now() + gateway.limits.times.overridden(&settings.timeouts).total;
     loop {
         let mut held = match kept.shelf.claim(&key, &mark).await {
             Claim::Mine => {
                 return Ok(Start::First(Box::new(Claimed {
                     kept: kept.clone(),
-                    vault,
+                    lock,
                     key,
                     mark,
                     recording: Arc::clone(&gateway.state.recording),
@@ -175,7 +181,7 @@ pub(crate) async fn begin(
             // Another first has begun meanwhile.
             continue;
         }
-        let again = held.get(HEAD..).and_then(|sealed| vault.open(&fingerprint, sealed)).and_then(replayed);
+        let again = held.get(HEAD..).and_then(|kept| lock.open(&fingerprint, &held.slice_ref(kept))).and_then(replayed);
         return Ok(match again {
             Some(mut response) => {
                 let dropped = response.headers().get(X_OMNIROUTE_DROPPED).and_then(|names| names.to_str().ok());
@@ -189,6 +195,14 @@ pub(crate) async fn begin(
             None => Start::Alone,
         });
     }
+}
+
+/// What tells requests apart. Of the body it takes a hash that is no cryptographic one: at 100 KB that saves more than the
+/// rest of the request costs. It is keyed with what only the fleet knows, so that nobody can make two bodies meet.
+fn fingerprint(pepper: &Pepper, target: &str, body: &[u8]) -> [u8; FINGERPRINT] {
+    let [a, b, c, d, e, f, g, h, ..] = mac(pepper.as_bytes(), &[b"omniroute request bodies"]);
+    let hash = xxh3_128_with_seed(body, u64::from_be_bytes([a, b, c, d, e, f, g, h]));
+    mac(pepper.as_bytes(), &[b"omniroute request", target.as_bytes(), &hash.to_be_bytes()])
 }
 
 /// That what stands under a name belongs to a request with this fingerprint.
@@ -221,6 +235,24 @@ fn replayed(plain: Bytes) -> Option<Response<Reply>> {
     Some(response)
 }
 
+// === impl Lock ===
+
+impl Lock {
+    fn close(&self, fingerprint: &[u8; FINGERPRINT], plain: Vec<u8>) -> Option<Bytes> {
+        match &self.0 {
+            Some(vault) => vault.seal(fingerprint, &plain),
+            None => Some(plain.into()),
+        }
+    }
+
+    fn open(&self, fingerprint: &[u8; FINGERPRINT], kept: &Bytes) -> Option<Bytes> {
+        match &self.0 {
+            Some(vault) => vault.open(fingerprint, kept),
+            None => Some(kept.clone()),
+        }
+    }
+}
+
 // === impl Claimed ===
 
 impl Claimed {
@@ -239,7 +271,7 @@ impl Claimed {
         let recorder = Recorder {
             status: response.status(),
             headers,
-            body: Some(Recording { bytes: Vec::new(), all: Arc::clone(&self.recording) }),
+            body: Some(Recording { pieces: Vec::new(), length: 0, all: Arc::clone(&self.recording) }),
             claimed: self,
         };
         response.map(|reply| reply.watched(Box::new(recorder)))
@@ -269,28 +301,30 @@ struct Recorder {
 
 /// What has been taken down, and counted among what all recorders hold.
 struct Recording {
-    bytes: Vec<u8>,
+    pieces: Vec<Bytes>,
+    length: usize,
     all: Arc<AtomicU64>,
 }
 
 impl Recording {
-    fn take(&mut self, piece: &[u8], most: usize, most_of_all: u64) -> bool {
+    fn take(&mut self, piece: &Bytes, most: usize, most_of_all: u64) -> bool {
         let size = piece.len() as u64;
-        if self.bytes.len() + piece.len() > most {
+        if self.length + piece.len() > most {
             return false;
         }
         if self.all.fetch_add(size, Ordering::Relaxed) + size > most_of_all {
             self.all.fetch_sub(size, Ordering::Relaxed);
             return false;
         }
-        self.bytes.extend_from_slice(piece);
+        self.length += piece.len();
+        self.pieces.push(piece.clone());
         true
     }
 }
 
 impl Drop for Recording {
     fn drop(&mut self) {
-        self.all.fetch_sub(self.bytes.len() as u64, Ordering::Relaxed);
+        self.all.fetch_sub(self.length as u64, Ordering::Relaxed);
     }
 }
 
@@ -306,16 +340,18 @@ impl Observer for Recorder {
     }
 
     fn end(&mut self, well: bool) -> Option<Pause> {
-        let mut body = self.body.take().filter(|_| well)?;
+        let body = self.body.take().filter(|_| well)?;
         let answer = Answer {
             status: u32::from(self.status.as_u16()),
             headers: std::mem::take(&mut self.headers),
-            body: std::mem::take(&mut body.bytes).into(),
+            body: match body.pieces.as_slice() {
+                [only] => only.clone(),
+                pieces => pieces.concat().into(),
+            },
         };
-        body.all.fetch_sub(answer.body.len() as u64, Ordering::Relaxed);
         let fingerprint: [u8; FINGERPRINT] = self.claimed.mark.get(1 + RANDOM..HEAD)?.try_into().ok()?;
-        let sealed = self.claimed.vault.seal(&fingerprint, &answer.encode_to_vec())?;
-        self.claimed.settle(Some(shaped(ANSWERED, &fingerprint, &sealed)));
+        let kept = self.claimed.lock.close(&fingerprint, answer.encode_to_vec())?;
+        self.claimed.settle(Some(shaped(ANSWERED, &fingerprint, &kept)));
         None
     }
 }

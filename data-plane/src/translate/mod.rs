@@ -33,11 +33,12 @@ use crate::{
 
 use crate::state::signatures::{self, Keeper, Restored, Signatures, Wanted};
 
+pub(crate) use self::heavy::LARGE;
 use self::heavy::heavy;
 pub(crate) use self::{
     sealer::{FleetSealer, NoSealer, has_token},
     streaming::Streaming,
-    whole::{WholeError, from_document, from_stream},
+    whole::{Gathered, WholeError, from_document},
 };
 
 /// Switches of Anthropic's clients.
@@ -132,9 +133,11 @@ impl Translation {
             include_usage: within.include_usage,
             show_thinking: true,
             estimated_input: body.len() as u64 / BYTES_PER_TOKEN,
+            answer_tool: false,
             echo: echo(dialect, body, within.previous),
             sealer: Arc::clone(&within.sealer) as _,
             names: NameTable::default(),
+            compacts: false,
         };
         Self {
             dialect: dialect.clone(),
@@ -168,9 +171,10 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
     let wanted = Wanted::by(job.upstream, job.model, job.profile);
     let read = heavy(job.body.len(), || {
         let request = job.dialect.decode_request(job.body, &context)?;
-        Ok::<_, WireError>((wanted.places(&request), request))
+        let wanted = wanted.with(&request);
+        Ok::<_, WireError>((wanted, wanted.places(&request), request))
     });
-    let (places, mut request) = read.await?;
+    let (wanted, places, mut request) = read.await?;
     // Nearly all of it is there already; see `dispatch::media`.
     let missing = media::missing(&request, job.upstream, job.profile, job.fetched)?;
     let media = job.media.fetch(job.memory, missing).await?;
@@ -192,9 +196,9 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
             Restored::default()
         }
     };
-    let stands_in = job.profile.reasoning_content_demanded && signatures::stand_in(&mut request);
+    let stands_in = signatures::stand_in(&mut request, job.profile.reasoning_content_demanded);
     if job.old == OldSignatures::StandIn && !stands_in && !restored.any {
-        return Err(GatewayError::bad_request("no_thoughts", "no call of the request is without a thought"));
+        return Err(GatewayError::bad_request("no_thoughts", "no answer in the request is without a thought"));
     }
     if matches!(job.dialect, Dialect::Messages) && job.upstream != Format::Anthropic {
         let given = job.headers.get_all(ANTHROPIC_BETA).iter();
@@ -219,9 +223,11 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
         include_usage: request.include_usage,
         show_thinking: shows_thinking(job.dialect, &request),
         estimated_input: job.body.len() as u64 / BYTES_PER_TOKEN,
+        answer_tool: encoded.answer_tool,
         echo: echo(job.dialect, job.body, job.previous),
         sealer: Arc::clone(&job.sealer) as _,
         names,
+        compacts: request.compacts,
     };
     let keeper = Keeper::new(job.signatures.clone(), request.format, &places, wanted, job.model, &exchange.names);
     let translation = Translation {

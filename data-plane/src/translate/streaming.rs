@@ -8,13 +8,16 @@ use omniroute_wire::{
     codec::{StreamDecoder, StreamEncoder},
     ir::{Event, FinishReason, StreamError},
     ollama::Timing,
-    translate::decoder,
+    translate::answer_decoder,
     usage::Usage,
 };
 
 use super::{BYTES_PER_TOKEN, Translation};
 use crate::{
-    respond::lane::{Tally, Teller},
+    respond::{
+        lane::{Tally, Teller},
+        parting::Standing,
+    },
     state::signatures::{Gatherer, Keeper},
 };
 
@@ -37,6 +40,8 @@ struct Seen {
     usage: Option<Usage>,
     finish: Option<FinishReason>,
     output_bytes: u64,
+    /// Events that said something.
+    said: u64,
     /// Something that a client would show: from here on no other connection can take over.
     substance: bool,
     error: Option<StreamError>,
@@ -48,10 +53,8 @@ struct Seen {
 
 impl Streaming {
     pub(crate) fn new(translation: &Translation) -> Self {
-        let mut decoder = decoder(translation.upstream);
-        decoder.of_answer(&translation.exchange.id);
         Self {
-            decoder,
+            decoder: answer_decoder(translation.upstream, &translation.exchange),
             encoder: translation.dialect.encoder(translation.exchange.clone()),
             seen: Seen::new(translation.keeper.clone()),
             out: Vec::new(),
@@ -74,10 +77,13 @@ impl Streaming {
         {
             timing.first_output(Instant::now());
         }
+        if decoder.done() {
+            return self.end(teller, out);
+        }
         self.give(out);
     }
 
-    /// The upstream closed its end. Only the first call counts.
+    /// The upstream closed its end, or need not: its terminator has come. Only the first call counts.
     pub(crate) fn end(&mut self, teller: Teller<'_>, out: &mut Vec<Bytes>) {
         if std::mem::replace(&mut self.ended, true) {
             return;
@@ -107,6 +113,16 @@ impl Streaming {
 
     pub(crate) fn has_substance(&self) -> bool {
         self.seen.substance
+    }
+
+    /// Nothing that the upstream may still send is part of the answer: its terminator has come, or an error.
+    pub(crate) fn is_done(&self) -> bool {
+        self.decoder.done()
+    }
+
+    pub(crate) fn standing(&self) -> Option<Standing> {
+        let is_whole = self.decoder.complete() && self.seen.error.is_none();
+        is_whole.then(|| Standing { is_counted: self.seen.usage.is_some(), said: self.seen.said })
     }
 
     pub(crate) fn has_finished(&self) -> bool {
@@ -139,9 +155,10 @@ impl Seen {
             usage: None,
             finish: None,
             output_bytes: 0,
+            said: 0,
             substance: false,
             error: None,
-            signed: Gatherer::default(),
+            signed: keeper.as_ref().map_or_else(Gatherer::default, |keeper| keeper.gatherer()),
             keeper,
         }
     }
@@ -164,6 +181,7 @@ impl Seen {
         if self.keeper.is_some() {
             self.signed.see(event);
         }
+        self.said += u64::from(says(event));
         match event {
             Event::TextDelta { text, .. } | Event::ThinkingDelta { text, .. } | Event::ArgsDelta { text, .. } => {
                 self.output_bytes += text.len() as u64;
@@ -183,6 +201,14 @@ impl Seen {
         }
         encoder.event(event, out);
     }
+}
+
+/// Whether an event is part of what the model says, and does not only tell of it.
+pub(super) const fn says(event: &Event<'_>) -> bool {
+    matches!(
+        event,
+        Event::PartStart { .. } | Event::TextDelta { .. } | Event::ThinkingDelta { .. } | Event::ArgsDelta { .. }
+    )
 }
 
 /// The ledger's words for why an answer ended: OpenAI's, whatever the upstream spoke.

@@ -4,13 +4,17 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use omniroute_wire::{
-    codec::{DecodeContext, WireError},
-    ir::{Collector, FinishReason, Response, StreamError, replay},
-    translate::{decode_response, decoder, failure_in},
+    codec::{StreamDecoder, WireError},
+    ir::{Collector, Event, FinishReason, Response, StreamError, replay},
+    responses::misses_summary,
+    translate::{answer_decoder, decode_answer, failure_in},
 };
 
-use super::{BYTES_PER_TOKEN, Translation, broken, streaming::finish_word};
-use crate::{respond::lane::Tally, state::signatures::Gatherer};
+use super::{
+    BYTES_PER_TOKEN, Translation, broken,
+    streaming::{finish_word, says},
+};
+use crate::respond::{lane::Tally, parting::Standing};
 
 /// Why an answer could not be translated.
 #[derive(Debug)]
@@ -21,30 +25,75 @@ pub(crate) enum WholeError {
     Malformed(WireError),
 }
 
+/// A stream on its way to a client that wants one document.
+pub(crate) struct Gathered {
+    decoder: Box<dyn StreamDecoder>,
+    seen: Seen,
+}
+
+/// What has come of it.
+#[derive(Default)]
+struct Seen {
+    collector: Collector,
+    is_counted: bool,
+    said: u64,
+}
+
 /// From one document.
 ///
 /// # Errors
 /// When it is no answer.
 pub(crate) fn from_document(body: &[u8], translation: &Translation) -> Result<(Bytes, Tally), WholeError> {
-    let context = DecodeContext { sealer: &*translation.exchange.sealer, answer: &translation.exchange.id };
-    let response = decode_response(translation.upstream, body, &context).map_err(|error| {
+    let response = decode_answer(translation.upstream, body, &translation.exchange).map_err(|error| {
         failure_in(translation.upstream, body, &error).map_or(WholeError::Malformed(error), WholeError::Upstream)
     })?;
     write(&response, translation)
 }
 
-/// From a whole stream, for a client that wants one document.
-///
-/// # Errors
-/// When the stream ended with an error, or too early.
-pub(crate) fn from_stream(body: &[u8], translation: &Translation) -> Result<(Bytes, Tally), WholeError> {
-    let mut decoder = decoder(translation.upstream);
-    decoder.of_answer(&translation.exchange.id);
-    let mut collector = Collector::default();
-    decoder.feed(body, &mut |event| collector.push(&event));
-    decoder.end(&mut |event| collector.push(&event));
-    let response = collector.finish().map_err(WholeError::Upstream)?;
-    write(&response, translation)
+// === impl Gathered ===
+
+impl Gathered {
+    pub(crate) fn new(translation: &Translation) -> Self {
+        Self { decoder: answer_decoder(translation.upstream, &translation.exchange), seen: Seen::default() }
+    }
+
+    /// Takes the next bytes of the upstream.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+        let Self { decoder, seen } = self;
+        decoder.feed(bytes, &mut |event| seen.push(&event));
+    }
+
+    /// Nothing that the upstream may still send is part of the answer.
+    pub(crate) fn is_done(&self) -> bool {
+        self.decoder.done()
+    }
+
+    /// Where the answer stands, if it is whole as it is.
+    pub(crate) fn standing(&self) -> Option<Standing> {
+        let Seen { is_counted, said, .. } = self.seen;
+        self.decoder.complete().then_some(Standing { is_counted, said })
+    }
+
+    /// The document, now that the stream is over.
+    ///
+    /// # Errors
+    /// When the stream ended with an error, or too early.
+    pub(crate) fn written(self, translation: &Translation) -> Result<(Bytes, Tally), WholeError> {
+        let Self { mut decoder, mut seen } = self;
+        decoder.end(&mut |event| seen.push(&event));
+        let response = seen.collector.finish().map_err(WholeError::Upstream)?;
+        write(&response, translation)
+    }
+}
+
+// === impl Seen ===
+
+impl Seen {
+    fn push(&mut self, event: &Event<'_>) {
+        self.is_counted |= matches!(event, Event::Usage(_));
+        self.said += u64::from(says(event));
+        self.collector.push(event);
+    }
 }
 
 fn write(response: &Response<'_>, translation: &Translation) -> Result<(Bytes, Tally), WholeError> {
@@ -52,11 +101,14 @@ fn write(response: &Response<'_>, translation: &Translation) -> Result<(Bytes, T
     if finish == Some(FinishReason::MalformedCall) {
         return Err(WholeError::Upstream(broken("the model made a tool call that cannot be read")));
     }
+    if translation.exchange.compacts && misses_summary(response) {
+        return Err(WholeError::Upstream(broken("the model gave no summary")));
+    }
     if let Some(timing) = translation.timing() {
         timing.finished(Instant::now());
     }
     if let Some(keeper) = &translation.keeper {
-        let mut signed = Gatherer::default();
+        let mut signed = keeper.gatherer();
         replay(response, &mut |event| signed.see(&event));
         keeper.keep(signed);
     }

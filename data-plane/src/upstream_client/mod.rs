@@ -4,7 +4,8 @@
 //! connection, a stream of an HTTP/2 connection that has one to spare, or a new connection. [`connect`] bounds the time for
 //! DNS, TCP and TLS together, [`dns`] resolves the name (cached) and lets only addresses through that the operator allows.
 //! [`http1`] and [`http2`] send the request and give back the head of the answer and its [`body`]; [`error`] says in which
-//! stage a call failed.
+//! stage a call failed. An HTTP/1 connection is driven by the task whose request is on it, an HTTP/2 connection has a task of
+//! its own. Threads that serve connections each have their own to providers, too ([`lane`]).
 //!
 //! **HTTP/2 where the provider speaks it, on several connections.** One connection for all of an origin's requests, which
 //! is what hyper-util's client offers, fails its callers in two ways: what exceeds the peer's `MAX_CONCURRENT_STREAMS` waits
@@ -30,6 +31,7 @@ mod dns;
 mod error;
 mod http1;
 mod http2;
+pub(crate) mod lane;
 mod pool;
 mod roots;
 
@@ -59,7 +61,7 @@ pub type PolicySource = Arc<dyn Fn() -> AddressPolicy + Send + Sync>;
 /// What the client needs to know.
 #[derive(Clone)]
 pub struct ClientOptions {
-    /// Idle HTTP/1 connections kept per host.
+    /// Idle HTTP/1 connections kept per host by each thread that has connections of its own.
     pub idle_per_host: usize,
     /// Asked when a connection is opened, and again when it is used once more.
     pub policy: PolicySource,
@@ -102,24 +104,20 @@ where
         request: Request<B>,
         connect_timeout: Duration,
     ) -> Result<Response<UpstreamBody>, CallError> {
-        // A large future, which whoever waits for an answer does not keep for as long as that takes to be sent on.
-        Box::pin(self.sent(request, connect_timeout)).await
-    }
-
-    async fn sent(
-        &self,
-        mut request: Request<B>,
-        connect_timeout: Duration,
-    ) -> Result<Response<UpstreamBody>, CallError> {
         let origin = self.pool.origin(request.uri()).ok_or(CallError::of(Stage::Connect))?;
+        let mut request = request;
         loop {
-            let lease = self.pool.lease(&origin, connect_timeout).await.map_err(CallError::of)?;
+            // Nearly always there is a connection, and the future that waits for one is large.
+            let lease = match self.pool.take(&origin) {
+                Ok(lease) => lease,
+                Err(next) => Box::pin(self.pool.wait(&origin, next, connect_timeout)).await.map_err(CallError::of)?,
+            };
             let connection = match lease {
-                Lease::Http2(stream) => return stream.send(request).await,
+                Lease::Http2(stream) => return Box::pin(stream.send(request)).await,
                 Lease::Http1(connection) => connection,
             };
             let is_new = connection.idle_since.is_none();
-            match connection.send(request, &origin).await {
+            match connection.send(request, Arc::clone(&origin)).await {
                 Ok(response) => return Ok(response),
                 // It had ended unnoticed. There may be others like it, and then comes a new one.
                 Err((_, Some(unsent))) if !is_new => request = unsent,

@@ -27,6 +27,7 @@ use super::{
     connect::Connector,
     http1::{Http1, host_header},
     http2::{self, Http2, STREAMS, Taken},
+    lane,
 };
 
 /// How often connections are looked at that have been idle too long.
@@ -37,7 +38,7 @@ pub(super) struct Pool<B>(Arc<Inner<B>>);
 
 struct Inner<B> {
     connector: Connector,
-    /// Idle HTTP/1 connections per origin.
+    /// Idle HTTP/1 connections per origin and lane.
     most_idle: usize,
     origins: Mutex<Origins<B>>,
 }
@@ -50,11 +51,12 @@ struct Origins<B> {
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
+    lane: usize,
     is_secure: bool,
     authority: Authority,
 }
 
-/// The connections to one origin.
+/// The connections to one origin, of the threads that share them.
 pub(super) struct Origin<B> {
     uri: Uri,
     host: HeaderValue,
@@ -65,7 +67,7 @@ pub(super) struct Origin<B> {
 
 struct Connections<B> {
     /// Those that are free; the one that was used last is at the end.
-    http1: Vec<Http1<B>>,
+    http1: Vec<Box<Http1<B>>>,
     http2: Vec<Http2>,
     /// What the newest connection speaks; `None` before the first.
     speaks: Option<Protocol>,
@@ -92,13 +94,15 @@ pub(super) struct Freed {
 
 /// A connection, or a part of one, for one request.
 pub(super) enum Lease<B> {
-    Http1(Http1<B>),
+    Http1(Box<Http1<B>>),
     Http2(http2::Stream),
 }
 
-enum Next<B> {
-    Ready(Lease<B>),
+/// What it takes to get a connection where none is free.
+pub(super) enum Wanting {
+    /// One has to be opened.
     Open,
+    /// One that is being opened will have room.
     Wait,
 }
 
@@ -130,7 +134,7 @@ where
     pub(super) fn origin(&self, uri: &Uri) -> Option<Arc<Origin<B>>> {
         let is_secure = uri.scheme_str()? == "https";
         let authority = uri.authority()?;
-        let key = Key { is_secure, authority: authority.clone() };
+        let key = Key { lane: lane::current(), is_secure, authority: authority.clone() };
         let mut origins = self.0.origins.lock();
         if let Some(origin) = origins.all.get(&key) {
             return Some(Arc::clone(origin));
@@ -159,21 +163,23 @@ where
         Some(origin)
     }
 
-    /// A connection to `origin` that can take a request, within `limit`.
+    /// A connection to `origin` that can take a request, or what [`Self::wait`] has to do to get one.
+    pub(super) fn take(&self, origin: &Arc<Origin<B>>) -> Result<Lease<B>, Wanting> {
+        origin.next(&self.0.connector, origin.freed.waiting())
+    }
+
+    /// A connection to `origin` that can take a request, within `limit`, now that [`Self::take`] found none.
     ///
     /// # Errors
     /// With the stage in which that failed.
-    pub(super) async fn lease(&self, origin: &Arc<Origin<B>>, limit: Duration) -> Result<Lease<B>, Stage> {
-        // Nearly always there is one, and the future that waits is a large one.
-        match origin.next(&self.0.connector, origin.freed.waiting()) {
-            Next::Ready(lease) => Ok(lease),
-            next => Box::pin(self.wait(origin, next, limit)).await,
-        }
-    }
-
-    async fn wait(&self, origin: &Arc<Origin<B>>, next: Next<B>, limit: Duration) -> Result<Lease<B>, Stage> {
+    pub(super) async fn wait(
+        &self,
+        origin: &Arc<Origin<B>>,
+        wanting: Wanting,
+        limit: Duration,
+    ) -> Result<Lease<B>, Stage> {
         let until = Instant::now() + limit;
-        if matches!(next, Next::Open) {
+        if let Wanting::Open = wanting {
             return self.open(origin, limit).await;
         }
         loop {
@@ -182,13 +188,15 @@ where
             // Listens before it looks, so that nothing can become free unnoticed in between.
             told.as_mut().enable();
             match origin.next(&self.0.connector, origin.freed.waiting().saturating_sub(1)) {
-                Next::Ready(lease) => return Ok(lease),
-                Next::Open => {
+                Ok(lease) => return Ok(lease),
+                Err(Wanting::Open) => {
                     drop(waiting);
                     return self.open(origin, until.saturating_duration_since(Instant::now())).await;
                 }
-                Next::Wait if tokio::time::timeout_at(until, told).await.is_err() => return Err(Stage::ConnectTimeout),
-                Next::Wait => {}
+                Err(Wanting::Wait) if tokio::time::timeout_at(until, told).await.is_err() => {
+                    return Err(Stage::ConnectTimeout);
+                }
+                Err(Wanting::Wait) => {}
             }
         }
     }
@@ -247,7 +255,7 @@ impl<B> Origin<B> {
     }
 
     /// Takes back a connection that is free.
-    pub(super) fn keep(&self, connection: Http1<B>) {
+    pub(super) fn keep(&self, connection: Box<Http1<B>>) {
         let mut connections = self.connections.lock();
         if connections.http1.len() < self.most_idle {
             connections.http1.push(connection);
@@ -260,18 +268,18 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    /// What a request does that needs a connection. [`Next::Open`] has been counted: [`Opening`] takes it off.
+    /// A connection for a request, or how it gets one. [`Wanting::Open`] has been counted: [`Opening`] takes it off.
     /// `others`: requests that wait.
-    fn next(&self, connector: &Connector, others: usize) -> Next<B> {
+    fn next(&self, connector: &Connector, others: usize) -> Result<Lease<B>, Wanting> {
         let mut connections = self.connections.lock();
         if let Some(lease) = connections.take(connector) {
-            return Next::Ready(lease);
+            return Ok(lease);
         }
         if connections.may_wait(others) {
-            return Next::Wait;
+            return Err(Wanting::Wait);
         }
         connections.opening += 1;
-        Next::Open
+        Err(Wanting::Open)
     }
 
     /// Whether nothing is left of it.
@@ -279,7 +287,7 @@ where
         let now = Instant::now();
         let is_old = |since: Option<Instant>| since.is_some_and(|since| now >= since + POOL_IDLE);
         let mut connections = self.connections.lock();
-        connections.http1.retain(|one| !is_old(one.idle_since) && one.is_ready() && connector.allows(one.peer));
+        connections.http1.retain_mut(|one| !is_old(one.idle_since) && one.is_ready() && connector.allows(one.peer));
         connections.http2.retain(|one| !is_old(one.idle_since()) && !one.is_closed() && connector.allows(one.peer));
         connections.http1.is_empty() && connections.http2.is_empty() && connections.opening == 0
     }
@@ -304,7 +312,7 @@ where
                 Some(Taken::Closed) | None => drop(self.http2.remove(at)),
             }
         }
-        while let Some(connection) = self.http1.pop() {
+        while let Some(mut connection) = self.http1.pop() {
             let is_young = connection.idle_since.is_some_and(|since| since.elapsed() < POOL_IDLE);
             if is_young && connection.is_ready() && connector.allows(connection.peer) {
                 return Some(Lease::Http1(connection));

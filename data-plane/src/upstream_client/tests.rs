@@ -1,6 +1,10 @@
-use std::{net::SocketAddr, sync::atomic::AtomicBool, sync::atomic::Ordering};
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+};
 
 use bytes::Bytes;
+use http_body::Body as _;
 use http_body_util::{BodyExt, Full};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -49,6 +53,97 @@ async fn answering(text: &'static str) -> SocketAddr {
         }
     })
     .await
+}
+
+async fn others_have_their_turn() {
+    for _ in 0..16 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Answers every request with these pieces, and counts the connections. Between two pieces everybody has a turn.
+async fn keeping(pieces: &'static [&'static str]) -> (SocketAddr, Arc<AtomicUsize>) {
+    let opened = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&opened);
+    let address = listener(move |mut stream| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async move {
+            stream.set_nodelay(true).expect("set");
+            let mut buffer = [0; 1024];
+            while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {
+                for piece in pieces {
+                    let _ = stream.write_all(piece.as_bytes()).await;
+                    others_have_their_turn().await;
+                }
+            }
+        }
+    })
+    .await;
+    (address, opened)
+}
+
+#[tokio::test]
+async fn a_connection_is_used_again_when_its_answer_has_come_to_its_end() {
+    const DECLARED: &[&str] = &["HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n", "ab", "cd"];
+    const CHUNKED: &[&str] = &["HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nabcd\r\n0\r\n\r\n"];
+    const LATE_END: &[&str] =
+        &["HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n", "2\r\ncd\r\n", "0\r\n\r\n"];
+    for pieces in [DECLARED, CHUNKED, LATE_END] {
+        let (address, opened) = keeping(pieces).await;
+        let client = client(AddressPolicy::AllowPrivate);
+        for _ in 0..3 {
+            let answer = client.send(get(&format!("http://{address}/")), LONG).await.expect("an answer");
+            assert_eq!(answer.into_body().collect().await.expect("a body").to_bytes(), "abcd");
+        }
+        assert_eq!(opened.load(Ordering::Relaxed), 1, "{pieces:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_end_that_came_with_the_last_bytes_is_known_with_them() {
+    let (address, _) =
+        keeping(&["HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n2\r\ncd\r\n0\r\n\r\n"]).await;
+    let client = client(AddressPolicy::AllowPrivate);
+    let mut body = client.send(get(&format!("http://{address}/")), LONG).await.expect("an answer").into_body();
+    for (piece, is_last) in [("ab", false), ("cd", true)] {
+        let frame = body.frame().await.expect("a frame").expect("read");
+        assert_eq!(frame.into_data().expect("data"), piece);
+        assert_eq!((body.is_end_stream(), body.size_hint().exact()), (is_last, is_last.then_some(0)));
+    }
+    assert!(body.frame().await.is_none());
+}
+
+#[tokio::test]
+async fn a_connection_whose_answer_nobody_reads_to_its_end_is_closed() {
+    let closed = Arc::new(tokio::sync::Notify::new());
+    let told = Arc::clone(&closed);
+    let address = listener(move |mut stream| {
+        let told = Arc::clone(&told);
+        async move {
+            let mut buffer = [0; 1024];
+            let _ = stream.read(&mut buffer).await;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nab").await;
+            while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
+            told.notify_one();
+        }
+    })
+    .await;
+    let client = client(AddressPolicy::AllowPrivate);
+    let mut body = client.send(get(&format!("http://{address}/")), LONG).await.expect("an answer").into_body();
+    assert!(body.frame().await.is_some_and(|frame| frame.is_ok()));
+    drop(body);
+    tokio::time::timeout(LONG, closed.notified()).await.expect("closed");
+}
+
+#[tokio::test]
+async fn an_idle_connection_that_its_peer_has_closed_is_not_used_again() {
+    let address = answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await;
+    let client = client(AddressPolicy::AllowPrivate);
+    for _ in 0..5 {
+        let answer = client.send(get(&format!("http://{address}/")), LONG).await.expect("an answer");
+        assert_eq!(answer.into_body().collect().await.expect("a body").to_bytes(), "hi");
+        others_have_their_turn().await;
+    }
 }
 
 #[tokio::test]

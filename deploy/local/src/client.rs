@@ -12,6 +12,7 @@ use crate::{
     data_dir,
     failure::{Exit, Failure},
     ports, token,
+    words::Words,
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -21,23 +22,7 @@ const TOTAL_TIMEOUT: Duration = Duration::from_secs(60);
 /// How the gateway says that the current password is wrong.
 const WRONG_PASSWORD: &str = "AUTH_008";
 
-/// Fields of REST and the flags that fill them, the longer ones first.
-const FLAGS: [(&str, &str); 13] = [
-    ("providerSpecificData.validationModelId", "--test-model"),
-    ("providerSpecificData.baseUrl", "--base-url"),
-    ("providerSpecificData.region", "--region"),
-    ("allowedConnections", "--connection"),
-    ("validationModelId", "--model"),
-    ("currentPassword", "--current-stdin"),
-    ("allowedModels", "--model"),
-    ("graceSeconds", "--grace"),
-    ("expiresAt", "--expires"),
-    ("baseUrl", "--base-url"),
-    ("apiKey", "--api-key-stdin"),
-    ("maxConcurrent", "--max-concurrent"),
-    ("scopes", "--scope"),
-];
-
+#[derive(Clone)]
 pub(crate) struct Client {
     http: reqwest::Client,
     /// Tried in turn while nobody answers: the proxy, which forwards, and the control plane itself.
@@ -45,8 +30,10 @@ pub(crate) struct Client {
     token: Secret,
     /// What to do when nobody answers, and when the token is not taken.
     advice: Advice,
+    words: Words,
 }
 
+#[derive(Clone)]
 struct Advice {
     unreachable: String,
     unauthorized: String,
@@ -98,7 +85,7 @@ pub(crate) async fn models(context: &Context, key: &Secret) -> Result<Value, Fai
                 format!("{base} has no list of models: proxies have, and a control plane is none; name one's address");
             Err(Failure::failed(what))
         }
-        Ok(response) => answer(response, &advice).await,
+        Ok(response) => answer(response, &advice, Words::default()).await,
         Err(error) => {
             let what = format!("no proxy answers at {base} ({}); {}", deepest(&error), advice.unreachable);
             Err(Failure::new(Exit::Unreachable, what))
@@ -116,13 +103,25 @@ impl Client {
         let bases = urls.iter().map(|url| parse_base(url)).collect::<Result<Vec<_>, _>>()?;
         let is_local = bases.iter().all(is_loopback);
         let advice = Advice::new(context);
-        Ok(Self { http: http(is_local)?, token: token_for(context, !named || is_local)?, bases, advice })
+        let token = token_for(context, !named || is_local)?;
+        Ok(Self { http: http(is_local)?, token, bases, advice, words: Words::default() })
     }
 
     /// For a control plane of ours, with its secret at hand.
     pub(crate) fn of_launcher(context: &Context, base: &str, jwt_secret: &Secret) -> Result<Self, Failure> {
         let advice = Advice::new(context);
-        Ok(Self { http: http(true)?, bases: vec![parse_base(base)?], token: token::sign(jwt_secret)?, advice })
+        let (bases, token) = (vec![parse_base(base)?], token::sign(jwt_secret)?);
+        Ok(Self { http: http(true)?, token, bases, advice, words: Words::default() })
+    }
+
+    /// The same client for one address only.
+    pub(crate) fn at(&self, base: &str) -> Result<Self, Failure> {
+        Ok(Self { bases: vec![parse_base(base)?], ..self.clone() })
+    }
+
+    /// The same client for a command that calls the fields of REST so.
+    pub(crate) fn with_words(&self, words: Words) -> Self {
+        Self { words, ..self.clone() }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Result<Value, Failure> {
@@ -159,7 +158,7 @@ impl Client {
                 request = request.json(body);
             }
             match request.send().await {
-                Ok(response) => return answer(response, &self.advice).await,
+                Ok(response) => return answer(response, &self.advice, self.words).await,
                 // Nothing was sent, so the next address may be tried whatever the method.
                 Err(error) if error.is_connect() => refused = Some(error),
                 Err(error) => return Err(Failure::new(Exit::Unreachable, broken(&error))),
@@ -259,7 +258,7 @@ fn token_for(context: &Context, is_ours: bool) -> Result<Secret, Failure> {
     }
 }
 
-async fn answer(response: reqwest::Response, advice: &Advice) -> Result<Value, Failure> {
+async fn answer(response: reqwest::Response, advice: &Advice, words: Words) -> Result<Value, Failure> {
     let status = response.status();
     let is_json = response
         .headers()
@@ -270,12 +269,12 @@ async fn answer(response: reqwest::Response, advice: &Advice) -> Result<Value, F
     let body: Option<Value> = if is_json { serde_json::from_slice(&body).ok() } else { None };
     match body {
         Some(body) if status.is_success() => Ok(body),
-        body => Err(refusal(status, body.as_ref(), advice)),
+        body => Err(refusal(status, body.as_ref(), advice, words)),
     }
 }
 
 /// What the gateway said, in one sentence.
-fn refusal(status: StatusCode, body: Option<&Value>, advice: &Advice) -> Failure {
+fn refusal(status: StatusCode, body: Option<&Value>, advice: &Advice, words: Words) -> Failure {
     let exit = match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Exit::NotAllowed,
         _ => Exit::Failed,
@@ -285,29 +284,16 @@ fn refusal(status: StatusCode, body: Option<&Value>, advice: &Advice) -> Failure
         return Failure::new(exit, format!("the gateway {what}"));
     };
     let said = error.as_str().or_else(|| error.get("message").and_then(Value::as_str)).unwrap_or("no message");
-    let mut message = format!("the gateway refused ({}): {said}", status.as_u16());
+    let mut message = format!("the gateway refused ({}): {}", status.as_u16(), words.in_sentence(said));
     for detail in crate::screen::list(error, "details") {
         let [field, what] = ["field", "message"].map(|name| crate::screen::text(detail, name));
-        message.push_str(&format!("\n  {}: {}", flag_of(&field), in_flags(&what)));
+        message.push_str(&format!("\n  {}: {}", words.of(&field), words.in_sentence(&what)));
     }
     // A wrong current password says nothing of the token.
     if status == StatusCode::UNAUTHORIZED && crate::screen::text(error, "code") != WRONG_PASSWORD {
         message.push_str(&format!("\n  {}", advice.unauthorized));
     }
     Failure::new(exit, message)
-}
-
-/// The flag that fills a field of REST; the field where none does.
-fn flag_of(field: &str) -> &str {
-    // Of a list, every element.
-    let (name, _) =
-        field.split_once('.').filter(|(_, rest)| rest.bytes().all(|byte| byte.is_ascii_digit())).unwrap_or((field, ""));
-    FLAGS.iter().find(|(of, _)| *of == name).map_or(field, |(_, flag)| flag)
-}
-
-/// A sentence with the flags in place of the fields that they fill.
-fn in_flags(sentence: &str) -> String {
-    FLAGS.iter().fold(sentence.to_owned(), |sentence, (field, flag)| sentence.replace(field, flag))
 }
 
 fn broken(error: &reqwest::Error) -> String {
@@ -346,31 +332,20 @@ mod tests {
         let body = json!({"error": {"code": "VALID_001", "message": "Invalid request",
             "details": [{"field": "apiKey", "message": "API key is required"}]}});
         let advice = Advice { unreachable: String::new(), unauthorized: "name another".to_owned() };
-        let failure = refusal(StatusCode::BAD_REQUEST, Some(&body), &advice);
+        let refusal = |status, body: Option<&Value>| refusal(status, body, &advice, Words::default());
+        let failure = refusal(StatusCode::BAD_REQUEST, Some(&body));
         assert_eq!(failure.exit(), Exit::Failed);
         assert_eq!(
             failure.to_string(),
             "the gateway refused (400): Invalid request\n  --api-key-stdin: API key is required"
         );
-        let refused = refusal(StatusCode::UNAUTHORIZED, Some(&body), &advice);
+        let refused = refusal(StatusCode::UNAUTHORIZED, Some(&body));
         assert_eq!(refused.exit(), Exit::NotAllowed);
         assert!(refused.to_string().ends_with("\n  name another"), "{refused}");
         let wrong = json!({"error": {"code": WRONG_PASSWORD, "message": "Wrong password"}});
-        let refused = refusal(StatusCode::UNAUTHORIZED, Some(&wrong), &advice).to_string();
+        let refused = refusal(StatusCode::UNAUTHORIZED, Some(&wrong)).to_string();
         assert_eq!(refused, "the gateway refused (401): Wrong password", "the token is not to blame");
-        assert!(refusal(StatusCode::BAD_GATEWAY, None, &advice).to_string().contains("502"));
-    }
-
-    #[test]
-    fn fields_of_rest_are_told_as_the_flags_that_fill_them() {
-        assert_eq!(flag_of("allowedModels.3"), "--model");
-        assert_eq!(flag_of("providerSpecificData.baseUrl"), "--base-url");
-        assert_eq!(flag_of("prefix"), "prefix");
-        let sentence =
-            "give its secret along as apiKey; else give each its new providerSpecificData.baseUrl and apiKey";
-        assert!(
-            !in_flags(sentence).contains("apiKey") && in_flags(sentence).contains("new --base-url and --api-key-stdin")
-        );
+        assert!(refusal(StatusCode::BAD_GATEWAY, None).to_string().contains("502"));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! [`cli`] reads the command line, [`context`] the settings. `omniroute up` is [`up`]: it makes the missing secrets
 //! ([`secrets`], kept in [`data_dir`]), starts the two planes and watches over them. Every other command is a file of
-//! [`commands`], which asks the gateway through [`client`] and shows what it says with [`screen`].
+//! [`commands`], which asks the gateway through [`client`] and shows what it says with [`screen`], in the [`words`] of the
+//! command line.
 
 mod cli;
 mod client;
@@ -16,6 +17,7 @@ mod screen;
 mod secrets;
 mod token;
 mod up;
+mod words;
 
 use std::process::ExitCode;
 

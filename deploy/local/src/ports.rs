@@ -63,6 +63,12 @@ pub(crate) fn holder(port: u16) -> Option<Holder> {
     })
 }
 
+/// Whether the process that listens on a port was started by another one. `None` where the system does not tell of any.
+pub(crate) fn is_child_of(port: u16, parent: u32) -> Option<bool> {
+    let is_child = || holder(port).is_some_and(|holder| holder.parent == Some(parent));
+    cfg!(target_os = "linux").then(is_child)
+}
+
 fn parent_of(pid: u32) -> Option<u32> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
@@ -119,7 +125,11 @@ mod tests {
         assert_eq!(holder.pid, std::process::id());
         assert_eq!(holder.parent, Some(std::os::unix::process::parent_id()));
         assert!(!holder.name.is_empty());
+        let parent = std::os::unix::process::parent_id();
+        assert_eq!(is_child_of(address.port(), parent), Some(true));
+        assert_eq!(is_child_of(address.port(), std::process::id()), Some(false));
         drop(listener);
         assert!(matches!(look(address), Port::Free));
+        assert_eq!(is_child_of(address.port(), parent), Some(false), "nobody listens");
     }
 }

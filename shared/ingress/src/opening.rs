@@ -10,8 +10,8 @@ use tokio::{
 };
 
 use crate::{
+    prefixed::Prefixed,
     proxy_protocol::{self, Header},
-    rewound::Rewound,
 };
 
 /// What an HTTP/2 client opens with. No HTTP/1 method begins like its first three bytes.
@@ -41,7 +41,7 @@ pub struct Opening<'a> {
 #[derive(Debug)]
 pub struct Opened<S> {
     /// With the bytes in it that were read.
-    pub stream: Rewound<S>,
+    pub stream: Prefixed<S>,
     pub protocol: Protocol,
     /// The other end of the connection, or whom the header of the PROXY protocol names.
     pub peer: SocketAddr,
@@ -82,7 +82,7 @@ where
         }
         more(&mut stream, &mut head).await?;
     };
-    Some(Opened { stream: Rewound::new(head.freeze(), stream), protocol, peer })
+    Some(Opened { stream: Prefixed::new(head.freeze(), stream), protocol, peer })
 }
 
 /// `None`: nothing more comes.

@@ -17,6 +17,8 @@ pub struct Catalog {
     providers: Vec<Provider>,
     /// Ids and aliases.
     by_name: HashMap<String, usize>,
+    /// Hosts in the public network.
+    by_host: HashMap<String, usize>,
 }
 
 /// One provider.
@@ -95,6 +97,11 @@ fn in_region<'u>(url: &'u str, region: &str) -> Cow<'u, str> {
     Cow::Owned(url.replace("{region}", region).replace("{domain}", domain_of(region)))
 }
 
+/// The host of a URL; hosts that have a region in their name make none.
+fn host_of(url: &str) -> Option<String> {
+    url::Url::parse(url).ok()?.host_str().map(str::to_owned)
+}
+
 #[derive(Deserialize)]
 struct File {
     providers: Vec<Provider>,
@@ -122,7 +129,18 @@ impl Catalog {
                 by_name.entry(alias.clone()).or_insert(index);
             }
         }
-        Self { providers, by_name }
+        let mut by_host = HashMap::new();
+        for (index, provider) in providers.iter().enumerate().filter(|(_, provider)| provider.auth != Auth::None) {
+            if let Some(host) = host_of(&provider.base_url) {
+                by_host.entry(host).or_insert(index);
+            }
+        }
+        Self { providers, by_name, by_host }
+    }
+
+    /// Whose host this URL is of, where that is one provider's own.
+    pub fn at(&self, url: &str) -> Option<&Provider> {
+        self.by_host.get(&host_of(url)?).map(|index| &self.providers[*index])
     }
 
     /// By id or alias.
@@ -158,6 +176,19 @@ mod tests {
             assert!(policy.check_url(&provider.base_url_in("")).is_ok(), "{}", provider.id);
             assert!(crate::adapter_of(&provider.format).is_some(), "{}", provider.id);
             assert!(!provider.base_url.ends_with('/'), "{}", provider.id);
+        }
+    }
+
+    #[test]
+    fn a_host_is_its_providers() {
+        let at = |url| Catalog::builtin().at(url).map(|provider| provider.id.as_str());
+        assert_eq!(at("https://openrouter.ai/api/v1/"), Some("openrouter"));
+        assert_eq!(at("https://OpenRouter.ai/other"), Some("openrouter"));
+        assert_eq!(at("https://api.deepseek.com/anthropic"), Some("deepseek"));
+        for strangers in
+            ["https://openrouter.ai.evil.example/v1", "http://localhost:8000/v1", "http://127.0.0.1:8080/v1", "x"]
+        {
+            assert_eq!(at(strangers), None, "{strangers}");
         }
     }
 

@@ -84,9 +84,11 @@ impl ChatWish<'_> {
         let needs_responses = match self.client {
             // Its bodies pass as they came.
             Format::OpenAiResponses => true,
+            // It alone gives several answers.
+            _ if self.many => false,
             Format::OpenAiChat => self.has_tools && !self.chat_takes_tools(line.tools_on_chat),
             // Others have a place for sealed thoughts.
-            _ => line.thinks && !self.many,
+            _ => line.thinks,
         };
         if needs_responses { Format::OpenAiResponses } else { Format::OpenAiChat }
     }
@@ -150,5 +152,12 @@ mod tests {
         }
         let many = ChatWish { many: true, ..ChatWish::plain(Format::Gemini) };
         assert_eq!(many.api_for("gpt-5"), Chat, "several answers");
+        let with_tools = ChatWish { many: true, has_tools: true, ..ChatWish::plain(Chat) };
+        assert_eq!(
+            with_tools.api_for("gpt-5.6"),
+            Chat,
+            "several answers, which Responses does not give with tools either"
+        );
+        assert_eq!(with_tools.api_for("gpt-5-codex"), Responses, "there is no other");
     }
 }

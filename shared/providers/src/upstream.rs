@@ -16,6 +16,7 @@ use crate::{
     Adapter, Auth, Catalog, ChatApis, ChatWish, Format, NextPage, Operation, Signer, adapter_of,
     aws::{AwsSecret, IncompleteKeys, read_secret},
     endpoint::{self, Endpoint},
+    profile::profile,
 };
 
 /// Headers that an operator may not set on a connection: they belong to the transport or to the credential.
@@ -114,6 +115,8 @@ pub struct Upstream {
 struct Inner {
     id: ConnectionId,
     provider: ProviderId,
+    /// Whose rules its models are under, where that is known.
+    vendor: Option<&'static str>,
     adapter: &'static dyn Adapter,
     endpoint: Endpoint,
     headers: HeaderMap,
@@ -155,6 +158,7 @@ impl Upstream {
             inner: Arc::new(Inner {
                 id: spec.id.into(),
                 provider: spec.provider.into(),
+                vendor: vendor(endpoint.base.as_str()),
                 adapter,
                 endpoint,
                 headers,
@@ -178,6 +182,11 @@ impl Upstream {
 
     pub fn provider(&self) -> &ProviderId {
         &self.inner.provider
+    }
+
+    /// What one of its models can take, asked in this format.
+    pub fn profile(&self, format: ir::Format, model: &str) -> ir::Profile {
+        profile(self.inner.vendor.unwrap_or(self.inner.provider.as_str()), format, model)
     }
 
     pub fn adapter(&self) -> &'static dyn Adapter {
@@ -280,12 +289,12 @@ impl Upstream {
         self.inner.signer.as_ref()
     }
 
-    /// The credential, to be removed from texts of the upstream.
     /// What [`crate::sanitise()`] takes out of the upstream's words: the secret and the operator's own header values.
     pub fn hidden(&self) -> &str {
         &self.inner.hidden
     }
 
+    /// The credential as the operator stored it.
     pub fn secret(&self) -> &str {
         &self.inner.secret
     }
@@ -324,6 +333,14 @@ fn chat_apis(spec: &ConnectionSpec<'_>, catalogs: ChatApis) -> Result<ChatApis, 
         None if spec.base_url.contains(DEPLOYMENTS) || !is_openais_own(spec.base_url) => ChatApis::Chat,
         None => catalogs,
     })
+}
+
+/// Whose host this is, whatever the connection is called: a node may point at a provider that the catalog knows.
+fn vendor(base_url: &str) -> Option<&'static str> {
+    if is_openais_own(base_url) {
+        return Some("openai");
+    }
+    Catalog::builtin().at(base_url).map(|provider| provider.id.as_str())
 }
 
 /// Whether OpenAI's models are served below this base URL by OpenAI itself, in any region, or by Azure.
@@ -503,6 +520,28 @@ pub(crate) mod tests {
         assert_eq!(asked(&anthropic, "claude-opus-5", Chat).0, ir::Format::Anthropic);
         let misspelt = Upstream::compile(&one("reponses"), AddressPolicy::PublicOnly).err();
         assert_eq!(misspelt, Some(CompileError::ApiType("reponses".into())));
+    }
+
+    #[test]
+    fn whose_models_they_are_is_told_by_the_host() {
+        let profile_at = |spec: &ConnectionSpec<'_>, model: &str| {
+            let upstream = Upstream::compile(spec, AddressPolicy::PublicOnly).expect("compiled");
+            upstream.profile(ir::Format::OpenAiChat, model)
+        };
+        let at_node = |base_url| ConnectionSpec { provider: "node-1", node: Some(node(base_url)), ..spec() };
+        let model = "google/gemini-3-pro-preview";
+        let openrouter = ConnectionSpec { provider: "openrouter", ..spec() };
+        assert!(profile_at(&openrouter, model).reasoning_details_back);
+        assert_eq!(profile_at(&at_node("https://openrouter.ai/api/v1"), model), profile_at(&openrouter, model));
+        assert!(!profile_at(&at_node("https://n.example/v1"), model).reasoning_details_back);
+        let moved = ConnectionSpec { base_url: "https://openrouter.ai/api/v1", ..spec() };
+        assert_eq!(profile_at(&moved, model), profile_at(&openrouter, model));
+        let azure = at_node("https://x.openai.azure.com/openai/v1");
+        assert!(!profile_at(&azure, "my-deployment").alternatives_at_top);
+        assert!(profile_at(&at_node("https://n.example/v1"), "my-deployment").alternatives_at_top);
+        // A relay of a vendor's models is under the vendor's rules as ever.
+        let relay = ConnectionSpec { base_url: "https://relay.example/v1", ..openrouter };
+        assert_eq!(profile_at(&relay, model), profile_at(&openrouter, model));
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod redact;
 pub mod span;
 
 mod export;
+mod histogram;
 mod logs;
 mod process;
 mod report;

@@ -128,7 +128,7 @@ metric_names! {
     GRPC_REFUSED = "omniroute_grpc_refused_total", Counter, Count;
     /// Usage events received; labels: result (inserted, duplicate, refused).
     LEDGER_EVENTS = "omniroute_ledger_events_total", Counter, Count;
-    /// Time to commit a batch of usage events.
+    /// Time of a transaction that stores batches of usage events.
     LEDGER_COMMIT = "omniroute_ledger_commit_seconds", Histogram, Seconds;
     /// Wrong passwords and refused logins; labels: result (wrong, throttled).
     LOGIN_FAILURES = "omniroute_login_failures_total", Counter, Count;

@@ -5,18 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
-use crate::{names, process};
-
-/// Recorded histogram values are folded into their buckets this often, whether anyone asks or not.
-const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
-
-/// Bounds of every duration, in seconds: from an apply of microseconds to an answer of minutes.
-const SECONDS: [f64; 20] = [
-    0.000_1, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0,
-    300.0, 600.0,
-];
+use crate::{
+    histogram::{Histograms, WithHistograms},
+    names, process,
+};
 
 static REPORT: OnceLock<MetricsReport> = OnceLock::new();
 
@@ -24,44 +18,24 @@ static REPORT: OnceLock<MetricsReport> = OnceLock::new();
 #[derive(Clone)]
 pub struct MetricsReport {
     handle: PrometheusHandle,
+    histograms: Histograms,
     started: Arc<process::Started>,
 }
 
 /// Installs the recorder of this process and describes every metric. Called again, it returns the same report.
-///
-/// Within a tokio runtime it also starts the upkeep; call it there.
 pub fn prometheus() -> MetricsReport {
     REPORT.get_or_init(install).clone()
 }
 
 fn install() -> MetricsReport {
-    // The bounds are not empty, which is all that could be wrong with them.
-    let builder = PrometheusBuilder::new();
-    let recorder = match builder.set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS) {
-        Ok(builder) => builder,
-        Err(error) => {
-            tracing::error!(%error, "durations are reported without buckets");
-            PrometheusBuilder::new()
-        }
-    }
-    .build_recorder();
+    let recorder = PrometheusBuilder::new().build_recorder();
     let handle = recorder.handle();
-    if metrics::set_global_recorder(recorder).is_err() {
+    let histograms = Histograms::default();
+    if metrics::set_global_recorder(WithHistograms::new(recorder, histograms.clone())).is_err() {
         tracing::error!("another metrics recorder is installed; /metrics shows only the process");
     }
     names::describe();
-    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-        let upkeep = handle.clone();
-        runtime.spawn(async move {
-            let mut tick = tokio::time::interval(UPKEEP_INTERVAL);
-            tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            loop {
-                tick.tick().await;
-                upkeep.run_upkeep();
-            }
-        });
-    }
-    MetricsReport { handle, started: Arc::new(process::Started::now()) }
+    MetricsReport { handle, histograms, started: Arc::new(process::Started::now()) }
 }
 
 // === impl MetricsReport ===
@@ -80,6 +54,7 @@ impl MetricsReport {
     /// All metrics, with those of the process (memory, CPU time, open files) as they are now.
     pub fn render(&self) -> String {
         let mut text = self.handle.render();
+        self.histograms.write_to(&mut text);
         process::Process::read(&self.started).write_to(&mut text);
         text
     }

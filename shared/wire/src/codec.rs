@@ -57,6 +57,8 @@ pub struct Encoded {
     pub body: Vec<u8>,
     /// Headers that the format demands for this request (beta flags).
     pub headers: Vec<(&'static str, String)>,
+    /// The answer may come as the call of a tool of ours; see [`Exchange::answer_tool`].
+    pub answer_tool: bool,
 }
 
 /// An error body of an upstream, understood.
@@ -79,7 +81,7 @@ pub struct Named {
     pub param: Option<Box<str>>,
 }
 
-/// What the encoder of an answer has to know about the request.
+/// What the way back of an answer has to know about the request.
 #[derive(Clone)]
 pub struct Exchange {
     /// Id for formats that have one (`chatcmpl-…`, `msg_…`, `resp_…` are built from it).
@@ -96,8 +98,12 @@ pub struct Exchange {
     pub estimated_input: u64,
     /// Names, kinds and groups that were changed on the way up.
     pub names: NameTable,
+    /// A tool of ours stands for the format of the answer, as [`Encoded::answer_tool`] said.
+    pub answer_tool: bool,
     /// Parts of the request that a Responses answer repeats, as raw JSON fields.
     pub echo: Vec<(&'static str, crate::ir::Json<'static>)>,
+    /// The answer is a summary of the conversation, and told as one; see [`Request::compacts`].
+    pub compacts: bool,
     pub sealer: Arc<dyn Sealer>,
 }
 
@@ -119,8 +125,13 @@ pub struct ClientTool {
 /// Upstream bytes in, events out. Bytes may be split anywhere.
 pub trait StreamDecoder: Send {
     fn feed(&mut self, bytes: &[u8], emit: &mut dyn FnMut(Event<'_>));
-    /// The upstream closed its end. A stream without its terminator becomes [`Event::Error`].
+    /// The upstream closed its end, or is waited for no longer. A stream without its terminator becomes [`Event::Error`], unless
+    /// it is [`Self::complete`].
     fn end(&mut self, emit: &mut dyn FnMut(Event<'_>));
+    /// Whether nothing of the answer can come any more: its terminator has, or an error.
+    fn done(&self) -> bool;
+    /// Whether the answer is whole, if nothing more is said.
+    fn complete(&self) -> bool;
     /// As [`DecodeContext::answer`], for formats whose calls may come without ids. Call it first.
     fn of_answer(&mut self, _answer: &str) {}
 }

@@ -36,10 +36,22 @@ pub struct RequestScan<'a> {
     pub effort: Option<&'a str>,
     /// `messages` or `input`: the prompt, for an estimate of its size.
     pub prompt: Option<Range<usize>>,
+    /// What a Responses body says of stored items, as it stands there.
+    pub stored: StoredFields<'a>,
     /// Just behind the opening brace.
     pub inside: usize,
     /// Whether the object has any field.
     pub has_fields: bool,
+}
+
+/// Fields of Responses that have to do with what the gateway stores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoredFields<'a> {
+    pub input: Option<&'a str>,
+    pub previous_response_id: Option<&'a str>,
+    pub store: Option<&'a str>,
+    pub background: Option<&'a str>,
+    pub conversation: Option<&'a str>,
 }
 
 /// The `stream_options` object, or null.
@@ -116,8 +128,13 @@ pub fn scan(body: &[u8]) -> Result<RequestScan<'_>, ScanError> {
             "messages" => scan.prompt = Some(span_of(&mut walk)?),
             "input" => {
                 let span = span_of(&mut walk)?;
+                scan.stored.input = Some(walk.slice(&span));
                 scan.prompt.get_or_insert(span);
             }
+            "previous_response_id" => scan.stored.previous_response_id = Some(raw(&mut walk)?),
+            "store" => scan.stored.store = Some(raw(&mut walk)?),
+            "background" => scan.stored.background = Some(raw(&mut walk)?),
+            "conversation" => scan.stored.conversation = Some(raw(&mut walk)?),
             _ => walk.skip_value()?,
         }
         seen.add(key)?;
@@ -131,6 +148,11 @@ fn span_of(walk: &mut Walk<'_>) -> Result<Range<usize>, ScanError> {
     let start = walk.value_start()?;
     walk.skip_value()?;
     Ok(start..walk.position())
+}
+
+fn raw<'a>(walk: &mut Walk<'a>) -> Result<&'a str, ScanError> {
+    let span = span_of(walk)?;
+    Ok(walk.slice(&span))
 }
 
 fn string<'a>(walk: &mut Walk<'a>, name: &'static str) -> Result<(Cow<'a, str>, Range<usize>), ScanError> {

@@ -4,6 +4,7 @@
 //! speaks. Everything between is the IR's.
 
 use crate::{
+    answer_tool::{self, Unwrapping},
     anthropic, bedrock,
     codec::{DecodeContext, Encoded, Exchange, NameTable, StreamDecoder, StreamEncoder, Target, WireError},
     cohere, completions, gemini,
@@ -197,6 +198,19 @@ pub fn decode_response<'a>(
     }
 }
 
+/// Reads an upstream's whole answer to a request that was written for it.
+///
+/// # Errors
+/// As [`decode_response`].
+pub fn decode_answer<'a>(format: Format, body: &'a [u8], exchange: &Exchange) -> Result<Response<'a>, WireError> {
+    let context = DecodeContext { sealer: &*exchange.sealer, answer: &exchange.id };
+    let mut response = decode_response(format, body, &context)?;
+    if exchange.answer_tool {
+        answer_tool::unwrap(&mut response);
+    }
+    Ok(response)
+}
+
 /// What an answer says that is whole, and says that it failed; `error` is what [`decode_response`] made of it.
 pub fn failure_in(format: Format, body: &[u8], error: &WireError) -> Option<StreamError> {
     let failed = |class, message: String, retry_after| StreamError {
@@ -226,7 +240,14 @@ pub fn failure_in(format: Format, body: &[u8], error: &WireError) -> Option<Stre
     }
 }
 
-/// Reads an upstream's streamed answer.
+/// Reads an upstream's streamed answer to a request that was written for it.
+pub fn answer_decoder(format: Format, exchange: &Exchange) -> Box<dyn StreamDecoder> {
+    let mut decoder = decoder(format);
+    decoder.of_answer(&exchange.id);
+    if exchange.answer_tool { Box::new(Unwrapping::new(decoder)) } else { decoder }
+}
+
+/// Reads an upstream's stream, whatever it answers.
 pub fn decoder(format: Format) -> Box<dyn StreamDecoder> {
     match format {
         Format::OpenAiChat => Box::new(openai::Decoder::default()),
@@ -238,3 +259,6 @@ pub fn decoder(format: Format) -> Box<dyn StreamDecoder> {
         Format::Bedrock => Box::new(bedrock::Decoder::default()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -319,6 +319,7 @@ fn an_error_that_is_a_word_keeps_its_class_and_its_words() {
 fn mistyped_side_fields_cost_a_stream_nothing() {
     let chat = data(&[
         r#"{"id":17,"created":1.5,"model":null,"system_fingerprint":{},"choices":[{"index":"0","delta":{"role":1,"content":"a","refusal":[],"annotations":{},"audio":"","reasoning":{}},"logprobs":null,"finish_reason":{}}],"usage":[]}"#,
+        r#"{"id":17,"choices":[{"index":0,"delta":{"role":{},"tool_calls":"","images":3,"function_call":[]}}]}"#,
         r#"{"id":17,"choices":[{"index":0.0,"delta":{"tool_calls":[{"index":"0","id":5,"type":7,"function":{"name":"f","arguments":"{}"},"extra_content":"x"},null]}}]}"#,
         r#"{"choices":[{"index":0,"delta":[],"finish_reason":"stop"}],"usage":{"prompt_tokens":3.0,"completion_tokens":"4","total_tokens":-7,"prompt_tokens_details":[],"completion_tokens_details":{"reasoning_tokens":-1}}}"#,
         "[DONE]",
@@ -339,11 +340,13 @@ fn mistyped_side_fields_cost_a_stream_nothing() {
         r#"{"type":"message_stop"}"#,
     ]);
     let gemini = data(&[
-        r#"{"responseId":5,"modelVersion":1,"candidates":[{"index":"0","content":{"parts":[{"text":"a","thought":0}]},"logprobsResult":[]}],"usageMetadata":[]}"#,
+        r#"{"responseId":5,"modelVersion":1,"candidates":[{"index":"0","content":{"role":7,"parts":[{"text":"a","thought":0}]},"logprobsResult":[]}],"usageMetadata":[]}"#,
+        r#"{"candidates":[{"content":{"role":{"a":[]}}}]}"#,
         r#"{"candidates":[{"content":{"parts":[{"functionCall":{"id":5,"name":"f","args":{}}}]},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":3.4,"candidatesTokenCount":"4","cachedContentTokenCount":-1,"promptTokensDetails":"x"}}"#,
     ]);
     let ollama = lines(&[
-        r#"{"model":1,"created_at":5,"message":{"content":"a","thinking":[],"tool_name":3}}"#,
+        r#"{"model":1,"created_at":5,"message":{"role":5,"content":"a","thinking":[],"tool_name":3,"images":{"a":1},"tool_calls":""}}"#,
+        r#"{"message":{"role":{},"images":[7,{}],"tool_calls":{"a":[]}},"tool_calls":3}"#,
         r#"{"message":{"tool_calls":[{"id":5,"function":{"name":"f","arguments":{}}}]}}"#,
         r#"{"message":{},"done":"true","done_reason":4,"prompt_eval_count":3.0,"eval_count":"4"}"#,
     ]);
@@ -390,11 +393,11 @@ fn mistyped_side_fields_cost_a_document_nothing() {
     for (format, document) in [
         (
             Format::OpenAiChat,
-            r#"{"id":17,"object":1,"created":1.5,"model":{},"choices":[{"index":"0","message":{"role":"assistant","content":"a","refusal":{},"annotations":"","audio":[],"reasoning_details":{},"name":4},"finish_reason":"stop"}],"usage":{"prompt_tokens":3.0,"completion_tokens":"4","prompt_tokens_details":[]},"service_tier":[]}"#,
+            r#"{"id":17,"object":1,"created":1.5,"model":{},"choices":[{"index":"0","message":{"role":[],"content":"a","tool_calls":{"a":1},"tool_call_id":{},"images":"","refusal":{},"annotations":"","audio":[],"reasoning_details":{},"name":4},"finish_reason":"stop"}],"usage":{"prompt_tokens":3.0,"completion_tokens":"4","prompt_tokens_details":[]},"service_tier":[]}"#,
         ),
         (
             Format::OpenAiResponses,
-            r#"{"id":17,"created_at":1.5,"model":{},"status":1,"output":[{"type":"message","id":5,"content":[{"type":"output_text","text":"a","annotations":{}}]}],"usage":{"input_tokens":3.0,"output_tokens":"4","output_tokens_details":[]}}"#,
+            r#"{"id":17,"created_at":1.5,"model":{},"status":1,"output":[{"type":"message","id":5,"role":7,"content":[{"type":"output_text","text":"a","annotations":{}}]}],"usage":{"input_tokens":3.0,"output_tokens":"4","output_tokens_details":[]}}"#,
         ),
         (
             Format::Anthropic,
@@ -402,19 +405,19 @@ fn mistyped_side_fields_cost_a_document_nothing() {
         ),
         (
             Format::Gemini,
-            r#"{"responseId":17,"modelVersion":{},"candidates":[{"index":"0","content":{"parts":[{"text":"a","thought":"no"}]},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":3.0,"candidatesTokenCount":"4","totalTokenCount":[]}}"#,
+            r#"{"responseId":17,"modelVersion":{},"candidates":[{"index":"0","content":{"role":[],"parts":[{"text":"a","thought":"no"}]},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":3.0,"candidatesTokenCount":"4","totalTokenCount":[]}}"#,
         ),
         (
             Format::Ollama,
-            r#"{"model":1,"created_at":5,"message":{"content":"a","thinking":{}},"done":1,"done_reason":"stop","prompt_eval_count":3.0,"eval_count":"4"}"#,
+            r#"{"model":1,"created_at":5,"message":{"role":7,"content":"a","thinking":{},"images":"","tool_calls":{}},"done":1,"done_reason":"stop","prompt_eval_count":3.0,"eval_count":"4"}"#,
         ),
         (
             Format::Cohere,
-            r#"{"id":17,"message":{"content":[{"type":1,"text":"a"}],"citations":{},"tool_plan":[]},"finish_reason":"COMPLETE","usage":{"tokens":{"input_tokens":"3","output_tokens":4},"billed_units":[]},"logprobs":{}}"#,
+            r#"{"id":17,"message":{"role":{},"content":[{"type":1,"text":"a"}],"citations":{},"tool_plan":[]},"finish_reason":"COMPLETE","usage":{"tokens":{"input_tokens":"3","output_tokens":4},"billed_units":[]},"logprobs":{}}"#,
         ),
         (
             Format::Bedrock,
-            r#"{"output":{"message":{"content":[{"text":"a"}]}},"stopReason":"end_turn","usage":{"inputTokens":3.0,"outputTokens":"4"},"serviceTier":"x"}"#,
+            r#"{"output":{"message":{"role":7,"content":[{"text":"a"}]}},"stopReason":"end_turn","usage":{"inputTokens":3.0,"outputTokens":"4"},"serviceTier":"x"}"#,
         ),
     ] {
         let response = decode_response(format, document.as_bytes(), &CONTEXT)
@@ -550,6 +553,14 @@ fn media_of_earlier_blocks_of_a_bedrock_stream_do_not_count_against_later_ones()
         });
     }
     assert_eq!(failed, None);
+}
+
+#[test]
+fn what_is_said_in_the_sound_of_a_chat_document_is_its_text() {
+    let document = r#"{"choices":[{"message":{"content":null,"audio":{"id":"audio_1","data":"AAE=","transcript":"Hello"}},"finish_reason":"stop"}]}"#;
+    let response = decode_response(Format::OpenAiChat, document.as_bytes(), &CONTEXT).expect("an answer");
+    assert_eq!(said(&response), "Hello");
+    assert!(matches!(&response.choices[0].parts[..], [Part::Text { .. }, Part::Audio { .. }]));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The gateway under test: the real programs, on SQLite, with one provider and one key.
+//! The gateway under test: the real programs, with one provider and one key.
 
 use std::{
     net::SocketAddr,
@@ -39,6 +39,14 @@ pub(super) struct Gateway {
 impl Gateway {
     /// Starts both planes, in front of both faces of the upstream, the proxy on a core of its own, and configures them through REST.
     pub(super) async fn start(site: Site, cores: &Cores, upstream: &Upstream) -> anyhow::Result<Self> {
+        let gateway = Self::start_at_full_share(site, cores, upstream).await?;
+        // It shares a core with the load, which must not wait for it. It catches up when a round is over.
+        gateway.control_plane.step_back()?;
+        Ok(gateway)
+    }
+
+    /// The same, and the control plane runs whenever it has something to do.
+    pub(super) async fn start_at_full_share(site: Site, cores: &Cores, upstream: &Upstream) -> anyhow::Result<Self> {
         let control_plane = start_control_plane(&site, cores.load()).await?;
         let rest = Rest::sign_in(site.control_plane).await?;
         for dialect in [Dialect::Chat, Dialect::Messages] {
@@ -47,8 +55,6 @@ impl Gateway {
         rest.add_secure_provider(upstream.secure_address()).await?;
         let key = rest.add_key().await?;
         let proxy = start_proxy(&site, "proxy", cores.program()).await?;
-        // It shares a core with the load, which must not wait for it. It catches up when a round is over.
-        control_plane.step_back()?;
         let gateway = Self { proxy, control_plane, key, site };
         let question = Question::new(&Ask::chat(Kind::Chat, 900), gateway.site.proxy, &gateway.key)?;
         question.until_answered(gateway.site.proxy, REACHES).await?;

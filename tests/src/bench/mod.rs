@@ -4,7 +4,8 @@
 //! nothing ([`floor`]), and the gateway as it is deployed ([`gateway`]: both planes, SQLite, one key). A [`program`] under
 //! test has one core for itself; the load generator ([`load`]) and the upstream share the other one, in this process.
 //! [`rounds`] runs the same load against each in turn and takes medians, because machines are noisy; [`process`] reads
-//! CPU time and memory from `/proc`. Some loads pass as they are; where client and upstream speak different [`dialect`]s
+//! CPU time and memory from `/proc`. [`ledger`] shows what the
+//! control plane spends on keeping the usage, on SQLite and on Postgres. Some loads pass as they are; where client and upstream speak different [`dialect`]s
 //! the gateway translates, and the floor passes what the upstream says. Beyond the request path, [`slow_streams`] shows
 //! what an idle stream holds, [`large_requests`] what two long [`conversation`]s do, [`first_request`] how soon `omniroute
 //! up` serves, and [`scale`] what 100,000 keys (put there by [`seed`]) cost.
@@ -19,6 +20,7 @@ mod first_request;
 pub mod floor;
 mod gateway;
 mod large_requests;
+mod ledger;
 mod load;
 mod options;
 mod process;
@@ -121,6 +123,10 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
             proxy: Memory::of(gateway.proxy.pid())?,
             control_plane: Memory::of(gateway.control_plane.pid())?,
         });
+    }
+    if plan.ledger {
+        summary::step("the ledger");
+        report.ledger = ledger::measure(&cores, &upstream, plan.rounds, plan.round).await.context("the ledger")?;
     }
     if plan.large_requests {
         summary::step("large requests");

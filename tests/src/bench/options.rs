@@ -18,7 +18,7 @@ pub struct Options {
     /// Only these parts: `chat-1`, `chat-16`, `chat-64`, `prompt-100k`, `stream`, `chat-tls`, `stream-tls`,
     /// `messages-over-chat`,
     /// `chat-over-messages`, `messages`, `responses-over-chat`, `request-1m` (`translation` is these five),
-    /// `slow-streams`, `large-requests`, `first-request`, `scale`.
+    /// `ledger`, `slow-streams`, `large-requests`, `first-request`, `scale`.
     #[arg(long, value_name = "PART", value_delimiter = ',', value_parser = part)]
     pub only: Vec<String>,
     /// Rounds of each scenario.
@@ -32,7 +32,7 @@ pub struct Options {
 /// All translations together.
 const TRANSLATION: &str = "translation";
 /// Parts that are no scenario.
-const OTHER_PARTS: [&str; 5] = [TRANSLATION, "slow-streams", "large-requests", "first-request", "scale"];
+const OTHER_PARTS: [&str; 6] = [TRANSLATION, "ledger", "slow-streams", "large-requests", "first-request", "scale"];
 
 /// The options, worked out.
 pub(super) struct Plan {
@@ -40,6 +40,7 @@ pub(super) struct Plan {
     pub(super) round: Duration,
     pub(super) scenarios: Vec<&'static Scenario>,
     pub(super) translations: Vec<&'static Scenario>,
+    pub(super) ledger: bool,
     pub(super) slow_streams: bool,
     pub(super) slow_stream_count: usize,
     pub(super) large_requests: bool,
@@ -60,6 +61,7 @@ impl Plan {
             round: Duration::from_millis(options.round_ms.unwrap_or(round_ms)),
             scenarios: PASSED.iter().filter(|scenario| wanted(scenario.name)).collect(),
             translations: TRANSLATED.iter().filter(|one| wanted(one.name) || wanted(TRANSLATION)).collect(),
+            ledger: wanted("ledger"),
             slow_streams: wanted("slow-streams"),
             slow_stream_count: 200,
             large_requests: wanted("large-requests"),
@@ -93,11 +95,13 @@ mod tests {
         let all = Plan::of(&Options::parse_from(["bench", "--quick"]));
         assert_eq!(all.scenarios.len(), PASSED.len());
         assert_eq!(all.translations.len(), TRANSLATED.len());
-        assert!(all.scale && all.first_request && all.slow_streams && all.large_requests);
+        assert!(all.ledger && all.scale && all.first_request && all.slow_streams && all.large_requests);
         let some = Plan::of(&Options::parse_from(["bench", "--only", "chat-16,scale"]));
         assert_eq!(some.scenarios.iter().map(|one| one.name).collect::<Vec<_>>(), ["chat-16"]);
         assert!(some.scale && !some.first_request && some.wants_gateway());
-        assert!(some.translations.is_empty() && !some.large_requests);
+        assert!(some.translations.is_empty() && !some.large_requests && !some.ledger);
+        let some = Plan::of(&Options::parse_from(["bench", "--only", "ledger"]));
+        assert!(some.ledger && !some.wants_gateway(), "it starts gateways of its own");
         let some = Plan::of(&Options::parse_from(["bench", "--only", "translation"]));
         assert_eq!(some.translations.len(), TRANSLATED.len());
         assert!(some.scenarios.is_empty() && some.wants_gateway());

@@ -10,6 +10,8 @@ pub(super) struct Site {
     root: tempfile::TempDir,
     /// Whose certificates are trusted, beside the public ones.
     ca: Option<PathBuf>,
+    /// `None`: SQLite, in the directory.
+    database: Option<String>,
     pub(super) proxy: SocketAddr,
     pub(super) control_plane: SocketAddr,
     pub(super) grpc: SocketAddr,
@@ -29,11 +31,16 @@ impl Site {
     pub(super) fn new() -> anyhow::Result<Self> {
         let root = tempfile::Builder::new().prefix("omniroute-bench-").tempdir()?;
         let [proxy, control_plane, grpc] = free_ports()?.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-        Ok(Self { root, ca: None, proxy, control_plane, grpc })
+        Ok(Self { root, ca: None, database: None, proxy, control_plane, grpc })
     }
 
     pub(super) fn trusting(self, ca: PathBuf) -> Self {
         Self { ca: Some(ca), ..self }
+    }
+
+    /// On the database of this URL.
+    pub(super) fn on_database(self, url: String) -> Self {
+        Self { database: Some(url), ..self }
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -57,6 +64,7 @@ impl Site {
             ("MIMALLOC_PURGE_DELAY", "0".to_owned()),
         ];
         environment.extend(ca);
+        environment.extend(self.database.iter().map(|url| ("DATABASE_URL", url.clone())));
         environment
     }
 

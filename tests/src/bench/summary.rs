@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use super::{process::Memory, report::Report, rounds::Measured};
 
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
+/// What a usage event may cost the control plane.
+const EVENT_US: f64 = 30.0;
 
 /// Says what is going on.
 #[expect(clippy::print_stderr, reason = "whoever waits for the table wants to see that something happens")]
@@ -27,6 +29,7 @@ fn render(report: &Report) -> String {
             latency(&mut text, title, scenarios);
         }
     }
+    ledger(&mut text, report);
     memory(&mut text, report);
     large_requests(&mut text, report);
     start(&mut text, report);
@@ -65,6 +68,29 @@ fn cpu(text: &mut String, title: &str, scenarios: &[Measured]) {
     if let Some(chat) = scenarios.first() {
         let name = "  control plane, per request (keeps the usage)";
         let _ = writeln!(text, "{name:<54} {:>8.2} µs", chat.control_plane_cpu_us);
+    }
+    text.push('\n');
+}
+
+fn ledger(text: &mut String, report: &Report) {
+    if report.ledger.is_empty() {
+        return;
+    }
+    let _ = writeln!(
+        text,
+        "{:<54} {:>11} {:>21}   target",
+        "CPU time of the control plane per usage event", "", "(of rounds)"
+    );
+    for one in &report.ledger {
+        let [least, most] = one.cpu_us_range;
+        let _ = writeln!(
+            text,
+            "{:<54} {:>8.2} µs {:>21}   {}",
+            format!("  {}, of {} events", one.database, one.events),
+            one.cpu_us,
+            format!("{least:.2}–{most:.2}"),
+            verdict(Some((one.cpu_us, EVENT_US, format!("≤ {EVENT_US} µs")))),
+        );
     }
     text.push('\n');
 }
@@ -121,7 +147,7 @@ fn memory(text: &mut String, report: &Report) {
         );
     };
     if let Some(idle) = &report.idle {
-        line("proxy, idle", Some(idle.floor), idle.proxy, Some(25.0));
+        line("proxy, idle", Some(idle.floor), idle.proxy, Some(20.0));
         line("control plane, idle", None, idle.control_plane, Some(60.0));
     }
     if let Some(streams) = &report.slow_streams {
@@ -220,6 +246,7 @@ mod tests {
             Options,
             cores::Cores,
             large_requests::{Added, LargeRequests},
+            ledger::Ledger,
             rounds::Side,
         },
         *,
@@ -246,6 +273,8 @@ mod tests {
         let mut report = Report::new(&Options::parse_from(["bench"]), &Cores::split().expect("cores"));
         report.translations.push(measured("by the floor", Some(2.0), None));
         report.translations.push(measured("by the clock", None, Some(6_000.0)));
+        let ledger = |database, cpu_us| Ledger { database, cpu_us, cpu_us_range: [cpu_us; 2], events: 100 };
+        report.ledger = vec![ledger("SQLite", 12.0), ledger("Postgres", 31.0)];
         let added = |mebibytes: u64| Added { peak: mebibytes << 20, waiting: 1 << 20 };
         report.large_requests = Some(LargeRequests {
             requests: 2,
@@ -258,6 +287,8 @@ mod tests {
         let line = |what: &str| text.lines().find(|line| line.contains(what)).unwrap_or_default().to_owned();
         assert!(line("by the floor, per request").ends_with("≤ 2x MISSED"), "{text}");
         assert!(line("by the clock, per request").ends_with("≤ 6 ms met"), "{text}");
+        assert!(line("SQLite, of 100 events").ends_with("≤ 30 µs met"), "{text}");
+        assert!(line("Postgres, of 100 events").ends_with("≤ 30 µs MISSED"), "{text}");
         assert!(line("Messages over Chat").ends_with("< 60 MB MISSED"), "{text}");
         assert!(text.contains("CPU time of the proxy, translation"), "{text}");
     }

@@ -23,7 +23,8 @@ pub(crate) struct Rotation {
     resealed: u64,
     /// Values that no key of the ring opens, as `table.column/row`. They stay as they are.
     failed: Vec<String>,
-    /// Other control planes that run and seal with another key: what they write needs theirs.
+    /// Other control planes that seal with another key, and have not stopped as far as is known: what they write needs theirs.
+    /// One that was killed is among them for a day.
     others: Vec<OtherKey>,
     /// Whether nothing needs the old keys any more, so that they can leave `STORAGE_ENCRYPTION_KEY` everywhere.
     old_keys_may_leave: bool,
@@ -62,13 +63,12 @@ impl Operations {
     responses((status = 200, body = Rotation), (status = 401, body = ErrorBody), (status = 409, body = ErrorBody))
 )]
 pub(super) async fn rotate(State(operations): State<Arc<Operations>>) -> Result<Json<Rotation>, ApiError> {
-    let running: Vec<_> =
-        operations.store.control_planes().await?.into_iter().filter(|other| !other.lost && !other.is_this).collect();
+    let peers = operations.store.peers().await?;
     let key_id = operations.store.master_key_id();
-    let lacking: Vec<&str> = running
+    let lacking: Vec<&str> = peers
         .iter()
-        .filter(|other| !other.state.opens_with.contains(&key_id))
-        .map(|other| other.name.as_str())
+        .filter(|(other, counts)| *counts && !other.state.opens_with.contains(&key_id))
+        .map(|(other, _)| other.name.as_str())
         .collect();
     if !lacking.is_empty() {
         return Err(ApiError::new(
@@ -81,10 +81,11 @@ pub(super) async fn rotate(State(operations): State<Arc<Operations>>) -> Result<
         ));
     }
     let (key_id, Resealed { values, failed }) = operations.rotate_master_key().await?;
-    let others: Vec<OtherKey> = running
+    // One that has been silent for long may still come back, and seal.
+    let others: Vec<OtherKey> = peers
         .into_iter()
-        .filter(|other| other.state.seals_with != key_id)
-        .map(|other| OtherKey { name: other.name, seals_with: other.state.seals_with })
+        .filter(|(other, _)| other.state.seals_with != key_id)
+        .map(|(other, _)| OtherKey { name: other.name, seals_with: other.state.seals_with })
         .collect();
     let old_keys_may_leave = failed.is_empty() && others.is_empty();
     Ok(Json(Rotation { key_id, resealed: values, failed, others, old_keys_may_leave }))

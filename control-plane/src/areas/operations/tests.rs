@@ -45,6 +45,36 @@ async fn health_tells_strangers_little_and_managers_everything() {
 }
 
 #[tokio::test]
+async fn a_busy_pool_keeps_nobody_waiting_who_asks_how_things_are() {
+    let gateway = Gateway::new().await;
+    let cookie = gateway.sign_in().await;
+    let mut held = Vec::new();
+    for pool in [gateway.on.store.reader(), gateway.on.store.writer()] {
+        for _ in 0..pool.options().get_max_connections() {
+            held.push(pool.acquire().await.expect("a connection"));
+        }
+    }
+    // From here on time passes while everybody waits, and not otherwise.
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    let call = |path: &str| gateway.call(Method::GET, path);
+    let ready = call("/readyz").anonymous().send().await.ok(200);
+    assert_eq!((&ready["status"], began.elapsed()), (&json!("ready"), Duration::ZERO), "nobody is asked");
+
+    let health = call("/api/monitoring/health").send().await.ok(200);
+    assert_eq!((&health["status"], &health["database"]["status"]), (&json!("unhealthy"), &json!("unhealthy")));
+    // Who has a session cannot be known as a manager, and is told what strangers are.
+    let stranger = call("/api/monitoring/health").cookie(&cookie).send().await.ok(200);
+    assert_eq!((&stranger["status"], stranger.get("proxies")), (&json!("unhealthy"), None));
+    let waited = began.elapsed();
+    assert!(waited < gateway.on.store.reader().options().get_acquire_timeout() / 2, "{waited:?}, as in a queue");
+
+    tokio::time::resume();
+    drop(held);
+    assert_eq!(call("/api/monitoring/health").cookie(&cookie).send().await.ok(200)["status"], "healthy");
+}
+
+#[tokio::test]
 async fn trouble_of_a_proxy_is_seen_with_its_reason() {
     let gateway = Gateway::new().await;
     proxy(&gateway, "p1").await;

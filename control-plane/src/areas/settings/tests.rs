@@ -1,7 +1,20 @@
+use std::{sync::Arc, time::Duration};
+
 use http::Method;
+use omniroute_core::{settings::Secret, time::ManualClock};
 use serde_json::{Value, json};
 
-use crate::tests::gateway::{Gateway, PASSWORD};
+use crate::{
+    areas::providers::connections::{
+        ConnectionDraft,
+        rows::{self as connections, Connections},
+    },
+    store::{
+        Store,
+        testing::{KEY, NOON, TestDatabase, admin, execute},
+    },
+    tests::gateway::{Gateway, PASSWORD},
+};
 
 #[tokio::test]
 async fn settings_have_defaults_and_an_edit_changes_what_it_names() {
@@ -67,4 +80,67 @@ async fn a_rotation_tells_what_it_sealed_anew() {
     let done = gateway.post("/api/settings/master-key/rotate", json!({})).await.ok(200);
     assert_eq!((&done["resealed"], &done["failed"]), (&json!(0), &json!([])), "one key has sealed everything");
     assert_eq!(done["keyId"].as_str().map(str::len), Some(8));
+}
+
+const NEW_KEY: &str = "another-master-key-987654321";
+
+/// A control plane with a new master key in front of its ring, beside one that has the old key only, and the id of a
+/// connection that the latter made.
+async fn in_mid_rotation() -> (Gateway, Store, String) {
+    let database = TestDatabase::sqlite();
+    let old = database.open_with(KEY, "pepper", true, Arc::new(ManualClock::at(NOON))).await.expect("a store");
+    let mut write = old.write(&admin()).await.expect("a transaction");
+    let id =
+        connections::create(&mut write, ConnectionDraft::new("openai", "c", Secret::new("sk"))).await.expect("made").id;
+    write.commit().await.expect("committed");
+    let ring = format!("{NEW_KEY},{KEY}");
+    (Gateway::with_database(database, &[("STORAGE_ENCRYPTION_KEY", ring.as_str())]).await, old, id.to_string())
+}
+
+async fn name_of(store: &Store) -> String {
+    let planes = store.control_planes().await.expect("the list");
+    planes.into_iter().find(|plane| plane.is_this).expect("its own").name
+}
+
+#[tokio::test]
+async fn nothing_is_sealed_anew_while_a_control_plane_that_runs_lacks_the_key() {
+    let (gateway, old, id) = in_mid_rotation().await;
+    let rotate = async || gateway.post("/api/settings/master-key/rotate", json!({})).await;
+    let opened =
+        async |store: &Store| Connections::of(store).secret(&id).await.map(|secret| secret.expose().to_owned());
+
+    let refused = rotate().await;
+    assert_eq!(refused.code(409), "RESOURCE_002");
+    assert!(refused.text.contains(&name_of(&old).await), "{}", refused.text);
+    assert_eq!(opened(&old).await.expect("it opens it still"), "sk");
+    old.close().await;
+
+    // It has the key now, and still seals with the other one.
+    let half_way = gateway.replica(&format!("{KEY},{NEW_KEY}")).await;
+    let done = rotate().await.ok(200);
+    assert!(done["resealed"].as_u64() > Some(0), "{done}");
+    let others = json!([{ "name": name_of(&half_way).await, "sealsWith": half_way.master_key_id() }]);
+    assert_eq!((&done["failed"], &done["others"], &done["oldKeysMayLeave"]), (&json!([]), &others, &json!(false)));
+    assert_eq!(opened(&half_way).await.expect("it opens the new seal"), "sk");
+    half_way.close().await;
+
+    let _whole = gateway.replica(&format!("{NEW_KEY},{KEY}")).await;
+    let done = rotate().await.ok(200);
+    assert_eq!((&done["others"], &done["oldKeysMayLeave"]), (&json!([]), &json!(true)));
+}
+
+#[tokio::test]
+async fn a_control_plane_that_is_lost_does_not_hold_a_rotation_up() {
+    let (gateway, _lost, _) = in_mid_rotation().await;
+    let rotate = async || gateway.post("/api/settings/master-key/rotate", json!({})).await;
+    assert_eq!(rotate().await.code(409), "RESOURCE_002");
+    // Its own clock says that it was long ago; what counts is how long this one has heard nothing.
+    execute(&gateway.on.store, "UPDATE control_planes SET name = 'elsewhere/1', last_seen_at = last_seen_at - 3600000")
+        .await;
+    assert_eq!(rotate().await.code(409), "RESOURCE_002");
+    for _ in 0..25 {
+        gateway.clock.advance(Duration::from_secs(5));
+        gateway.on.store.attend().await.expect("looked");
+    }
+    assert_eq!(rotate().await.ok(200)["failed"], json!([]));
 }

@@ -24,7 +24,7 @@ on_both_engines! {
         let later = NOON.saturating_add(Duration::from_secs(61));
         let unknown = omniroute_proto::v1::UsageEvent { model: "unheard-of".into(), ..event(later, 3) };
         // The second one is late: it happened before the price changed.
-        ledger.ingest("p1", &[event(later, 1), event(NOON, 2), unknown]).await.expect("stored");
+        ledger.ingest("p1", [event(later, 1), event(NOON, 2), unknown]).await.expect("stored");
         let cost = async |request: &str| {
             let row = ledger.find(request).await.expect("a look-up").remove(0);
             row.cost.map(|cost| cost.0)
@@ -51,7 +51,7 @@ on_both_engines! {
         ledger.seed_prices(newest - 1, "old", vec![price(1)]).await.expect("left alone");
         super::ledger(&store).await;
         let at = NOON.saturating_add(Duration::from_secs(120));
-        ledger.ingest("p1", &[event(at, 1)]).await.expect("stored");
+        ledger.ingest("p1", [event(at, 1)]).await.expect("stored");
         let row = ledger.find("req-1").await.expect("a look-up").remove(0);
         assert_eq!(row.cost.map(|cost| cost.0), Some(2 * COST));
         assert_eq!(store.revision().await.expect("a revision"), revision, "nothing was written");
@@ -65,7 +65,7 @@ on_both_engines! {
         clock.advance(2 * hour);
         for (index, at) in times.into_iter().enumerate() {
             let first = index as u64 * 1000;
-            ledger.ingest("p1", &events(at, first..first + 600)).await.expect("stored");
+            ledger.ingest("p1", events(at, first..first + 600)).await.expect("stored");
         }
         let before = totals(&ledger).await;
         assert_eq!((before.cost, before.unpriced), (MicroUsd(0), 1800));
@@ -88,7 +88,7 @@ on_both_engines! {
     async fn two_repricings_at_once_correct_the_sums_once(database: &TestDatabase) {
         let (store, _) = database.store_at_noon().await;
         let ledger = ledger(&store).await;
-        ledger.ingest("p1", &events(NOON, 0..1200)).await.expect("stored");
+        ledger.ingest("p1", events(NOON, 0..1200)).await.expect("stored");
         let mut write = store.write(&admin()).await.expect("a transaction");
         write.put_price(crate::store::records::PriceRow { valid_from: UnixMillis(1), ..price(1) }).await.expect("put");
         write.commit().await.expect("committed");

@@ -31,7 +31,7 @@ on_both_engines! {
             usage: None,
             ..event(now, 4)
         });
-        ledger.ingest("p1", &batch).await.expect("stored");
+        ledger.ingest("p1", &batch[..]).await.expect("stored");
         let history = history(&ledger).await;
         let total = &history.total;
         assert_eq!((total.requests, total.prompt_tokens, total.completion_tokens), (5, 400, 80));
@@ -62,7 +62,7 @@ on_both_engines! {
     async fn the_history_goes_back_ninety_days_unless_it_is_told_how_far(database: &TestDatabase) {
         let (store, clock) = database.store_at_noon().await;
         let ledger = ledger(&store).await;
-        ledger.ingest("p1", &events(NOON, 0..3)).await.expect("stored");
+        ledger.ingest("p1", events(NOON, 0..3)).await.expect("stored");
         clock.advance(Duration::from_secs(91 * 24 * 60 * 60));
         assert_eq!(history(&ledger).await.total.requests, 0);
         assert_eq!(ledger.history(Some(NOON), None).await.expect("sums").total.requests, 3);
@@ -82,7 +82,7 @@ on_both_engines! {
             v1::UsageEvent { model: "other".into(), ..event(at(4), 4) },
             v1::UsageEvent { outcome: v1::Outcome::Timeout.into(), ..event(at(5), 5) },
         ];
-        ledger.ingest("p1", &batch).await.expect("stored");
+        ledger.ingest("p1", &batch[..]).await.expect("stored");
         let any = EventFilter::default;
         for (filter, count) in [
             (any(), 6),
@@ -112,7 +112,7 @@ on_both_engines! {
         // Several share a millisecond.
         for second in 0..5 {
             let at = NOON.saturating_add(Duration::from_secs(second));
-            ledger.ingest("p1", &events(at, second * 5..second * 5 + 5)).await.expect("stored");
+            ledger.ingest("p1", events(at, second * 5..second * 5 + 5)).await.expect("stored");
         }
         let filter = EventFilter::default();
         let (mut cursor, mut seen) = (None, Vec::new());
@@ -125,7 +125,7 @@ on_both_engines! {
             cursor = Some(text.parse::<EventCursor>().expect("a cursor"));
             // New events do not shift the pages.
             let at = NOON.saturating_add(Duration::from_secs(9));
-            ledger.ingest("p1", &[event(at, 1000 + seen.len() as u64)]).await.expect("stored");
+            ledger.ingest("p1", [event(at, 1000 + seen.len() as u64)]).await.expect("stored");
         }
         let expected: Vec<String> = (0..25).rev().map(|number| format!("req-{number}")).collect();
         assert_eq!(seen, expected);
@@ -146,7 +146,7 @@ on_both_engines! {
             v1::UsageEvent { outcome: v1::Outcome::Timeout.into(), ..event(NOON, 5) },
             event(later, 6),
         ];
-        ledger.ingest("p1", &batch).await.expect("stored");
+        ledger.ingest("p1", &batch[..]).await.expect("stored");
         let found = async |filter: EventFilter| -> Vec<String> {
             let page = ledger.recent(&filter, None, 100).await.expect("a page");
             page.events.into_iter().map(|event| event.request_id).collect()
@@ -170,7 +170,7 @@ on_both_engines! {
         let timeout = v1::Outcome::Timeout.into();
         let first = v1::UsageEvent { request_id: "req-x".into(), outcome: timeout, ..event(NOON, 1) };
         let second = v1::UsageEvent { request_id: "req-x".into(), attempts: 2, ..event(NOON, 2) };
-        ledger.ingest("p1", &[second, first, event(NOON, 3)]).await.expect("stored");
+        ledger.ingest("p1", [second, first, event(NOON, 3)]).await.expect("stored");
         let both = ledger.find("req-x").await.expect("a look-up");
         assert_eq!(both.iter().map(|row| row.attempts).collect::<Vec<_>>(), [1, 2]);
         let one = ledger.find(&both[1].id.to_string()).await.expect("a look-up");

@@ -27,7 +27,7 @@ on_both_engines! {
         let days_ago = |days: u64| UnixMillis(NOON.0 - days * DAY_MS);
         for days in [0, 29, 30] {
             let first = days * 100;
-            ledger.ingest("p1", &events(days_ago(days), first..first + 10)).await.expect("stored");
+            ledger.ingest("p1", events(days_ago(days), first..first + 10)).await.expect("stored");
         }
         let lease = store.leases().acquire("t", "a", Duration::from_secs(60)).await.expect("asked").expect("free");
         assert_eq!(ledger.forget_old(&lease).await.expect("forgotten"), 0, "thirty days are kept");
@@ -38,7 +38,7 @@ on_both_engines! {
         assert_eq!(left.len(), 20);
         assert_eq!(totals(&ledger).await.requests, 30);
         // A proxy that was away all the time sends one of them again: it must not count twice.
-        let again = ledger.ingest("p1", &[event(days_ago(30), 3000)]).await.expect("answered");
+        let again = ledger.ingest("p1", [event(days_ago(30), 3000)]).await.expect("answered");
         assert_eq!((again.inserted, again.refused.len()), (0, 1));
         assert_eq!(totals(&ledger).await.requests, 30);
     }
@@ -46,7 +46,7 @@ on_both_engines! {
     async fn who_lost_the_lease_forgets_nothing(database: &TestDatabase) {
         let (store, clock) = database.store_at_noon().await;
         let ledger = ledger(&store).await;
-        ledger.ingest("p1", &[event(NOON, 1)]).await.expect("stored");
+        ledger.ingest("p1", [event(NOON, 1)]).await.expect("stored");
         let ttl = Duration::from_secs(60);
         let stalled = store.leases().acquire("t", "a", ttl).await.expect("asked").expect("free");
         clock.advance(Duration::from_millis(40 * DAY_MS));
@@ -65,11 +65,11 @@ on_both_engines! {
         let ahead: Vec<String> = (today - 1..=today + 7).map(|day| format!("usage_events_{day}")).collect();
         assert_eq!(partitions(&store).await, ahead);
         let week_ago = UnixMillis(NOON.0 - 7 * DAY_MS);
-        ledger.ingest("p1", &[event(week_ago, 1)]).await.expect("made on demand");
+        ledger.ingest("p1", [event(week_ago, 1)]).await.expect("made on demand");
         assert_eq!(partitions(&store).await.len(), ahead.len() + 1);
 
         execute(&store, &format!("DROP TABLE usage_events_{today}")).await;
-        ledger.ingest("p1", &[event(NOON, 2)]).await.expect_err("the ledger believed it was there");
-        assert_eq!(ledger.ingest("p1", &[event(NOON, 2)]).await.expect("sent again").inserted, 1);
+        ledger.ingest("p1", [event(NOON, 2)]).await.expect_err("the ledger believed it was there");
+        assert_eq!(ledger.ingest("p1", [event(NOON, 2)]).await.expect("sent again").inserted, 1);
     }
 }

@@ -196,8 +196,11 @@ on_both_engines! {
         let whole = Process::start(database, Environment { keys: WHOLE, ..FIRST }).await;
         create_connection(&whole.store, "new").await;
         whole.stop().await;
-        // The operator has put the old ring back, and there is nobody who could do better.
+        // The operator has put the old ring back. The one that could do better may come back, for a day.
         let alone = Process::start(database, FIRST).await;
+        until("it says what it lacks", || alone.store.missing_key().is_some()).await;
+        execute(&alone.store, "UPDATE control_planes SET last_seen_at = 0").await;
+        until("nobody could do better", || alone.store.missing_key().is_none()).await;
         let proxy = alone.synced().await;
         assert!(!connection(&proxy, "new").is_active);
         let away = proxy.leave(&alone.replica).await;

@@ -58,7 +58,7 @@ async fn fill(store: &Store) {
 
 async fn everything_can_be_written(store: &Store, ledger: &Ledger, name: &str) {
     make_key(store, name).await.expect("configuration");
-    ledger.ingest("p1", &events(store, 3)).await.expect("usage");
+    ledger.ingest("p1", events(store, 3)).await.expect("usage");
     store.leases().acquire("work", "me", Duration::from_secs(60)).await.expect("a lease").expect("free");
     Admin::of(&store).create_if_absent("$argon2id$").await.expect("a password");
 }
@@ -74,7 +74,7 @@ async fn a_full_disk_fails_what_does_not_fit_and_nothing_that_comes_after() {
     everything_can_be_written(&store, &ledger, "after-configuration").await;
 
     fill(&store).await;
-    let refused = ledger.ingest("p1", &events(&store, 3000)).await.expect_err("it does not fit");
+    let refused = ledger.ingest("p1", events(&store, 3000)).await.expect_err("it does not fit");
     assert_eq!(refused.code(), "database_unwritable", "{refused}");
     everything_can_be_written(&store, &ledger, "after-usage").await;
     assert!(Connections::of(&store).list().await.expect("connections").is_empty(), "no half of it is left");

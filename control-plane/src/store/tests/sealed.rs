@@ -120,6 +120,41 @@ on_both_engines! {
         assert_eq!(Connections::of(&store).secret(&ids[1]).await.expect("the secret").expose(), "sk-new");
     }
 
+    async fn an_edit_leaves_what_does_not_open_as_it_is(database: &TestDatabase) {
+        database.store().await.close().await;
+        let whole = database.open(&format!("{NEW_KEY},{KEY}"), Arc::new(SystemClock)).await.expect("opened");
+        let mut write = whole.write(&admin()).await.expect("a transaction");
+        let mut draft = ConnectionDraft::new("openai", "c", Secret::new("sk-kept"));
+        draft.headers.insert("x-team".into(), "kept".into());
+        draft.provider_data.insert("region".into(), "kept".into());
+        let id = connections::create(&mut write, draft).await.expect("a connection").id.to_string();
+        write.commit().await.expect("committed");
+
+        let lacking = database.store().await;
+        let edit = async |patch: ConnectionPatch| {
+            let mut write = lacking.write(&admin()).await.expect("a transaction");
+            let edited = connections::update(&mut write, &id, patch).await?;
+            write.commit().await.map(|_| edited)
+        };
+        let priority = || ConnectionPatch { priority: Some(7), ..ConnectionPatch::default() };
+        assert_eq!(edit(priority()).await.expect_err("another one has the key").code(), "ring_incomplete");
+        whole.close().await;
+        assert_eq!(edit(priority()).await.expect_err("it had it today").code(), "ring_incomplete");
+
+        execute(&lacking, "UPDATE control_planes SET last_seen_at = 0").await;
+        let edited = edit(priority()).await.expect("nobody has it");
+        assert_eq!((edited.priority, edited.has_secret, edited.unreadable), (7, true, true));
+        let entry = lacking.config_log().page(None, Some("connection"), Some(&id), 1).await.expect("the log").remove(0);
+        assert!(entry.after.is_some_and(|state| state["locked"]["secret"].is_string()), "the log could bring it back");
+        lacking.close().await;
+
+        let whole = database.open(&format!("{NEW_KEY},{KEY}"), Arc::new(SystemClock)).await.expect("opened");
+        let read = Connections::of(&whole).get(&id).await.expect("the connection");
+        assert_eq!((read.priority, read.unreadable, read.headers["x-team"].as_str()), (7, false, "kept"));
+        assert_eq!(read.provider_data["region"], "kept");
+        assert_eq!(Connections::of(&whole).secret(&id).await.expect("it opens").expose(), "sk-kept");
+    }
+
     async fn rotation_reseals_everything_and_the_old_key_can_go(database: &TestDatabase) {
         let names: Vec<String> = (0..250).map(|number| format!("c{number}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -244,6 +279,34 @@ on_both_engines! {
         drop(rotated);
         let whole = database.open(&format!("{NEW_KEY},{KEY}"), Arc::new(clock.clone())).await.expect("opened");
         assert_eq!((whole.pepper().as_bytes(), whole.missing_key()), (b"pepper".as_slice(), None));
+    }
+}
+
+on_both_engines! {
+    async fn a_key_that_a_stopped_process_had_counts_for_a_day(database: &TestDatabase) {
+        let (lacking, clock) = database.store_at_noon().await;
+        let whole = database.open(&format!("{NEW_KEY},{KEY}"), Arc::new(clock.clone())).await.expect("opened");
+        let key = whole.master_key_id();
+        whole.close().await;
+        assert_eq!(lacking.control_planes().await.expect("the list").len(), 1, "it is not shown any more");
+        watch_on(&lacking, &clock, 40).await;
+        assert!(lacking.has_elsewhere(&key), "it may come back");
+        clock.advance(Duration::from_hours(25));
+        lacking.attend().await.expect("looked");
+        assert!(!lacking.has_elsewhere(&key));
+    }
+
+    async fn new_keys_have_the_pepper_in_force_before_their_replica_has_noticed(database: &TestDatabase) {
+        let clock = Arc::new(SystemClock);
+        let old = database.store().await;
+        let late = database.open_with(KEY, "salt", false, clock.clone()).await.expect("opened");
+        let quick = database.open_with(KEY, "salt", false, clock).await.expect("opened");
+        old.close().await;
+        quick.attend().await.expect("looked");
+        assert_eq!(quick.pepper().as_bytes(), b"salt");
+        assert_eq!(late.pepper().as_bytes(), b"pepper", "it has not looked");
+        let mut write = late.write(&admin()).await.expect("a transaction");
+        assert_eq!(write.pepper().await.expect("the pepper").as_bytes(), b"salt");
     }
 }
 

@@ -1,3 +1,5 @@
+mod parting;
+
 use std::{future::poll_fn, sync::Arc};
 
 use futures_util::Stream;
@@ -118,7 +120,7 @@ impl Bench {
     }
 }
 
-fn meter(gateway: &TestGateway) -> Meter {
+fn meter(gateway: &TestGateway) -> Box<Meter> {
     let gateway = &gateway.gateway;
     let index = arc_swap::Guard::into_inner(gateway.snapshot.load());
     let plan = resolve(&index, &Caller::Local, "mock/m").expect("a plan");
@@ -274,6 +276,32 @@ async fn an_upstream_that_hangs_after_its_terminator_is_left() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_with_all_of_an_answer_has_it_though_the_upstream_has_not_closed() {
+    const GEMINI: Kind = Kind::Chat(omniroute_wire::ir::Format::Gemini);
+    const SAID: &str = "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"hi\"}]}}]}\n\n";
+    const LAST: &str = "data: {\"candidates\":[{\"finishReason\":\"STOP\"}],\"usageMetadata\":{\"promptTokenCount\":9,\"candidatesTokenCount\":4}}\n\n";
+    for (kind, first, last, outcome) in [
+        (GEMINI, SAID, LAST, Outcome::Ok),
+        (GEMINI, SAID, SAID, Outcome::ClientClosed),
+        (CHAT, FINISH, USAGE, Outcome::Ok),
+        (CHAT, TEXT, FINISH, Outcome::ClientClosed),
+    ] {
+        let mut bench = Bench::new(Lane::events(kind, false), first, TIMES);
+        bench.says(Ok(last));
+        bench.text().await;
+        bench.text().await;
+        bench.relay = None;
+        assert_eq!(bench.event().outcome(), outcome, "{last}");
+    }
+    let mut bench = Bench::new(Lane::events(GEMINI, false), SAID, TIMES);
+    bench.text().await;
+    bench.says(Ok(LAST));
+    // It has come, but it has not gone out.
+    bench.relay = None;
+    assert_eq!(bench.event().outcome(), Outcome::ClientClosed);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_leaves_is_charged_for_what_it_got() {
     let mut bench = Bench::new(Lane::events(CHAT, true), TEXT, TIMES);
     bench.says(Ok(TEXT));
@@ -305,6 +333,21 @@ async fn a_document_is_closed_at_its_end_and_cut_where_it_breaks() {
     assert_eq!(bench.text().await, head);
     assert!(bench.next().await.expect("a cut").is_err());
     assert_eq!(bench.event().outcome(), Outcome::UpstreamError);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_document_that_says_at_its_end_that_it_failed_has_failed() {
+    let filler: &'static str = Box::leak(format!("{{\"x\":\"{}\",", "a".repeat(20 * 1024)).into_boxed_str());
+    let failed = "\"choices\":[{\"finish_reason\":\"error\"}],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2}}";
+    for (end, outcome) in
+        [(failed, Outcome::UpstreamError), ("\"choices\":[{\"finish_reason\":\"stop\"}]}", Outcome::Ok)]
+    {
+        let mut bench = Bench::new(Lane::json(CHAT), filler, TIMES);
+        bench.says(Ok(end));
+        bench.ends();
+        assert_eq!(bench.rest().await, format!("{filler}{end}"), "the client has it as it came");
+        assert_eq!(bench.event().outcome(), outcome);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -72,6 +72,11 @@ async fn a_client_that_waits_gets_a_status_and_signs_of_life_and_then_its_answer
         drop(sender);
         let rest = raw.read_to_end().await;
         assert!(rest.contains("12345678") && rest.contains(end), "{path}: {rest}");
+        // What the head would have said stands in front of the first event.
+        let answer = rest.find("12345678").expect("its text");
+        for told in [": x-omniroute-provider: mock\n", ": x-omniroute-model: m\n"] {
+            assert!(rest.find(told).is_some_and(|at| at < answer), "{path}: {rest}");
+        }
         let event = proxy.event().await;
         assert_eq!((event.outcome(), event.status), (Outcome::Ok, 200), "{path}");
     }
@@ -115,8 +120,26 @@ async fn a_failure_after_a_sign_of_life_is_an_event_of_the_dialect() {
         let rest = raw.read_to_end().await;
         assert!(rest.contains(told) && !rest.contains("[DONE]"), "{path}: {rest}");
         let event = proxy.event().await;
-        assert_eq!((event.outcome(), event.status), (Outcome::UpstreamError, 200), "what the client saw");
+        let recorded = (event.outcome(), event.status, event.error_code.as_str());
+        assert_eq!(recorded, (Outcome::UpstreamError, 502, "upstream_error"), "not the 200 that the client saw");
     }
+}
+
+#[tokio::test]
+async fn what_a_translation_leaves_out_is_told_behind_an_early_head() {
+    let (sender, given) = event_stream();
+    let given = std::sync::Mutex::new(Some(given));
+    let upstream = Upstream::answering(move |_| given.lock().expect("a lock").take().expect("one request")).await;
+    let proxy = Proxy::with(&SETTINGS, &upstream, |_| {}).await;
+    let body = body("/v1/messages", true).replace(r#""max_tokens""#, r#""top_k":3,"max_tokens""#);
+    let mut raw = asking(&proxy, "/v1/messages", &body).await;
+    raw.read_until("event: ping\n").await;
+    for piece in [TEXT, FINISH, DONE] {
+        sender.send(piece).await.expect("sent");
+    }
+    drop(sender);
+    let rest = raw.read_to_end().await;
+    assert!(rest.contains(": x-omniroute-dropped: top_k\n"), "{rest}");
 }
 
 #[tokio::test]
@@ -151,6 +174,29 @@ async fn who_has_no_sign_of_life_or_wants_no_stream_waits_for_a_status() {
         fail.notify_one();
         let answer = raw.read_to_end().await;
         assert!(answer.starts_with("HTTP/1.1 50"), "{path}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_long_wait_has_its_prompt_counted_before_anything_of_an_answer_comes() {
+    let (upstream, _fail) = failing().await;
+    let proxy = Proxy::with(&[], &upstream, |_| {}).await;
+    let text = "four".repeat(100);
+    for stream in [false, true] {
+        let body =
+            body("/v1/chat/completions", stream).replace("hi", &text).replace("mock/m\",", "mock/m\",          ");
+        let _waiting = asking(&proxy, "/v1/chat/completions", &body).await;
+        let seen = proxy.inner.noted().len();
+        while proxy.inner.noted().len() == seen {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let (noted, opened) = (proxy.inner.noted().pop().expect("one"), proxy.inner.opened().pop().expect("one"));
+        assert_eq!(noted.id, opened.id);
+        assert_eq!((noted.status, noted.first_byte_us, noted.attempts), (0, 0, 1));
+        // A token for four bytes of the text, three for the message and three for the answer.
+        let (counted, by_length) = (noted.usage.expect("usage"), opened.usage.expect("usage"));
+        assert_eq!((counted.input, counted.output), (Some(106), None));
+        assert!(by_length.input > counted.input, "{by_length:?}");
     }
 }
 

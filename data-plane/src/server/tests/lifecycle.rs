@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use omniroute_proto::v1::Outcome;
-use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
+use tokio::{
+    io::AsyncReadExt,
+    net::TcpStream,
+    sync::{Notify, OwnedSemaphorePermit},
+};
 
 use super::{
     client::Raw,
@@ -166,7 +170,7 @@ fn what_a_connection_and_a_request_hold_is_small() {
     fn held<A, F>(_: impl FnOnce(Arc<crate::server::Shared>, A, SocketAddr, OwnedSemaphorePermit) -> F) -> usize {
         size_of::<F>()
     }
-    fn held_by_request<A, F>(_: impl FnOnce(Arc<crate::server::Shared>, SocketAddr, A) -> F) -> usize {
+    fn held_by_request<A, F>(_: impl FnOnce(&Arc<crate::server::Shared>, SocketAddr, A) -> F) -> usize {
         size_of::<F>()
     }
     assert!(held(crate::server::connection::serve) < 4 * 1024);
@@ -295,6 +299,30 @@ async fn an_http_2_client_that_grants_no_window_is_given_up() {
     let body = unread_over_http_2(&proxy, 10).await;
     let filling = async { while sender.send(TEXT).await.is_ok() {} };
     tokio::time::timeout(Duration::from_secs(20), filling).await.expect("the upstream is cancelled");
+    assert_eq!(proxy.event().await.outcome(), Outcome::ClientClosed);
+    while proxy.inner.gateway.lifecycle.requests_in_flight() > 0 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    drop(body);
+}
+
+#[tokio::test]
+async fn an_http_2_client_that_grants_no_window_for_a_sign_of_life_is_given_up() {
+    let left = Arc::new(Notify::new());
+    let told = Arc::clone(&left);
+    let upstream = Upstream::scripted(move |mut stream| {
+        let told = Arc::clone(&told);
+        async move {
+            // It never answers.
+            while stream.read(&mut [0]).await.is_ok_and(|read| read > 0) {}
+            told.notify_one();
+        }
+    })
+    .await;
+    let settings = [("CLIENT_TIMEOUT", "200ms"), ("STREAM_FIRST_SIGN", "50ms")];
+    let proxy = Proxy::with(&settings, &upstream, |_| {}).await;
+    let body = unread_over_http_2(&proxy, 0).await;
+    tokio::time::timeout(Duration::from_secs(20), left.notified()).await.expect("the upstream is cancelled");
     assert_eq!(proxy.event().await.outcome(), Outcome::ClientClosed);
     while proxy.inner.gateway.lifecycle.requests_in_flight() > 0 {
         tokio::time::sleep(Duration::from_millis(2)).await;

@@ -29,6 +29,9 @@ async fn ollama() -> Upstream {
         "/page" => typed(200, "text/html", "<html></html>"),
         "/moved" => moved("/picture.png"),
         "/to-metadata" => moved("http://169.254.169.254/latest/meta-data/"),
+        "/to-secrets" => moved("https://user:pass@example.com/x"),
+        "/to-files" => moved("file:///etc/passwd"),
+        "/to-metadata-later" => moved("/to-metadata"),
         "/round" => moved("/round"),
         "/api/chat" => json_answer(
             200,
@@ -184,7 +187,11 @@ async fn media_that_cannot_be_had_are_the_clients_business() {
         (at("/none"), "media_unreachable"),
         (at("/round"), "media_unreachable"),
         (format!("http://{}/x", away.address), "media_unreachable"),
+        // Every step of a redirection is judged as the first one.
         (at("/to-metadata"), "media_url_forbidden"),
+        (at("/to-metadata-later"), "media_url_forbidden"),
+        (at("/to-secrets"), "media_url_forbidden"),
+        (at("/to-files"), "media_url_forbidden"),
         ("http://169.254.169.254/x".to_owned(), "media_url_forbidden"),
         ("ftp://example.com/x".to_owned(), "media_url_forbidden"),
         ("https://user:pass@example.com/x".to_owned(), "media_url_forbidden"),

@@ -59,10 +59,10 @@ async fn run(
                 .with_param("endpoint");
         return frames.send(refused(&id, &error)).await;
     };
-    let uri = request.uri().clone();
-    let response = match pulse.answering(life::serve(gateway, route, request, share, None)).await {
+    let path = request.uri().path().to_owned();
+    let response = match pulse.answering(life::serve(Arc::clone(gateway), route, request, share, None)).await {
         Some(response) => response,
-        None => service::cut_off(&uri, None),
+        None => service::cut_off(&path, None),
     };
     let (head, body) = response.map(|reply| Outgoing::new(reply, Arc::clone(pulse))).into_parts();
     frames.start(&head, &endpoint).await?;

@@ -20,6 +20,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use omniroute_core::error::{ErrorClass, GatewayError};
 use omniroute_wire::translate::Dialect;
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 use url::form_urlencoded;
 
 use self::{frames::Bounds, session::Session, upgrade::Upgrade};
@@ -27,6 +28,7 @@ use super::{
     Gateway,
     router::{Shared, refuse_in},
     service::accepting,
+    workers,
 };
 use crate::admit::{Caller, admit};
 
@@ -66,7 +68,7 @@ pub(super) async fn open(State(gateway): Shared, mut request: Request) -> Respon
     };
     let bounds = Bounds { largest, silence: gateway.limits.client_timeout, memory: gateway.memory.of(&caller) };
     let (response, connection) = upgrade.agree();
-    tokio::spawn(async move {
+    workers::background().unwrap_or_else(Handle::current).spawn(async move {
         let _place = place;
         if let Ok(connection) = connection.await {
             Session::new(gateway, credentials).run(connection, bounds).await;

@@ -16,7 +16,7 @@ use omniroute_core::{
     error::{ErrorClass, GatewayError},
     time::Clock,
 };
-use omniroute_wire::responses;
+use omniroute_wire::{responses, scan::RequestScan};
 
 pub(crate) use self::{keeper::Keeper, record::Record};
 use super::{Kept, Vault, scope};
@@ -63,10 +63,10 @@ pub(crate) async fn begin(
     gateway: &Gateway,
     caller: &Caller,
     settings: &Settings,
-    body: &Bytes,
+    (body, scan): (&Bytes, &RequestScan<'_>),
     max_bytes: u64,
 ) -> Result<Box<Begun>, GatewayError> {
-    let asked = responses::continuation(body)?;
+    let asked = responses::continuation_of(body, scan)?;
     let refers = asked.previous_response_id.is_some() || !asked.references.is_empty();
     if !refers && !asked.store {
         return Ok(Box::new(Begun { body: None, previous: None, keeper: None }));

@@ -137,6 +137,18 @@ mod tests {
     }
 
     #[test]
+    fn an_api_type_is_one_of_those_that_there_are() {
+        assert!(parsed("omniroute providers add openai --base-url http://x/v1 --api-type both").is_ok());
+        assert!(
+            parsed("omniroute providers add mine --prefix mine --base-url http://x/v1 --api-type responses").is_ok()
+        );
+        assert!(parsed("omniroute providers add openai --api-type default").is_err(), "nothing was set before");
+        assert!(parsed("omniroute providers edit openai --api-type default").is_ok());
+        assert!(parsed("omniroute nodes edit mine --api-type chat").is_ok());
+        assert!(parsed("omniroute nodes edit mine --api-type realtime").is_err());
+    }
+
+    #[test]
     fn an_edit_of_a_key_does_not_contradict_itself() {
         assert!(parsed("omniroute keys edit ci --any-model").is_ok());
         assert!(parsed("omniroute keys edit ci --model a --model b --disable").is_ok());

@@ -2,6 +2,11 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 
+/// Which of OpenAI's two chat APIs a host has.
+const API_TYPES: [&str; 3] = ["chat", "responses", "both"];
+/// For an edit: `default` goes back to what is known of the provider.
+const EDITED_API_TYPES: [&str; 4] = ["chat", "responses", "both", "default"];
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum ProvidersAction {
     /// Add a connection to a provider, test it and list its models
@@ -65,6 +70,10 @@ pub(crate) struct AddProvider {
     /// What your own endpoint speaks
     #[arg(long = "type", value_enum, default_value_t = NodeType::Openai, requires = "prefix")]
     pub node_type: NodeType,
+    /// Which of OpenAI's chat APIs the host has [default: `chat` for an endpoint of your own, else what is known of the
+    /// provider]
+    #[arg(long, value_name = "API", value_parser = API_TYPES)]
+    pub api_type: Option<String>,
     #[command(flatten)]
     pub key: ProviderKey,
     /// Name of the connection [default: the provider's name]
@@ -95,6 +104,9 @@ pub(crate) struct EditProvider {
     /// Another base URL; `default` goes back to the provider's own. Another host needs the key again
     #[arg(long, value_name = "URL")]
     pub base_url: Option<String>,
+    /// Which of OpenAI's chat APIs the host has; `default` goes back to what is known of the provider
+    #[arg(long, value_name = "API", value_parser = EDITED_API_TYPES)]
+    pub api_type: Option<String>,
     /// Lower goes first
     #[arg(long, value_name = "NUMBER")]
     pub priority: Option<u32>,
@@ -131,6 +143,9 @@ pub(crate) enum NodesAction {
         /// Another base URL, for all its connections. Another host needs the key again, if one is stored
         #[arg(long, value_name = "URL")]
         base_url: Option<String>,
+        /// Which of OpenAI's chat APIs it has, for all its connections
+        #[arg(long, value_name = "API", value_parser = API_TYPES)]
+        api_type: Option<String>,
         #[command(flatten)]
         key: ProviderKey,
     },

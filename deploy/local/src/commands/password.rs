@@ -1,7 +1,8 @@
 //! `omniroute password`: where the admin password is, and how somebody who lost it gets in again.
 //!
 //! Whoever holds the directory's signing secret manages the gateway anyway, so the command asks for no old password;
-//! it sends the one of the file along while that is still right.
+//! it sends the one of the file along while that is still right. Passwords are told to the control plane of the directory's
+//! gateway, or to the one that `--url` names, and not to whatever else may hold a port.
 
 use omniroute_core::settings::Secret;
 use reqwest::StatusCode;
@@ -12,9 +13,12 @@ use crate::{
     client::{self, Client},
     context::Context,
     data_dir,
-    failure::Failure,
-    screen, secrets,
+    failure::{Exit, Failure},
+    ports, screen, secrets,
+    words::Words,
 };
+
+const WORDS: Words = Words::new(&[("password", "the new password")]);
 
 /// What the gateway says about a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +63,7 @@ pub(crate) async fn run(context: &Context, action: Password) -> Result<(), Failu
 }
 
 async fn set(context: &Context, kept: Option<Secret>, action: &Password) -> Result<(), Failure> {
-    let client = Client::new(context)?;
+    let client = client_for(context)?;
     let line = |flag, what| screen::secret_line(flag, what).map(Secret::new);
     let current = if action.current_stdin { Some(line("--current-stdin", "current admin password")?) } else { None };
     let is_given = action.stdin;
@@ -92,15 +96,50 @@ async fn set(context: &Context, kept: Option<Secret>, action: &Password) -> Resu
     Ok(())
 }
 
-/// Tries the password of the file, while the directory says that its gateway runs. Otherwise anything may listen where
-/// the gateway usually does, and would be told the password.
+/// Tries the password of the file, while the directory's gateway runs. Otherwise anything may listen where the gateway
+/// usually does, and would be told the password.
 async fn check_kept(context: &Context, kept: &Secret) -> Result<Check, Failure> {
-    if context.running.is_none() {
-        return Ok(Check::Unknown);
-    }
     // Asked by itself, the control plane counts a wrong try against this machine as it would through a proxy.
-    let [_, control_plane] = client::local_urls(context);
-    check(&control_plane, kept).await
+    match own_control_plane(context) {
+        Some(control_plane) => check(&control_plane, kept).await,
+        None => Ok(Check::Unknown),
+    }
+}
+
+/// A client to set a password with.
+fn client_for(context: &Context) -> Result<Client, Failure> {
+    let client = Client::new(context)?.with_words(WORDS);
+    if context.is_remote() {
+        return Ok(client);
+    }
+    if let Some(control_plane) = own_control_plane(context) {
+        return client.at(&control_plane);
+    }
+    let dir = context.launcher.data_dir.display();
+    Err(Failure::new(
+        Exit::Unreachable,
+        match context.running {
+            Some(running) => format!(
+                "the control plane of {dir} is away, and nobody else at {} is told a password: try again when the launcher \
+                 has started it again",
+                running.control_plane
+            ),
+            None => format!(
+                "no `omniroute up` serves {dir}, and nobody else is told a password: start it with `{}`, or name the \
+                 control plane with --url",
+                context.command("up")
+            ),
+        },
+    ))
+}
+
+/// Where the control plane of the directory's gateway listens, while that runs and is what has the port.
+fn own_control_plane(context: &Context) -> Option<String> {
+    let running = context.running.as_ref()?;
+    let address = running.control_plane;
+    // Where the system does not tell, the word of the launcher that runs has to do.
+    let is_own = ports::is_child_of(address.port(), running.pid).unwrap_or(true);
+    is_own.then(|| client::local_url(address.ip(), address.port()))
 }
 
 /// Signs in with a password to see whether it is right, and out again.

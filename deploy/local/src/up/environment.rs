@@ -55,6 +55,8 @@ fn of_control_plane(context: &Context, secrets: &Secrets) -> Vec<(&'static str, 
     let mut environment = of_both(context, secrets);
     environment.extend([
         ("CONTROL_PLANE_PORT", context.launcher.control_plane_port.to_string().into()),
+        // The proxy forwards to it, and writes no such header.
+        ("PROXY_PROTOCOL", "false".into()),
         ("GRPC_PORT", context.launcher.grpc_port.to_string().into()),
         ("STORAGE_ENCRYPTION_KEY", secrets.master_key.expose().into()),
         ("JWT_SECRET", secrets.jwt_secret.expose().into()),

@@ -3,7 +3,7 @@
 //! In order: see that the ports are free, take the data directory and note there where the gateway will listen, make the
 //! missing secrets, find the programs ([`environment`] says what each gets to know). Then the control plane, then the proxy, each under a [`supervisor`]
 //! that starts it ([`plane`]), passes its lines on ([`output`]) and starts it again when it dies. Once both are
-//! [`ready`], the [`greeting`] says how to use them. A signal stops the proxy first, which still hands over its usage
+//! [`ready`], the [`greeting`] says how to use them; when they do not get there, [`room`] sees whether the disk is full. A signal stops the proxy first, which still hands over its usage
 //! events, then the control plane; a second one does not wait.
 
 mod backoff;
@@ -12,9 +12,10 @@ mod greeting;
 mod output;
 pub(crate) mod plane;
 mod ready;
+mod room;
 mod supervisor;
 
-use std::{net::SocketAddr, path::Path, process, time::Instant};
+use std::{net::SocketAddr, process, time::Instant};
 
 use self::{
     output::Output,
@@ -30,9 +31,6 @@ use crate::{
     secrets::Secrets,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
-
-/// Less does not hold the files that SQLite keeps beside a database.
-const LITTLE_ROOM: u64 = 1024 * 1024;
 
 /// Ctrl-C, `kill`, and a closed terminal.
 struct Signals([Signal; 3]);
@@ -51,6 +49,7 @@ pub(crate) async fn up(mut context: Context) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let dir = context.data_dir();
     dir.create()?;
+    check_own_way(&context)?;
     let running = addresses(&context);
     // Whoever serves the directory already has its ports too.
     let _lock = dir.lock(&running)?;
@@ -97,17 +96,8 @@ async fn run(
         signals.next().await;
     }
     stop(context, running, output, signals).await;
-    begun.map_err(|failure| match full_disk(context.data_dir().path()) {
-        Some(hint) => Failure::new(failure.exit(), format!("{failure}; {hint}")),
-        None => failure,
-    })
-}
-
-/// What SQLite calls an I/O error, or no room for its files, is most often this.
-fn full_disk(dir: &Path) -> Option<String> {
-    let room = rustix::fs::statvfs(dir).ok()?;
-    let free = room.f_bavail.saturating_mul(room.f_frsize);
-    (free < LITTLE_ROOM).then(|| format!("the disk that holds {} is full: free space on it", dir.display()))
+    let dir = context.data_dir();
+    begun.map_err(|failure| room::explained(failure, dir.path(), room::free(dir.path())))
 }
 
 /// Stops what runs, last started first.
@@ -127,6 +117,18 @@ async fn stop(context: &Context, mut running: Vec<Supervised>, output: &Output, 
         }
     }
     output.say("stopped");
+}
+
+/// `up` itself asks the proxy whether it is ready, and writes no header of the PROXY protocol.
+fn check_own_way(context: &Context) -> Result<(), Failure> {
+    let (settings, own) = (&context.data_plane, ports::reachable(context.data_plane.host));
+    if settings.proxy_protocol && settings.trusted_proxies.contains(own) {
+        return Err(Failure::failed(format!(
+            "PROXY_PROTOCOL is set and TRUSTED_PROXIES has {own}, so `omniroute up` itself could not reach the proxy: take \
+             {own} out of TRUSTED_PROXIES, or start the two programs without `up`"
+        )));
+    }
+    Ok(())
 }
 
 fn addresses(context: &Context) -> Running {

@@ -71,6 +71,7 @@ fn answer(mut stream: TcpStream) {
     let (status, body) = match path {
         "/readyz" | "/api/monitoring/health" => ("200 OK", "{\"revision\":1}".to_owned()),
         path if path.starts_with("/api/keys?") => ("200 OK", "{\"keys\":[],\"total\":0}".to_owned()),
+        "/api/settings/require-login" => ("200 OK", "{\"success\":true}".to_owned()),
         "/api/keys" => ("201 Created", format!("{{\"key\":\"{KEY}\",\"id\":\"1\"}}")),
         "/v1/models" if is_known => ("200 OK", "{\"object\":\"list\",\"data\":[]}".to_owned()),
         "/v1/models" => ("401 Unauthorized", "{}".to_owned()),

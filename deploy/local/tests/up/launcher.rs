@@ -5,7 +5,7 @@ use std::{
     net::TcpListener,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -71,6 +71,38 @@ impl Setup {
         std::fs::read_to_string(self.root.path().join(format!("{name}.environment"))).expect("noted")
     }
 
+    /// Where the control plane listens.
+    pub(crate) fn control_plane_port(&self) -> u16 {
+        self.ports[0]
+    }
+
+    /// From now on it cannot be started.
+    pub(crate) fn remove_control_plane(&self) {
+        std::fs::remove_file(self.root.path().join("omniroute-control-plane")).expect("removed");
+    }
+
+    /// Another command on the same machine.
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
+        self.command().args(args).stdin(Stdio::null()).output().expect("the CLI runs")
+    }
+
+    fn command(&self) -> Command {
+        let [control_plane, grpc] = self.ports.map(|port| port.to_string());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_omniroute"));
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.root.path())
+            .env("DATA_DIR", self.data_dir())
+            .env("PORT", self.port.to_string())
+            .env("CONTROL_PLANE_PORT", control_plane)
+            .env("GRPC_PORT", grpc)
+            .env("OMNIROUTE_BIN_DIR", self.root.path())
+            .env("FAKE_NOTES", self.root.path())
+            .envs(self.environment.iter().copied());
+        command
+    }
+
     fn pid_of(&self, name: &str) -> Option<u32> {
         std::fs::read_to_string(self.root.path().join(format!("{name}.pid"))).ok()?.parse().ok()
     }
@@ -93,24 +125,8 @@ impl Launcher {
     }
 
     fn spawn(setup: &Setup, flags: &[&str], variable: Option<(&str, &str)>) -> Self {
-        let [control_plane, grpc] = setup.ports.map(|port| port.to_string());
-        let mut command = Command::new(env!("CARGO_BIN_EXE_omniroute"));
-        command
-            .arg("up")
-            .args(flags)
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", setup.root.path())
-            .env("DATA_DIR", setup.data_dir())
-            .env("PORT", setup.port.to_string())
-            .env("CONTROL_PLANE_PORT", control_plane)
-            .env("GRPC_PORT", grpc)
-            .env("OMNIROUTE_BIN_DIR", setup.root.path())
-            .env("FAKE_NOTES", setup.root.path())
-            .envs(setup.environment.iter().copied())
-            .envs(variable)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        let mut command = setup.command();
+        command.arg("up").args(flags).envs(variable).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the launcher starts");
         let output = Arc::new(Mutex::new(String::new()));
         collect(child.stdout.take().expect("piped"), &output);

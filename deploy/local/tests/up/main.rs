@@ -135,6 +135,32 @@ fn a_start_that_failed_on_a_taken_port_leaves_the_password_to_the_next_greeting(
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_password_is_told_to_the_own_control_plane_and_not_to_whoever_has_its_port() {
+    let setup = Setup::new();
+    let launcher = Launcher::start(&setup);
+    launcher.wait_for("OmniRoute is ready");
+    let set = setup.run(&["password", "--new"]);
+    assert!(set.status.success(), "{set:?}");
+
+    setup.remove_control_plane();
+    launcher::kill(setup.pid_of_control_plane().expect("a control plane"), "KILL");
+    let take = || std::net::TcpListener::bind(("127.0.0.1", setup.control_plane_port())).ok();
+    let mut stranger = None;
+    wait_until(SOON, "the port to be free", || {
+        stranger = take();
+        stranger.is_some()
+    });
+    let stranger = stranger.expect("the port");
+    stranger.set_nonblocking(true).expect("set");
+    let asked = setup.run(&["password", "--json"]);
+    assert!(String::from_utf8_lossy(&asked.stdout).contains("\"unknown\""), "{asked:?}");
+    let refused = setup.run(&["password", "--new"]);
+    assert_eq!(refused.status.code(), Some(3), "{refused:?}");
+    assert!(stranger.accept().is_err(), "nobody came");
+}
+
+#[test]
 fn two_planes_on_one_port_are_refused_by_the_names_of_their_flags() {
     let setup = Setup::new();
     let port = setup.port.to_string();

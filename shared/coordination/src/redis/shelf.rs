@@ -185,6 +185,10 @@ impl RedisShelf {
 
 #[async_trait]
 impl Shelf for RedisShelf {
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     async fn load(&self, key: &Key) -> Found {
         let now = self.shared.clock.now();
         match self.get(key).await {

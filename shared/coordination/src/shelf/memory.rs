@@ -303,6 +303,10 @@ impl Shelf for LocalShelf {
         self.memory.settle(key, mark, value, now.saturating_add(ttl), now);
     }
 
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     async fn wait(&self, key: &Key, seen: &Bytes, patience: Duration) -> Waited {
         self.memory.wait(key, seen, Instant::now() + patience, &*self.clock).await
     }

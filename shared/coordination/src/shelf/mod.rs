@@ -80,6 +80,9 @@ pub trait Shelf: Send + Sync + 'static {
     /// Replaces the mark of a claim with its value, or with nothing.
     async fn settle(&self, key: &Key, mark: &Bytes, value: Option<Bytes>, ttl: Duration);
 
+    /// Whether values leave this process, so that they have to be sealed.
+    fn is_shared(&self) -> bool;
+
     /// Waits until what stands under the name is no longer `seen`.
     async fn wait(&self, key: &Key, seen: &Bytes, patience: Duration) -> Waited;
 }

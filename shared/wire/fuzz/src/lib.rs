@@ -43,8 +43,10 @@ fn exchange(names: NameTable) -> Exchange {
         include_usage: true,
         show_thinking: true,
         estimated_input: 3,
+        answer_tool: false,
         names,
         echo: Vec::new(),
+        compacts: false,
         sealer: Arc::new(PlainSealer),
     }
 }

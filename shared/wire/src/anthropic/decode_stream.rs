@@ -92,6 +92,15 @@ impl StreamDecoder for Decoder {
         }
         state.end(emit);
     }
+
+    fn done(&self) -> bool {
+        self.state.done || self.state.failed
+    }
+
+    fn complete(&self) -> bool {
+        let state = &self.state;
+        !state.failed && (state.finished || state.complete)
+    }
 }
 
 // === impl State ===

@@ -65,7 +65,7 @@ pub(super) fn encode(
         return Err(error);
     }
     let system_turns = messages.iter().any(|message| message.speaker == Speaker::System);
-    Ok(Encoded { body, headers: betas::headers(request, &extras, system_turns) })
+    Ok(Encoded { body, headers: betas::headers(request, &extras, system_turns), ..Encoded::default() })
 }
 
 /// All that was decided before the first byte.

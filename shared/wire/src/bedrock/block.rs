@@ -4,7 +4,6 @@ use serde_json::value::RawValue;
 
 use super::{citation, media::image_media_type};
 use crate::{
-    answer_tool::ANSWER_TOOL,
     codec::WireError,
     ir::{CallKind, Family, Part, Signature, Source},
     media::audio_media_type,
@@ -72,67 +71,56 @@ wire_object! {
     }
 }
 
-/// What a block of an answer is.
-pub(super) enum Read<'a> {
-    Part(Part<'a>),
-    /// The answer in the format that was asked for: the arguments of the tool that stands for it.
-    Answer(Part<'a>),
-    Nothing,
-}
-
-/// Reads one block.
-pub(super) fn decode<'a>(raw: &'a RawValue, path: &str) -> Result<Read<'a>, WireError> {
+/// Reads one block of an answer; `None` when it says nothing.
+pub(super) fn decode<'a>(raw: &'a RawValue, path: &str) -> Result<Option<Part<'a>>, WireError> {
     let block: Block<'a> = serde_json::from_str(raw.get())
         .map_err(|error| WireError::field(path, format!("`{path}`: not a block of an answer: {error}")))?;
     if let Some(text) = block.text {
-        return Ok(if text.is_empty() { Read::Nothing } else { Read::Part(Part::text(text.0)) });
+        return Ok((!text.is_empty()).then(|| Part::text(text.0)));
     }
     if let Some(call) = block.tool_use {
-        return decode_call(call, raw, path);
+        return decode_call(call, raw, path).map(Some);
     }
     if let Some(reasoning) = block.reasoning {
-        return Ok(decode_reasoning(reasoning).map_or(Read::Nothing, Read::Part));
+        return Ok(decode_reasoning(reasoning));
     }
     if let Some(cited) = block.citations {
         let text = cited.content.into_iter().flatten().filter_map(|content| content.text);
         let text = text.fold(String::new(), |all, next| all + &next);
         let annotations = cited.citations.into_iter().flatten().filter_map(citation::decode).collect();
-        return Ok(Read::Part(Part::Text { text: text.into(), annotations, cache: None }));
+        return Ok(Some(Part::Text { text: text.into(), annotations, cache: None }));
     }
     if let Some((format, data)) = block.image.and_then(split) {
         let source = Source::Inline { media_type: image_media_type(&format).into(), data: data.into() };
-        return Ok(Read::Part(Part::Image { source, detail: None, cache: None }));
+        return Ok(Some(Part::Image { source, detail: None, cache: None }));
     }
     if let Some((format, data)) = block.audio.and_then(split) {
         let source = Source::Inline { media_type: audio_media_type(&format).into(), data: data.into() };
-        return Ok(Read::Part(Part::Audio { source, format: Some(format.into()), transcript: None }));
+        return Ok(Some(Part::Audio { source, format: Some(format.into()), transcript: None }));
     }
     // Results of tools that the vendor runs, and what is invented later.
-    Ok(Read::Part(Part::ServerTool { family: Family::Bedrock, raw: raw.into() }))
+    Ok(Some(Part::ServerTool { family: Family::Bedrock, raw: raw.into() }))
 }
 
 fn split(media: Media<'_>) -> Option<(Str<'_>, Str<'_>)> {
     Some((media.format?, media.source?.bytes?))
 }
 
-fn decode_call<'a>(call: ToolUse<'a>, raw: &'a RawValue, path: &str) -> Result<Read<'a>, WireError> {
+fn decode_call<'a>(call: ToolUse<'a>, raw: &'a RawValue, path: &str) -> Result<Part<'a>, WireError> {
     if call.kind.as_deref() == Some("server_tool_use") {
-        return Ok(Read::Part(Part::ServerTool { family: Family::Bedrock, raw: raw.into() }));
+        return Ok(Part::ServerTool { family: Family::Bedrock, raw: raw.into() });
     }
     let missing = |field: &str| WireError::field(format!("{path}.toolUse.{field}"), format!("a call needs `{field}`"));
     let arguments = call.input.map_or("{}", RawValue::get);
     let name = call.name.ok_or_else(|| missing("name"))?;
-    if &*name == ANSWER_TOOL {
-        return Ok(Read::Answer(Part::text(arguments)));
-    }
-    Ok(Read::Part(Part::ToolCall {
+    Ok(Part::ToolCall {
         id: call.id.ok_or_else(|| missing("toolUseId"))?.into(),
         name: name.into(),
         arguments: arguments.into(),
         kind: CallKind::Function,
         signature: None,
         cache: None,
-    }))
+    })
 }
 
 fn decode_reasoning(reasoning: Reasoning<'_>) -> Option<Part<'_>> {

@@ -2,11 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::{
-    block::{self, Read},
-    finish_reason,
-    usage::UsageField,
-};
+use super::{block, finish_reason, usage::UsageField};
 use crate::{
     codec::{DecodeContext, WireError},
     ir::{Choice, FinishReason, Part, Response},
@@ -58,19 +54,11 @@ pub fn decode_response<'a>(body: &'a [u8], _: &DecodeContext<'_>) -> Result<Resp
         return Err(WireError::field("output.message", "the upstream's answer has no message"));
     };
     let mut parts = Vec::new();
-    let mut answered = false;
     for (index, raw) in message.content.into_iter().flatten().enumerate() {
-        match block::decode(raw, &format!("output.message.content.{index}"))? {
-            Read::Part(part) => parts.push(part),
-            Read::Answer(part) => {
-                answered = true;
-                parts.push(part);
-            }
-            Read::Nothing => {}
-        }
+        parts.extend(block::decode(raw, &format!("output.message.content.{index}"))?);
     }
     let called = parts.iter().any(|part| matches!(part, Part::ToolCall { .. }));
-    let finish = body.stop_reason.map(|word| corrected(finish_reason(&word), called, answered));
+    let finish = body.stop_reason.map(|word| corrected(finish_reason(&word), called));
     let mut response = Response {
         choices: vec![Choice {
             parts,
@@ -91,11 +79,10 @@ pub fn decode_response<'a>(body: &'a [u8], _: &DecodeContext<'_>) -> Result<Resp
     Ok(response)
 }
 
-/// An end beside calls is a call; the tool that stands for the answer's format is none.
-pub(super) const fn corrected(reason: FinishReason, called: bool, answered: bool) -> FinishReason {
+/// An end beside calls is a call.
+pub(super) const fn corrected(reason: FinishReason, called: bool) -> FinishReason {
     match reason {
         FinishReason::End if called => FinishReason::ToolCalls,
-        FinishReason::ToolCalls if answered && !called => FinishReason::End,
         reason => reason,
     }
 }

@@ -99,13 +99,14 @@ pub struct Decoder {
 struct State {
     started: bool,
     finished: bool,
+    /// `metadata` has come, the last event.
+    counted: bool,
     failed: bool,
     next_part: u32,
     /// Open blocks by their number in the stream.
     open: Vec<(u64, Open)>,
     held: usize,
     called: bool,
-    answered: bool,
 }
 
 // === impl Decoder ===
@@ -126,6 +127,14 @@ impl StreamDecoder for Decoder {
             let message = "the upstream's stream ended before the answer was complete".to_owned();
             self.state.fail(ErrorClass::Upstream, "upstream_stream_cut", message, emit);
         }
+    }
+
+    fn done(&self) -> bool {
+        (self.state.finished && self.state.counted) || self.state.failed
+    }
+
+    fn complete(&self) -> bool {
+        self.state.finished
     }
 }
 
@@ -185,6 +194,7 @@ impl State {
                 }
             }
             "metadata" => {
+                self.counted = true;
                 if let Some(usage) = self.read::<Metadata<'_>>(payload, emit).and_then(|event| event.usage) {
                     self.begin(emit);
                     emit(Event::Usage(usage.disjoint()));
@@ -224,7 +234,6 @@ impl State {
         let next = &mut self.next_part;
         let Some(open) = Open::begin(event.start.unwrap_or_default(), || take(next), emit) else { return };
         self.called |= matches!(open, Open::Call { .. });
-        self.answered |= matches!(open, Open::Answer { .. });
         self.open.push((index, open));
     }
 
@@ -363,7 +372,7 @@ impl State {
             return;
         }
         let word = event.reason.as_deref().unwrap_or_default();
-        let reason = corrected(finish_reason(word), self.called, self.answered);
+        let reason = corrected(finish_reason(word), self.called);
         if reason == FinishReason::MalformedCall {
             let message = "the model made a call that cannot be read".to_owned();
             return self.fail(ErrorClass::Upstream, "malformed_tool_call", message, emit);

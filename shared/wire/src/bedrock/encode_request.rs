@@ -64,7 +64,7 @@ pub fn encode_request(request: &Request<'_>, target: &Target<'_>, losses: &mut L
             Ok(())
         })();
     });
-    result.map(|()| Encoded { body, headers: Vec::new() })
+    result.map(|()| Encoded { body, answer_tool: tools.has_answer(), ..Encoded::default() })
 }
 
 /// What would change the meaning if it were left out.

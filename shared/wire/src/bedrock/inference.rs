@@ -34,7 +34,7 @@ pub(super) fn write_config(
         }
     };
     let limit = thinking.max_tokens.or(asked);
-    note("max_tokens", limit.is_some() && unbounded);
+    note(request.max_tokens_name, limit.is_some() && unbounded);
     let max_tokens = limit.filter(|_| !unbounded);
 
     // A thinking Claude takes a temperature of 1 only, which is its own.

@@ -4,7 +4,6 @@ use serde_json::value::RawValue;
 
 use super::media::image_media_type;
 use crate::{
-    answer_tool::ANSWER_TOOL,
     ir::{CallKind, Event, Family, Json, PartKind, Signature},
     media::join_base64,
     object::wire_object,
@@ -51,11 +50,6 @@ pub(super) enum Open {
         part: u32,
         has_arguments: bool,
     },
-    /// The arguments of the tool that stands for the format of the answer.
-    Answer {
-        part: u32,
-        has_arguments: bool,
-    },
     /// Pieces of base64, each complete in itself.
     Redacted(Vec<String>),
     Image {
@@ -91,10 +85,6 @@ impl Open {
                 return Some(Self::ServerCall { id, name, input: String::new() });
             }
             let part = take_part();
-            if &*name == ANSWER_TOOL {
-                emit(Event::PartStart { choice: 0, part, kind: PartKind::Text });
-                return Some(Self::Answer { part, has_arguments: false });
-            }
             let kind = PartKind::ToolCall { id: id.into(), name: name.into(), kind: CallKind::Function };
             emit(Event::PartStart { choice: 0, part, kind });
             return Some(Self::Call { part, has_arguments: false });
@@ -121,10 +111,6 @@ impl Open {
                 *has_arguments = true;
                 emit(Event::ArgsDelta { choice: 0, part: *part, text: text.into() });
             }
-            Self::Answer { part, has_arguments } => {
-                *has_arguments = true;
-                emit(Event::TextDelta { choice: 0, part: *part, text: text.into() });
-            }
             Self::ServerCall { input, .. } => input.push_str(text),
             _ => {}
         }
@@ -133,7 +119,7 @@ impl Open {
     /// Bytes that it keeps until it is whole.
     pub(super) fn held(&self) -> usize {
         match self {
-            Self::Text(_) | Self::Thinking(_) | Self::Call { .. } | Self::Answer { .. } => 0,
+            Self::Text(_) | Self::Thinking(_) | Self::Call { .. } => 0,
             Self::Redacted(pieces) | Self::Image { pieces, .. } => pieces.iter().map(String::len).sum(),
             Self::ServerCall { input, .. } => input.len(),
             Self::ServerResult { content, .. } => content.iter().map(String::len).sum(),
@@ -148,12 +134,6 @@ impl Open {
             Self::Call { part, has_arguments } => {
                 if !has_arguments {
                     emit(Event::ArgsDelta { choice: 0, part, text: "{}".into() });
-                }
-                emit(Event::PartStop { choice: 0, part });
-            }
-            Self::Answer { part, has_arguments } => {
-                if !has_arguments {
-                    emit(Event::TextDelta { choice: 0, part, text: "{}".into() });
                 }
                 emit(Event::PartStop { choice: 0, part });
             }

@@ -167,6 +167,11 @@ impl<'r, 'a> ToolPlan<'r, 'a> {
         self.specs.extend(names.into_iter().map(|name| Spec { kind: SpecKind::Remembered(name), cache: None }));
     }
 
+    /// Whether a tool of ours stands for the format of the answer.
+    pub(super) fn has_answer(&self) -> bool {
+        self.specs.iter().any(|spec| matches!(spec.kind, SpecKind::Answer(_)))
+    }
+
     /// Whether the model must call some tool.
     pub(super) const fn is_forced(&self) -> bool {
         self.choice.is_some()

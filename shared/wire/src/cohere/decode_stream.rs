@@ -118,6 +118,14 @@ impl StreamDecoder for Decoder {
             state.fail(ErrorClass::Upstream, "upstream_stream_cut", message, emit);
         }
     }
+
+    fn done(&self) -> bool {
+        self.state.finished || self.state.failed
+    }
+
+    fn complete(&self) -> bool {
+        self.state.finished
+    }
 }
 
 // === impl State ===

@@ -29,7 +29,7 @@ pub fn encode_request(request: &Request<'_>, target: &Target<'_>, losses: &mut L
     let mut body = Vec::with_capacity(request.size_hint());
     let mut result = Ok(());
     Writer::new(&mut body).object(|w| result = write_body(w, request, target, losses));
-    result.map(|()| Encoded { body, headers: Vec::new() })
+    result.map(|()| Encoded { body, ..Encoded::default() })
 }
 
 /// What would change the meaning if it were left out.

@@ -6,7 +6,7 @@ use crate::{
     ir::{Losses, Request, Tool, ToolChoice, ToolKind},
     object::wire_object,
     text::Str,
-    tool_schema,
+    tool_schema::{self, Top},
     tools::CUSTOM_SCHEMA,
     write::Writer,
 };
@@ -104,7 +104,10 @@ fn write_tool(w: &mut Writer<'_>, tool: &Tool<'_>, target: &Target<'_>, losses: 
             w.field_str_opt("description", tool.description.as_deref());
             match &tool.kind {
                 ToolKind::Function { schema, .. } => {
-                    w.field_raw("parameters", &tool_schema::of_tool(schema.as_ref(), &tool.name, losses));
+                    w.field_raw(
+                        "parameters",
+                        &tool_schema::of_tool(schema.as_ref(), &tool.name, Top::PlainObject, losses),
+                    );
                 }
                 ToolKind::Custom { grammar } => {
                     if grammar.is_some() {

@@ -32,8 +32,10 @@ fn exchange(request: &str) -> Exchange {
         include_usage: true,
         show_thinking: true,
         estimated_input: 0,
+        answer_tool: false,
         names: NameTable::default(),
         echo: echo_fields(request.as_bytes()),
+        compacts: false,
         sealer: Arc::new(NoSealer),
     }
 }

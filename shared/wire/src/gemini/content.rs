@@ -11,7 +11,6 @@ use super::{
     schema, signature,
 };
 use crate::{
-    answer_tool::ANSWER_TOOL,
     codec::{DecodeContext, WireError},
     ir::{CallKind, Family, Json, Part, Signature, Source},
     media,
@@ -39,11 +38,6 @@ pub(super) fn push_part<'a>(
 ) -> Result<Option<IdGiven>, WireError> {
     let signature = field.thought_signature.take().and_then(|text| signature::read(text.into(), context));
     if let Some(call) = field.function_call.take() {
-        if call.name.as_deref() == Some(ANSWER_TOOL) {
-            // No call of the client's, and no end of its own.
-            parts.push(Part::text(call.args.map_or("{}", RawValue::get)));
-            return Ok(None);
-        }
         let (part, given) = call_part(call, signature, origin)?;
         parts.push(part);
         return Ok(Some(given));

@@ -60,7 +60,7 @@ pub fn encode_count_request(
     Writer::new(&mut body).object(|w| {
         failure = write_body(w.key("generateContentRequest"), request, target, Some(target.model), losses).err();
     });
-    failure.map_or(Ok(Encoded { body, headers: Vec::new() }), Err)
+    failure.map_or(Ok(Encoded { body, ..Encoded::default() }), Err)
 }
 
 /// Reads an upstream's count.

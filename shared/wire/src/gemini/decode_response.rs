@@ -8,7 +8,7 @@ use super::{
     content::{Origin, push_part},
     error, finish, grounding,
     logprobs::{self, LogprobsResult},
-    message::{Content, OneOrMany, Whole},
+    message::{OneOrMany, Said, Whole},
     text_map::TextMap,
     usage::UsageField,
 };
@@ -33,7 +33,7 @@ wire_object! {
 wire_object! {
     pub(super) struct Candidate<'a> {
         index: Whole = lenient "index",
-        content: Content<'a> = "content",
+        content: Said<'a> = "content",
         finish_reason: Str<'a> = lenient "finishReason" | "finish_reason",
         grounding: &'a RawValue = "groundingMetadata" | "grounding_metadata",
         citations: &'a RawValue = "citationMetadata" | "citation_metadata",

@@ -130,6 +130,15 @@ impl StreamDecoder for Decoder {
         let cut = matches!(&self.framing, Detected::Values(reader) if !reader.is_between());
         state.end(cut, emit);
     }
+
+    fn done(&self) -> bool {
+        self.state.done || self.state.failed
+    }
+
+    fn complete(&self) -> bool {
+        let cut = matches!(&self.framing, Detected::Values(reader) if !reader.is_between());
+        !cut && !self.state.failed && self.state.all_finished()
+    }
 }
 
 // === impl State ===
@@ -238,6 +247,13 @@ impl State {
             self.failed = true;
             emit(Event::Error(StreamError { class, code, message, retry_after: None, request_id: None }));
         }
+    }
+
+    /// Whether every candidate that said something has said why it ended.
+    fn all_finished(&self) -> bool {
+        let mut begun =
+            self.candidates.iter().filter(|candidate| candidate.next_part > 0 || candidate.complete).peekable();
+        begun.peek().is_some() && begun.all(|candidate| candidate.complete)
     }
 
     fn end(&mut self, cut: bool, emit: &mut dyn FnMut(Event<'_>)) {

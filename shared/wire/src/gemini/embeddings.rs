@@ -225,7 +225,7 @@ pub fn encode_embed_request(openai: &[u8], model: &str, losses: &mut Losses) -> 
             }
         });
     });
-    Ok((Encoded { body, headers: Vec::new() }, base64))
+    Ok((Encoded { body, ..Encoded::default() }, base64))
 }
 
 /// An answer of an upstream as an answer of `/v1/embeddings`. `estimate` stands in for a count that the upstream does not

@@ -23,18 +23,19 @@ pub fn name_table(request: &Request<'_>) -> NameTable {
 /// When the request needs something that this format cannot say.
 pub fn encode_request(request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) -> Result<Encoded, WireError> {
     let mut body = Vec::with_capacity(request.size_hint());
-    write_body(&mut Writer::new(&mut body), request, target, None, losses)?;
-    Ok(Encoded { body, headers: Vec::new() })
+    let answer_tool = write_body(&mut Writer::new(&mut body), request, target, None, losses)?;
+    Ok(Encoded { body, answer_tool, ..Encoded::default() })
 }
 
-/// The body as the next item; with `model` inside where the path does not have the last word.
+/// The body as the next item; with `model` inside where the path does not have the last word. Tells whether a tool of ours
+/// stands for the format of the answer.
 pub(super) fn write_body(
     w: &mut Writer<'_>,
     request: &Request<'_>,
     target: &Target<'_>,
     model: Option<&str>,
     losses: &mut Losses,
-) -> Result<(), WireError> {
+) -> Result<bool, WireError> {
     let mut contents = Planner::new(request, target, losses).plan(request)?;
     let tools = encode_tools::Plan::of(request, target, losses)?;
     contents.system.extend(tools.note);
@@ -66,7 +67,7 @@ pub(super) fn write_body(
             w.field_raw(name, raw);
         }
     });
-    Ok(())
+    Ok(tools.has_answer())
 }
 
 /// The extensions that this family put aside, below a path and without deeper ones.

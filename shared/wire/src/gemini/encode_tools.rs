@@ -104,6 +104,11 @@ impl<'p> Plan<'p> {
         Ok(())
     }
 
+    /// Whether a tool of ours stands for the format of the answer.
+    pub(super) const fn has_answer(&self) -> bool {
+        self.answer.is_some()
+    }
+
     fn is_forced(&self) -> bool {
         matches!(
             self.choice,

@@ -24,6 +24,13 @@ wire_object! {
 }
 
 wire_object! {
+    /// What a model says. Nobody needs to be told whose turn it is.
+    pub(super) struct Said<'a> {
+        parts: OneOrMany<PartField<'a>> = "parts",
+    }
+}
+
+wire_object! {
     pub(super) struct PartField<'a> {
         text: Str<'a> = "text",
         thought: bool = lenient "thought",

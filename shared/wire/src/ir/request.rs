@@ -18,6 +18,8 @@ pub struct Request<'a> {
     pub tool_choice: Option<ToolChoice<'a>>,
     pub parallel_tool_calls: Option<bool>,
     pub max_tokens: Option<u64>,
+    /// Chat has two names for it: the one that the client used.
+    pub max_tokens_name: &'static str,
     pub stop: Vec<Cow<'a, str>>,
     pub sampling: Sampling<'a>,
     pub reasoning: Option<Reasoning>,
@@ -35,6 +37,8 @@ pub struct Request<'a> {
     pub cache_key: Option<Cow<'a, str>>,
     /// Whether the vendor may keep the answer (Responses, Chat).
     pub store: Option<bool>,
+    /// The client wants no answer but the conversation made shorter (Responses); its last turn asks for a summary.
+    pub compacts: bool,
     pub extensions: Extensions<'a>,
 }
 
@@ -165,6 +169,7 @@ impl<'a> Request<'a> {
             tool_choice: None,
             parallel_tool_calls: None,
             max_tokens: None,
+            max_tokens_name: "max_tokens",
             stop: Vec::new(),
             sampling: Sampling::default(),
             reasoning: None,
@@ -177,6 +182,7 @@ impl<'a> Request<'a> {
             service_tier: None,
             cache_key: None,
             store: None,
+            compacts: false,
             extensions: Extensions::default(),
         }
     }
@@ -187,7 +193,7 @@ impl<'a> Request<'a> {
         let wanted = self.max_tokens?;
         let limit = profile.max_output_tokens.map_or(wanted, |most| wanted.min(most)).max(least);
         if limit != wanted {
-            losses.drop_field("max_tokens");
+            losses.drop_field(self.max_tokens_name);
         }
         Some(limit)
     }

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::{
     call_id::call_id,
     media_type::media_part,
-    message::{Message, ToolCall},
+    message::{Content, Message, ToolCall},
     options::{Options, decode_options},
     think::decode_think,
 };
@@ -157,11 +157,13 @@ fn push_message<'a>(
             request.system.push(SystemPart { text, role, position: request.turns.len(), cache: None });
             return Ok(());
         }
-        "user" => Turn { role: Role::User, parts: content_parts(&mut message), name: None },
+        "user" => {
+            Turn { role: Role::User, parts: content_parts(message.images.take(), message.content.take()), name: None }
+        }
         "assistant" => Turn { role: Role::Assistant, parts: assistant_parts(message, index, pending)?, name: None },
         "tool" => {
             let (call_id, name) = answered(&mut message, index, pending);
-            let parts = content_parts(&mut message);
+            let parts = content_parts(message.images.take(), message.content.take());
             let result = Part::ToolResult { call_id, name, parts, is_error: false, cache: None };
             Turn { role: Role::Tool, parts: vec![result], name: None }
         }
@@ -175,10 +177,10 @@ fn push_message<'a>(
 }
 
 /// Images first: that is where Ollama's templates put them.
-pub(super) fn content_parts<'a>(message: &mut Message<'a>) -> Vec<Part<'a>> {
-    let images = message.images.take().unwrap_or_default();
+pub(super) fn content_parts<'a>(images: Option<Vec<Str<'a>>>, content: Option<Content<'a>>) -> Vec<Part<'a>> {
+    let images = images.unwrap_or_default();
     let mut parts: Vec<Part<'a>> = images.into_iter().map(|entry| media_part(entry.0)).collect();
-    parts.extend(message.content.take().map(|content| content.0).filter(|text| !text.is_empty()).map(Part::text));
+    parts.extend(content.map(|content| content.0).filter(|text| !text.is_empty()).map(Part::text));
     parts
 }
 
@@ -191,7 +193,7 @@ fn assistant_parts<'a>(
     let mut parts: Vec<Part<'a>> =
         thinking.map(|text| Part::Thinking { text: text.into(), signature: None }).into_iter().collect();
     let calls = message.tool_calls.take().unwrap_or_default();
-    parts.extend(content_parts(&mut message));
+    parts.extend(content_parts(message.images.take(), message.content.take()));
     pending.clear();
     for (number, call) in calls.into_iter().enumerate() {
         let path = format!("messages.{index}.tool_calls.{number}");

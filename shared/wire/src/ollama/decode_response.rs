@@ -32,7 +32,7 @@ pub fn decode_response<'a>(body: &'a [u8], context: &DecodeContext<'_>) -> Resul
         parts.push(Part::Thinking { text: text.into(), signature: None });
     }
     let calls = message.tool_calls.take().unwrap_or_default();
-    parts.extend(content_parts(&mut message));
+    parts.extend(content_parts(message.images.take(), message.content.take()));
     let before = parts.len();
     // The moment of the answer tells its calls from the same ones of another round.
     let seed = [answer.created_at.as_deref().unwrap_or_default(), context.answer].concat();

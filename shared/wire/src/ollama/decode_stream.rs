@@ -36,6 +36,10 @@ struct State {
     calls: usize,
     /// How the answer ends. Some hosts call every line the last, so that only the stream's own end shows which one was.
     ending: Option<(FinishReason, Usage)>,
+    /// A line was called the last.
+    called_last: bool,
+    /// That was the first such line, and it said nothing itself, as those of hosts do who mean it.
+    is_last: bool,
     /// Moment of the first line: it tells this answer's calls from the same ones of another round.
     seed: String,
 }
@@ -71,6 +75,14 @@ impl StreamDecoder for Decoder {
         }
         let message = "the upstream's stream ended before the answer was complete".to_owned();
         state.fail(ErrorClass::Upstream, "upstream_stream_cut", message, emit);
+    }
+
+    fn done(&self) -> bool {
+        self.state.is_last || self.state.ended
+    }
+
+    fn complete(&self) -> bool {
+        self.state.ending.is_some() && !self.state.ended
     }
 }
 
@@ -127,6 +139,8 @@ impl State {
             self.ending = None;
         }
         if answer.done == Some(true) {
+            let is_first = !std::mem::replace(&mut self.called_last, true);
+            self.is_last = is_first && self.said > 0 && self.said == before;
             self.ending = Some((finish_reason(answer.done_reason.as_deref(), self.calls > 0), answer.usage()));
         }
     }

@@ -46,7 +46,7 @@ pub fn encode_request(request: &Request<'_>, target: &Target<'_>, losses: &mut L
         w.field("stream", &target.stream);
     });
     list_losses(request, losses);
-    Ok(Encoded { body, headers: Vec::new() })
+    Ok(Encoded { body, ..Encoded::default() })
 }
 
 fn write_extensions(w: &mut Writer<'_>, request: &Request<'_>, losses: &mut Losses) {
@@ -79,10 +79,11 @@ fn list_losses(request: &Request<'_>, losses: &mut Losses) {
 }
 
 fn write_messages(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) {
-    let mut names = CallNames::new();
-    let mut systems = Systems::of(request, losses);
-    // Most templates take one, in front. A client of this very format knows what its model's takes.
+    // Most templates take one system text, in front. A client of this very format knows what its model's takes.
     let anywhere = request.format == Format::Ollama;
+    let request = if anywhere { Cow::Borrowed(request) } else { system_text::by_turns(request) };
+    let mut names = CallNames::new();
+    let mut systems = Systems::of(&request, losses);
     if anywhere {
         systems.front().iter().for_each(|system| write_text(w, "system", &system.text));
     } else if let Some(text) = systems.joined_front() {
@@ -95,19 +96,12 @@ fn write_messages(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>
             }
         }
         write_results(w, turn, &names, target, losses);
-        let due = if is_within_results(&request.turns, position) { &[][..] } else { systems.due(position) };
-        let told = if anywhere { None } else { system_text::as_user_texts(due) };
-        if anywhere {
-            due.iter().for_each(|system| write_text(w, "system", &system.text));
+        if !is_within_results(&request.turns, position) {
+            systems.due(position).iter().for_each(|system| write_text(w, "system", &system.text));
         }
-        write_rest(w, turn, told, target, losses);
+        write_rest(w, turn, target, losses);
     }
-    let last = systems.rest();
-    if anywhere {
-        last.iter().for_each(|system| write_text(w, "system", &system.text));
-    } else if let Some(told) = system_text::as_user_texts(last) {
-        write_text(w, "user", &told);
-    }
+    systems.rest().iter().for_each(|system| write_text(w, "system", &system.text));
 }
 
 fn write_text(w: &mut Writer<'_>, role: &str, text: &str) {
@@ -130,19 +124,15 @@ fn write_results(w: &mut Writer<'_>, turn: &Turn<'_>, names: &CallNames<'_>, tar
     }
 }
 
-/// What a turn says beside its results. `told`: system texts that go in front of it.
-fn write_rest(w: &mut Writer<'_>, turn: &Turn<'_>, told: Option<String>, target: &Target<'_>, losses: &mut Losses) {
+/// What a turn says beside its results.
+fn write_rest(w: &mut Writer<'_>, turn: &Turn<'_>, target: &Target<'_>, losses: &mut Losses) {
     match turn.role {
-        Role::Assistant => {
-            told.iter().for_each(|told| write_text(w, "user", told));
-            write_assistant(w, &turn.parts, target, losses);
-        }
+        Role::Assistant => write_assistant(w, &turn.parts, target, losses),
         Role::User | Role::Tool => {
             let own = turn.parts.iter().filter(|part| !matches!(part, Part::ToolResult { .. }));
             // Images in results: few templates show them there, so they follow as the user's.
             let shown = turn.parts.iter().filter_map(result_parts).flatten().filter(|part| is_media(part));
-            let told = told.map(Part::text);
-            let all: Vec<&Part<'_>> = told.iter().chain(own).chain(shown).collect();
+            let all: Vec<&Part<'_>> = own.chain(shown).collect();
             if !all.is_empty() {
                 write_user(w, &all, losses);
             }

@@ -24,6 +24,16 @@ wire_object! {
 }
 
 wire_object! {
+    /// What a model says. Nobody needs to be told whose turn it is, and what is no list of calls or pictures is none.
+    pub(super) struct Said<'a> {
+        content: Content<'a> = "content",
+        thinking: Str<'a> = lenient "thinking",
+        images: Vec<Str<'a>> = lenient "images",
+        tool_calls: Vec<ToolCall<'a>> = lenient "tool_calls",
+    }
+}
+
+wire_object! {
     pub(super) struct ToolCall<'a> {
         id: Str<'a> = lenient "id",
         function: FunctionCall<'a> = "function",
@@ -42,10 +52,10 @@ wire_object! {
     pub(super) struct Answer<'a> {
         model: Str<'a> = lenient "model",
         created_at: Str<'a> = lenient "created_at",
-        message: Message<'a> = "message",
+        message: Said<'a> = "message",
         response: Str<'a> = "response",
         thinking: Str<'a> = lenient "thinking",
-        tool_calls: Vec<ToolCall<'a>> = "tool_calls",
+        tool_calls: Vec<ToolCall<'a>> = lenient "tool_calls",
         done: bool = lenient "done",
         done_reason: Str<'a> = lenient "done_reason",
         prompt_eval_count: u64 = lenient "prompt_eval_count",
@@ -84,7 +94,7 @@ impl<'a> Message<'a> {
 
 impl<'a> Answer<'a> {
     /// Both APIs' texts and calls in the place where chat has them.
-    pub(super) fn take_message(&mut self) -> Message<'a> {
+    pub(super) fn take_message(&mut self) -> Said<'a> {
         let mut message = self.message.take().unwrap_or_default();
         message.content = message.content.or(self.response.take().map(|text| Content(text.0)));
         message.thinking = message.thinking.or(self.thinking.take());

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use super::{
     details::Marks,
     message::{
-        Annotation, Audio, BlockSource, CacheControl, ContentPart, File, Message, ReasoningDetail, ThoughtPiece,
+        Annotation, Answered, Audio, BlockSource, CacheControl, ContentPart, File, Message, ReasoningDetail,
+        ThoughtPiece,
     },
 };
 use crate::{
@@ -128,7 +129,7 @@ pub(super) fn thought_text<'a>(thinking: TextOr<'a, ThoughtPiece<'a>>) -> Cow<'a
 }
 
 /// The parts of an answer: what is of no kind that is known shows nothing, and is no reason to lose the rest.
-pub(super) fn answer_parts<'a>(message: Message<'a>, path: &str, context: &DecodeContext<'_>) -> Vec<Part<'a>> {
+pub(super) fn answer_parts<'a>(message: Answered<'a>, path: &str, context: &DecodeContext<'_>) -> Vec<Part<'a>> {
     match message.content {
         None => Vec::new(),
         Some(TextOr::Text(text)) if text.is_empty() => Vec::new(),
@@ -199,7 +200,7 @@ pub(super) fn annotation(field: Annotation<'_>) -> Option<ir::Annotation<'_>> {
 }
 
 /// Thinking of an answer: its details as they are told, or the plain text.
-pub(super) fn push_told<'a>(parts: &mut Vec<Part<'a>>, message: &mut Message<'a>) {
+pub(super) fn push_told<'a>(parts: &mut Vec<Part<'a>>, message: &mut Answered<'a>) {
     let details = message.reasoning_details.take().unwrap_or_default();
     let plain = message.reasoning_content.take().or(message.reasoning.take()).filter(|text| !text.is_empty());
     if details.is_empty() {

@@ -415,6 +415,9 @@ fn choice_name(choice: ChoiceField<'_>) -> Option<Cow<'_, str>> {
 
 fn decode_sampling<'a>(request: &mut Request<'a>, body: &mut Body<'a>) -> Result<(), WireError> {
     request.max_tokens = body.max_completion_tokens.or(body.max_tokens);
+    if body.max_completion_tokens.is_some() {
+        request.max_tokens_name = "max_completion_tokens";
+    }
     request.stop = match body.stop.take() {
         Some(TextOr::Text(text)) => vec![text],
         Some(TextOr::List(all)) => all.into_iter().map(Into::into).collect(),

@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::{content, error, finish_reason, is_failure, message::Message, usage::UsageField};
+use super::{content, error, finish_reason, is_failure, message::Answered, usage::UsageField};
 use crate::{
     codec::{DecodeContext, WireError},
     ir::{CallKind, Choice, FinishReason, Part, Response, Signature},
@@ -27,7 +27,7 @@ wire_object! {
 wire_object! {
     struct ChoiceField<'a> {
         index: u32 = lenient "index",
-        message: Message<'a> = "message",
+        message: Answered<'a> = "message",
         finish_reason: Str<'a> = lenient "finish_reason",
         logprobs: &'a RawValue = "logprobs",
         // OpenRouter's place for what went wrong.
@@ -89,6 +89,10 @@ fn decode_choice<'a>(choice: ChoiceField<'a>, context: &DecodeContext<'_>) -> Re
     }
     parts.extend(images.into_iter().flatten().filter_map(|image| content::picture(image, context)));
     if let Some(audio) = audio {
+        // What is said is the answer where a client takes no sound.
+        let is_silent = !parts[text_at..].iter().any(|part| matches!(part, Part::Text { .. }));
+        let spoken = audio.transcript.as_ref().filter(|text| is_silent && !text.is_empty());
+        parts.extend(spoken.map(|text| Part::text(text.0.clone())));
         parts.extend(content::audio_part(audio));
     }
     parts.extend(refusal.map(|text| Part::Refusal { text: text.into() }));

@@ -55,7 +55,7 @@ pub fn encode_request(request: &Request<'_>, target: &Target<'_>, losses: &mut L
     });
     match failure {
         Some(error) => Err(error),
-        None => Ok(Encoded { body, headers: Vec::new() }),
+        None => Ok(Encoded { body, ..Encoded::default() }),
     }
 }
 
@@ -76,9 +76,10 @@ fn write_messages(
     target: &Target<'_>,
     losses: &mut Losses,
 ) -> Result<(), WireError> {
-    let mut systems = Systems::of(request, losses);
     // A client of this very format knows what its host takes.
     let anywhere = target.profile.system_anywhere || request.format == Format::OpenAiChat;
+    let request = if anywhere { Cow::Borrowed(request) } else { system_text::by_turns(request) };
+    let mut systems = Systems::of(&request, losses);
     if anywhere {
         systems.front().iter().for_each(|system| write_system(w, system, target));
     } else if let Some(text) = systems.joined_front() {
@@ -94,30 +95,13 @@ fn write_messages(
                 write_result(w, call_id, parts, *is_error, losses);
             }
         }
-        let due = if is_within_results(&request.turns, position) { &[][..] } else { systems.due(position) };
-        let mut told = None;
-        if anywhere {
-            due.iter().for_each(|system| write_system(w, system, target));
-        } else {
-            told = system_text::as_user_texts(due);
+        if !is_within_results(&request.turns, position) {
+            systems.due(position).iter().for_each(|system| write_system(w, system, target));
         }
-        write_rest(w, turn, told, target, losses)?;
+        write_rest(w, turn, target, losses)?;
     }
-    let last = systems.rest();
-    if anywhere {
-        last.iter().for_each(|system| write_system(w, system, target));
-    } else if let Some(told) = system_text::as_user_texts(last) {
-        write_as_users(w, &told);
-    }
+    systems.rest().iter().for_each(|system| write_system(w, system, target));
     Ok(())
-}
-
-/// System texts of mid-conversation, as a user's message of their own.
-fn write_as_users(w: &mut Writer<'_>, told: &str) {
-    w.object(|w| {
-        w.field_str("role", "user");
-        w.field_str("content", told);
-    });
 }
 
 fn write_system(w: &mut Writer<'_>, system: &SystemPart<'_>, target: &Target<'_>) {
@@ -128,46 +112,25 @@ fn write_system(w: &mut Writer<'_>, system: &SystemPart<'_>, target: &Target<'_>
     });
 }
 
-/// What a turn says beside its results. `told`: system texts that go in front of it.
-fn write_rest(
-    w: &mut Writer<'_>,
-    turn: &Turn<'_>,
-    told: Option<String>,
-    target: &Target<'_>,
-    losses: &mut Losses,
-) -> Result<(), WireError> {
-    let rest: Vec<&Part<'_>> = turn.parts.iter().filter(|part| !matches!(part, Part::ToolResult { .. })).collect();
-    match turn.role {
-        Role::Assistant => {
-            told.iter().for_each(|told| write_as_users(w, told));
-            write_assistant(w, turn, &rest, target, losses);
-        }
-        Role::User | Role::Tool => {
-            let mut all = rest;
-            // Images in results have no place in a tool message: they follow as the user's.
-            all.extend(turn.parts.iter().filter_map(result_parts).flatten().filter(|part| is_media(part)));
-            // One message, not two of the user's in a row, which some templates refuse too.
-            let told = told.map(|told| match all.as_slice() {
-                [Part::Text { text, .. }] => {
-                    let whole = format!("{told}\n\n{text}");
-                    all.clear();
-                    Part::text(whole)
-                }
-                _ => Part::text(told),
-            });
-            all.splice(0..0, told.as_ref());
-            if !all.is_empty() {
-                let mut failure = None;
-                w.object(|w| {
-                    w.field_str("role", "user");
-                    w.field_str_opt("name", turn.name.as_deref());
-                    failure = write_content(w.key("content"), &all, losses).err();
-                });
-                return failure.map_or(Ok(()), Err);
-            }
-        }
+/// What a turn says beside its results.
+fn write_rest(w: &mut Writer<'_>, turn: &Turn<'_>, target: &Target<'_>, losses: &mut Losses) -> Result<(), WireError> {
+    let mut rest: Vec<&Part<'_>> = turn.parts.iter().filter(|part| !matches!(part, Part::ToolResult { .. })).collect();
+    if turn.role == Role::Assistant {
+        write_assistant(w, turn, &rest, target, losses);
+        return Ok(());
     }
-    Ok(())
+    // Images in results have no place in a tool message: they follow as the user's.
+    rest.extend(turn.parts.iter().filter_map(result_parts).flatten().filter(|part| is_media(part)));
+    if rest.is_empty() {
+        return Ok(());
+    }
+    let mut failure = None;
+    w.object(|w| {
+        w.field_str("role", "user");
+        w.field_str_opt("name", turn.name.as_deref());
+        failure = write_content(w.key("content"), &rest, losses).err();
+    });
+    failure.map_or(Ok(()), Err)
 }
 
 fn result_parts<'p, 'a>(part: &'p Part<'a>) -> Option<&'p [Part<'a>]> {
@@ -302,8 +265,9 @@ fn write_tools(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, l
                     w.field_str_opt("description", tool.description.as_deref());
                     match &tool.kind {
                         ToolKind::Function { schema, strict } => {
+                            let between = (request.format, target.profile);
                             let (parameters, strict) =
-                                tool_schema::function(schema.as_ref(), *strict, &tool.name, request.format, losses);
+                                tool_schema::function(schema.as_ref(), *strict, &tool.name, between, losses);
                             w.field_raw("parameters", &parameters);
                             w.field_opt("strict", strict.as_ref());
                         }
@@ -332,6 +296,13 @@ fn write_tools(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, l
         Some(ToolChoice::Auto) => w.field_str("tool_choice", "auto"),
         Some(ToolChoice::None) => w.field_str("tool_choice", "none"),
         Some(ToolChoice::Required) => w.field_str("tool_choice", "required"),
+        // Of one tool it is the same.
+        Some(ToolChoice::Named(_)) if !target.profile.named_tool => {
+            if request.tools.len() > 1 {
+                losses.drop_field("tool_choice");
+            }
+            w.field_str("tool_choice", "required");
+        }
         Some(ToolChoice::Named(name)) => w.key("tool_choice").object(|w| {
             w.field_str("type", "function");
             w.key("function").object(|w| w.field_str("name", target.names.upstream(name)));
@@ -449,10 +420,7 @@ fn write_output(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, 
             w.key("json_schema").object(|w| {
                 w.field_str("name", name.as_deref().unwrap_or("response"));
                 w.field_str_opt("description", description.as_deref());
-                let schema = tool_schema::of_answer(schema);
-                let strict = strict.map(|strict| {
-                    tools::strict_here(strict, &schema, request.format, "response_format.json_schema.strict", losses)
-                });
+                let (schema, strict) = tool_schema::answer(schema, *strict, request.format, losses);
                 w.field_raw("schema", &schema);
                 w.field_opt("strict", strict.as_ref());
             });

@@ -29,6 +29,22 @@ wire_object! {
 }
 
 wire_object! {
+    /// What a model says. Nobody needs to be told whose turn it is, and calls that are no list are none.
+    pub(super) struct Answered<'a> {
+        content: TextOr<'a, ContentPart<'a>> = "content",
+        refusal: Str<'a> = lenient "refusal",
+        tool_calls: Vec<ToolCall<'a>> = lenient "tool_calls",
+        function_call: FunctionCall<'a> = lenient "function_call",
+        reasoning_content: Str<'a> = lenient "reasoning_content",
+        reasoning: Str<'a> = lenient "reasoning",
+        reasoning_details: Vec<ReasoningDetail<'a>> = lenient "reasoning_details",
+        annotations: Vec<Annotation<'a>> = lenient "annotations",
+        audio: Audio<'a> = lenient "audio",
+        images: Vec<ContentPart<'a>> = lenient "images",
+    }
+}
+
+wire_object! {
     pub(super) struct ContentPart<'a> or text {
         kind: Str<'a> = "type",
         text: Str<'a> = "text",

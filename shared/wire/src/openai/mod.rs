@@ -18,6 +18,8 @@ mod image_scanner;
 mod message;
 mod passthrough;
 mod sound;
+mod stream_calls;
+mod stream_choice;
 mod usage;
 
 pub use decode_request::decode_request;

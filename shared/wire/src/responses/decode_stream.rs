@@ -85,6 +85,14 @@ impl StreamDecoder for Decoder {
             state.fail("upstream_stream_cut", message, emit);
         }
     }
+
+    fn done(&self) -> bool {
+        self.state.done || self.state.failed
+    }
+
+    fn complete(&self) -> bool {
+        self.state.done
+    }
 }
 
 // === impl State ===

@@ -5,13 +5,12 @@ use std::collections::HashSet;
 use super::{
     decode_input::PHASES,
     encode_content::{call_id_here, document, image_source, reasoning, text_part},
-    encode_request::takes_several,
     encode_tools::group_of,
 };
 use crate::{
     codec::{Target, WireError},
     ir::{CacheMark, CallKind, Family, Format, Json, Losses, Part, Request, Role, SystemPart, SystemRole, Turn},
-    media, system_text,
+    media,
     write::Writer,
 };
 
@@ -58,13 +57,6 @@ impl<'r> InputWriter<'r> {
     }
 
     fn system(&self, w: &mut Writer<'_>, system: &SystemPart<'_>) {
-        if !takes_several(self.request, self.target) {
-            return w.object(|w| {
-                w.field_str("type", "message");
-                w.field_str("role", "user");
-                w.key("content").array(|w| text_part(w, &system_text::as_user_text(&system.text)));
-            });
-        }
         let own = self.request.format == Format::OpenAiResponses || self.target.profile.developer_role;
         let developer = own && system.role == SystemRole::Developer;
         w.object(|w| {

@@ -38,7 +38,13 @@ impl Encoder {
                 self.whole_item(out, "ig", |w, id| write_item::image(w, id, data));
                 Open::Silent
             }
-            // Blocks of other vendors' tools and sounds have no item here.
+            // A sound has no item: it comes in events of its own.
+            PartKind::Media { media_type, data } if media_type.starts_with("audio/") => {
+                self.frame(out, "response.audio.delta", |w| w.field_str("delta", data));
+                self.frame(out, "response.audio.done", |_| {});
+                Open::Silent
+            }
+            // Blocks of other vendors' tools and films have neither.
             PartKind::ServerTool { .. } | PartKind::Media { .. } => Open::Silent,
         };
         self.parts.push(OpenPart { part, open });

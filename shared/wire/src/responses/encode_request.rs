@@ -12,7 +12,7 @@ use crate::{
     ir::{Effort, Family, Format, Losses, Modality, OutputFormat, Request, SystemPart, SystemRole, ThinkingStyle},
     openai::{effort_word, tier_word},
     stable_id::plain_user,
-    tool_schema, tools,
+    system_text, tool_schema, tools,
     write::Writer,
 };
 
@@ -25,7 +25,7 @@ pub fn encode_request(request: &Request<'_>, target: &Target<'_>, losses: &mut L
     let mut body = Vec::with_capacity(request.size_hint());
     let mut result = Ok(());
     Writer::new(&mut body).object(|w| result = write_body(w, request, target, losses));
-    result.map(|()| Encoded { body, headers: Vec::new() })
+    result.map(|()| Encoded { body, ..Encoded::default() })
 }
 
 fn write_body(
@@ -35,13 +35,20 @@ fn write_body(
     losses: &mut Losses,
 ) -> Result<(), WireError> {
     w.field_str("model", target.model);
-    let (instructions, systems) = split_system(request, target, losses);
+    let by_turns;
+    let said = if takes_several(request, target) {
+        request
+    } else {
+        by_turns = system_text::by_turns(request);
+        &*by_turns
+    };
+    let (instructions, systems) = split_system(said, target, losses);
     if !instructions.is_empty() {
         w.field_str("instructions", &instructions.join("\n\n"));
     }
-    if !request.turns.is_empty() || !systems.is_empty() {
+    if !said.turns.is_empty() || !systems.is_empty() {
         let mut result = Ok(());
-        w.key("input").array(|w| result = InputWriter::new(request, target, losses).items(w, &systems));
+        w.key("input").array(|w| result = InputWriter::new(said, target, losses).items(w, &systems));
         result?;
     }
     write_tools(w, request, target, losses)?;
@@ -89,7 +96,7 @@ fn split_system<'r>(
     let mut rest = Vec::new();
     for part in &request.system {
         // A line that changes with every request, and means nothing to other vendors.
-        if request.format == Format::Anthropic && part.text.starts_with("x-anthropic-billing-header:") {
+        if system_text::is_billing_line(request, part) {
             losses.drop_field("system.billing_header");
             continue;
         }
@@ -213,10 +220,7 @@ fn write_text(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, lo
                 w.field_str("type", "json_schema");
                 w.field_str("name", name.as_deref().unwrap_or("response"));
                 w.field_str_opt("description", description.as_deref());
-                let schema = tool_schema::of_answer(schema);
-                let strict = strict.map(|strict| {
-                    tools::strict_here(strict, &schema, request.format, "response_format.json_schema.strict", losses)
-                });
+                let (schema, strict) = tool_schema::answer(schema, *strict, request.format, losses);
                 w.field_raw("schema", &schema);
                 w.field_opt("strict", strict.as_ref());
             }),

@@ -115,8 +115,8 @@ fn write_tool(w: &mut Writer<'_>, request: &Request<'_>, tool: &Tool<'_>, target
         w.field_str_opt("description", tool.description.as_deref());
         match &tool.kind {
             ToolKind::Function { schema, strict } => {
-                let (parameters, strict) =
-                    tool_schema::function(schema.as_ref(), *strict, &tool.name, request.format, losses);
+                let between = (request.format, target.profile);
+                let (parameters, strict) = tool_schema::function(schema.as_ref(), *strict, &tool.name, between, losses);
                 w.field_raw("parameters", &parameters);
                 match strict {
                     Some(strict) => w.field("strict", &strict),

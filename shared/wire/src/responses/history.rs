@@ -12,6 +12,7 @@ use crate::{
     codec::WireError,
     ir::Json,
     object::{read, wire_object},
+    scan::{RequestScan, StoredFields},
     text::{Str, TextOr},
     write::Writer,
 };
@@ -86,9 +87,49 @@ pub fn continuation(body: &[u8]) -> Result<Continuation<'_>, WireError> {
     })
 }
 
+/// As [`continuation`], of a body that has been scanned: nearly all of them need not be read again for it.
+///
+/// # Errors
+/// As [`continuation`].
+pub fn continuation_of<'a>(body: &'a [u8], scan: &RequestScan<'a>) -> Result<Continuation<'a>, WireError> {
+    let StoredFields { input, previous_response_id, store, background, conversation } = scan.stored;
+    let previous = match previous_response_id {
+        None | Some("null") => Some(None),
+        Some(raw) => plain(raw).map(Some),
+    };
+    let store = match store {
+        None | Some("null" | "true") => Some(true),
+        Some("false") => Some(false),
+        Some(_) => None,
+    };
+    let is_usual = matches!(background, None | Some("null" | "false"))
+        && matches!(conversation, None | Some("null"))
+        && !input.is_some_and(may_refer);
+    match (previous, store) {
+        (Some(previous), Some(store)) if is_usual => Ok(Continuation {
+            previous_response_id: previous.filter(|id| !id.is_empty()).map(Cow::Borrowed),
+            store,
+            references: Vec::new(),
+        }),
+        _ => continuation(body),
+    }
+}
+
+/// The text of a JSON string without escapes.
+fn plain(raw: &str) -> Option<&str> {
+    raw.strip_prefix('"')?.strip_suffix('"').filter(|text| !text.contains('\\'))
+}
+
 /// A reference may be written `{"id": "…"}` without a type.
 fn may_refer(input: &str) -> bool {
     input.contains("item_reference") || input.split('{').any(|rest| rest.trim_start().starts_with("\"id\""))
+}
+
+fn is_trigger(item: &Json<'_>) -> bool {
+    const TRIGGER: &str = "compaction_trigger";
+    let kind = |raw: &str| Some(serde_json::from_str::<Reference<'_>>(raw).ok()?.kind?.0 == TRIGGER);
+    // Almost no item is one: a look for the word spares the reading.
+    item.as_str().contains(TRIGGER) && kind(item.as_str()) == Some(true)
 }
 
 /// The id that an item refers to, when it is a reference.
@@ -157,14 +198,15 @@ fn split_input(raw: &RawValue) -> Result<Vec<InputItem<'_>>, WireError> {
     })
 }
 
-/// The items of a body's input, as they are to be stored; a plain text becomes a message.
+/// The items of a body's input, as they are to be stored; a plain text becomes a message. What asks for a compaction does so
+/// once.
 ///
 /// # Errors
 /// When the body cannot be read.
 pub fn input_items(body: &[u8]) -> Result<Vec<Json<'_>>, WireError> {
     let body: Body<'_> = read(body)?;
     let items = body.input.map(split_input).transpose()?.unwrap_or_default();
-    Ok(items.into_iter().map(|item| item.json).collect())
+    Ok(items.into_iter().map(|item| item.json).filter(|item| !is_trigger(item)).collect())
 }
 
 /// The output items of a finished answer: a whole response, or the data of the event that ends a stream.

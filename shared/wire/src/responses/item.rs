@@ -11,7 +11,7 @@ wire_object! {
     pub(super) struct Item<'a> {
         kind: Str<'a> = "type",
         id: Str<'a> = lenient "id",
-        role: Str<'a> = "role",
+        role: Str<'a> = lenient "role",
         content: TextOr<'a, ContentPart<'a>> = "content",
         phase: Str<'a> = lenient "phase",
         call_id: Str<'a> = lenient "call_id",

@@ -42,7 +42,7 @@ mod write_item;
 mod write_response;
 
 pub use answer::answer_facts;
-pub use compact::{compaction, summary_request};
+pub use compact::{compaction, misses_summary, summary_request};
 pub use count::{decode_count_response, encode_count_response};
 pub(crate) use decode_input::PHASES;
 pub use decode_request::decode_request;
@@ -54,7 +54,7 @@ pub use encode_response::encode_response;
 pub use encode_stream::Encoder;
 pub use error::{Begun, decode_error, encode_error, encode_stream_error};
 pub use harvest::Harvest;
-pub use history::{Continuation, continuation, input_items, output_items, with_history};
+pub use history::{Continuation, continuation, continuation_of, input_items, output_items, with_history};
 pub use passthrough::upstream_body;
 pub use portable::check_portable;
 pub use stored_item::{NAMELESS, item_id, replayed, to_list, with_id, with_previous};

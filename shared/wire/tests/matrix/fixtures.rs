@@ -61,13 +61,16 @@ pub(crate) fn upstream(format: Format) -> (&'static str, Profile) {
     let efforts = EffortScale(vec![Effort::Minimal, Effort::Low, Effort::Medium, Effort::High]);
     let budget = ThinkingStyle::Budget { min: 1024, max: 128_000, can_disable: true };
     match format {
-        Format::OpenAiChat => ("gpt-x", Profile { developer_role: true, system_anywhere: true, ..plain }),
+        Format::OpenAiChat => {
+            ("gpt-x", Profile { developer_role: true, system_anywhere: true, alternatives_at_top: false, ..plain })
+        }
         Format::OpenAiResponses => (
             "gpt-5-x",
             Profile {
                 fixed_sampling: true,
                 developer_role: true,
                 system_anywhere: true,
+                alternatives_at_top: false,
                 max_completion_tokens: true,
                 efforts,
                 ..plain
@@ -102,8 +105,10 @@ pub(crate) fn exchange(names: NameTable) -> Exchange {
         include_usage: true,
         show_thinking: true,
         estimated_input: 123,
+        answer_tool: false,
         names,
         echo: Vec::new(),
+        compacts: false,
         sealer: Arc::new(PlainSealer),
     }
 }

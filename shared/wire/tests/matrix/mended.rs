@@ -26,7 +26,7 @@ fn open_host() -> Profile {
 }
 
 fn openai() -> Profile {
-    Profile { system_anywhere: true, developer_role: true, ..Profile::default() }
+    Profile { system_anywhere: true, developer_role: true, alternatives_at_top: false, ..Profile::default() }
 }
 
 /// Role and content of each message.
@@ -75,13 +75,12 @@ fn codexs_developer_messages_are_joined_in_front_and_the_users_later() {
         ("system", "Rules.\n\nSandbox."),
         ("user", "hi"),
         ("assistant", "hello"),
-        ("user", "<system>\nPlan mode.\n</system>\n\ngo"),
-        ("user", "<system>\nDone?\n</system>"),
+        ("user", "<system>\nPlan mode.\n</system>\n\ngo\n\n<system>\nDone?\n</system>"),
     ]);
     assert_eq!((messages(&sent), lost), (expected, vec![]));
     let (sent, _) = written(&Dialect::Responses, &body, Format::Ollama, &open_host());
     let roles: Vec<_> = messages(&sent).into_iter().map(|(role, _)| role).collect();
-    assert_eq!(roles, ["system", "user", "assistant", "user", "user"]);
+    assert_eq!(roles, ["system", "user", "assistant", "user"]);
     let (sent, _) = written(&Dialect::Responses, &body, Format::OpenAiChat, &openai());
     let roles: Vec<_> = messages(&sent).into_iter().map(|(role, _)| role).collect();
     assert_eq!(roles, ["system", "developer", "user", "assistant", "developer", "user", "developer"], "OpenAI's own");
@@ -100,8 +99,8 @@ fn a_responses_host_of_open_models_gets_one_text_in_front_too() {
     };
     let (sent, lost) = written(&Dialect::Chat, &body, Format::OpenAiResponses, &open_host());
     assert_eq!((sent["instructions"].as_str(), lost), (Some("Rules.\n\nSandbox."), vec![]));
-    assert_eq!(roles(&sent), ["user", "assistant", "user", "user"]);
-    assert_eq!(sent["input"][2]["content"][0]["text"], "<system>\nPlan mode.\n</system>");
+    assert_eq!(roles(&sent), ["user", "assistant", "user"]);
+    assert_eq!(sent["input"][2]["content"][0]["text"], "<system>\nPlan mode.\n</system>\n\ngo");
     let (sent, _) = written(&Dialect::Chat, &body, Format::OpenAiResponses, &openai());
     assert_eq!(sent["instructions"], "Rules.");
     assert_eq!(roles(&sent), ["developer", "user", "assistant", "developer", "user"], "OpenAI's own");
@@ -118,17 +117,46 @@ fn no_system_text_stands_between_a_call_and_its_results() {
         {"role": "tool", "tool_call_id": "b", "content": "2"},
         {"role": "user", "content": "go on"},
     ]});
-    for (format, profile, role) in [
+    for (format, profile, last) in [
         // Its own dialect's client put it there.
-        (Format::OpenAiChat, open_host(), "system"),
-        (Format::OpenAiChat, openai(), "system"),
-        (Format::Ollama, open_host(), "user"),
+        (Format::OpenAiChat, open_host(), &["system", "user"][..]),
+        (Format::OpenAiChat, openai(), &["system", "user"]),
+        (Format::Ollama, open_host(), &["user"]),
     ] {
         let (sent, lost) = written(&Dialect::Chat, &body, format, &profile);
         let roles: Vec<_> = messages(&sent).into_iter().map(|(role, _)| role).collect();
-        assert_eq!(roles, ["user", "assistant", "tool", "tool", role, "user"], "{format}: {sent}");
+        assert_eq!(roles, [&["user", "assistant", "tool", "tool"], last].concat(), "{format}: {sent}");
         assert!(lost.is_empty(), "{format}: {lost:?}");
     }
+}
+
+#[test]
+fn templates_that_want_the_roles_by_turns_get_them_so() {
+    let text = |text: &str| json!([{"type": "text", "text": text}]);
+    let image =
+        json!({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}});
+    let body = json!({"model": "m", "max_tokens": 99, "messages": [
+        {"role": "user", "content": "one"}, {"role": "user", "content": text("two")},
+        {"role": "assistant", "content": "hm"},
+        {"role": "user", "content": [image]}, {"role": "user", "content": "three"}, {"role": "system", "content": "Brief."},
+    ]});
+    let roles = |sent: &Value, field: &str| {
+        let all = sent[field].as_array().expect("messages");
+        all.iter().map(|one| one["role"].as_str().expect("a role").to_owned()).collect::<Vec<_>>()
+    };
+    for (format, field) in
+        [(Format::OpenAiChat, "messages"), (Format::Ollama, "messages"), (Format::OpenAiResponses, "input")]
+    {
+        let (sent, lost) = written(&Dialect::Messages, &body, format, &open_host());
+        assert_eq!(roles(&sent, field), ["user", "assistant", "user"], "{format}: {sent}");
+        assert!(lost.is_empty(), "{format}: {lost:?}");
+        let all = sent[field].to_string();
+        for said in ["one\\n\\ntwo", "three", "Brief."] {
+            assert!(all.contains(said), "{format}: {said}: {all}");
+        }
+    }
+    let (sent, _) = written(&Dialect::Messages, &body, Format::OpenAiChat, &openai());
+    assert_eq!(roles(&sent, "messages"), ["user", "user", "assistant", "user", "user", "system"], "as they came");
 }
 
 // === schemas ===
@@ -160,6 +188,13 @@ fn schemas_that_openai_refuses_are_completed() {
             let (sent, lost) = written(&Dialect::Messages, &body(given.clone()), format, &openai());
             assert_eq!((sent.pointer(place), lost), (Some(&expected), listed.clone()), "{format}: {given}");
         }
+    }
+    let choice = json!({"type": "object", "anyOf": [{"required": ["a"]}, {"required": ["b"]}]});
+    for (format, place) in
+        [(Format::OpenAiChat, "/tools/0/function/parameters"), (Format::OpenAiResponses, "/tools/0/parameters")]
+    {
+        let (sent, lost) = written(&Dialect::Messages, &body(choice.clone()), format, &open_host());
+        assert_eq!((sent.pointer(place), lost.len()), (Some(&choice), 0), "{format}: only OpenAI refuses it");
     }
     let (sent, _) = written(&Dialect::Messages, &body(json!({"type": "object"})), Format::Bedrock, &openai());
     assert_eq!(
@@ -219,6 +254,18 @@ fn what_a_reasoning_model_refuses_is_left_out_and_listed() {
     assert_eq!(lost, ["stop", "presence_penalty"]);
     let (_, lost) = written(&Dialect::Chat, &body, Format::OpenAiChat, &openai());
     assert!(lost.is_empty(), "{lost:?}");
+}
+
+#[test]
+fn a_limit_that_is_lowered_is_listed_by_the_name_that_the_client_used() {
+    let small = Profile { max_output_tokens: Some(100), ..open_host() };
+    for name in ["max_tokens", "max_completion_tokens"] {
+        let body = json!({"model": "m", name: 5000, "messages": [{"role": "user", "content": "hi"}]});
+        for format in [Format::Anthropic, Format::Gemini, Format::OpenAiResponses] {
+            let (_, lost) = written(&Dialect::Chat, &body, format, &small);
+            assert_eq!(lost, [name], "{format}");
+        }
+    }
 }
 
 // === calls and results ===

@@ -129,6 +129,7 @@ impl ApiKeys {
         check_grant(granted, &new.scopes, &[])?;
         self.check_expiry(new.expires_at)?;
         let secret = generate();
+        let mut write = self.store.write(actor).await?;
         let draft = KeyDraft {
             is_active: new.is_active,
             no_log: new.no_log,
@@ -138,9 +139,8 @@ impl ApiKeys {
             expires_at: new.expires_at,
             max_body_bytes: new.max_body_bytes,
             extras: new.extras,
-            ..KeyDraft::new(new.name.trim(), &secret, &self.store.pepper())
+            ..KeyDraft::new(new.name.trim(), &secret, &*write.pepper().await?)
         };
-        let mut write = self.store.write(actor).await?;
         self.check_connections(&mut write, &draft.allowed_connections).await?;
         let record = rows::create(&mut write, draft).await?;
         write.commit().await?;
@@ -221,12 +221,12 @@ impl ApiKeys {
     ) -> Result<SecretKey, ApiError> {
         check_grant(granted, &Keys::of(&self.store).get(id).await?.scopes, &[])?;
         let secret = generate();
+        let mut write = self.store.write(actor).await?;
         let patch = KeyPatch {
-            secret: Some(RotatedSecret::new(&secret, &self.store.pepper())),
+            secret: Some(RotatedSecret::new(&secret, &*write.pepper().await?)),
             overlap_until: grace.map(|grace| self.clock.now().saturating_add(grace)),
             ..KeyPatch::default()
         };
-        let mut write = self.store.write(actor).await?;
         let record = rows::update(&mut write, id, patch).await?;
         write.commit().await?;
         Ok(SecretKey { record, secret })

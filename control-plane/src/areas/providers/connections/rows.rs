@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use omniroute_core::{
     id::{ConnectionId, ProviderId},
-    sealed::KeyRing,
+    sealed::{KeyRing, SealError},
     settings::Secret,
 };
 use omniroute_proto::Kind;
@@ -27,6 +28,14 @@ const PROVIDER_DATA: SealedColumn = SealedColumn { table: "connections", column:
 
 /// What is sealed of a connection.
 pub const SEALED: [SealedColumn; 3] = [SECRET, HEADERS, PROVIDER_DATA];
+
+/// The sealed values of a row, as they are stored.
+#[derive(Default)]
+struct Sealed {
+    secret: Option<Vec<u8>>,
+    headers: Option<Vec<u8>>,
+    provider_data: Option<Vec<u8>>,
+}
 
 /// Reads connections.
 pub struct Connections<'a>(&'a Store);
@@ -173,21 +182,33 @@ pub async fn create(write: &mut Write, draft: ConnectionDraft) -> Result<Connect
          base_url, headers, provider_data, extras, connect_ms, first_byte_ms, idle_ms, total_ms, max_concurrent, \
          updated_at, revision, created_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)");
-    let statement = bind(write, statement, &record, &draft.secret)?.bind(number(record.created_at.0));
+    let sealed = seal(write, &record, &draft.secret)?;
+    let statement = bind(statement, &record, &draft.secret, sealed)?.bind(number(record.created_at.0));
     statement.execute(write.connection()).await.map_err(|error| StoreError::of_insert(error, &[]))?;
-    write.note(KIND, record.id.as_str(), None, Some(state(&record, &draft.secret)))?;
+    write.note(KIND, record.id.as_str(), None, Some(state(&record, &draft.secret, None)))?;
     Ok(record)
 }
 
+/// What does not open here and is not replaced stays as it is stored: its master key may come back.
+///
 /// # Errors
-/// `NotFound`, `Stale`, `Invalid`.
+/// `NotFound`, `Stale`, `Invalid`; `RingIncomplete` when something of it is sealed with a key that another control plane
+/// has: an edit here would be made without knowing what it edits.
 pub async fn update(write: &mut Write, id: &str, patch: ConnectionPatch) -> Result<ConnectionRecord, StoreError> {
-    let (old, old_secret) = read(write, id).await?;
+    let row = read(write, id).await?;
+    let old = record(&row, write.ring())?;
+    let old_secret = open_secret(&row, id, write.ring()).unwrap_or_default();
     Write::expect_revision(KIND, id, patch.expected_revision, old.revision)?;
+    let locked = locked(write, &row, id, patch.secret.is_some()).await?;
+    let kept = Sealed {
+        secret: locked.secret.clone().filter(|_| patch.secret.is_none()),
+        headers: locked.headers.clone().filter(|_| patch.headers.is_none()),
+        provider_data: locked.provider_data.clone().filter(|_| patch.provider_data.is_none()),
+    };
     let secret = patch.secret.clone().unwrap_or_else(|| old_secret.clone());
     let mut new = patched(old.clone(), patch);
-    new.has_secret = secret.is_set();
-    new.unreadable = false;
+    new.has_secret = secret.is_set() || kept.secret.is_some();
+    new.unreadable = !kept.is_empty();
     if new == old && secret == old_secret {
         return Ok(old);
     }
@@ -197,17 +218,24 @@ pub async fn update(write: &mut Write, id: &str, patch: ConnectionPatch) -> Resu
          is_active = $6, secret = $7, base_url = $8, headers = $9, provider_data = $10, extras = $11, \
          connect_ms = $12, first_byte_ms = $13, idle_ms = $14, total_ms = $15, max_concurrent = $16, \
          updated_at = $17, revision = $18 WHERE id = $1");
-    bind(write, statement, &new, &secret)?.execute(write.connection()).await?;
-    write.note(KIND, id, Some((old.revision, state(&old, &old_secret))), Some(state(&new, &secret)))?;
+    let sealed = seal(write, &new, &secret)?;
+    let sealed = Sealed {
+        secret: kept.secret.clone().or(sealed.secret),
+        headers: kept.headers.clone().or(sealed.headers),
+        provider_data: kept.provider_data.clone().or(sealed.provider_data),
+    };
+    bind(statement, &new, &secret, sealed)?.execute(write.connection()).await?;
+    let before = state(&old, &old_secret, Some(&locked));
+    write.note(KIND, id, Some((old.revision, before)), Some(state(&new, &secret, Some(&kept))))?;
     Ok(new)
 }
 
 /// # Errors
 /// `NotFound`.
 pub async fn delete(write: &mut Write, id: &str) -> Result<(), StoreError> {
-    let (old, secret) = read(write, id).await?;
+    let row = read(write, id).await?;
     sql("DELETE FROM connections WHERE id = $1").bind(id.to_owned()).execute(write.connection()).await?;
-    write.note(KIND, id, Some((old.revision, state(&old, &secret))), None)
+    note_deletion(write, &row)
 }
 
 /// Deletes every connection of a provider or node. Returns how many.
@@ -218,9 +246,7 @@ pub async fn delete_of_provider(write: &mut Write, provider: &str) -> Result<usi
     let statement = sql(select!("WHERE c.provider = $1")).bind(provider.to_owned());
     let rows = statement.fetch_all(write.connection()).await?;
     for row in &rows {
-        let old = record(row, write.ring())?;
-        let secret = open_secret(row, old.id.as_str(), write.ring()).unwrap_or_default();
-        write.note(KIND, old.id.as_str(), Some((old.revision, state(&old, &secret))), None)?;
+        note_deletion(write, row)?;
     }
     sql("DELETE FROM connections WHERE provider = $1").bind(provider.to_owned()).execute(write.connection()).await?;
     Ok(rows.len())
@@ -251,39 +277,93 @@ async fn next_priority(write: &mut Write, provider: &str) -> Result<i32, StoreEr
     Ok(row.i32("last")?.saturating_add(1))
 }
 
-/// The row as this transaction sees it, with its secret. A value that does not open counts as none: the edit that
-/// is about to happen is how the operator repairs it.
-async fn read(write: &mut Write, id: &str) -> Result<(ConnectionRecord, Secret), StoreError> {
+/// The row as this transaction sees it.
+async fn read(write: &mut Write, id: &str) -> Result<AnyRow, StoreError> {
     let statement = sql(select!("WHERE c.id = $1")).bind(id.to_owned());
     let row = statement.fetch_optional(write.connection()).await?;
-    let row = row.ok_or_else(|| StoreError::not_found(KIND, id))?;
-    let secret = open_secret(&row, id, write.ring()).unwrap_or_default();
-    Ok((record(&row, write.ring())?, secret))
+    row.ok_or_else(|| StoreError::not_found(KIND, id))
+}
+
+/// What of a row does not open: damaged, or sealed with a master key that no control plane has any more. A secret that is
+/// entered anew may be sealed with any; the rest is edited in parts, which takes the whole.
+async fn locked(write: &mut Write, row: &AnyRow, id: &str, has_new_secret: bool) -> Result<Sealed, StoreError> {
+    let mut locked = Sealed::default();
+    let columns =
+        [(SECRET, &mut locked.secret), (HEADERS, &mut locked.headers), (PROVIDER_DATA, &mut locked.provider_data)];
+    for (column, locked) in columns {
+        let Some(sealed) = row.opt_blob(column.column)? else { continue };
+        let opened = write.ring().open(column.of(id), &sealed).map(drop);
+        match opened {
+            Ok(()) => {}
+            Err(SealError::UnknownKey(key))
+                if !(column.column == SECRET.column && has_new_secret) && write.is_elsewhere(&key).await? =>
+            {
+                return Err(StoreError::RingIncomplete(key));
+            }
+            Err(_) => *locked = Some(sealed),
+        }
+    }
+    Ok(locked)
+}
+
+fn note_deletion(write: &mut Write, row: &AnyRow) -> Result<(), StoreError> {
+    let old = record(row, write.ring())?;
+    let secret = open_secret(row, old.id.as_str(), write.ring()).unwrap_or_default();
+    let sealed = Sealed {
+        secret: row.opt_blob(SECRET.column)?,
+        headers: row.opt_blob(HEADERS.column)?,
+        provider_data: row.opt_blob(PROVIDER_DATA.column)?,
+    };
+    let state = state(&old, &secret, Some(&sealed).filter(|_| old.unreadable));
+    write.note(KIND, old.id.as_str(), Some((old.revision, state)), None)
+}
+
+fn seal(write: &Write, record: &ConnectionRecord, secret: &Secret) -> Result<Sealed, StoreError> {
+    let id = record.id.as_str();
+    let secret =
+        secret.is_set().then(|| sealing::seal(write.ring(), SECRET.of(id), secret.expose().as_bytes())).transpose()?;
+    Ok(Sealed {
+        secret,
+        headers: seal_json(write, HEADERS, id, &record.headers, record.headers.is_empty())?,
+        provider_data: seal_json(write, PROVIDER_DATA, id, &record.provider_data, record.provider_data.is_empty())?,
+    })
+}
+
+// === impl Sealed ===
+
+impl Sealed {
+    fn is_empty(&self) -> bool {
+        self.secret.is_none() && self.headers.is_none() && self.provider_data.is_none()
+    }
+
+    /// For the log, which is sealed itself.
+    fn to_json(&self) -> Value {
+        let text = |sealed: &Option<Vec<u8>>| sealed.as_ref().map(|sealed| STANDARD.encode(sealed));
+        json!({
+            "secret": text(&self.secret),
+            "headers": text(&self.headers),
+            "providerSpecificData": text(&self.provider_data),
+        })
+    }
 }
 
 /// Checks a record and binds it to `$1` … `$18`.
-fn bind(write: &Write, statement: Query, record: &ConnectionRecord, secret: &Secret) -> Result<Query, StoreError> {
+fn bind(statement: Query, record: &ConnectionRecord, secret: &Secret, sealed: Sealed) -> Result<Query, StoreError> {
     limits::required("name", &record.name, limits::NAME)?;
     limits::required("authType", &record.auth_type, limits::NAME)?;
     limits::optional("baseUrl", record.base_url.as_deref(), limits::URL)?;
     limits::secret("apiKey", secret)?;
-    let id = record.id.as_str();
-    let secret = (secret.is_set())
-        .then(|| sealing::seal(write.ring(), SECRET.of(id), secret.expose().as_bytes()))
-        .transpose()?;
-    let headers = seal_json(write, HEADERS, id, &record.headers, record.headers.is_empty())?;
-    let provider_data = seal_json(write, PROVIDER_DATA, id, &record.provider_data, record.provider_data.is_empty())?;
     Ok(statement
-        .bind(id.to_owned())
+        .bind(record.id.as_str().to_owned())
         .bind(record.provider.as_str().to_owned())
         .bind(record.name.clone())
         .bind(record.auth_type.clone())
         .bind(i64::from(record.priority))
         .bind(i64::from(record.is_active))
-        .bind(secret)
+        .bind(sealed.secret)
         .bind(record.base_url.clone())
-        .bind(headers)
-        .bind(provider_data)
+        .bind(sealed.headers)
+        .bind(sealed.provider_data)
         .bind(limits::json("extras", &record.extras)?)
         .bind(number(record.timeouts.connect_ms))
         .bind(number(record.timeouts.first_byte_ms))
@@ -392,9 +472,9 @@ fn patched(mut record: ConnectionRecord, patch: ConnectionPatch) -> ConnectionRe
     record
 }
 
-/// Everything that brings the connection back, for the sealed log.
-fn state(record: &ConnectionRecord, secret: &Secret) -> Value {
-    json!({
+/// Everything that brings the connection back, for the sealed log. `locked`: stored values that did not open, as they are.
+fn state(record: &ConnectionRecord, secret: &Secret, locked: Option<&Sealed>) -> Value {
+    let mut state = json!({
         "id": record.id,
         "provider": record.provider,
         "name": record.name,
@@ -414,5 +494,9 @@ fn state(record: &ConnectionRecord, secret: &Secret) -> Value {
         },
         "maxConcurrent": record.max_concurrent,
         "createdAt": record.created_at,
-    })
+    });
+    if let Some(locked) = locked.filter(|locked| !locked.is_empty()) {
+        state["locked"] = locked.to_json();
+    }
+    state
 }

@@ -17,7 +17,7 @@ use super::{
     rows::{self, Connections},
 };
 use crate::{
-    http::{ApiError, Edit, Fields, Refused, merged, shapes::UpstreamTimeouts},
+    http::{ApiError, Edit, Fields, Refused, merged, nearest, shapes::UpstreamTimeouts},
     store::{
         MERGE_ATTEMPTS, StoreError, Write,
         records::{Actor, CoolingRow, Object, TimeoutsRecord},
@@ -345,7 +345,7 @@ impl Provider {
         if [OPENAI, ANTHROPIC].iter().any(|kind| name.starts_with(kind)) {
             return Err(ApiError::not_found("Provider node"));
         }
-        Err(ApiError::invalid_field("provider", "Invalid provider: neither a node nor a provider of the catalog"))
+        Err(ApiError::invalid_field("provider", unknown(name)))
     }
 
     /// Whose the secrets of a connection with this base URL are: scheme, host and port. `None`: the vendor's own hosts.
@@ -381,6 +381,21 @@ impl Provider {
 /// As [`Providers::provider`], as the transaction sees it.
 async fn provider_of(write: &mut Write, name: &str) -> Result<Provider, ApiError> {
     Provider::of(nodes::rows::find(write, name).await?, name)
+}
+
+/// What is said of a provider that nobody knows: the one that was probably meant, else all that there are.
+fn unknown(name: &str) -> String {
+    let providers = Catalog::builtin().providers();
+    let known = providers.iter().flat_map(|provider| std::iter::once(&provider.id).chain(&provider.aliases));
+    let known: Vec<&str> = known.map(String::as_str).collect();
+    let said = "Invalid provider: neither a node nor a provider of the catalog";
+    match nearest(name, &known) {
+        Some(meant) => format!("{said}; did you mean `{meant}`?"),
+        None => {
+            let ids: Vec<&str> = providers.iter().map(|provider| provider.id.as_str()).collect();
+            format!("{said}; the catalog has {}", ids.join(", "))
+        }
+    }
 }
 
 /// Scheme, host and port of a URL.

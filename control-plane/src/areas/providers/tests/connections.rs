@@ -441,6 +441,25 @@ async fn mistakes_are_named() {
 }
 
 #[tokio::test]
+async fn a_provider_that_nobody_knows_is_answered_with_the_one_that_was_meant() {
+    let gateway = Gateway::new().await;
+    let said = async |provider: &str| {
+        let answer = gateway.post("/api/providers", json!({ "provider": provider, "name": "c", "apiKey": "k" })).await;
+        assert_eq!(answer.fields(), ["provider"]);
+        answer.json()["error"]["details"][0]["message"].as_str().expect("a text").to_owned()
+    };
+    for (written, meant) in [("opnai", "openai"), ("OpenAI", "openai"), ("googel", "google"), ("deep-seek", "deepseek")]
+    {
+        let said = said(written).await;
+        assert!(said.ends_with(&format!("did you mean `{meant}`?")), "{written}: {said}");
+    }
+    let all = said("zzz").await;
+    for known in ["anthropic, ", "openai, ", ", xinference"] {
+        assert!(all.contains(known), "{all}");
+    }
+}
+
+#[tokio::test]
 async fn lists_can_be_narrowed_by_provider_also_by_its_alias() {
     let gateway = Gateway::new().await;
     for provider in ["openai", "deepseek", "deepseek"] {

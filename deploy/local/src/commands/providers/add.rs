@@ -3,21 +3,34 @@
 
 use serde_json::{Value, json};
 
-use super::{TEST_MODEL, key_of, outcome};
+use super::{API_TYPE, TEST_MODEL, key_of, outcome};
 use crate::{
     cli::{AddProvider, NodeType},
     client::Client,
     commands::nodes,
     context::Context,
-    failure::Failure,
+    failure::{Exit, Failure},
     screen::{self, quoted},
+    words::Words,
 };
+
+/// An endpoint is named by what stands where a provider does.
+const NODE: Words = Words::new(&[("name", "PROVIDER"), ("prefix", "--prefix"), ("type", "--type")]);
+const NAMED: Words = Words::new(&[("name", "--name"), ("provider", "PROVIDER")]);
+/// Without a name, a connection has its provider's.
+const UNNAMED: Words = Words::new(&[("name", "PROVIDER"), ("provider", "PROVIDER")]);
 
 /// Models shown after a provider was added; the rest are counted.
 const MODELS_SHOWN: usize = 20;
 
 /// A node whose connection is refused is taken back, so that the same command can be tried again.
 pub(super) async fn make(context: &Context, client: &Client, add: AddProvider) -> Result<(), Failure> {
+    if add.node_type == NodeType::Anthropic && add.api_type.is_some() {
+        return Err(Failure::new(
+            Exit::Usage,
+            "--api-type is for OpenAI's chat APIs; --type anthropic has one API only",
+        ));
+    }
     let name = add.name.clone().unwrap_or_else(|| add.provider.clone());
     let mut body = json!({ "name": name, "provider": add.provider });
     if let Some(key) = key_of(&add.key)? {
@@ -35,7 +48,7 @@ pub(super) async fn make(context: &Context, client: &Client, add: AddProvider) -
         let id = match with_prefix(wanted) {
             Some(node) => adopt(context, client, &add, node).await?,
             None => {
-                let node = client.post("/api/provider-nodes", &node(&add, wanted)).await?;
+                let node = client.with_words(NODE).post("/api/provider-nodes", &node(&add, wanted)).await?;
                 let id = screen::text(node.get("node").unwrap_or(&Value::Null), "id");
                 made_node = Some(id.clone());
                 id
@@ -50,14 +63,20 @@ pub(super) async fn make(context: &Context, client: &Client, add: AddProvider) -
             return Err(in_the_way(context, taken, &said, &add.provider));
         }
         if let Some(node) = with_prefix(&add.provider) {
+            if let Some(api_type) = &add.api_type {
+                return Err(nodes::own_api_type(context, &add.provider, api_type));
+            }
             body["provider"] = json!(screen::text(node, "id"));
             prefix = Some(add.provider.clone());
         }
-        if let Some(url) = &add.base_url {
-            body["providerSpecificData"]["baseUrl"] = json!(url);
+        for (field, given) in [("baseUrl", &add.base_url), (API_TYPE, &add.api_type)] {
+            if let Some(given) = given {
+                body["providerSpecificData"][field] = json!(given);
+            }
         }
     }
-    let made = match client.post("/api/providers", &body).await {
+    let words = if add.name.is_some() { NAMED } else { UNNAMED };
+    let made = match client.with_words(words).post("/api/providers", &body).await {
         Ok(made) => made,
         Err(refused) => {
             if let Some(id) = made_node {
@@ -111,7 +130,12 @@ async fn adopt(context: &Context, client: &Client, add: &AddProvider, node: &Val
     let connections = super::all(client).await?;
     let taken = connections.iter().find(|connection| screen::text(connection, "provider") == id);
     match taken {
-        None if wanted == url => Ok(id),
+        None if wanted == url => {
+            if let Some(api_type) = add.api_type.as_ref().filter(|wanted| **wanted != screen::text(node, API_TYPE)) {
+                client.patch(&format!("/api/provider-nodes/{id}"), &json!({ API_TYPE: api_type })).await?;
+            }
+            Ok(id)
+        }
         None => Err(Failure::failed(format!(
             "the prefix `{prefix}` belongs to the endpoint {url}: choose another prefix, change that endpoint (`{}`), or \
              remove it (`{}`)",
@@ -155,7 +179,7 @@ fn node(add: &AddProvider, prefix: &str) -> Value {
     match add.node_type {
         NodeType::Openai => {
             node["type"] = json!("openai-compatible");
-            node["apiType"] = json!("chat");
+            node[API_TYPE] = json!(add.api_type.as_deref().unwrap_or("chat"));
         }
         NodeType::Anthropic => node["type"] = json!("anthropic-compatible"),
     }

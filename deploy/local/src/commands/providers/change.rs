@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{TEST_MODEL, all, key_of, outcome, tested};
+use super::{API_TYPE, TEST_MODEL, all, key_of, outcome, tested};
 use crate::{
     cli::{EditProvider, ProviderKey},
     client::Client,
@@ -39,7 +39,11 @@ pub(super) async fn edit(context: &Context, client: &Client, edit: EditProvider)
         body.insert("name".to_owned(), json!(name));
     }
     let mut specific = Map::new();
-    for (field, given, none) in [("baseUrl", &edit.base_url, "default"), (TEST_MODEL, &edit.test_model, "none")] {
+    for (field, given, none) in [
+        ("baseUrl", &edit.base_url, "default"),
+        (API_TYPE, &edit.api_type, "default"),
+        (TEST_MODEL, &edit.test_model, "none"),
+    ] {
         if let Some(given) = given {
             specific.insert(field.to_owned(), json!((given != none).then_some(given)));
         }
@@ -58,8 +62,22 @@ pub(super) async fn edit(context: &Context, client: &Client, edit: EditProvider)
             "nothing to change: `omniroute providers edit --help` lists what can be",
         ));
     }
-    let id = id_of("connection", &all(client).await?, &edit.connection)?;
+    let connections = all(client).await?;
+    let id = id_of("connection", &connections, &edit.connection)?;
+    if let Some(api_type) = &edit.api_type {
+        let nodes = nodes::all(client).await?;
+        let provider = provider_of(&connections, &id);
+        if let Some(node) = nodes.iter().find(|node| screen::text(node, "id") == provider) {
+            return Err(nodes::own_api_type(context, &screen::text(node, "prefix"), api_type));
+        }
+    }
     apply(context, client, &id, &Value::Object(body)).await
+}
+
+/// Whose connection it is: a provider of the catalog, or a node.
+fn provider_of(connections: &[Value], id: &str) -> String {
+    let connection = connections.iter().find(|connection| screen::text(connection, "id") == id);
+    connection.map(|connection| screen::text(connection, "provider")).unwrap_or_default()
 }
 
 /// Changes a connection and tests it, since an edit is most often a repair.
@@ -100,11 +118,7 @@ pub(super) async fn remove(
 ) -> Result<(), Failure> {
     let connections = all(client).await?;
     let id = id_of("connection", &connections, wanted)?;
-    let provider_of = |id: &str| {
-        let connection = connections.iter().find(|connection| screen::text(connection, "id") == id);
-        connection.map(|connection| screen::text(connection, "provider")).unwrap_or_default()
-    };
-    let provider = provider_of(&id);
+    let provider = provider_of(&connections, &id);
     let siblings = connections.iter().filter(|connection| screen::text(connection, "provider") == provider).count();
     let nodes = nodes::all(client).await?;
     let node = nodes.iter().find(|node| screen::text(node, "id") == provider);

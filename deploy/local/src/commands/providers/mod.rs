@@ -12,13 +12,19 @@ use crate::{
     context::Context,
     failure::Failure,
     screen,
+    words::Words,
 };
+
+const WORDS: Words = Words::new(&[("name", "--name"), ("priority", "--priority")]);
 
 /// Part of a connection's `providerSpecificData`: the model that it is tested with, of a provider that lists none.
 const TEST_MODEL: &str = "validationModelId";
 
+/// Part of a connection's `providerSpecificData` and field of a node: which of OpenAI's chat APIs the host has.
+const API_TYPE: &str = "apiType";
+
 pub(crate) async fn run(context: &Context, action: ProvidersAction) -> Result<(), Failure> {
-    let client = Client::new(context)?;
+    let client = Client::new(context)?.with_words(WORDS);
     match action {
         ProvidersAction::Add(add) => add::make(context, &client, add).await,
         ProvidersAction::List => list(context, &client).await,

@@ -47,8 +47,10 @@ fn exchange() -> Exchange {
         include_usage: false,
         show_thinking: true,
         estimated_input: 11,
+        answer_tool: false,
         names: NameTable::default(),
         echo: Vec::new(),
+        compacts: false,
         sealer: Arc::new(TestSealer),
     }
 }

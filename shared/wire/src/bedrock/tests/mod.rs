@@ -64,6 +64,7 @@ fn encode(
     let target = Target { model, profile, names: &names, stream: false };
     let mut losses = Losses::default();
     let encoded = super::encode_request(request, &target, &mut losses)?;
+    assert_eq!(encoded.answer_tool, String::from_utf8_lossy(&encoded.body).contains("omniroute_json_answer"));
     let body = serde_json::from_slice(&encoded.body)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&encoded.body)));
     Ok((body, losses.names().map(str::to_owned).collect()))

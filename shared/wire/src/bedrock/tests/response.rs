@@ -52,13 +52,18 @@ fn the_tool_that_stands_for_the_format_becomes_the_answer_s_text() {
             r#"{{"output":{{"message":{{"content":[{{"toolUse":{{"toolUseId":"t","name":"omniroute_json_answer","input":{{"z":1.0, "a":2}}}}}}{more}]}}}},"stopReason":"tool_use"}}"#
         )
     };
-    let body = answer("");
-    let response = decode_response(body.as_bytes(), &CONTEXT).expect("an answer");
-    assert_eq!(response.choices[0].parts, [Part::text(r#"{"z":1.0, "a":2}"#)]);
-    assert_eq!(response.choices[0].finish, Some(FinishReason::End));
-    let body = answer(r#",{"toolUse":{"toolUseId":"u","name":"f","input":{}}}"#);
-    let response = decode_response(body.as_bytes(), &CONTEXT).expect("an answer");
-    assert_eq!(response.choices[0].finish, Some(FinishReason::ToolCalls), "a real call beside it counts");
+    let read = |body: String| {
+        let mut response = decode_response(body.as_bytes(), &CONTEXT).expect("an answer");
+        crate::answer_tool::unwrap(&mut response);
+        let choice = &response.choices[0];
+        let text =
+            if let [Part::Text { text, .. }, ..] = choice.parts.as_slice() { text.to_string() } else { String::new() };
+        (text, choice.finish)
+    };
+    let json = r#"{"z":1.0, "a":2}"#.to_owned();
+    assert_eq!(read(answer("")), (json.clone(), Some(FinishReason::End)));
+    let both = read(answer(r#",{"toolUse":{"toolUseId":"u","name":"f","input":{}}}"#));
+    assert_eq!(both, (json, Some(FinishReason::ToolCalls)), "a real call beside it counts");
 }
 
 #[test]

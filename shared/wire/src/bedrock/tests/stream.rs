@@ -7,6 +7,7 @@ use super::super::{
     frames::{write_event, write_exception, write_frame},
 };
 use crate::{
+    answer_tool::Unwrapping,
     codec::StreamDecoder,
     ir::{Collector, Event, Family, FinishReason, Part, Response, Signature, StreamError, Validator},
 };
@@ -130,16 +131,21 @@ fn everything_arrives_byte_for_byte() {
 fn the_tool_that_stands_for_the_format_streams_as_text() {
     let stream = framed(&[
         ("messageStart", r#"{"role":"assistant"}"#),
+        ("contentBlockDelta", r#"{"contentBlockIndex":0,"delta":{"text":"Here it is:"}}"#),
+        ("contentBlockStop", r#"{"contentBlockIndex":0}"#),
         (
             "contentBlockStart",
-            r#"{"contentBlockIndex":0,"start":{"toolUse":{"toolUseId":"t","name":"omniroute_json_answer"}}}"#,
+            r#"{"contentBlockIndex":1,"start":{"toolUse":{"toolUseId":"t","name":"omniroute_json_answer"}}}"#,
         ),
-        ("contentBlockDelta", r#"{"contentBlockIndex":0,"delta":{"toolUse":{"input":"{\"a\""}}}"#),
-        ("contentBlockDelta", r#"{"contentBlockIndex":0,"delta":{"toolUse":{"input":": 1}"}}}"#),
-        ("contentBlockStop", r#"{"contentBlockIndex":0}"#),
+        ("contentBlockDelta", r#"{"contentBlockIndex":1,"delta":{"toolUse":{"input":"{\"a\""}}}"#),
+        ("contentBlockDelta", r#"{"contentBlockIndex":1,"delta":{"toolUse":{"input":": 1}"}}}"#),
+        ("contentBlockStop", r#"{"contentBlockIndex":1}"#),
         ("messageStop", r#"{"stopReason":"tool_use"}"#),
     ]);
-    let response = collect(&stream).expect("an answer");
+    let (mut decoder, mut collector) = (Unwrapping::new(Box::new(Decoder::default())), Collector::default());
+    decoder.feed(&stream, &mut |event| collector.push(&event));
+    decoder.end(&mut |event| collector.push(&event));
+    let response = collector.finish().expect("an answer");
     assert_eq!(response.choices[0].parts, [Part::text("{\"a\": 1}")]);
     assert_eq!(response.choices[0].finish, Some(FinishReason::End));
 }

@@ -175,19 +175,3 @@ fn log_probabilities_take_openais_form_and_come_back() {
     );
     assert_eq!(again["candidates"][0]["logprobsResult"]["chosenCandidates"][0]["logProbability"], -0.25);
 }
-
-#[test]
-fn the_tool_that_stands_for_a_format_is_the_answers_text() {
-    let body = br#"{"candidates":[{"content":{"role":"model","parts":[{"functionCall":{"name":"omniroute_json_answer","args":{"city":"Rome"}}}]},"finishReason":"STOP"}]}"#;
-    let response = decode_response(body, &CONTEXT).expect("an answer");
-    assert_eq!(response.choices[0].parts, [Part::text(r#"{"city":"Rome"}"#)]);
-    assert_eq!(response.choices[0].finish, Some(FinishReason::End));
-    let mut collector = crate::ir::Collector::default();
-    let mut decoder = Decoder::default();
-    let stream = [b"data: ", &body[..], b"\n\n"].concat();
-    crate::codec::StreamDecoder::feed(&mut decoder, &stream, &mut |event| collector.push(&event));
-    crate::codec::StreamDecoder::end(&mut decoder, &mut |event| collector.push(&event));
-    let streamed = collector.finish().expect("an answer");
-    assert_eq!(streamed.choices[0].parts, response.choices[0].parts);
-    assert_eq!(streamed.choices[0].finish, Some(FinishReason::End));
-}

@@ -46,8 +46,10 @@ fn exchange() -> Exchange {
         include_usage: false,
         show_thinking: true,
         estimated_input: 0,
+        answer_tool: false,
         names: NameTable::default(),
         echo: Vec::new(),
+        compacts: false,
         sealer: Arc::new(OpenSealer),
     }
 }
@@ -61,8 +63,9 @@ fn encode_for(request: &Request<'_>, model: &str, profile: &Profile) -> Result<(
     let names = name_table(request);
     let target = Target { model, profile, names: &names, stream: false };
     let mut losses = Losses::default();
-    let Encoded { body, headers } = encode_request(request, &target, &mut losses)?;
+    let Encoded { body, headers, answer_tool } = encode_request(request, &target, &mut losses)?;
     assert!(headers.is_empty());
+    assert_eq!(answer_tool, String::from_utf8_lossy(&body).contains("omniroute_json_answer"));
     let value = serde_json::from_slice(&body).expect("valid JSON");
     Ok((value, losses.names().collect::<Vec<_>>().join(",")))
 }

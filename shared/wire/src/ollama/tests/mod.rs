@@ -34,8 +34,10 @@ fn exchange() -> Exchange {
         include_usage: true,
         show_thinking: true,
         estimated_input: 0,
+        answer_tool: false,
         names: NameTable::default(),
         echo: Vec::new(),
+        compacts: false,
         sealer: Arc::new(NoSealer),
     }
 }

@@ -34,6 +34,32 @@ fn call(id: &'static str, name: &'static str, kind: CallKind) -> PartKind<'stati
 }
 
 #[test]
+fn a_sound_comes_in_events_of_its_own_and_is_no_item() {
+    let sound = |media_type: &'static str| PartKind::Media { media_type: media_type.into(), data: "AAE=".into() };
+    let events = [
+        start(),
+        begin(0, sound("audio/pcm")),
+        stop(0),
+        begin(1, sound("video/mp4")),
+        stop(1),
+        finish(FinishReason::End),
+    ];
+    let frames = frames(&written(exchange(), &events));
+    assert_eq!(
+        kinds(&frames),
+        [
+            "response.created",
+            "response.in_progress",
+            "response.audio.delta",
+            "response.audio.done",
+            "response.completed"
+        ]
+    );
+    assert_eq!(frames[2]["delta"], "AAE=");
+    assert_eq!(frames[4]["response"]["output"], json!([]));
+}
+
+#[test]
 fn a_text_comes_in_the_order_that_sdks_rely_on() {
     let events = [
         start(),

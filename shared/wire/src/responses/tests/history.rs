@@ -1,7 +1,10 @@
 use serde_json::json;
 
 use super::*;
-use crate::ir::{Json, Part, Role};
+use crate::{
+    codec::WireError,
+    ir::{Json, Part, Role},
+};
 
 fn raw(text: &str) -> Json<'static> {
     Json::from_string(text.to_owned()).expect("JSON")
@@ -23,6 +26,29 @@ fn a_body_says_what_it_goes_on_from() {
     let error = continuation(br#"{"model":"m","input":"x","background":true}"#).expect_err("not supported");
     assert_eq!((error.code, error.param.as_deref()), ("unsupported_feature", Some("background")));
     assert!(continuation(b"[").is_err());
+}
+
+#[test]
+fn a_body_that_has_been_scanned_says_the_same() {
+    for body in [
+        r#"{"model":"m","input":"x"}"#,
+        r#"{"model":"m","input":"x","previous_response_id":"resp_1","store":false,"background":false}"#,
+        r#"{"model":"m","input":"x","previous_response_id":"","store":null,"background":null,"conversation":null}"#,
+        r#"{"model":"m","input":"x","previous_response_id":"resp_\u0031"}"#,
+        r#"{"model":"m","input":[{"type":"item_reference","id":"a"},{"id":"b"}]}"#,
+        r#"{"model":"m","input":"x","background":true}"#,
+        r#"{"model":"m","input":"x","conversation":"conv_1"}"#,
+        r#"{"model":"m","input":"x","store":"yes"}"#,
+        r#"{"model":"m","input":"x","previous_response_id":7}"#,
+    ] {
+        let scanned = crate::scan::scan(body.as_bytes()).expect("scanned");
+        let told = |error: WireError| (error.code, error.param, error.message);
+        assert_eq!(
+            continuation_of(body.as_bytes(), &scanned).map_err(told),
+            continuation(body.as_bytes()).map_err(told),
+            "{body}"
+        );
+    }
 }
 
 #[test]

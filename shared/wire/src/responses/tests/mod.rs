@@ -2,6 +2,7 @@ mod accumulate;
 mod across;
 mod adversarial;
 mod answer;
+mod compaction;
 mod decode_request;
 mod decode_stream;
 mod encode_request;
@@ -49,8 +50,10 @@ pub(super) fn exchange() -> Exchange {
         include_usage: true,
         show_thinking: true,
         estimated_input: 0,
+        answer_tool: false,
         names: NameTable::default(),
         echo: Vec::new(),
+        compacts: false,
         sealer: Arc::new(PlainSealer),
     }
 }

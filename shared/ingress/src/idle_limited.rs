@@ -8,79 +8,54 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, ReadBuf},
     time::{Instant, Sleep, sleep},
 };
-use tonic::transport::server::Connected;
+
+use crate::read_hook::{Hooked, ReadHook};
 
 /// A stream that fails once nothing has come for so long. For connections whose server pings them: a client that is there
 /// answers, and one that is silent never got as far as that. Under TLS it counts as well.
+pub type IdleLimited<S> = Hooked<S, IdleTimeout>;
+
+/// When a stream was last heard, and how long it may be silent.
 #[derive(Debug)]
-pub struct Spoken<S> {
-    stream: S,
+pub struct IdleTimeout {
     /// Set again only when it has rung.
     alarm: Pin<Box<Sleep>>,
     heard: Instant,
     limit: Duration,
 }
 
-// === impl Spoken ===
+// === impl IdleLimited ===
 
-impl<S> Spoken<S> {
+impl<S> IdleLimited<S> {
     pub fn new(stream: S, limit: Duration) -> Self {
-        Self { stream, alarm: Box::pin(sleep(limit)), heard: Instant::now(), limit }
+        Self::with(IdleTimeout { alarm: Box::pin(sleep(limit)), heard: Instant::now(), limit }, stream)
     }
 }
 
-impl<S: Connected> Connected for Spoken<S> {
-    type ConnectInfo = S::ConnectInfo;
+// === impl IdleTimeout ===
 
-    fn connect_info(&self) -> Self::ConnectInfo {
-        self.stream.connect_info()
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Spoken<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(cx, buffer) {
-            this.heard = Instant::now();
+impl ReadHook for IdleTimeout {
+    fn poll_read<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let Poll::Ready(read) = Pin::new(stream).poll_read(cx, buffer) {
+            self.heard = Instant::now();
             return Poll::Ready(read);
         }
-        while this.alarm.as_mut().poll(cx).is_ready() {
-            let due = this.heard + this.limit;
+        while self.alarm.as_mut().poll(cx).is_ready() {
+            let due = self.heard + self.limit;
             if Instant::now() >= due {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
-            this.alarm.as_mut().reset(due);
+            self.alarm.as_mut().reset(due);
         }
         Poll::Pending
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Spoken<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
@@ -95,7 +70,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_is_heard_now_and_then_stays_and_who_falls_silent_does_not() {
         let (mut client, server) = duplex(64);
-        let mut server = Spoken::new(server, LIMIT);
+        let mut server = IdleLimited::new(server, LIMIT);
         let talking = async {
             for _ in 0..5 {
                 tokio::time::sleep(LIMIT * 3 / 4).await;

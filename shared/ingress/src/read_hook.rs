@@ -1,4 +1,4 @@
-//! A stream, and bytes of it that somebody has read already.
+//! A stream whose reads somebody sees to. Writes go through as they are.
 
 use std::{
     io,
@@ -6,21 +6,32 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tonic::transport::server::Connected;
 
-/// Gives the bytes out first.
-#[derive(Debug)]
-pub struct Rewound<S> {
-    head: Bytes,
-    stream: S,
+/// What happens when a stream is read.
+pub trait ReadHook {
+    /// Reads `stream`, or does what is done in its place.
+    fn poll_read<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>>;
 }
 
-// === impl Rewound ===
+/// A stream with a hook.
+#[derive(Debug)]
+pub struct Hooked<S, H> {
+    stream: S,
+    hook: H,
+}
 
-impl<S> Rewound<S> {
-    pub fn new(head: Bytes, stream: S) -> Self {
-        Self { head, stream }
+// === impl Hooked ===
+
+impl<S, H> Hooked<S, H> {
+    pub fn with(hook: H, stream: S) -> Self {
+        Self { stream, hook }
     }
 
     pub fn get_ref(&self) -> &S {
@@ -28,23 +39,22 @@ impl<S> Rewound<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.head.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, buffer);
-        }
-        let length = self.head.len().min(buffer.remaining());
-        buffer.put_slice(&self.head[..length]);
-        self.head.advance(length);
-        if self.head.is_empty() {
-            // Its memory is not needed any more.
-            self.head = Bytes::new();
-        }
-        Poll::Ready(Ok(()))
+impl<S: Connected, H> Connected for Hooked<S, H> {
+    type ConnectInfo = S::ConnectInfo;
+
+    fn connect_info(&self) -> Self::ConnectInfo {
+        self.stream.connect_info()
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
+impl<S: AsyncRead + Unpin, H: ReadHook + Unpin> AsyncRead for Hooked<S, H> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        this.hook.poll_read(&mut this.stream, cx, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin, H: Unpin> AsyncWrite for Hooked<S, H> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
