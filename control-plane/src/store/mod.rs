@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Dropping a [`Write`] undoes it. [`Write::commit`] of a transaction that changed nothing uses no revision up. What is no
-//! configuration (sessions, counters, deliveries, files) is written past it: see [`Store::begin`].
+//! configuration (sessions, counters, deliveries, files) is written past it: see [`Store::write_data`].
 //!
 //! [`engine`] knows what differs between the engines, [`sealing`] what is sealed, [`health`] whether the database can
 //! be used at all, [`row`] and [`limits`] are what every `rows.rs` is written with.
@@ -214,7 +214,7 @@ impl Store {
     /// revision, appends nothing to the configuration log, and on Postgres waits for nobody who changes configuration:
     /// what happens often, or takes long, must never hold up [`Store::write`], nor be held up by it. Proxies do not hear
     /// of what it changes. On SQLite there is one writer at a time whatever is written, so keep it short.
-    pub(crate) async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
+    pub(crate) async fn write_data(&self) -> Result<Transaction<'static, Any>, StoreError> {
         let pool = self.0.writer.clone();
         match self.0.engine {
             // Taking the lock at once avoids the upgrade of a read lock, which can fail half-way.
@@ -229,7 +229,7 @@ impl Store {
     }
 
     /// A transaction in the types of Postgres, for what is written in bulk. `None` on SQLite.
-    pub(crate) async fn begin_postgres(&self) -> Result<Option<Transaction<'static, Postgres>>, StoreError> {
+    pub(crate) async fn write_data_postgres(&self) -> Result<Option<Transaction<'static, Postgres>>, StoreError> {
         let Some(pool) = self.0.ledger.clone() else { return Ok(None) };
         begun(async move { pool.begin().await }).await.map(Some)
     }

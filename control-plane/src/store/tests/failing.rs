@@ -60,7 +60,7 @@ async fn everything_can_be_written(store: &Store, ledger: &Ledger, name: &str) {
     make_key(store, name).await.expect("configuration");
     ledger.ingest("p1", events(store, 3)).await.expect("usage");
     store.leases().acquire("work", "me", Duration::from_secs(60)).await.expect("a lease").expect("free");
-    Admin::of(&store).create_if_absent("$argon2id$").await.expect("a password");
+    Admin::of(store).create_if_absent("$argon2id$").await.expect("a password");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -85,7 +85,7 @@ async fn a_connection_whose_transaction_ended_behind_its_back_is_not_used_again(
     let database = TestDatabase::sqlite();
     let store = database.store().await;
     // As SQLite does it when a write fails: the rollback that follows is refused.
-    let mut transaction = store.begin().await.expect("a transaction");
+    let mut transaction = store.write_data().await.expect("a transaction");
     transaction.execute("ROLLBACK").await.expect("rolled back");
     drop(transaction);
     make_key(&store, "after").await.expect("another connection");

@@ -292,7 +292,7 @@ on_both_engines! {
         watch_on(&lacking, &clock, 40).await;
         assert!(lacking.has_elsewhere(&key), "it may come back");
         clock.advance(Duration::from_hours(25));
-        lacking.attend().await.expect("looked");
+        lacking.heartbeat().await.expect("looked");
         assert!(!lacking.has_elsewhere(&key));
     }
 
@@ -302,7 +302,7 @@ on_both_engines! {
         let late = database.open_with(KEY, "salt", false, clock.clone()).await.expect("opened");
         let quick = database.open_with(KEY, "salt", false, clock).await.expect("opened");
         old.close().await;
-        quick.attend().await.expect("looked");
+        quick.heartbeat().await.expect("looked");
         assert_eq!(quick.pepper().as_bytes(), b"salt");
         assert_eq!(late.pepper().as_bytes(), b"pepper", "it has not looked");
         let mut write = late.write(&admin()).await.expect("a transaction");

@@ -9,8 +9,8 @@ use serde_json::json;
 use super::{
     super::{
         Providers,
+        checks::compile,
         connections::{self, ConnectionRecord, Provider, rows::Connections},
-        probes::compile,
     },
     rows::{self, ModelDraft, ModelRecord, Models},
 };

@@ -47,7 +47,7 @@ pub struct NodeCandidate {
 
 /// What a provider said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Probe {
+pub struct CheckResult {
     pub valid: bool,
     pub error: Option<String>,
     pub warning: Option<String>,
@@ -94,21 +94,21 @@ impl Providers {
     ///
     /// # Errors
     /// 404.
-    pub async fn test_connection(&self, id: &str, model: Option<&str>) -> Result<Probe, ApiError> {
+    pub async fn test_connection(&self, id: &str, model: Option<&str>) -> Result<CheckResult, ApiError> {
         let record = Connections::of(&self.store).get(id).await?;
         let provider = self.provider(record.provider.as_str()).await?;
-        let probe = match Connections::of(&self.store).secret(id).await {
+        let result = match Connections::of(&self.store).secret(id).await {
             Ok(secret) => match compile(&record, &secret, &provider, self) {
                 Ok(upstream) => {
                     let known = self.model_to_ask(&record).await?;
                     // Of a provider that lists no models, the connection names one to test with.
                     let kept = record.provider_data.get("validationModelId").and_then(|model| model.as_str());
                     let kept = kept.map(str::trim).filter(|model| !model.is_empty());
-                    self.probe(&upstream, model.or(kept), known.as_deref()).await
+                    self.check(&upstream, model.or(kept), known.as_deref()).await
                 }
                 Err(error) => self.refused(&error),
             },
-            Err(error) => self.probe_of(
+            Err(error) => self.result_of(
                 Finding::failed("configuration", "local", error.to_string(), "secret_unreadable"),
                 None,
                 None,
@@ -116,17 +116,17 @@ impl Providers {
             ),
         };
         let test = TestRecord {
-            status: if probe.valid { "active" } else { "error" }.to_owned(),
-            tested_at: Some(probe.tested_at),
-            latency_ms: Some(probe.latency_ms),
-            error: probe.error.clone(),
-            error_code: probe.diagnosis.code.clone(),
+            status: if result.valid { "active" } else { "error" }.to_owned(),
+            tested_at: Some(result.tested_at),
+            latency_ms: Some(result.latency_ms),
+            error: result.error.clone(),
+            error_code: result.diagnosis.code.clone(),
         };
         Connections::of(&self.store).record_test(id, &test).await?;
-        if probe.valid {
+        if result.valid {
             self.reset_cooldown(id).await;
         }
-        Ok(probe)
+        Ok(result)
     }
 
     /// Ends a connection's cooldown on every proxy. Without Redis each keeps its own, and those that back off count
@@ -152,7 +152,7 @@ impl Providers {
     ///
     /// # Errors
     /// 400 for a provider that does not exist or a URL that may not be used.
-    pub async fn validate(&self, candidate: &Candidate) -> Result<Probe, ApiError> {
+    pub async fn validate(&self, candidate: &Candidate) -> Result<CheckResult, ApiError> {
         let provider = self.provider(&candidate.provider).await?;
         let base_url = candidate.base_url.as_deref().unwrap_or_default();
         if !base_url.is_empty() {
@@ -169,7 +169,7 @@ impl Providers {
         };
         let known = provider.chat_model();
         match Upstream::compile(&spec, self.address_policy()) {
-            Ok(upstream) => Ok(self.probe(&upstream, candidate.model.as_deref(), known).await),
+            Ok(upstream) => Ok(self.check(&upstream, candidate.model.as_deref(), known).await),
             Err(error) => Ok(self.refused(&error)),
         }
     }
@@ -178,7 +178,7 @@ impl Providers {
     ///
     /// # Errors
     /// 400 for a URL that may not be used.
-    pub async fn validate_node(&self, candidate: &NodeCandidate) -> Result<Probe, ApiError> {
+    pub async fn validate_node(&self, candidate: &NodeCandidate) -> Result<CheckResult, ApiError> {
         self.check_base_url("baseUrl", &candidate.base_url)?;
         let node = NodeSpec {
             kind: &candidate.kind,
@@ -189,7 +189,7 @@ impl Providers {
         };
         let spec = ConnectionSpec { provider: "node", secret: candidate.secret.expose(), node: Some(node), ..blank() };
         match Upstream::compile(&spec, self.address_policy()) {
-            Ok(upstream) => Ok(self.probe(&upstream, candidate.model.as_deref(), None).await),
+            Ok(upstream) => Ok(self.check(&upstream, candidate.model.as_deref(), None).await),
             Err(error) => Ok(self.refused(&error)),
         }
     }
@@ -228,21 +228,21 @@ impl Providers {
 
     /// Asks for the list of models, which costs nothing; or asks `model` for one token. Endpoints without a list are
     /// asked for a token of a `known` model.
-    async fn probe(&self, upstream: &Upstream, model: Option<&str>, known: Option<&str>) -> Probe {
+    async fn check(&self, upstream: &Upstream, model: Option<&str>, known: Option<&str>) -> CheckResult {
         let begun = Instant::now();
         if let Some(model) = model {
-            return self.probe_chat(upstream, model, begun).await;
+            return self.check_chat(upstream, model, begun).await;
         }
         let answer = match self.list_page(upstream, upstream.uri(upstream.adapter().probe())).await {
             Ok(answer) => answer,
-            Err(error) => return self.probe_of(Finding::no_answer(&error), Some("models"), None, begun),
+            Err(error) => return self.result_of(Finding::no_answer(&error), Some("models"), None, begun),
         };
         let has_no_list = matches!(
             answer.status,
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED
         );
         if has_no_list && let Some(model) = known {
-            return self.probe_chat(upstream, model, begun).await;
+            return self.check_chat(upstream, model, begun).await;
         }
         let finding = if answer.status.is_success() {
             match upstream.adapter().parse_models(&answer.body) {
@@ -255,20 +255,20 @@ impl Providers {
         } else {
             Finding::of_failure(upstream, answer.status, &answer.headers, &answer.body)
         };
-        self.probe_of(finding, Some("models"), Some(answer.status.as_u16()), begun)
+        self.result_of(finding, Some("models"), Some(answer.status.as_u16()), begun)
     }
 
-    async fn probe_chat(&self, upstream: &Upstream, model: &str, begun: Instant) -> Probe {
+    async fn check_chat(&self, upstream: &Upstream, model: &str, begun: Instant) -> CheckResult {
         let question = match ping(upstream, model) {
             Ok(question) => question.map(Bytes::from),
             Err(error) => {
                 let finding = Finding::failed("unsupported", "local", error.to_string(), "unsupported");
-                return self.probe_of(finding, Some("chat"), None, begun);
+                return self.result_of(finding, Some("chat"), None, begun);
             }
         };
         let answer = match self.ask(upstream, question).await {
             Ok(answer) => answer,
-            Err(error) => return self.probe_of(Finding::no_answer(&error), Some("chat"), None, begun),
+            Err(error) => return self.result_of(Finding::no_answer(&error), Some("chat"), None, begun),
         };
         let finding = if answer.status.is_success() {
             let is_object = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&answer.body).is_ok();
@@ -282,7 +282,7 @@ impl Providers {
         } else {
             Finding::of_failure(upstream, answer.status, &answer.headers, &answer.body)
         };
-        self.probe_of(finding, Some("chat"), Some(answer.status.as_u16()), begun)
+        self.result_of(finding, Some("chat"), Some(answer.status.as_u16()), begun)
     }
 
     /// A page of a connection's list.
@@ -307,20 +307,26 @@ impl Providers {
         self.client.call(head.method, &head.uri, &head.headers, Some(body).filter(|body| !body.is_empty())).await
     }
 
-    fn refused(&self, error: &CompileError) -> Probe {
+    fn refused(&self, error: &CompileError) -> CheckResult {
         let kind = match error {
             CompileError::UnknownFormat(_) => "unsupported",
             CompileError::Address(AddressError::Private | AddressError::Reserved) => "blocked",
             _ => "configuration",
         };
-        self.probe_of(Finding::failed(kind, "local", error.to_string(), kind), None, None, Instant::now())
+        self.result_of(Finding::failed(kind, "local", error.to_string(), kind), None, None, Instant::now())
     }
 
-    fn probe_of(&self, finding: Finding, method: Option<&'static str>, status: Option<u16>, begun: Instant) -> Probe {
+    fn result_of(
+        &self,
+        finding: Finding,
+        method: Option<&'static str>,
+        status: Option<u16>,
+        begun: Instant,
+    ) -> CheckResult {
         let latency_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         let tested_at = self.clock.now();
         match finding {
-            Finding::Passed { warning } => Probe {
+            Finding::Passed { warning } => CheckResult {
                 valid: true,
                 error: None,
                 warning,
@@ -330,7 +336,7 @@ impl Providers {
                 status,
                 tested_at,
             },
-            Finding::Failed { kind, source, message, code } => Probe {
+            Finding::Failed { kind, source, message, code } => CheckResult {
                 valid: false,
                 error: Some(message),
                 warning: None,
@@ -437,7 +443,7 @@ fn pairs(headers: &BTreeMap<String, String>) -> Vec<(String, String)> {
     headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-/// A connection of which nothing is known. Timeouts and limits of requests do not apply to probes.
+/// A connection of which nothing is known. Timeouts and limits of requests do not apply to checks.
 fn blank<'a>() -> ConnectionSpec<'a> {
     ConnectionSpec {
         id: "candidate",

@@ -14,7 +14,7 @@ use super::{
         models::{Listing, ListingSource},
         nodes::{API_TYPES, KINDS, MAX_URL, OPENAI, path},
     },
-    Candidate, NodeCandidate, Probe,
+    Candidate, CheckResult, NodeCandidate,
 };
 use crate::{
     http::{
@@ -178,31 +178,31 @@ impl Body for ValidateNode {
 
 // === impl TestResult ===
 
-impl From<Probe> for TestResult {
-    fn from(probe: Probe) -> Self {
+impl From<CheckResult> for TestResult {
+    fn from(result: CheckResult) -> Self {
         Self {
-            valid: probe.valid,
+            valid: result.valid,
             diagnosis: DiagnosisView {
-                kind: probe.diagnosis.kind,
-                source: probe.diagnosis.source,
-                message: probe.error.clone(),
-                code: probe.diagnosis.code,
+                kind: result.diagnosis.kind,
+                source: result.diagnosis.source,
+                message: result.error.clone(),
+                code: result.diagnosis.code,
             },
-            error: probe.error,
-            warning: probe.warning,
+            error: result.error,
+            warning: result.warning,
             refreshed: false,
-            latency_ms: probe.latency_ms,
-            status_code: probe.status,
-            tested_at: probe.tested_at.to_rfc3339(),
+            latency_ms: result.latency_ms,
+            status_code: result.status,
+            tested_at: result.tested_at.to_rfc3339(),
         }
     }
 }
 
 // === impl Validation ===
 
-impl From<Probe> for Validation {
-    fn from(probe: Probe) -> Self {
-        Self { valid: probe.valid, error: probe.error, warning: probe.warning, method: probe.method }
+impl From<CheckResult> for Validation {
+    fn from(result: CheckResult) -> Self {
+        Self { valid: result.valid, error: result.error, warning: result.warning, method: result.method }
     }
 }
 
@@ -227,8 +227,8 @@ pub(crate) async fn test(
     Path(id): Path<String>,
     OptionalJson(options): OptionalJson<TestOptions>,
 ) -> Result<Json<TestResult>, ApiError> {
-    let probe = providers.test_connection(&id, options.validation_model_id.as_deref()).await?;
-    Ok(Json(probe.into()))
+    let result = providers.test_connection(&id, options.validation_model_id.as_deref()).await?;
+    Ok(Json(result.into()))
 }
 
 /// The models of a connection.
