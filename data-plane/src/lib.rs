@@ -1,28 +1,47 @@
 //! A proxy of the fleet: it serves `/v1` out of the snapshot that the control plane keeps it supplied with.
 //!
-//! A request passes through [`server`] (accept, HTTP) → `admit` (API key, body) → `resolve` (model → connections) →
-//! `dispatch` (pick, send, fall back) → [`respond`] (head, body, usage) and leaves one event in [`record`]. What it
-//! reads on the way is one version of the configuration, which [`snapshot`] swaps in whole; [`upstream_client`] is the
-//! way to providers. `server/life.rs` shows all of it on one page.
+//! The rooms, from top to bottom. A room imports from those below it, never from one above or beside it.
 //!
-//! Whatever is no model call goes through the router of [`server`]: lists of models, health, metrics, and [`forward`],
-//! which hands the control plane's paths on. [`control`] tells the control plane how this proxy is and takes its
-//! commands. [`process`] puts everything together.
+//! ```text
+//! process             what is started, in which order, and how it ends
+//! server              sockets, HTTP, routes, and the pipeline that takes a request through the stages
+//! admit, resolve, cache, response_store, dispatch, respond, count, models, forward  the stages, which do not know each other
+//! answer              an upstream's answer, from its first bytes to its last
+//! translate           from one format to another
+//! media, signatures, meter  what a target cannot fetch, what clients drop, what a request cost
+//! tokens, health, store, reply  lengths of prompts, health of connections, values that are kept, bodies of answers
+//! request, seal       a client's request as the stages see it, what only the fleet can read
+//! snapshot, record, lifecycle  the configuration in force, the journal of usage, whether work is taken
+//! control, upstream_client, metrics  ways to the control plane and to providers, and the numbers
+//! ```
+//!
+//! `server/pipeline.rs` shows a request's way through the stages on one page.
 
 mod admit;
+mod answer;
+mod cache;
 pub mod control;
 mod count;
 mod dispatch;
 pub mod forward;
+mod health;
+mod lifecycle;
 mod media;
+mod meter;
 mod metrics;
 mod models;
 pub mod process;
 pub mod record;
+mod reply;
+mod request;
 mod resolve;
-pub mod respond;
+mod respond;
+mod response_store;
+mod seal;
 pub mod server;
+mod signatures;
 pub mod snapshot;
-mod state;
+mod store;
+mod tokens;
 mod translate;
 pub mod upstream_client;

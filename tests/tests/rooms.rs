@@ -134,3 +134,8 @@ fn check(folder: &str) {
 fn the_control_plane_keeps_to_its_order() {
     check("control-plane");
 }
+
+#[test]
+fn the_proxy_keeps_to_its_order() {
+    check("data-plane");
+}

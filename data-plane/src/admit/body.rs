@@ -14,7 +14,7 @@ use omniroute_wire::byte_order_mark;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
 
-use super::memory::{BodyMemory, Reserved};
+use crate::request::{BodyMemory, memory::Reservation};
 
 /// A body has to come at least this fast on average, in bytes per second, once the silence that is allowed anyway has
 /// passed. Otherwise one byte at a time would hold memory for hours.
@@ -58,7 +58,7 @@ pub(crate) enum BodyError {
 /// Reads the whole body. A body that comes in one piece is not copied. What `paid` covers is not taken again.
 pub(crate) async fn read<B>(
     mut body: B,
-    paid: Option<Reserved>,
+    paid: Option<Reservation>,
     limits: BodyLimits,
     memory: &BodyMemory,
 ) -> Result<Bytes, BodyError>
@@ -114,11 +114,11 @@ pub(super) fn unmarked(body: Bytes) -> Bytes {
     if mark == 0 { body } else { body.slice(mark..) }
 }
 
-async fn reserve(memory: &BodyMemory, bytes: u64) -> Result<Reserved, BodyError> {
+async fn reserve(memory: &BodyMemory, bytes: u64) -> Result<Reservation, BodyError> {
     memory.reserve(bytes).await.map_err(|_| BodyError::NoMemory)
 }
 
-pub(super) async fn grow(share: &mut Reserved, memory: &BodyMemory, bytes: u64) -> Result<(), BodyError> {
+pub(super) async fn grow(share: &mut Reservation, memory: &BodyMemory, bytes: u64) -> Result<(), BodyError> {
     let covered = share.covers();
     if bytes > covered {
         share.merge(reserve(memory, (bytes - covered).max(covered)).await?);

@@ -7,10 +7,8 @@ use flate2::bufread::{GzDecoder, ZlibDecoder};
 use http::{HeaderMap, header};
 use omniroute_core::error::{ErrorClass, GatewayError};
 
-use super::{
-    body::{BodyError, grow, unmarked},
-    memory::BodyMemory,
-};
+use super::body::{BodyError, grow, unmarked};
+use crate::request::BodyMemory;
 
 /// A body is unpacked in steps of this size, between which others have their turn.
 const STEP: usize = 64 * 1024;

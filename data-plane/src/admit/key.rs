@@ -5,39 +5,28 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, header};
 use omniroute_core::{
     error::{ErrorClass, GatewayError},
-    id::ApiKeyId,
     time::UnixMillis,
 };
 
-use crate::{
-    server::is_local_origin,
-    snapshot::{Index, Key},
-};
+use super::origin::is_local_origin;
+use crate::{request::Caller, snapshot::Index};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 
 /// What this proxy asks of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Access {
+pub(super) enum Access {
     KeyRequired,
     /// Whoever reaches this machine's loopback address may come in without a key.
     Open,
-}
-
-/// Who a request is from.
-#[derive(Clone, Debug)]
-pub(crate) enum Caller {
-    Key(Arc<Key>),
-    /// Somebody on this machine, where no key is required.
-    Local,
 }
 
 /// Finds out who sent a request.
 ///
 /// # Errors
 /// When the key is missing, unknown, or no good any more.
-pub(crate) fn admit(
+pub(super) fn identify(
     index: &Index,
     access: Access,
     headers: &HeaderMap,
@@ -76,39 +65,6 @@ fn presented<'r>(headers: &'r HeaderMap, query: Option<&'r str>) -> Option<&'r s
     found.filter(|key| !key.is_empty())
 }
 
-// === impl Caller ===
-
-impl Caller {
-    pub(crate) fn key_id(&self) -> Option<&ApiKeyId> {
-        match self {
-            Self::Key(key) => Some(&key.id),
-            Self::Local => None,
-        }
-    }
-
-    pub(crate) fn allows_model(&self, model: &str) -> bool {
-        match self {
-            Self::Key(key) => key.allows_model(model),
-            Self::Local => true,
-        }
-    }
-
-    pub(crate) fn allows_connection(&self, connection: &str) -> bool {
-        match self {
-            Self::Key(key) => key.allows_connection(connection),
-            Self::Local => true,
-        }
-    }
-
-    /// The largest body that this caller may send, where the gateway's limit is `limit`.
-    pub(crate) fn max_body_bytes(&self, limit: u64) -> u64 {
-        match self {
-            Self::Key(key) => key.max_body_bytes.unwrap_or(limit),
-            Self::Local => limit,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
@@ -124,7 +80,7 @@ mod tests {
         for (name, value) in headers {
             map.insert(*name, HeaderValue::from_str(value).expect("a value"));
         }
-        admit(&index, access, &map, None, NOW).map_err(|error| error.code)
+        identify(&index, access, &map, None, NOW).map_err(|error| error.code)
     }
 
     #[test]
@@ -151,7 +107,7 @@ mod tests {
         });
         let try_at = |secret: &'static str, now| {
             let headers = [(X_API_KEY, HeaderValue::from_static(secret))].into_iter().collect();
-            admit(&index, Access::KeyRequired, &headers, None, UnixMillis(now)).map_err(|error| error.code)
+            identify(&index, Access::KeyRequired, &headers, None, UnixMillis(now)).map_err(|error| error.code)
         };
         assert!(matches!(try_at("sk-old", NOW.0), Ok(Caller::Key(key)) if key.id.as_str() == "k2"));
         assert_eq!(try_at("sk-old", NOW.0 + 1).err(), Some("invalid_api_key"));

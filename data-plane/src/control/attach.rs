@@ -27,7 +27,7 @@ pub enum Command {
     Resume,
     Resync,
     /// A connection works again: nothing is held against it any more.
-    Forgive(ConnectionId),
+    ResetConnection(ConnectionId),
 }
 
 /// Whether the next status is due.
@@ -93,7 +93,7 @@ async fn session(
                     Body::Drain(drain) => Command::Drain { deadline: Duration::from_millis(drain.deadline_ms) },
                     Body::Resume(_) => Command::Resume,
                     Body::Resync(_) => Command::Resync,
-                    Body::Forgive(forgive) => Command::Forgive(forgive.connection_id.into()),
+                    Body::Forgive(forgive) => Command::ResetConnection(forgive.connection_id.into()),
                 }),
                 // A command that this version does not know.
                 Some(v1::ProxyCommand { body: None }) => {}

@@ -1,76 +1,61 @@
 //! How long a prompt is, without an answer to it.
 //!
 //! The provider is asked where it counts itself ([`provider`]). Elsewhere, and when it does not answer in time, the count is made
-//! here: by the model's own tokenizer where that is public, by an estimate where it is not ([`local`]). Counting costs nothing and
+//! here ([`crate::tokens`]). Counting costs nothing and
 //! leaves no event in the ledger; permissions and names of models are those of a chat.
 
-mod local;
-mod media;
 mod provider;
-mod tokenizer;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
-use omniroute_core::error::GatewayError;
-use omniroute_wire::{
-    anthropic,
-    codec::{DecodeContext, WireError},
-    gemini,
-    ir::Request,
-    responses,
-    scan::RequestScan,
-    translate::Dialect,
+use omniroute_core::{error::GatewayError, hash::Pepper};
+use omniroute_wire::{anthropic, gemini, responses, scan::RequestScan, translate::Dialect};
+
+use crate::{
+    health::Health,
+    request::{Plan, Segmented},
+    tokens::{Count, Counter, Source},
+    upstream_client::UpstreamClient,
 };
 
-use crate::{resolve::Plan, server::Gateway};
-
-pub(crate) use self::local::{Counter, guess};
+/// Counts prompts: by asking providers, or here.
+pub(crate) struct Counting {
+    client: UpstreamClient<Segmented>,
+    health: Arc<Health>,
+    counter: Counter,
+}
 
 /// What is to be counted.
-pub(crate) struct Asked<'a> {
+pub(crate) struct CountRequest<'a> {
     /// Anthropic's, Gemini's or Responses.
     pub(crate) dialect: &'a Dialect,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) body: &'a Bytes,
     pub(crate) scan: &'a RequestScan<'a>,
+    pub(crate) pepper: &'a Pepper,
 }
 
-/// A count and where it comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Count {
-    pub(crate) tokens: u64,
-    pub(crate) source: Source,
-}
+// === impl Counting ===
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
-    Provider,
-    /// The model's own tokenizer; what vendors add around messages and tools is estimated.
-    Tokenizer,
-    Estimate,
-}
-
-/// Counts for the first connection of the plan that can be used.
-///
-/// # Errors
-/// When the request is wrong, in the provider's words or ours.
-pub(crate) async fn count(gateway: &Gateway, plan: &Plan, asked: Asked<'_>) -> Result<Count, GatewayError> {
-    let mut candidates = plan.candidates();
-    let usable = candidates.find(|entry| gateway.coordination.cooling(entry.id.as_str()).is_none());
-    if let Some(entry) = usable
-        && let Some(tokens) = provider::ask(gateway, &entry.upstream, plan.model(), &asked).await?
-    {
-        return Ok(Count { tokens, source: Source::Provider });
+impl Counting {
+    pub(crate) fn new(client: UpstreamClient<Segmented>, health: Arc<Health>) -> Self {
+        Self { client, health, counter: Counter::new() }
     }
-    gateway.counter.count(asked.dialect, asked.body, plan.model()).await
-}
 
-/// Reads a request to count.
-fn decode<'a>(dialect: &'a Dialect, body: &'a [u8], context: &DecodeContext<'_>) -> Result<Request<'a>, WireError> {
-    match dialect {
-        Dialect::Gemini { model, .. } => gemini::decode_count_request(body, model, context),
-        Dialect::Responses => responses::decode_request(body, context),
-        _ => anthropic::decode_count_tokens(body, context),
+    /// Counts for the first target of the plan that can be used.
+    ///
+    /// # Errors
+    /// When the request is wrong, in the provider's words or ours.
+    pub(crate) async fn count(&self, plan: &Plan, request: CountRequest<'_>) -> Result<Count, GatewayError> {
+        let usable = plan.targets().find(|target| self.health.cooling(&target.entry.id).is_none());
+        if let Some(target) = usable
+            && let Some(tokens) = provider::ask(&self.client, target, &request).await?
+        {
+            return Ok(Count { tokens, source: Source::Provider });
+        }
+        self.counter.count(request.dialect, request.body, plan.model()).await
     }
 }
 

@@ -18,12 +18,12 @@ use omniroute_wire::{
     translate::{Dialect, name_table},
 };
 
-use super::{Asked, decode};
+use super::CountRequest;
 use crate::{
-    dispatch::Segmented,
-    server::Gateway,
-    translate::{FleetSealer, has_token},
-    upstream_client::UpstreamBody,
+    request::{self, Segmented},
+    seal::{FleetSealer, has_token},
+    tokens::decode,
+    upstream_client::{UpstreamBody, UpstreamClient},
 };
 
 /// Clients count before every request, so the count must not take longer than the answer.
@@ -43,11 +43,11 @@ const SWITCHES: [HeaderName; 2] =
 /// # Errors
 /// When the request cannot be written for the provider, or the provider says that it is wrong.
 pub(super) async fn ask(
-    gateway: &Gateway,
-    upstream: &Upstream,
-    model: &str,
-    asked: &Asked<'_>,
+    client: &UpstreamClient<Segmented>,
+    target: request::Target<'_>,
+    asked: &CountRequest<'_>,
 ) -> Result<Option<u64>, GatewayError> {
+    let (upstream, model) = (&target.entry.upstream, target.model);
     let wish = ChatWish::plain(asked.dialect.format());
     let Some(format) = upstream.chat_format_for(model, &wish) else { return Ok(None) };
     let uri = match (format, asked.dialect) {
@@ -59,12 +59,12 @@ pub(super) async fn ask(
         _ => upstream.count_uri(model),
     };
     let Some(uri) = uri else { return Ok(None) };
-    let (body, headers) = write(gateway, upstream, format, model, asked)?;
+    let (body, headers) = write(upstream, format, model, asked)?;
     let mut request = Request::new(Segmented::new(body));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri;
     *request.headers_mut() = head(upstream, asked, &headers);
-    match tokio::time::timeout(TIME, exchange(gateway, request)).await {
+    match tokio::time::timeout(TIME, exchange(client, request)).await {
         Ok(Some((response, text))) => judge(upstream, format, &response, &text),
         Ok(None) | Err(_) => Ok(None),
     }
@@ -74,11 +74,10 @@ type Headers = Vec<(&'static str, String)>;
 
 /// The body, and headers that it demands.
 fn write(
-    gateway: &Gateway,
     upstream: &Upstream,
     format: Format,
     model: &str,
-    asked: &Asked<'_>,
+    asked: &CountRequest<'_>,
 ) -> Result<(Segments, Headers), GatewayError> {
     if let (Dialect::Messages, Format::Anthropic) = (asked.dialect, format) {
         return Ok((anthropic::upstream_body(asked.body.clone(), asked.scan, model), Vec::new()));
@@ -86,7 +85,7 @@ fn write(
     if let (Dialect::Responses, Format::OpenAiResponses) = (asked.dialect, format) {
         return Ok((renamed_body(asked.body.clone(), asked.scan, model), Vec::new()));
     }
-    let sealer = FleetSealer::new(&gateway.snapshot.load().settings().pepper);
+    let sealer = FleetSealer::new(asked.pepper);
     let request = decode(asked.dialect, asked.body, &DecodeContext { sealer: &sealer, answer: "" })?;
     let profile = upstream.profile(format, model);
     let names = name_table(format, &request);
@@ -100,7 +99,7 @@ fn write(
     Ok((vec![body.into()], headers))
 }
 
-fn head(upstream: &Upstream, asked: &Asked<'_>, own: &Headers) -> HeaderMap {
+fn head(upstream: &Upstream, asked: &CountRequest<'_>, own: &Headers) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(upstream.headers().len() + 6);
     if upstream.chat_format() == Some(asked.dialect.format()) {
         for name in SWITCHES {
@@ -124,8 +123,8 @@ fn head(upstream: &Upstream, asked: &Asked<'_>, own: &Headers) -> HeaderMap {
     headers
 }
 
-async fn exchange(gateway: &Gateway, request: Request<Segmented>) -> Option<(Response<()>, Bytes)> {
-    let response = gateway.upstream.send(request, CONNECT).await.ok()?;
+async fn exchange(client: &UpstreamClient<Segmented>, request: Request<Segmented>) -> Option<(Response<()>, Bytes)> {
+    let response = client.send(request, CONNECT).await.ok()?;
     let (head, mut body): (_, UpstreamBody) = response.into_parts();
     let mut text = BytesMut::new();
     while let Some(frame) = body.frame().await {

@@ -1,6 +1,6 @@
-//! One try at one connection: send, and wait for the beginning of an answer, which [`super::opening`] judges.
+//! One attempt at one target: send, and wait for the beginning of an answer, which [`super::beginning`] judges.
 //!
-//! An error status or nothing at all is a [`Failure`], while another connection can still be tried.
+//! An error status or nothing at all is a [`FailedAttempt`], while another target can still be tried.
 
 use std::{
     pin::pin,
@@ -9,32 +9,25 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Request, StatusCode, header, response};
+use http::{HeaderMap, Request, header, response};
 use http_body_util::BodyExt;
-use omniroute_providers::{Failure, FailureClass, Upstream};
-use omniroute_wire::{
-    byte_order_mark,
-    codec::{Named, UpstreamError},
-    ir::StreamError,
-};
+use omniroute_providers::{FailureClass, Upstream};
+use omniroute_wire::byte_order_mark;
 use tokio::time::Instant;
 
 use super::{
+    beginning::{HOLD, pass, translated_from},
     embeddings::embedded,
-    opening::{Answer, HELD, pass, translated_from},
-    outgoing::{Asked, Way},
-    patience::Patience,
-    request::Segmented,
-    times::Times,
+    first_byte_timeout::FirstByteTimeout,
+    outcome::FailedAttempt,
+    outgoing::ClientRequest,
 };
 use crate::{
-    resolve::Plan,
-    respond::{
-        lane::Teller,
-        meter::{Meter, NOTE_AFTER},
-    },
-    server::Gateway,
-    upstream_client::{CallError, Stage, UpstreamBody, UpstreamClient},
+    answer::{Answer, Lane},
+    meter::{Meter, NOTE_AFTER},
+    reply::ErrorContext,
+    request::{Segmented, Target, TimeLimits},
+    upstream_client::{UpstreamBody, UpstreamClient},
 };
 
 /// Of an error's body this much is read, for this long.
@@ -48,66 +41,68 @@ pub(super) const TOO_LARGE: &str = "the answer is too large to be translated";
 /// The request, boxed because it is handed on through futures that keep room for it, and those that are sent beside it.
 pub(super) type Requests = (Box<Request<Segmented>>, Vec<Request<Segmented>>);
 
-/// Whom a try is made with, and for what.
-pub(super) struct Trial<'a> {
-    /// Knows the connection.
+/// Whom an attempt is made with, and for what.
+pub(super) struct Attempt<'a> {
+    pub(super) client: &'a UpstreamClient<Segmented>,
     pub(super) meter: &'a Meter,
-    pub(super) asked: &'a Asked<'a>,
-    pub(super) plan: &'a Plan,
-    pub(super) way: &'a Way,
-    pub(super) times: &'a Times,
+    pub(super) request: &'a ClientRequest<'a>,
+    pub(super) target: Target<'a>,
+    pub(super) lane: &'a Lane,
+    pub(super) times: &'a TimeLimits,
     pub(super) begun: Instant,
     /// The first bytes have come; whether they are an answer shows soon.
     pub(super) heard: AtomicBool,
 }
 
-/// A failed try.
-pub(super) struct Failed {
-    pub(super) failure: Failure,
-    /// The connection died under the request, as one that was idle too long does.
-    pub(super) broke: bool,
-    /// The provider has surely not begun with the request.
-    pub(super) is_unprocessed: bool,
-}
+// === impl Attempt ===
 
-/// Sends `request`, and those beside it, and waits for the first bytes of an answer, as long as there is patience.
-pub(super) async fn attempt(
-    trial: &Trial<'_>,
-    requests: Requests,
-    patience: &mut Patience<'_>,
-) -> Result<Answer, Failed> {
-    let upload = requests.0.body().upload().cloned();
-    let mut exchange = pin!(exchange(trial, requests));
-    let mut note = Some(trial.begun + NOTE_AFTER);
-    let mut until = Some(patience.until(trial.times));
-    while let Some(end) = until {
-        let wake = note.map_or(end, |note| note.min(end));
-        if let Ok(outcome) = tokio::time::timeout_at(wake, exchange.as_mut()).await {
-            return outcome;
+impl<'a> Attempt<'a> {
+    /// Sends the request, and those beside it, and waits for the first bytes of an answer, as long as `timeout` lets it.
+    pub(super) async fn run(
+        &self,
+        requests: Requests,
+        timeout: &mut FirstByteTimeout<'_>,
+    ) -> Result<Answer, FailedAttempt> {
+        let upload = requests.0.body().upload().cloned();
+        let mut exchange = pin!(self.exchange(requests));
+        let mut note = Some(self.begun + NOTE_AFTER);
+        let mut until = Some(timeout.until(self.times));
+        while let Some(end) = until {
+            let wake = note.map_or(end, |note| note.min(end));
+            if let Ok(outcome) = tokio::time::timeout_at(wake, exchange.as_mut()).await {
+                return outcome;
+            }
+            if wake < end {
+                note = None;
+                self.meter.waits();
+                continue;
+            }
+            until = match self.heard.swap(false, Ordering::Relaxed) {
+                true => Some(Instant::now() + HOLD),
+                false => timeout.longer(self.times, upload.as_deref()),
+            };
         }
-        if wake < end {
-            note = None;
-            trial.meter.waits();
-            continue;
-        }
-        until = match trial.heard.swap(false, Ordering::Relaxed) {
-            true => Some(Instant::now() + HELD),
-            false => patience.longer(trial.times, upload.as_deref()),
-        };
+        Err(FailedAttempt::of(FailureClass::FirstByteTimeout, "no first byte in time"))
     }
-    Err(Failed::of(FailureClass::FirstByteTimeout, "no first byte in time"))
-}
 
-async fn exchange(trial: &Trial<'_>, (request, more): Requests) -> Result<Answer, Failed> {
-    let (head, body) = answered(&trial.gateway().upstream, trial.upstream(), request, trial.times).await?;
-    match trial.way {
-        Way::Pass { kind, hide_usage } => pass(trial, head, body, *kind, *hide_usage).await,
-        // Large futures that the other way does not pay for.
-        Way::Translate(translation) => Box::pin(translated_from(trial, head, body, translation)).await,
-        Way::Embed(embedding) => {
-            let client = &trial.gateway().upstream;
-            Box::pin(embedded(client, trial.upstream(), (head, body), more, embedding, trial.times)).await
+    async fn exchange(&self, (request, more): Requests) -> Result<Answer, FailedAttempt> {
+        let (head, body) = answered(self.client, self.upstream(), request, self.times).await?;
+        match self.lane {
+            Lane::Passthrough { kind, hide_usage } => pass(self, head, body, *kind, *hide_usage).await,
+            // Large futures that the other way does not pay for.
+            Lane::Translate(translation) => Box::pin(translated_from(self, head, body, translation)).await,
+            Lane::Embed(embedding) => {
+                Box::pin(embedded(self.client, self.upstream(), (head, body), more, embedding, self.times)).await
+            }
         }
+    }
+
+    pub(super) fn upstream(&self) -> &'a Upstream {
+        &self.target.entry.upstream
+    }
+
+    pub(super) fn error_context(&self) -> ErrorContext<'a> {
+        self.meter.error_context()
     }
 }
 
@@ -116,27 +111,27 @@ pub(super) async fn answered(
     client: &UpstreamClient<Segmented>,
     upstream: &Upstream,
     request: Box<Request<Segmented>>,
-    times: &Times,
-) -> Result<(response::Parts, UpstreamBody), Failed> {
-    let response = client.send(*request, times.connect).await.map_err(|error| Failed::of_call(&error))?;
+    times: &TimeLimits,
+) -> Result<(response::Parts, UpstreamBody), FailedAttempt> {
+    let response = client.send(*request, times.connect).await.map_err(|error| FailedAttempt::of_call(&error))?;
     let (head, body) = response.into_parts();
     if !head.status.is_success() {
         let text = error_body(body).await;
         let failure = upstream.adapter().classify(head.status, &head.headers, &text);
-        return Err(Failed::from(failure));
+        return Err(FailedAttempt::from(failure));
     }
     if is_encoded(&head.headers) {
-        return Err(Failed::malformed("the answer is compressed, though that was declined"));
+        return Err(FailedAttempt::malformed("the answer is compressed, though that was declined"));
     }
     Ok((head, body))
 }
 
 /// All of a body that must not be too long.
-pub(super) async fn rest(body: &mut UpstreamBody, first: Bytes) -> Result<Bytes, Failed> {
+pub(super) async fn rest(body: &mut UpstreamBody, first: Bytes) -> Result<Bytes, FailedAttempt> {
     let mut whole = BytesMut::from(first);
     while let Some(more) = next(body).await? {
         if whole.len() + more.len() > LARGEST_DOCUMENT {
-            return Err(Failed::malformed(TOO_LARGE));
+            return Err(FailedAttempt::malformed(TOO_LARGE));
         }
         whole.extend_from_slice(&more);
     }
@@ -144,8 +139,8 @@ pub(super) async fn rest(body: &mut UpstreamBody, first: Bytes) -> Result<Bytes,
 }
 
 /// The first bytes. A byte order mark is none of them: clients lose a stream's first event behind one, and read no JSON.
-pub(super) async fn beginning(body: &mut UpstreamBody) -> Result<Bytes, Failed> {
-    let empty = || Failed::malformed(EMPTY);
+pub(super) async fn beginning(body: &mut UpstreamBody) -> Result<Bytes, FailedAttempt> {
+    let empty = || FailedAttempt::malformed(EMPTY);
     let mut first = next(body).await?.ok_or_else(empty)?;
     while byte_order_mark::is_begun(&first) {
         let Some(more) = next(body).await? else { break };
@@ -159,10 +154,10 @@ pub(super) async fn beginning(body: &mut UpstreamBody) -> Result<Bytes, Failed> 
 
 /// The next bytes; `None` at the end. Behind a head, nothing is tried again at the same place: the answer was under way,
 /// and is paid for.
-pub(super) async fn next(body: &mut UpstreamBody) -> Result<Option<Bytes>, Failed> {
+pub(super) async fn next(body: &mut UpstreamBody) -> Result<Option<Bytes>, FailedAttempt> {
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else {
-            return Err(Failed::malformed("the answer broke off"));
+            return Err(FailedAttempt::malformed("the answer broke off"));
         };
         if let Ok(data) = frame.into_data()
             && !data.is_empty()
@@ -190,81 +185,6 @@ async fn error_body(mut body: UpstreamBody) -> BytesMut {
     text
 }
 
-/// The error object, without what an event stream puts in front of it.
-fn error_text(first: &[u8]) -> &[u8] {
-    let text = first.trim_ascii();
-    let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"data:"));
-    line.unwrap_or(text).trim_ascii()
-}
-
 fn is_encoded(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
-}
-
-/// What an error inside a stream with this head says of the connection.
-pub(crate) fn failure_of(error: &StreamError, head: &HeaderMap) -> Failure {
-    let status = StatusCode::from_u16(error.class.status()).unwrap_or(StatusCode::BAD_GATEWAY);
-    let known = UpstreamError {
-        class: error.class,
-        message: error.message.clone(),
-        code: Some(error.code.to_owned()),
-        named: Named::default(),
-        retry_after: error.retry_after,
-    };
-    Failure::of_answer(status, head, &[], known)
-}
-
-// === impl Trial ===
-
-impl<'a> Trial<'a> {
-    pub(super) fn gateway(&self) -> &'a Gateway {
-        self.meter.gateway()
-    }
-
-    pub(super) fn upstream(&self) -> &'a Upstream {
-        &self.meter.entry().upstream
-    }
-
-    pub(super) fn teller(&self) -> Teller<'a> {
-        self.meter.teller()
-    }
-}
-
-// === impl Failed ===
-
-impl Failed {
-    fn of(class: FailureClass, message: &'static str) -> Self {
-        Self::from(Failure::without_answer(class, message))
-    }
-
-    pub(super) fn malformed(message: &'static str) -> Self {
-        Self::from(Failure::malformed_answer(message))
-    }
-
-    /// The status says 200 and the body says otherwise: judged as the error that it is.
-    pub(super) fn in_disguise(upstream: &Upstream, head: &response::Parts, body: &[u8]) -> Self {
-        Self::from(upstream.adapter().classify(StatusCode::BAD_GATEWAY, &head.headers, error_text(body)))
-    }
-
-    /// A stream that began with an error.
-    pub(super) fn of_stream_error(error: &StreamError, head: &HeaderMap) -> Self {
-        Self::from(failure_of(error, head))
-    }
-
-    fn of_call(error: &CallError) -> Self {
-        let stage = error.stage;
-        let class = match stage {
-            Stage::Garbage => FailureClass::Server,
-            _ => FailureClass::Connect,
-        };
-        let broke = matches!(stage, Stage::Broken | Stage::Connect);
-        let failed = Self::of(class, stage.describe());
-        Self { broke, is_unprocessed: error.is_unprocessed, ..failed }
-    }
-}
-
-impl From<Failure> for Failed {
-    fn from(failure: Failure) -> Self {
-        Self { failure, broke: false, is_unprocessed: false }
-    }
 }

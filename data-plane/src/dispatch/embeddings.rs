@@ -6,22 +6,22 @@ use http::{Request, response};
 use omniroute_core::error::GatewayError;
 use omniroute_providers::Upstream;
 use omniroute_wire::{
-    embeddings::{EmbedDialect, EmbedFormat, EmbedWay, encode_request},
+    embeddings::{EmbedDialect, EmbedFormat, encode_request},
     ir::Losses,
     openai::renamed_body,
     usage::Usage,
 };
 
 use super::{
-    Answer,
-    attempt::{EMPTY, Failed, LARGEST_DOCUMENT, answered, next, rest},
-    outgoing::{Asked, Outgoing, Way, unsupported},
-    request::Segmented,
-    times::Times,
+    attempt::{EMPTY, LARGEST_DOCUMENT, answered, next, rest},
+    outcome::FailedAttempt,
+    outgoing::{ClientRequest, Outgoing, unsupported},
 };
 use crate::{
-    respond::lane::{Kind, Lane, Tally, is_error_object},
-    translate::nothing_lost,
+    answer::{Answer, AnswerFilter, AnswerKind, Lane, filter::is_error_object},
+    reply::Tally,
+    request::{Segmented, TimeLimits},
+    translate::{Embedding, nothing_lost},
     upstream_client::{UpstreamBody, UpstreamClient},
 };
 
@@ -32,31 +32,9 @@ const TOKEN_COUNT: &str = "x-amzn-bedrock-input-token-count";
 /// flight counts all of them as one, so that they follow each other.
 const AT_ONCE: usize = 8;
 
-/// The way back of embeddings that are translated.
-pub(crate) struct Embedding {
-    way: EmbedWay,
-    /// Bodies of further requests, each for a text of its own.
-    more: Vec<Segmented>,
-    dropped: Option<String>,
-}
+// === impl ClientRequest ===
 
-// === impl Embedding ===
-
-impl Embedding {
-    /// Bodies that are sent beside the first one.
-    pub(super) fn more(&self) -> &[Segmented] {
-        &self.more
-    }
-
-    /// Names of what did not cross.
-    pub(crate) fn dropped(&self) -> Option<&str> {
-        self.dropped.as_deref()
-    }
-}
-
-// === impl Asked ===
-
-impl Asked<'_> {
+impl ClientRequest<'_> {
     /// # Errors
     /// When the upstream makes no embeddings, or not from what the client sent.
     pub(super) fn embeddings(
@@ -69,7 +47,7 @@ impl Asked<'_> {
             upstream.embed_format().ok_or_else(|| unsupported("the provider of this model makes no embeddings"))?;
         if format == EmbedFormat::OpenAi && matches!(self.embed, EmbedDialect::OpenAi) {
             let segments = renamed_body(self.body.clone(), self.scan, model);
-            return Ok(Outgoing::passed(segments, Kind::Embeddings, false));
+            return Ok(Outgoing::passed(segments, AnswerKind::Embeddings, false));
         }
         let mut losses = Losses::default();
         let (bodies, way) = encode_request(self.embed.clone(), format, &self.body, model, requested, &mut losses)?;
@@ -79,7 +57,7 @@ impl Asked<'_> {
         let mut bodies = bodies.into_iter().map(|body| Segmented::new(vec![Bytes::from(body)]));
         let body = bodies.next().unwrap_or_else(|| Segmented::new(Vec::new()));
         let embedding = Embedding { way, more: bodies.collect(), dropped: losses.header() };
-        Ok(Outgoing { body, headers: Vec::new(), way: Way::Embed(Box::new(embedding)) })
+        Ok(Outgoing { body, headers: Vec::new(), lane: Lane::Embed(Box::new(embedding)) })
     }
 }
 
@@ -90,8 +68,8 @@ pub(super) async fn embedded(
     (head, mut body): (response::Parts, UpstreamBody),
     more: Vec<Request<Segmented>>,
     embedding: &Embedding,
-    times: &Times,
-) -> Result<Answer, Failed> {
+    times: &TimeLimits,
+) -> Result<Answer, FailedAttempt> {
     let mut parts = vec![whole(upstream, &head, &mut body).await?];
     let at_once = if upstream.max_concurrent() == 0 { AT_ONCE } else { 1 };
     let asking = more.into_iter().map(|request| async {
@@ -102,7 +80,7 @@ pub(super) async fn embedded(
     while let Some(part) = others.next().await {
         parts.push(part?);
         if parts.iter().map(|(body, _)| body.len()).sum::<usize>() > LARGEST_DOCUMENT {
-            return Err(Failed::malformed("the answers are too large to be translated"));
+            return Err(FailedAttempt::malformed("the answers are too large to be translated"));
         }
     }
     let parts: Vec<_> = parts.iter().map(|(body, counted)| (&body[..], *counted)).collect();
@@ -113,7 +91,7 @@ pub(super) async fn embedded(
             Ok(Answer {
                 head,
                 body,
-                lane: Lane::Finished(Box::new(tally)),
+                filter: AnswerFilter::Finished(Box::new(tally)),
                 ready: vec![answer.body.into()],
                 is_quiet: false,
                 reshaped: None,
@@ -121,7 +99,7 @@ pub(super) async fn embedded(
         }
         Err(error) => {
             tracing::debug!(%error, "embeddings could not be read");
-            Err(Failed::malformed("the answer is not in the provider's own format"))
+            Err(FailedAttempt::malformed("the answer is not in the provider's own format"))
         }
     }
 }
@@ -131,13 +109,13 @@ async fn whole(
     upstream: &Upstream,
     head: &response::Parts,
     body: &mut UpstreamBody,
-) -> Result<(Bytes, Option<u64>), Failed> {
+) -> Result<(Bytes, Option<u64>), FailedAttempt> {
     let Some(first) = next(body).await? else {
-        return Err(Failed::malformed(EMPTY));
+        return Err(FailedAttempt::malformed(EMPTY));
     };
     let whole = rest(body, first).await?;
     if is_error_object(&whole) {
-        return Err(Failed::in_disguise(upstream, head, &whole));
+        return Err(FailedAttempt::in_disguise(upstream, head, &whole));
     }
     let counted = head.headers.get(TOKEN_COUNT).and_then(|value| value.to_str().ok()?.parse().ok());
     Ok((whole, counted))

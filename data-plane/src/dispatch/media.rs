@@ -1,85 +1,79 @@
 //! Media for a target that takes no URLs. A fetch takes seconds, so it is done while the request holds no place at any
 //! connection: others use the place meanwhile.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 use omniroute_core::error::GatewayError;
-use omniroute_providers::{Operation, Upstream};
+use omniroute_providers::Operation;
 use omniroute_wire::codec::DecodeContext;
 
 use super::{
-    outgoing::Asked,
-    pick::{Order, Pick, pick},
-    slot::Slot,
-    wait_for_one,
+    Dispatcher,
+    acquire::{Acquired, Acquisition},
+    outgoing::ClientRequest,
+    plan::Targets,
 };
 use crate::{
-    media::{FetchedMedia, Wanted, missing},
-    server::Gateway,
-    snapshot::ConnectionEntry,
-    translate::FleetSealer,
+    media::{FetchedMedia, WantedMedia, missing},
+    request::Target,
+    seal::FleetSealer,
 };
 
 /// How every URL in a body begins; made once.
 static URL: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"http"));
 
-/// A connection and a place at it.
-pub(super) type Seat<'p> = (usize, &'p Arc<ConnectionEntry>, Slot);
+// === impl ClientRequest ===
 
-// === impl Asked ===
-
-impl Asked<'_> {
-    /// Whether this upstream may need media that it cannot fetch. Cheap, and almost always false.
-    pub(super) fn may_need_media(&self, upstream: &Upstream, model: &str) -> bool {
+impl ClientRequest<'_> {
+    /// Whether this target may need media that it cannot fetch. Cheap, and almost always false.
+    pub(super) fn may_need_media(&self, target: &Target<'_>) -> bool {
         self.operation == Operation::Chat
-            && self.format_at(upstream, model).is_some_and(|format| !self.passes(format))
+            && self.format_at(&target.entry.upstream, target.model).is_some_and(|format| !self.passes(format))
             && URL.find(&self.body).is_some()
     }
 
-    /// What this upstream needs beside what is there.
-    fn missing_media(
-        &self,
-        upstream: &Upstream,
-        model: &str,
-        fetched: &FetchedMedia,
-    ) -> Result<Vec<Wanted>, GatewayError> {
-        let Some(format) = self.format_at(upstream, model).filter(|_| self.may_need_media(upstream, model)) else {
+    /// What this target needs beside what is there.
+    fn missing_media(&self, target: &Target<'_>, fetched: &FetchedMedia) -> Result<Vec<WantedMedia>, GatewayError> {
+        let Some(format) = self.format_at(&target.entry.upstream, target.model).filter(|_| self.may_need_media(target))
+        else {
             return Ok(Vec::new());
         };
-        let profile = upstream.profile(format, model);
+        let profile = target.entry.upstream.profile(format, target.model);
         let context = DecodeContext { sealer: &FleetSealer::new(self.pepper), answer: "" };
         let request = self.dialect.decode_request(&self.body, &context)?;
         missing(&request, format, &profile, fetched)
     }
 }
 
-/// Fetches what the upstream of this seat needs, and gives a seat of which nothing is missing: the same where it is still
-/// free. `tried`: connections that are not asked for one.
-///
-/// # Errors
-/// When something cannot be fetched, or no connection has a place free afterwards.
-pub(super) async fn seated<'p>(
-    gateway: &Gateway,
-    asked: &Asked<'_>,
-    model: &str,
-    order: &Order<'p>,
-    tried: &[usize],
-    seat: Seat<'p>,
-    fetched: &mut FetchedMedia,
-) -> Result<Seat<'p>, GatewayError> {
-    let mut seat = seat;
-    loop {
-        let (index, entry, slot) = seat;
-        let missing = asked.missing_media(&entry.upstream, model, fetched)?;
-        if missing.is_empty() {
-            return Ok((index, entry, slot));
+// === impl Dispatcher ===
+
+impl Dispatcher {
+    /// Fetches what a target needs, and gives one of which nothing is missing: the same where it is still free. `tried`:
+    /// targets that are not asked for one.
+    ///
+    /// # Errors
+    /// When something cannot be fetched, or no target has a place free afterwards.
+    pub(super) async fn fetch_media<'p>(
+        &self,
+        request: &ClientRequest<'_>,
+        targets: &Targets<'p>,
+        tried: &[usize],
+        acquired: Acquired<'p>,
+        fetched: &mut FetchedMedia,
+    ) -> Result<Acquired<'p>, GatewayError> {
+        let mut acquired = acquired;
+        loop {
+            let missing = request.missing_media(&acquired.target, fetched)?;
+            if missing.is_empty() {
+                return Ok(acquired);
+            }
+            drop(acquired);
+            fetched.extend(self.translator.media.fetch(&self.translator.memory, missing).await?);
+            acquired = match self.try_acquire(targets, tried) {
+                Acquisition::Acquired(acquired) => acquired,
+                _ => self.acquire(targets, tried).await?,
+            };
         }
-        drop(slot);
-        fetched.extend(gateway.media.fetch(&gateway.memory, missing).await?);
-        seat = match pick(order, tried, &*gateway.coordination, &gateway.freed) {
-            Pick::Chosen(index, entry, slot) => (index, entry, slot),
-            _ => wait_for_one(gateway, order, tried).await?,
-        };
     }
 }

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, request::Parts};
+use http::request::Parts;
 use omniroute_core::{
     error::{ErrorClass, GatewayError},
     hash::Pepper,
-    time::{Clock, UnixMillis},
+    time::UnixMillis,
 };
-use omniroute_providers::{ChatWish, Failure, Format as Spoken, Operation, Upstream};
+use omniroute_providers::{ChatWish, Failure, Operation, OperationFormat, Upstream};
 use omniroute_wire::{
     anthropic,
     embeddings::EmbedDialect,
@@ -24,23 +24,21 @@ use omniroute_wire::{
     translate::Dialect,
 };
 
-use super::{embeddings::Embedding, request::Segmented};
 use crate::{
-    media::FetchedMedia,
-    respond::lane::Kind,
-    server::Gateway,
-    state::{Vault, signatures::Signatures},
-    translate::{FleetSealer, Job, OldSignatures, Translation, Within, has_token, translate},
+    answer::{AnswerKind, Lane},
+    media::{FetchedMedia, MediaStore},
+    request::{BodyMemory, Segmented, Target, is_strict},
+    seal::{Cipher, FleetSealer, has_token},
+    signatures::Signatures,
+    store::Store,
+    translate::{Job, OldSignatures, Translation, Within, translate},
 };
-
-/// Asks for a refusal instead of an answer to a request that had to be cut down for its upstream.
-const X_OMNIROUTE_STRICT: HeaderName = HeaderName::from_static("x-omniroute-strict");
 
 /// The call that makes a conversation shorter, beside Responses.
 pub(super) const COMPACT: &str = "compact";
 
 /// A client's request, before it is known who answers it.
-pub(crate) struct Asked<'a> {
+pub(crate) struct ClientRequest<'a> {
     pub(crate) operation: Operation,
     pub(crate) dialect: &'a Dialect,
     pub(crate) head: &'a Parts,
@@ -50,7 +48,6 @@ pub(crate) struct Asked<'a> {
     pub(crate) embed: EmbedDialect,
     pub(crate) stream: bool,
     pub(crate) at: UnixMillis,
-    pub(crate) clock: &'a dyn Clock,
     pub(crate) pepper: &'a Pepper,
     /// Whose request it is, for what is kept from one to the next.
     pub(crate) scope: &'a str,
@@ -63,45 +60,37 @@ pub(crate) struct Asked<'a> {
     pub(crate) compacted: Option<&'a Bytes>,
 }
 
-/// Whom a request is written for.
-#[derive(Clone, Copy)]
-pub(crate) struct Target<'a> {
-    pub(crate) upstream: &'a Upstream,
-    /// The model as the upstream knows it, and as the client named it.
-    pub(crate) model: &'a str,
-    pub(crate) requested: &'a str,
-    /// Media, for an upstream that cannot fetch them.
-    pub(crate) fetched: &'a FetchedMedia,
-}
-
-/// How an answer is read.
-pub(crate) enum Way {
-    Pass {
-        kind: Kind,
-        /// The client did not ask for the usage chunk.
-        hide_usage: bool,
-    },
-    Translate(Box<Translation>),
-    Embed(Box<Embedding>),
-}
-
 /// What is sent.
 pub(crate) struct Outgoing {
     pub(crate) body: Segmented,
     /// Headers that the format demands for this request.
     pub(crate) headers: Vec<(&'static str, String)>,
-    pub(crate) way: Way,
+    pub(crate) lane: Lane,
 }
 
-// === impl Asked ===
+/// What it takes to write requests anew.
+pub(crate) struct Translator {
+    pub(crate) media: MediaStore,
+    pub(crate) memory: BodyMemory,
+    /// The signatures that are kept.
+    pub(crate) signatures: Store,
+}
 
-impl Asked<'_> {
+// === impl ClientRequest ===
+
+impl ClientRequest<'_> {
     /// What the target is sent.
     ///
     /// # Errors
     /// When it cannot do what is asked.
-    pub(crate) async fn outgoing(&self, gateway: &Gateway, target: Target<'_>) -> Result<Outgoing, GatewayError> {
-        let Target { upstream, model, requested, .. } = target;
+    pub(super) async fn outgoing(
+        &self,
+        translator: &Translator,
+        target: Target<'_>,
+        fetched: &FetchedMedia,
+    ) -> Result<Outgoing, GatewayError> {
+        let Target { model, requested, .. } = target;
+        let upstream = &target.entry.upstream;
         match self.operation {
             Operation::Embeddings => return self.embeddings(upstream, model, requested),
             Operation::Images => return self.images(upstream, model),
@@ -110,31 +99,38 @@ impl Asked<'_> {
         match self.as_it_is(upstream, model)? {
             Ok(outgoing) => Ok(outgoing),
             // A large future that the other way does not pay for.
-            Err(format) => Box::pin(self.translated(gateway, target, format, OldSignatures::PutBack)).await,
+            Err(format) => Box::pin(self.translated(translator, target, format, OldSignatures::PutBack, fetched)).await,
         }
     }
 
     /// The same again for an upstream that did not take a signature, without any that it would look at; or for one that
     /// missed a thought, with something in its place. `None`: that makes no difference.
-    pub(crate) async fn unsigned(
+    pub(super) async fn unsigned(
         &self,
-        gateway: &Gateway,
+        translator: &Translator,
         target: Target<'_>,
-        before: &Way,
+        fetched: &FetchedMedia,
+        before: &Lane,
         failure: &Failure,
     ) -> Option<Outgoing> {
         let format = before.format()?;
-        let or_nothing = matches!(before, Way::Translate(translation) if !translation.signed_again);
+        let or_nothing = matches!(before, Lane::Translate(translation) if !translation.signed_again);
         let old =
             if failure.misses_thought() { OldSignatures::StandIn } else { OldSignatures::LeaveOut { or_nothing } };
         // What cannot be written this way stays as it was refused.
-        self.translated(gateway, target, format, old).await.ok()
+        self.translated(translator, target, format, old, fetched).await.ok()
     }
 
     /// The request for a summary, where the upstream turned out not to compact by itself. `None`: that was not asked.
-    pub(crate) async fn summarized(&self, gateway: &Gateway, target: Target<'_>, before: &Way) -> Option<Outgoing> {
+    pub(super) async fn summarized(
+        &self,
+        translator: &Translator,
+        target: Target<'_>,
+        fetched: &FetchedMedia,
+        before: &Lane,
+    ) -> Option<Outgoing> {
         let format = before.format().filter(|_| self.compacted.is_some() && before.is_passed())?;
-        self.translated(gateway, target, format, OldSignatures::PutBack).await.ok()
+        self.translated(translator, target, format, OldSignatures::PutBack, fetched).await.ok()
     }
 
     /// The client's own bytes, or the format that they have to be translated into.
@@ -166,14 +162,22 @@ impl Asked<'_> {
         }
     }
 
+    /// Whether what is sent to one target is what the other would be sent.
+    pub(super) fn is_written_alike(&self, one: &Target<'_>, other: &Target<'_>) -> bool {
+        one.entry.upstream.provider() == other.entry.upstream.provider()
+            && one.model == other.model
+            && self.format_at(&one.entry.upstream, one.model) == self.format_at(&other.entry.upstream, other.model)
+    }
+
     async fn translated(
         &self,
-        gateway: &Gateway,
-        Target { upstream, model, requested, fetched }: Target<'_>,
+        translator: &Translator,
+        Target { entry, model, requested, .. }: Target<'_>,
         format: Format,
         old: OldSignatures,
+        fetched: &FetchedMedia,
     ) -> Result<Outgoing, GatewayError> {
-        let mut profile = upstream.profile(format, model);
+        let mut profile = entry.upstream.profile(format, model);
         if old == OldSignatures::StandIn {
             // The upstream said so itself, whatever its name, though not of which answers.
             profile.reasoning_content_demanded = ThoughtDemand::Tools;
@@ -191,18 +195,18 @@ impl Asked<'_> {
             strict: self.is_strict(),
             at: self.at,
             sealer: Arc::new(FleetSealer::new(self.pepper)),
-            media: &gateway.media,
+            media: &translator.media,
             fetched,
-            memory: &gateway.memory,
+            memory: &translator.memory,
             previous: self.previous,
-            signatures: Signatures::new(&gateway.state.signatures, Vault::new(self.pepper), self.scope),
+            signatures: Signatures::new(&translator.signatures, Cipher::new(self.pepper), self.scope),
             old,
         })
         .await?;
         Ok(Outgoing {
             body: Segmented::new(vec![translated.body]),
             headers: translated.headers,
-            way: Way::Translate(Box::new(translated.translation)),
+            lane: Lane::Translate(Box::new(translated.translation)),
         })
     }
 
@@ -229,10 +233,10 @@ impl Asked<'_> {
 
     /// Images are made in OpenAI's form only. The answer may be large and passes as it comes, as a document or a stream.
     fn images(&self, upstream: &Upstream, model: &str) -> Result<Outgoing, GatewayError> {
-        if upstream.adapter().format(Operation::Images) != Some(Spoken::OpenAiImages) {
+        if upstream.adapter().format(Operation::Images) != Some(OperationFormat::OpenAiImages) {
             return Err(unsupported("the gateway makes no images with the provider of this model"));
         }
-        Ok(Outgoing::passed(renamed_body(self.body.clone(), self.scan, model), Kind::Images, false))
+        Ok(Outgoing::passed(renamed_body(self.body.clone(), self.scan, model), AnswerKind::Images, false))
     }
 
     /// Whether the upstream speaks the client's format.
@@ -270,7 +274,7 @@ impl Asked<'_> {
         if let Some(body) = self.compacted {
             upstream.responses_uri(COMPACT)?;
             let renamed = renamed_body(body.clone(), &scan(body).ok()?, model);
-            return Some(Outgoing::passed(renamed, Kind::Chat(format), hide_usage));
+            return Some(Outgoing::passed(renamed, AnswerKind::Chat(format), hide_usage));
         }
         let segments = match format {
             Format::OpenAiChat => {
@@ -290,79 +294,16 @@ impl Asked<'_> {
             Format::Gemini => vec![self.body.clone()],
             Format::Ollama | Format::Cohere | Format::Bedrock => renamed_body(self.body.clone(), self.scan, model),
         };
-        Some(Outgoing::passed(segments, Kind::Chat(format), hide_usage))
-    }
-}
-
-// === impl Way ===
-
-impl Way {
-    /// Whether a streamed answer reaches the client as server-sent events, among which it takes some that it does not know.
-    /// Google's clients do not.
-    pub(crate) fn takes_events(&self) -> bool {
-        match self {
-            Self::Pass { kind, .. } => !matches!(kind, Kind::Chat(Format::Ollama | Format::Gemini)),
-            Self::Translate(translation) => {
-                !matches!(translation.dialect, Dialect::Gemini { .. } | Dialect::Ollama { .. })
-            }
-            Self::Embed(_) => false,
-        }
-    }
-
-    /// Whether the client's own body went up.
-    pub(crate) const fn is_passed(&self) -> bool {
-        matches!(self, Self::Pass { .. })
-    }
-
-    /// Whether the upstream knows the client's own switches.
-    pub(super) fn stays_in_family(&self) -> bool {
-        match self {
-            Self::Pass { .. } => true,
-            Self::Translate(translation) => translation.dialect.format() == translation.upstream,
-            Self::Embed(_) => false,
-        }
-    }
-
-    /// The chat format in which the upstream is asked.
-    pub(super) fn format(&self) -> Option<Format> {
-        match self {
-            Self::Pass { kind: Kind::Chat(format), .. } => Some(*format),
-            Self::Translate(translation) => Some(translation.upstream),
-            Self::Pass { .. } | Self::Embed(_) => None,
-        }
-    }
-
-    /// Whether an answer in this format passes as it came.
-    pub(crate) fn passes(&self, format: Format) -> bool {
-        matches!(self, Self::Pass { kind: Kind::Chat(passed), .. } if *passed == format)
-    }
-
-    /// Whether the client speaks OpenAI's Chat dialect.
-    pub(crate) fn is_chat(&self) -> bool {
-        match self {
-            Self::Pass { kind, .. } => *kind == Kind::Chat(Format::OpenAiChat),
-            Self::Translate(translation) => matches!(translation.dialect, Dialect::Chat | Dialect::Completions),
-            Self::Embed(_) => false,
-        }
+        Some(Outgoing::passed(segments, AnswerKind::Chat(format), hide_usage))
     }
 }
 
 // === impl Outgoing ===
 
 impl Outgoing {
-    pub(super) fn passed(segments: Segments, kind: Kind, hide_usage: bool) -> Self {
-        Self { body: Segmented::new(segments), headers: Vec::new(), way: Way::Pass { kind, hide_usage } }
+    pub(super) fn passed(segments: Segments, kind: AnswerKind, hide_usage: bool) -> Self {
+        Self { body: Segmented::new(segments), headers: Vec::new(), lane: Lane::Passthrough { kind, hide_usage } }
     }
-}
-
-/// Whether the client would rather be refused than lose something.
-pub(crate) fn is_strict(headers: &HeaderMap) -> bool {
-    headers.get(X_OMNIROUTE_STRICT).is_some_and(is_true)
-}
-
-/// How our own switches are written in a head.
-pub(crate) fn is_true(value: &HeaderValue) -> bool {
-    value.as_bytes().eq_ignore_ascii_case(b"true") || value.as_bytes() == b"1"
 }
 
 /// The provider has no such call, or the gateway none to it.

@@ -17,8 +17,7 @@ use url::Url;
 
 use super::{Fetched, kind};
 use crate::{
-    admit::memory::{BodyMemory, Reserved},
-    dispatch::Segmented,
+    request::{BodyMemory, Segmented, memory::Reservation},
     upstream_client::{Stage, UpstreamBody, UpstreamClient},
 };
 
@@ -147,7 +146,7 @@ const fn while_read(bytes: u64) -> u64 {
     bytes * 7 / 3
 }
 
-async fn reserve(means: Means<'_>, bytes: u64) -> Result<Reserved, GatewayError> {
+async fn reserve(means: Means<'_>, bytes: u64) -> Result<Reservation, GatewayError> {
     means.memory.reserve(bytes).await.map_err(|_| {
         GatewayError::new(
             ErrorClass::Overloaded,

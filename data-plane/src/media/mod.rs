@@ -22,8 +22,7 @@ use omniroute_wire::ir::{Format, MediaKind, Profile, Request, replace_url, url_s
 use tokio::{sync::Semaphore, task::AbortHandle, time::Instant};
 
 use crate::{
-    admit::memory::{BodyMemory, Reserved},
-    dispatch::Segmented,
+    request::{BodyMemory, Segmented, memory::Reservation},
     upstream_client::{ClientOptions, ExtraRoots, TlsError, UpstreamClient},
 };
 
@@ -48,11 +47,11 @@ pub(crate) struct Fetched {
     base64: String,
     at: Instant,
     /// The memory that it takes, out of what bodies may take.
-    _share: Reserved,
+    _share: Reservation,
 }
 
 /// A URL and what is expected behind it.
-pub(crate) type Wanted = (String, MediaKind);
+pub(crate) type WantedMedia = (String, MediaKind);
 
 /// What has been fetched for a request, by URL.
 pub(crate) type FetchedMedia = Vec<(String, Arc<Fetched>)>;
@@ -61,7 +60,7 @@ pub(crate) type FetchedMedia = Vec<(String, Arc<Fetched>)>;
 pub(crate) struct MediaStore {
     client: UpstreamClient<Segmented>,
     policy: AddressPolicy,
-    cache: Cache<Wanted, Arc<Fetched>>,
+    cache: Cache<WantedMedia, Arc<Fetched>>,
     places: Semaphore,
     /// Lets go what is too old; begun with the first fetch.
     sweeper: OnceLock<AbortHandle>,
@@ -80,7 +79,7 @@ impl MediaStore {
             policy: Arc::new(move || policy),
             extra_roots,
         })?;
-        let weight = |wanted: &Wanted, media: &Arc<Fetched>| {
+        let weight = |wanted: &WantedMedia, media: &Arc<Fetched>| {
             u32::try_from(media.base64.len() + wanted.0.len() + ENTRY).unwrap_or(u32::MAX)
         };
         let cache = Cache::builder().weigher(weight).max_capacity(KEPT).time_to_live(KEPT_FOR).build();
@@ -91,7 +90,11 @@ impl MediaStore {
     ///
     /// # Errors
     /// When something cannot be had, with the reason as the client is told.
-    pub(crate) async fn fetch(&self, memory: &BodyMemory, wanted: Vec<Wanted>) -> Result<FetchedMedia, GatewayError> {
+    pub(crate) async fn fetch(
+        &self,
+        memory: &BodyMemory,
+        wanted: Vec<WantedMedia>,
+    ) -> Result<FetchedMedia, GatewayError> {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
@@ -99,7 +102,7 @@ impl MediaStore {
         try_join_all(wanted.into_iter().map(|wanted| self.one(memory, wanted))).await
     }
 
-    async fn one(&self, memory: &BodyMemory, wanted: Wanted) -> Result<(String, Arc<Fetched>), GatewayError> {
+    async fn one(&self, memory: &BodyMemory, wanted: WantedMedia) -> Result<(String, Arc<Fetched>), GatewayError> {
         // Requests that want the same at the same time share one fetch; failures are not kept.
         let fetching = async {
             let _place = self.places.acquire().await.map_err(|_| fetch::unreachable("fetching has stopped"))?;
@@ -125,7 +128,7 @@ impl Drop for MediaStore {
 }
 
 /// Lets go what has been kept long enough, so that the memory of bodies gets it back though nobody fetches anything.
-async fn sweep(cache: Cache<Wanted, Arc<Fetched>>) {
+async fn sweep(cache: Cache<WantedMedia, Arc<Fetched>>) {
     loop {
         tokio::time::sleep(SWEEP).await;
         for (wanted, media) in &cache {
@@ -146,7 +149,7 @@ pub(crate) fn missing(
     target: Format,
     profile: &Profile,
     fetched: &FetchedMedia,
-) -> Result<Vec<Wanted>, GatewayError> {
+) -> Result<Vec<WantedMedia>, GatewayError> {
     let needed = url_sources(request, target, profile);
     if needed.len() > MOST_URLS {
         let message = format!("the provider takes no URLs, and this gateway fetches {MOST_URLS} of a request at most");

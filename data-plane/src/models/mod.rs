@@ -13,7 +13,7 @@ use std::sync::Arc;
 use omniroute_core::error::{ErrorClass, GatewayError};
 
 use crate::{
-    admit::Caller,
+    request::Caller,
     snapshot::{Index, ModelEntry, ProviderEntry},
 };
 

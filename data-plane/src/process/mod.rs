@@ -35,12 +35,14 @@ use tokio::{
 use self::{identity::proxy_id, signals::Signals, status::ControlledProxy};
 use crate::{
     control::{ControlPlane, attach, link::LinkError},
+    health::Health,
+    lifecycle::{Lifecycle, Phase},
     record::{
         Recorder,
         journal::{Journal, JournalError, JournalOptions},
         sender,
     },
-    server::{Gateway, GatewayParts, Lifecycle, Phase, Server, SetupError, worker_count},
+    server::{Foundations, Server, SetupError, Stages, worker_count},
     snapshot::{Snapshot, disk::DiskCopy, subscribe::Subscriber},
 };
 
@@ -121,7 +123,7 @@ pub async fn run(settings: DataPlaneSettings) -> Result<(), ProcessError> {
     let repairs = subscriber.repairs();
 
     let lifecycle = Lifecycle::new();
-    let gateway = Gateway::new(GatewayParts {
+    let stages = Stages::build(Foundations {
         settings: &settings,
         snapshot,
         recorder: Recorder::new(Arc::clone(&journal)),
@@ -130,13 +132,13 @@ pub async fn run(settings: DataPlaneSettings) -> Result<(), ProcessError> {
         clock: Arc::new(SystemClock),
         report,
     })?;
-    let controlled = ControlledProxy::new(Arc::clone(&gateway), &subscriber, boot_id, address);
+    let controlled = ControlledProxy::new(&stages, &subscriber, boot_id, address);
     let mut background = JoinSet::new();
     background.spawn(subscriber.run());
-    background.spawn(forgive(Arc::clone(&gateway), repairs));
+    background.spawn(reset(Arc::clone(stages.health()), repairs));
     background.spawn(sender::run(Arc::clone(&journal), control_plane.clone(), proxy));
     background.spawn(attach::run(control_plane, Arc::new(controlled)));
-    let server = Server::with_workers(listener, Arc::clone(&gateway), worker_count(&settings));
+    let server = Server::with_workers(listener, Arc::clone(&stages), worker_count(&settings));
     background.spawn(server.map_err(ProcessError::Workers)?.run());
     tracing::info!(%address, version = omniroute_core::VERSION, "listening");
 
@@ -149,16 +151,16 @@ pub async fn run(settings: DataPlaneSettings) -> Result<(), ProcessError> {
         return Err(ProcessError::Background(reason));
     }
     tokio::select! {
-        () = stop(&gateway, &journal, lame_duck(&settings), settings.drain_deadline.0) => {}
+        () = stop(&lifecycle, &journal, lame_duck(&settings), settings.drain_deadline.0) => {}
         () = signals.stop() => tracing::warn!("told to stop again; not waiting any longer"),
     }
     Ok(())
 }
 
 /// Gives each connection that an update repaired its new chance.
-async fn forgive(gateway: Arc<Gateway>, mut repairs: mpsc::Receiver<Vec<ConnectionId>>) {
+async fn reset(health: Arc<Health>, mut repairs: mpsc::Receiver<Vec<ConnectionId>>) {
     while let Some(repaired) = repairs.recv().await {
-        gateway.forgive(&repaired).await;
+        health.reset(&repaired).await;
     }
 }
 
@@ -169,8 +171,7 @@ fn lame_duck(settings: &DataPlaneSettings) -> Duration {
 }
 
 /// Lets load balancers turn away, then what runs finish, then the bytes and the events that it leaves behind.
-async fn stop(gateway: &Gateway, journal: &Journal, lame_duck: Duration, limit: Duration) {
-    let lifecycle = gateway.lifecycle();
+async fn stop(lifecycle: &Lifecycle, journal: &Journal, lame_duck: Duration, limit: Duration) {
     if !lame_duck.is_zero() && lifecycle.phase() == Phase::Serving {
         tracing::info!(
             seconds = lame_duck.as_secs_f64(),

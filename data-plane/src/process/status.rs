@@ -12,13 +12,22 @@ use tokio::{sync::Notify, task::AbortHandle};
 
 use crate::{
     control::attach::{Command, Controlled, resident_memory},
-    server::{Gateway, Phase},
-    snapshot::subscribe::{StreamHealth, Subscriber},
+    health::Health,
+    lifecycle::{Lifecycle, Phase},
+    record::journal::Journal,
+    server::Stages,
+    snapshot::{
+        Snapshot,
+        subscribe::{StreamHealth, Subscriber},
+    },
 };
 
 /// This proxy, as the control plane sees it.
 pub(super) struct ControlledProxy {
-    gateway: Arc<Gateway>,
+    snapshot: Snapshot,
+    lifecycle: Lifecycle,
+    journal: Arc<Journal>,
+    health: Arc<Health>,
     proxy: ProxyId,
     boot_id: String,
     address: SocketAddr,
@@ -32,9 +41,12 @@ pub(super) struct ControlledProxy {
 // === impl ControlledProxy ===
 
 impl ControlledProxy {
-    pub(super) fn new(gateway: Arc<Gateway>, subscriber: &Subscriber, boot_id: String, address: SocketAddr) -> Self {
+    pub(super) fn new(stages: &Stages, subscriber: &Subscriber, boot_id: String, address: SocketAddr) -> Self {
         Self {
-            gateway,
+            snapshot: stages.snapshot.clone(),
+            lifecycle: stages.lifecycle.clone(),
+            journal: Arc::clone(stages.recording.recorder().journal()),
+            health: Arc::clone(stages.health()),
             proxy: subscriber.proxy.clone(),
             boot_id,
             address,
@@ -47,7 +59,7 @@ impl ControlledProxy {
 
     /// Lets what runs go on for as long as `limit`, from now.
     fn drain(&self, limit: Duration) {
-        let lifecycle = self.gateway.lifecycle().clone();
+        let lifecycle = self.lifecycle.clone();
         lifecycle.drain();
         let waiting = tokio::spawn(async move {
             tokio::time::sleep(limit).await;
@@ -69,11 +81,9 @@ impl ControlledProxy {
 
 impl Controlled for ControlledProxy {
     fn status(&self) -> v1::ProxyStatus {
-        let gateway = &self.gateway;
-        let lifecycle = gateway.lifecycle();
-        let journal = gateway.recorder().journal();
+        let Self { snapshot, lifecycle, journal, .. } = self;
         let (last_error, last_error_at_ms) = self.stream.last_error().unwrap_or_default();
-        let cooling = gateway.coordination().cooldowns();
+        let cooling = self.health.cooldowns();
         v1::ProxyStatus {
             proxy_id: self.proxy.to_string(),
             boot_id: self.boot_id.clone(),
@@ -81,8 +91,8 @@ impl Controlled for ControlledProxy {
             protocol: PROTOCOL_MINOR,
             address: format!("http://{}", self.address),
             started_at_ms: self.started.0,
-            revision: gateway.snapshot().load().revision(),
-            stale: gateway.snapshot().stale(),
+            revision: snapshot.load().revision(),
+            stale: snapshot.stale(),
             draining: lifecycle.phase() != Phase::Serving,
             requests_in_flight: lifecycle.requests_in_flight(),
             streams_in_flight: lifecycle.streams_in_flight(),
@@ -113,15 +123,15 @@ impl Controlled for ControlledProxy {
             Command::Resume => {
                 tracing::info!(command = "resume", "the control plane commands");
                 self.set_deadline(None);
-                self.gateway.lifecycle().resume();
+                self.lifecycle.resume();
             }
             Command::Resync => {
                 tracing::info!(command = "resync", "the control plane commands");
                 self.resync.notify_one();
             }
-            Command::Forgive(connection) => {
-                let gateway = Arc::clone(&self.gateway);
-                tokio::spawn(async move { gateway.forgive(&[connection]).await });
+            Command::ResetConnection(connection) => {
+                let health = Arc::clone(&self.health);
+                tokio::spawn(async move { health.reset(&[connection]).await });
             }
         }
     }

@@ -45,8 +45,9 @@ pub(super) fn estimate(out: &mut Vec<u8>, estimate: &Usage) {
 }
 
 /// A record of progress: the event's id, and what would be billed now.
-pub(super) fn progress(out: &mut Vec<u8>, id: EventId, so_far: &Progress) {
+pub(super) fn progress(out: &mut Vec<u8>, id: EventId, so_far: &Progress<'_>) {
     bytes(out, 1, id.as_bytes());
+    answered_by(out, so_far.answered_by);
     number(out, 12, u64::from(so_far.status));
     usage(out, &so_far.usage);
     number(out, 15, 1);
@@ -57,12 +58,8 @@ pub(super) fn progress(out: &mut Vec<u8>, id: EventId, so_far: &Progress) {
 
 /// The fields of a closed record behind the fixed ones.
 pub(super) fn closing(out: &mut Vec<u8>, closing: &Closing<'_>) {
-    if let Some(AnsweredBy { connection, provider, format }) = closing.answered_by {
-        // A field that comes twice: the last one counts.
-        text(out, 5, connection.as_str());
-        text(out, 6, provider.as_str());
-        text(out, 22, format);
-    }
+    // A field that comes twice: the last one counts.
+    answered_by(out, closing.answered_by);
     number(out, 11, u64::try_from(closing.outcome as i32).unwrap_or(0));
     number(out, 12, u64::from(closing.status));
     text(out, 13, closing.error_code);
@@ -72,6 +69,14 @@ pub(super) fn closing(out: &mut Vec<u8>, closing: &Closing<'_>) {
     number(out, 17, closing.first_byte.map_or(0, micros));
     number(out, 18, u64::from(closing.attempts));
     text(out, 19, closing.finish_reason);
+}
+
+fn answered_by(out: &mut Vec<u8>, by: Option<AnsweredBy<'_>>) {
+    if let Some(AnsweredBy { connection, provider, format }) = by {
+        text(out, 5, connection.as_str());
+        text(out, 6, provider.as_str());
+        text(out, 22, format);
+    }
 }
 
 fn micros(span: Duration) -> u64 {

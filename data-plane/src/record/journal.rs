@@ -213,19 +213,22 @@ impl Journal {
         Unwritten::new(self, ticket, Some(opened))
     }
 
-    /// Writes a record of progress, if there is room: nobody counts on it.
-    pub(super) fn progress(self: &Arc<Self>, id: EventId, so_far: &Progress) {
+    /// Writes a record of progress, if there is room: nobody counts on it. Gives the segment that it is in, which stays until
+    /// [`Self::ended`] is told of it.
+    pub(super) fn progress(self: &Arc<Self>, id: EventId, so_far: &Progress<'_>) -> Option<Arc<Segment>> {
         if self.bytes.load(Ordering::Relaxed) >= self.options.max_bytes {
-            return;
+            return None;
         }
-        let (ticket, _) = self.enqueue(PROGRESS, &[], |out| encode::progress(out, id, so_far), |_| {});
+        let (ticket, segment) = self.enqueue(PROGRESS, &[], |out| encode::progress(out, id, so_far), Segment::opened);
         drop(Unwritten::new(self, ticket, None));
+        Some(segment)
     }
 
-    /// A closed record is written. Only now may the opened record's segment go: until here it is all that is known of the event.
-    pub(super) fn ended(&self, opened: Option<Arc<Segment>>) {
-        let Some(opened) = opened else { return };
-        opened.request_ended();
+    /// A closed record is written, or a later note of progress. Only now may the segment of the opened record, or of the earlier
+    /// note, go: until here it is all that is known of the event.
+    pub(super) fn ended(&self, earlier: Option<Arc<Segment>>) {
+        let Some(earlier) = earlier else { return };
+        earlier.request_ended();
         if self.idle.swap(false, Ordering::AcqRel) {
             self.readable.notify_one();
         }

@@ -21,6 +21,7 @@ use omniroute_core::{
 };
 use omniroute_proto::v1::Outcome;
 use omniroute_wire::usage::Usage;
+use parking_lot::Mutex;
 
 pub(crate) use self::journal::Unwritten;
 use self::{journal::Journal, segment::Segment};
@@ -70,13 +71,15 @@ pub struct Closing<'a> {
 
 /// What is known in the middle of an answer.
 #[derive(Clone, Copy, Debug)]
-pub struct Progress {
+pub struct Progress<'a> {
     pub status: u16,
     /// What would be billed if it ended now.
     pub usage: Usage,
     pub duration: Duration,
     pub first_byte: Option<Duration>,
     pub attempts: u32,
+    /// Who is asked now, when it is not the connection that the event was opened with.
+    pub answered_by: Option<AnsweredBy<'a>>,
 }
 
 /// A connection, its provider, and the format that it speaks.
@@ -103,6 +106,8 @@ pub struct Open {
     estimate: Usage,
     /// Where the opened record is; `None` when it was lost.
     segment: Option<Arc<Segment>>,
+    /// Where the last note of progress is.
+    noted: Mutex<Option<Arc<Segment>>>,
     is_closed: bool,
 }
 
@@ -130,6 +135,7 @@ impl Recorder {
             fixed,
             estimate: opening.estimate,
             segment,
+            noted: Mutex::default(),
             is_closed: false,
         };
         (open, unwritten)
@@ -148,9 +154,12 @@ impl Open {
     }
 
     /// Records what an answer that goes on has come to, for the case that this process does not live to its end.
-    pub(crate) fn progress(&self, so_far: &Progress) {
-        if self.segment.is_some() {
-            self.journal.progress(self.id, so_far);
+    pub(crate) fn progress(&self, so_far: &Progress<'_>) {
+        if self.segment.is_some()
+            && let Some(noted) = self.journal.progress(self.id, so_far)
+        {
+            let earlier = self.noted.lock().replace(noted);
+            self.journal.ended(earlier);
         }
     }
 
@@ -167,7 +176,10 @@ impl Open {
     fn finish(&mut self, closing: &Closing<'_>) -> Option<Unwritten> {
         self.is_closed = true;
         let opened = self.segment.take()?;
-        Some(self.journal.closed(&self.fixed, closing, opened))
+        let unwritten = self.journal.closed(&self.fixed, closing, opened);
+        // Without the note, what was opened still counts.
+        self.journal.ended(self.noted.get_mut().take());
+        Some(unwritten)
     }
 }
 

@@ -68,6 +68,12 @@ fn advance(known: &mut UsageEvent, noted: UsageEvent) {
     known.duration_us = noted.duration_us;
     known.first_byte_us = noted.first_byte_us;
     known.attempts = noted.attempts;
+    // Noted only where it is not who was asked first.
+    if !noted.connection_id.is_empty() {
+        known.connection_id = noted.connection_id;
+        known.provider = noted.provider;
+        known.target_format = noted.target_format;
+    }
 }
 
 fn interrupted(mut event: UsageEvent) -> Option<Vec<u8>> {

@@ -16,7 +16,7 @@ pub(super) struct Segment {
     file: File,
     /// Bytes that are in the file, as far as a reader may go.
     written: AtomicU64,
-    /// Opened records whose request still runs.
+    /// Opened records, and last notes of progress, whose request still runs.
     running: AtomicU64,
     /// Closed records that nobody has acknowledged.
     unacknowledged: AtomicU64,
@@ -96,6 +96,7 @@ impl Segment {
         self.sealed.load(Ordering::Acquire)
     }
 
+    /// A request that runs has something in it that counts should the process die.
     pub(super) fn opened(&self) {
         self.running.fetch_add(1, Ordering::AcqRel);
     }

@@ -282,22 +282,12 @@ fn what_had_come_of_an_answer_is_billed_when_the_process_dies_in_the_middle() {
     let directory = tempfile::tempdir().expect("a directory");
     let recorder = recorder(options(directory.path()));
     let running = open(&recorder);
-    let so_far = |output| Progress {
-        status: 200,
-        usage: Usage { input: Some(9), output: Some(output), ..Usage::default() },
-        duration: Duration::from_millis(1_700),
-        first_byte: Some(Duration::from_millis(30)),
-        attempts: 1,
-    };
     running.progress(&so_far(20));
-    running.progress(&so_far(48));
+    let (connection, provider) = ("c2".into(), "p2".into());
+    let second = AnsweredBy { connection: &connection, provider: &provider, format: "gemini" };
+    running.progress(&Progress { answered_by: Some(second), ..so_far(48) });
     let (id, done) = (running.id(), close(open(&recorder)));
-    // As after `kill -9`: nothing is closed, and the files are what they are.
-    let copy = tempfile::tempdir().expect("a directory");
-    for number in segment::numbers(directory.path()).expect("listed") {
-        let name = format!("{number:016}.journal");
-        fs::copy(directory.path().join(&name), copy.path().join(&name)).expect("copied");
-    }
+    let copy = copied(directory.path());
     let _next = self::recorder(options(copy.path()));
     let all = records(copy.path());
     let of =
@@ -306,6 +296,50 @@ fn what_had_come_of_an_answer_is_billed_when_the_process_dies_in_the_middle() {
     let usage = event.usage.expect("usage");
     assert_eq!((event.outcome(), event.estimated), (Outcome::Interrupted, true));
     assert_eq!((usage.input, usage.output, event.status, event.duration_us), (Some(9), Some(48), 200, 1_700_000));
-    assert_eq!((event.model.as_str(), event.connection_id.as_str()), ("m", "c"));
+    assert_eq!(event.model, "m");
+    let asked = (event.connection_id.as_str(), event.provider.as_str(), event.target_format.as_str());
+    assert_eq!(asked, ("c2", "p2", "gemini"), "who was asked last");
     assert_eq!(of(done).count(), 1);
+}
+
+#[test]
+fn what_was_noted_last_outlives_the_segments_of_others() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let recorder = recorder(JournalOptions { segment_bytes: 1024, ..options(directory.path()) });
+    let running = open(&recorder);
+    let fill = || (0..40).for_each(|_| _ = close(open(&recorder)));
+    fill();
+    running.progress(&so_far(20));
+    fill();
+    running.progress(&so_far(48));
+    fill();
+    acknowledge_all(recorder.journal(), directory.path());
+    let left = segment::numbers(directory.path()).expect("listed");
+    assert!(left.len() <= 3, "those of the opened record, of the last note, and the current one: {left:?}");
+    let copy = copied(directory.path());
+    let _next = self::recorder(options(copy.path()));
+    let all = records(copy.path());
+    let own = all.iter().find(|(kind, event)| *kind == CLOSED && event.id.as_ref() == running.id().as_bytes());
+    assert_eq!(own.and_then(|(_, event)| event.usage?.output), Some(48));
+}
+
+fn so_far(output: u64) -> Progress<'static> {
+    Progress {
+        status: 200,
+        usage: Usage { input: Some(9), output: Some(output), ..Usage::default() },
+        duration: Duration::from_millis(1_700),
+        first_byte: Some(Duration::from_millis(30)),
+        attempts: 1,
+        answered_by: None,
+    }
+}
+
+/// What a directory holds when its process is killed now.
+fn copied(directory: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().expect("a directory");
+    for number in segment::numbers(directory).expect("listed") {
+        let name = format!("{number:016}.journal");
+        fs::copy(directory.join(&name), copy.path().join(&name)).expect("copied");
+    }
+    copy
 }

@@ -8,34 +8,16 @@ mod nearest;
 
 use std::sync::Arc;
 
-use omniroute_core::{
-    error::{ErrorClass, GatewayError},
-    id::ProviderId,
-};
+use omniroute_core::error::{ErrorClass, GatewayError};
 
 use crate::{
-    admit::Caller,
-    snapshot::{ConnectionEntry, Index, ProviderEntry},
+    request::{Caller, Plan, Providers},
+    snapshot::Index,
 };
 
 /// Bytes of a model's name. It comes back in a header of the answer, which clients and proxies in front bound, and stays
 /// in the ledger.
 const MAX_NAME: usize = 256;
-
-/// Where a request may go.
-pub(crate) struct Plan {
-    index: Arc<Index>,
-    caller: Caller,
-    providers: Providers,
-    requested: String,
-    /// Where in `requested` the provider's own id of the model begins.
-    model_at: usize,
-}
-
-enum Providers {
-    One(Arc<ProviderEntry>),
-    Several(Vec<ProviderId>),
-}
 
 /// Finds the connections for the model that the client named.
 ///
@@ -44,12 +26,28 @@ enum Providers {
 pub(crate) fn resolve(index: &Arc<Index>, caller: &Caller, requested: &str) -> Result<Plan, GatewayError> {
     check(requested)?;
     let (providers, model_at) = find(index, caller, requested)?;
-    let plan =
-        Plan { index: Arc::clone(index), caller: caller.clone(), providers, requested: requested.to_owned(), model_at };
-    if plan.candidates().next().is_none() {
-        return Err(plan.without_connection());
+    let plan = Plan::new(Arc::clone(index), caller.clone(), providers, requested.to_owned(), model_at);
+    if plan.targets().next().is_none() {
+        return Err(without_connection(&plan));
     }
     Ok(plan)
+}
+
+fn without_connection(plan: &Plan) -> GatewayError {
+    if plan.is_connected() {
+        return GatewayError::new(
+            ErrorClass::Forbidden,
+            "connection_forbidden",
+            format!("this API key may not use any connection that has `{}`", shown(plan.requested())),
+        );
+    }
+    GatewayError::new(
+        ErrorClass::NotFound,
+        "provider_not_connected",
+        format!("no connection is configured for the provider of `{}`", shown(plan.requested())),
+    )
+    .with_param("model")
+    .with_hint("add one under /api/providers, or with `omniroute providers add`")
 }
 
 fn check(requested: &str) -> Result<(), GatewayError> {
@@ -125,53 +123,6 @@ fn shown(name: &str) -> &str {
     const LONGEST: usize = 128;
     let end = name.char_indices().map(|(at, _)| at).find(|at| *at >= LONGEST).unwrap_or(name.len());
     &name[..end]
-}
-
-// === impl Plan ===
-
-impl Plan {
-    /// The connections, in the order in which they are tried.
-    pub(crate) fn candidates(&self) -> impl Iterator<Item = &Arc<ConnectionEntry>> {
-        let (one, several) = match &self.providers {
-            Providers::One(provider) => (Some(&provider.id), &[][..]),
-            Providers::Several(providers) => (None, providers.as_slice()),
-        };
-        one.into_iter()
-            .chain(several)
-            .flat_map(|provider| self.index.connections(provider.as_str()))
-            .filter(|entry| self.caller.allows_connection(entry.id.as_str()))
-    }
-
-    /// As the client named it.
-    pub(crate) fn requested(&self) -> &str {
-        &self.requested
-    }
-
-    /// As the upstream is asked for it.
-    pub(crate) fn model(&self) -> &str {
-        &self.requested[self.model_at..]
-    }
-
-    fn without_connection(&self) -> GatewayError {
-        let connected = match &self.providers {
-            Providers::One(provider) => !self.index.connections(provider.id.as_str()).is_empty(),
-            Providers::Several(providers) => !providers.is_empty(),
-        };
-        if connected {
-            return GatewayError::new(
-                ErrorClass::Forbidden,
-                "connection_forbidden",
-                format!("this API key may not use any connection that has `{}`", shown(&self.requested)),
-            );
-        }
-        GatewayError::new(
-            ErrorClass::NotFound,
-            "provider_not_connected",
-            format!("no connection is configured for the provider of `{}`", shown(&self.requested)),
-        )
-        .with_param("model")
-        .with_hint("add one under /api/providers, or with `omniroute providers add`")
-    }
 }
 
 #[cfg(test)]

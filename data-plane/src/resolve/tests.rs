@@ -25,7 +25,7 @@ fn index() -> Arc<Index> {
 fn resolved(index: &Arc<Index>, caller: &Caller, model: &str) -> Result<(Vec<String>, String), &'static str> {
     let plan = resolve(index, caller, model).map_err(|error| error.code)?;
     assert_eq!(plan.requested(), model);
-    Ok((plan.candidates().map(|entry| entry.id.to_string()).collect(), plan.model().to_owned()))
+    Ok((plan.targets().map(|target| target.entry.id.to_string()).collect(), plan.model().to_owned()))
 }
 
 fn key(change: impl FnOnce(&mut omniroute_proto::v1::ApiKey)) -> Caller {

@@ -1,4 +1,4 @@
-//! Events of progress between the events of an answer, for clients that ask for them (`X-OmniRoute-Progress: true`).
+//! Events of progress between the events of an answer, for clients that ask for them (`X-OmniRoute-WithProgress: true`).
 //!
 //! They are of the type `progress`, which readers of the other types pass over: `stage` (`waiting`, `generating`, `done`), the
 //! tokens that have come so far (the provider's count once it is there, an estimate before), and the milliseconds since the
@@ -16,20 +16,11 @@ use http_body::{Body, Frame};
 use serde_json::json;
 use tokio::time::{Instant, Sleep};
 
-use super::{
-    head::X_OMNIROUTE_PROGRESS,
-    lane::Tally,
-    reply::{CutShort, Reply},
-};
+use crate::reply::{CutShort, Reply, ReplyBody, Tally, headers::X_OMNIROUTE_PROGRESS};
 
 /// Time between two of them.
 const EVERY: Duration = Duration::from_secs(2);
 const DONE: &[u8] = b"data: [DONE]\n\n";
-
-/// An answer that knows how far it has come.
-pub(super) trait Tallied {
-    fn tally(&self) -> Tally;
-}
 
 /// What events of progress are told by.
 #[derive(Clone, Copy, Debug)]
@@ -44,14 +35,14 @@ pub(crate) struct Pace {
 impl Pace {
     /// Puts events into an answer, outermost: what is kept of an answer has none.
     pub(crate) fn tell(self, response: Response<Reply>) -> Response<Reply> {
-        let mut response = response.map(|reply| Reply::with_progress(reply, self));
+        let mut response = response.map(|reply| Reply::streamed(WithProgress::new(Box::pin(reply), self)));
         response.headers_mut().insert(X_OMNIROUTE_PROGRESS, HeaderValue::from_static("enabled"));
         response
     }
 }
 
 /// An answer with events of progress in it.
-pub(super) struct Progress<R> {
+pub(super) struct WithProgress<R> {
     answer: Pin<Box<R>>,
     timer: Pin<Box<Sleep>>,
     started: Instant,
@@ -64,22 +55,14 @@ pub(super) struct Progress<R> {
     queued: Vec<Bytes>,
 }
 
-// === impl Progress ===
+// === impl WithProgress ===
 
-impl<R: Tallied> Progress<R> {
+impl<R: ReplyBody> WithProgress<R> {
     pub(super) fn new(answer: Pin<Box<R>>, pace: Pace) -> Self {
         let Pace { started, is_chat } = pace;
         // An answer that took its time to begin has something to tell at once.
         let timer = Box::pin(tokio::time::sleep_until(started + EVERY));
         Self { answer, timer, started, is_chat, between: true, ended: false, queued: Vec::new() }
-    }
-
-    pub(super) const fn answer(&self) -> &Pin<Box<R>> {
-        &self.answer
-    }
-
-    pub(super) fn answer_mut(&mut self) -> Pin<&mut R> {
-        self.answer.as_mut()
     }
 
     fn event(&self, done: bool) -> Bytes {
@@ -133,10 +116,25 @@ impl<R: Tallied> Progress<R> {
     }
 }
 
-impl<R> Body for Progress<R>
-where
-    R: Tallied + Body<Data = Bytes, Error = CutShort>,
-{
+impl<R: ReplyBody> ReplyBody for WithProgress<R> {
+    fn ended_well(&self) -> bool {
+        self.answer.ended_well()
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.answer.deadline()
+    }
+
+    fn cut(mut self: Pin<&mut Self>) {
+        self.answer.as_mut().cut();
+    }
+
+    fn tally(&self) -> Tally {
+        self.answer.tally()
+    }
+}
+
+impl<R: ReplyBody> Body for WithProgress<R> {
     type Data = Bytes;
     type Error = CutShort;
 
@@ -192,7 +190,19 @@ mod tests {
         tokens: u64,
     }
 
-    impl Tallied for Script {
+    impl ReplyBody for Script {
+        fn ended_well(&self) -> bool {
+            self.pieces.is_empty()
+        }
+
+        fn deadline(&self) -> Option<Instant> {
+            None
+        }
+
+        fn cut(self: Pin<&mut Self>) {
+            self.get_mut().pieces.clear();
+        }
+
         fn tally(&self) -> Tally {
             Tally { output_guess: self.tokens, ..Tally::default() }
         }
@@ -215,7 +225,7 @@ mod tests {
 
     async fn through(pieces: &[(u64, &'static str)], is_chat: bool) -> String {
         let script = Script { pieces: pieces.iter().copied().collect(), timer: None, tokens: 0 };
-        let progress = Progress::new(Box::pin(script), Pace { started: Instant::now(), is_chat });
+        let progress = WithProgress::new(Box::pin(script), Pace { started: Instant::now(), is_chat });
         let bytes = progress.collect().await.expect("whole").to_bytes();
         String::from_utf8(bytes.to_vec()).expect("text")
     }
@@ -225,7 +235,7 @@ mod tests {
         let started = Instant::now();
         tokio::time::advance(Duration::from_secs(5)).await;
         let script = Script { pieces: [(0, "data: a\n\n"), (1, "data: [DONE]\n\n")].into(), timer: None, tokens: 0 };
-        let mut progress = Progress::new(Box::pin(script), Pace { started, is_chat: false });
+        let mut progress = WithProgress::new(Box::pin(script), Pace { started, is_chat: false });
         let mut next = async || progress.frame().await.expect("a frame").expect("whole").into_data().expect("data");
         assert_eq!(next().await, "data: a\n\n");
         let told = next().await;

@@ -1,6 +1,6 @@
 //! An upstream's answer on its way to the client, as a body that hyper polls.
 //!
-//! Frames go on as they came; the lane picks usage and finish reason out of them. The event is closed before the last
+//! Frames go on as they came; the filter picks usage and finish reason out of them. The event is closed before the last
 //! byte is let go: who has a whole answer finds it in the ledger. One timer serves the whole stream. It is armed when
 //! the upstream is first waited for, and only when it fires does it look at what has happened since, so that a chunk
 //! costs no timer work.
@@ -19,21 +19,19 @@ use omniroute_providers::Failure;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
 
-use super::{
-    lane::{Lane, Tally},
+use crate::{
+    answer::{AnswerFilter, failure_of},
     meter::{End, Meter},
-    parting::Parting,
-    progress::Tallied,
-    reply::CutShort,
+    record::Unwritten,
+    reply::{CutShort, ReplyBody, Tally, parting::Parting},
 };
-use crate::{dispatch::failure_of, record::Unwritten};
 
 /// Once the terminator is through, the upstream has this long to end its body, so that its connection can be reused.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// The limits of one answer.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct RelayTimes {
+pub(crate) struct RelayLimits {
     /// Longest silence of the upstream.
     pub(crate) idle: Duration,
     /// Silence after which the client of a stream gets a comment; zero means never.
@@ -49,12 +47,12 @@ pin_project! {
         upstream: B,
         #[pin]
         timer: Sleep,
-        lane: Lane,
+        filter: AnswerFilter,
         // What may go to the client before anything else is read, and how much of it has gone.
         ready: Vec<Bytes>,
         sent: usize,
         meter: Box<Meter>,
-        times: RelayTimes,
+        times: RelayLimits,
         // When the whole request has to be over. The upstream may have less: its deadline is that of `times`.
         due: Instant,
         // Since when the upstream has been waited for, and when the client last got a comment. While a client does not
@@ -80,12 +78,12 @@ pin_project! {
             // that the deadline was not seen in here.
             if this.meter.is_open() {
                 if Instant::now() >= this.times.deadline {
-                    this.meter.fail(&Ending::Deadline.error(), Ending::Deadline.failure(), this.lane.tally());
-                } else if this.ready.is_empty() && this.lane.is_told_whole() {
+                    this.meter.fail(&Ending::Deadline.error(), Ending::Deadline.failure(), this.filter.tally());
+                } else if this.ready.is_empty() && this.filter.is_told_whole() {
                     // It left with all of the answer, before the upstream closed.
-                    this.meter.close(End::Whole, this.lane.tally());
+                    this.meter.close(End::Whole, this.filter.tally());
                 } else {
-                    this.meter.abandon(this.lane.tally());
+                    this.meter.abandon(this.filter.tally());
                 }
             }
         }
@@ -110,14 +108,20 @@ impl<B> Relay<B>
 where
     B: Body<Data = Bytes>,
 {
-    /// Goes on where `lane` is: it has been fed the first bytes, and `ready` is what came out of them.
-    pub(crate) fn new(upstream: B, lane: Lane, ready: Vec<Bytes>, meter: Box<Meter>, mut times: RelayTimes) -> Self {
+    /// Goes on where `filter` is: it has been fed the first bytes, and `ready` is what came out of them.
+    pub(crate) fn new(
+        upstream: B,
+        filter: AnswerFilter,
+        ready: Vec<Bytes>,
+        meter: Box<Meter>,
+        mut times: RelayLimits,
+    ) -> Self {
         let (now, due) = (Instant::now(), times.deadline);
-        if lane.is_done() {
+        if filter.is_done() {
             times.deadline = times.deadline.min(now + LINGER);
         }
         let mut relay = Self {
-            timer: tokio::time::sleep_until(next_wake(&lane, &times, now, now)),
+            timer: tokio::time::sleep_until(next_wake(&filter, &times, now, now)),
             parting: Parting::default(),
             remaining: None,
             over: false,
@@ -129,19 +133,19 @@ where
             commented: now,
             due,
             upstream,
-            lane,
+            filter,
             ready,
             meter,
             times,
         };
-        let is_all = is_over(&relay.upstream) || relay.lane.is_all_there();
+        let is_all = is_over(&relay.upstream) || relay.filter.is_all_there();
         if is_all {
             relay.over = true;
-            relay.cut = settle(&mut relay.lane, &mut relay.meter, &mut relay.ready, Ending::Complete);
-        } else if relay.lane.is_done() {
-            close_at_terminator(&relay.lane, &mut relay.meter);
+            relay.cut = settle(&mut relay.filter, &mut relay.meter, &mut relay.ready, Ending::Complete);
+        } else if relay.filter.is_done() {
+            close_at_terminator(&relay.filter, &mut relay.meter);
         }
-        if !relay.lane.is_stream() {
+        if !relay.filter.is_stream() {
             // Every byte goes on unchanged, so the client can be told the length that the upstream told.
             let rest = if is_all { Some(0) } else { relay.upstream.size_hint().exact() };
             relay.remaining = rest.map(|rest| rest + relay.ready.iter().map(|piece| piece.len() as u64).sum::<u64>());
@@ -149,33 +153,37 @@ where
         relay
     }
 
-    /// Whether the answer has come to its own end, without an error.
-    pub(crate) fn ended_well(&self) -> bool {
-        self.over && self.cut.is_none() && (self.lane.is_done() || self.lane.has_finished()) && !self.lane.saw_error()
-    }
-
-    /// When the whole request has to be over.
-    pub(crate) fn deadline(&self) -> Instant {
-        self.due
-    }
-
-    /// Ends it here, because the deadline of a drain has come: the client of a stream is told so by the next frame.
-    pub(crate) fn cut(self: Pin<&mut Self>) {
-        let this = self.project();
-        if !std::mem::replace(this.over, true) {
-            *this.cut = settle(this.lane, this.meter, this.ready, Ending::Drained);
-        }
-    }
-
-    /// See [`Meter::release`].
-    pub(crate) fn release(&mut self) -> Option<Unwritten> {
-        self.meter.release()
+    /// See [`Meter::take_deferred`].
+    pub(crate) fn take_deferred(&mut self) -> Option<Unwritten> {
+        self.meter.take_deferred()
     }
 }
 
-impl<B> Tallied for Relay<B> {
+impl<B> ReplyBody for Relay<B>
+where
+    B: Body<Data = Bytes> + Send,
+{
+    fn ended_well(&self) -> bool {
+        self.over
+            && self.cut.is_none()
+            && (self.filter.is_done() || self.filter.has_finished())
+            && !self.filter.saw_error()
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        Some(self.due)
+    }
+
+    fn cut(self: Pin<&mut Self>) {
+        let this = self.project();
+        if !std::mem::replace(this.over, true) {
+            // The client of a stream is told so by the next frame.
+            *this.cut = settle(this.filter, this.meter, this.ready, Ending::Drained);
+        }
+    }
+
     fn tally(&self) -> Tally {
-        self.lane.tally()
+        self.filter.tally()
     }
 }
 
@@ -213,13 +221,13 @@ where
                 Poll::Ready(Some(Ok(frame))) => {
                     let Ok(piece) = frame.into_data() else { continue };
                     *this.waits = false;
-                    this.lane.feed(piece, this.meter.teller(), this.ready);
+                    this.filter.feed(piece, this.meter.error_context(), this.ready);
                     if !is_over(&*this.upstream) {
-                        if this.lane.is_done() && this.meter.is_open() {
-                            close_at_terminator(this.lane, this.meter);
+                        if this.filter.is_done() && this.meter.is_open() {
+                            close_at_terminator(this.filter, this.meter);
                             *this.heard = Instant::now();
                             this.times.deadline = this.times.deadline.min(*this.heard + LINGER);
-                            this.timer.as_mut().reset(next_wake(this.lane, this.times, *this.heard, *this.commented));
+                            this.timer.as_mut().reset(next_wake(this.filter, this.times, *this.heard, *this.commented));
                         }
                         continue;
                     }
@@ -230,8 +238,8 @@ where
                 Poll::Pending => {
                     if !std::mem::replace(this.waits, true) {
                         *this.heard = Instant::now();
-                        this.meter.goes_on(*this.heard, || this.lane.tally());
-                        this.parting.see(this.lane.standing(), *this.heard);
+                        this.meter.goes_on(*this.heard, || this.filter.tally());
+                        this.parting.see(this.filter.standing(), *this.heard);
                     }
                     let parting = this.parting.limit(this.times.idle);
                     if let Some(limit) = parting.filter(|limit| *limit < this.timer.deadline()) {
@@ -246,20 +254,20 @@ where
                     } else {
                         let silent_since = (*this.heard).max(*this.commented);
                         let is_due = !this.times.keepalive.is_zero() && now >= silent_since + this.times.keepalive;
-                        if is_due && let Some(comment) = this.lane.keepalive() {
+                        if is_due && let Some(comment) = this.filter.keepalive() {
                             // In the middle of an event there is no place for a comment; its turn comes again.
                             *this.commented = now;
-                            if this.lane.is_between_events() && !this.lane.is_done() {
+                            if this.filter.is_between_events() && !this.filter.is_done() {
                                 this.ready.push(comment);
                             }
                         }
-                        this.timer.as_mut().reset(next_wake(this.lane, this.times, *this.heard, *this.commented));
+                        this.timer.as_mut().reset(next_wake(this.filter, this.times, *this.heard, *this.commented));
                         continue;
                     }
                 }
             };
             *this.over = true;
-            *this.cut = settle(this.lane, this.meter, this.ready, ending);
+            *this.cut = settle(this.filter, this.meter, this.ready, ending);
         }
     }
 
@@ -279,56 +287,56 @@ fn is_over(upstream: &impl Body) -> bool {
 }
 
 /// The next moment at which there may be something to do.
-fn next_wake(lane: &Lane, times: &RelayTimes, heard: Instant, commented: Instant) -> Instant {
+fn next_wake(filter: &AnswerFilter, times: &RelayLimits, heard: Instant, commented: Instant) -> Instant {
     let limit = times.deadline.min(heard + times.idle);
-    if lane.is_stream() && !times.keepalive.is_zero() {
+    if filter.is_stream() && !times.keepalive.is_zero() {
         return limit.min(heard.max(commented) + times.keepalive);
     }
     limit
 }
 
 /// The terminator of a stream is about to go out, and the client may leave as soon as it has it.
-fn close_at_terminator(lane: &Lane, meter: &mut Meter) {
-    if lane.saw_error() {
-        let failure = lane.upstream_error().map(|error| failure_of(error, &HeaderMap::new()));
-        meter.fail(&told_by_upstream(failure.as_ref()), failure, lane.tally());
+fn close_at_terminator(filter: &AnswerFilter, meter: &mut Meter) {
+    if filter.saw_error() {
+        let failure = filter.upstream_error().map(|error| failure_of(error, &HeaderMap::new()));
+        meter.fail(&told_by_upstream(failure.as_ref()), failure, filter.tally());
     } else {
-        meter.close(End::Whole, lane.tally());
+        meter.close(End::Whole, filter.tally());
     }
 }
 
 /// Closes the event and queues what the client still gets. `Some`: the answer has to be cut.
-fn settle(lane: &mut Lane, meter: &mut Meter, ready: &mut Vec<Bytes>, ending: Ending) -> Option<CutShort> {
+fn settle(filter: &mut AnswerFilter, meter: &mut Meter, ready: &mut Vec<Bytes>, ending: Ending) -> Option<CutShort> {
     let mut rest = Vec::new();
     // Whatever becomes of the connection, an answer that is whole ends well.
-    let is_whole = lane.standing().is_some();
+    let is_whole = filter.standing().is_some();
     if ending == Ending::Complete {
-        lane.flush(meter.teller(), &mut rest);
+        filter.flush(meter.error_context(), &mut rest);
     } else if is_whole {
-        lane.leave(meter.teller(), &mut rest);
+        filter.leave(meter.error_context(), &mut rest);
     }
-    let told = lane.saw_error();
-    let has_ended = (ending == Ending::Complete || is_whole) && (lane.has_finished() || told);
+    let told = filter.saw_error();
+    let has_ended = (ending == Ending::Complete || is_whole) && (filter.has_finished() || told);
     // After the terminator nothing that happens is the client's concern.
-    if lane.is_done() || has_ended {
+    if filter.is_done() || has_ended {
         let needs_blank = rest.last().is_some_and(|piece| !piece.ends_with(b"\n\n"));
         ready.append(&mut rest);
-        if !lane.is_done() && !told {
-            lane.add_terminator(needs_blank, ready);
+        if !filter.is_done() && !told {
+            filter.add_terminator(needs_blank, ready);
         }
-        close_at_terminator(lane, meter);
+        close_at_terminator(filter, meter);
         return None;
     }
     let error = ending.error();
     match ending {
-        Ending::Drained => meter.abandon(lane.tally()),
-        _ => meter.fail(&error, ending.failure(), lane.tally()),
+        Ending::Drained => meter.abandon(filter.tally()),
+        _ => meter.fail(&error, ending.failure(), filter.tally()),
     }
-    if !lane.is_stream() {
+    if !filter.is_stream() {
         return Some(CutShort("the answer broke off"));
     }
     if !told {
-        lane.fail(&error, meter.request_id().as_str(), ready);
+        filter.fail(&error, meter.request_id().as_str(), ready);
     }
     None
 }

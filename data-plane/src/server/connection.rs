@@ -28,12 +28,12 @@ use tokio::{
 };
 
 use super::{
-    Phase, Shared,
-    heads::Heads,
-    service, silence, socket,
+    Shared,
+    bad_head::Heads,
+    head_timeout, service, socket,
     supervise::{Outgoing, Pulse, Supervised, last_frames, supervise},
 };
-use crate::{admit::request_id::X_REQUEST_ID, respond::Reply};
+use crate::{lifecycle::Phase, reply::Reply, request::X_REQUEST_ID};
 
 /// An HTTP/2 client that is silent is pinged this often, and given up when it does not answer in time.
 const H2_PING_EVERY: Duration = Duration::from_secs(30);
@@ -73,14 +73,14 @@ struct Running {
 
 /// Serves one connection. Errors are the client's (it left, it sent no HTTP) and nobody's news.
 pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, _slot: OwnedSemaphorePermit) {
-    let _open = shared.gateway.lifecycle.connected();
-    let limits = &shared.gateway.limits;
+    let _open = shared.stages.lifecycle.connected();
+    let limits = &shared.stages.limits;
     if let Err(error) = socket::tune(&stream, limits.unread()) {
         tracing::debug!(%error, "socket options");
     }
     let opening = Opening {
-        trusted: &shared.gateway.trusted,
-        proxy_protocol: shared.gateway.proxy_protocol,
+        trusted: &shared.stages.trusted,
+        proxy_protocol: shared.stages.proxy_protocol,
         limit: limits.client_timeout,
     };
     let Some(Opened { stream, protocol, peer }) = open(stream, peer, opening).await else {
@@ -94,11 +94,11 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
 
 async fn http1(shared: Arc<Shared>, stream: Prefixed<TcpStream>, peer: SocketAddr) {
     let pulse = Pulse::new();
-    let limits = shared.gateway.limits;
-    let mut phase = shared.gateway.lifecycle.watch();
-    let (stream, head_timer) = silence::watch(stream, limits.client_timeout);
+    let limits = shared.stages.limits;
+    let mut phase = shared.stages.lifecycle.watch();
+    let (stream, head_timer) = head_timeout::watch(stream, limits.client_timeout);
     let mut builder = http1::Builder::new();
-    builder.timer(head_timer).header_read_timeout(silence::IDLE.max(limits.client_timeout));
+    builder.timer(head_timer).header_read_timeout(head_timeout::IDLE.max(limits.client_timeout));
     let service = service_fn({
         let pulse = Arc::clone(&pulse);
         move |request| answer(&shared, peer, request, Arc::clone(&pulse))
@@ -137,7 +137,7 @@ async fn http1(shared: Arc<Shared>, stream: Prefixed<TcpStream>, peer: SocketAdd
 }
 
 async fn http2(shared: Arc<Shared>, stream: Prefixed<TcpStream>, peer: SocketAddr) {
-    let mut phase = shared.gateway.lifecycle.watch();
+    let mut phase = shared.stages.lifecycle.watch();
     let running = Arc::new(Running::default());
     let streams = Streams { shared: Arc::clone(&shared), running: Arc::clone(&running) };
     let mut builder = http2::Builder::new(streams);
@@ -155,7 +155,7 @@ async fn http2(shared: Arc<Shared>, stream: Prefixed<TcpStream>, peer: SocketAdd
         tokio::select! {
             () = draining(&mut phase) => {}
             // Answering pings is no reason to stay.
-            () = running.idle(silence::IDLE) => {}
+            () = running.idle(head_timeout::IDLE) => {}
         }
     };
     let served = tokio::select! {
@@ -238,8 +238,8 @@ where
         running.streams.fetch_add(1, Ordering::Relaxed);
         let pulse = Pulse::new();
         let stream = PULSE.scope(Arc::clone(&pulse), stream);
-        let gateway = &shared.gateway;
-        let supervised = supervise(stream, pulse, gateway.limits.unread(), gateway.lifecycle.watch());
+        let stages = &shared.stages;
+        let supervised = supervise(stream, pulse, stages.limits.unread(), stages.lifecycle.watch());
         tokio::spawn(async move {
             // A stream that is given up is reset.
             supervised.await;

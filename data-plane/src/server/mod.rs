@@ -1,30 +1,29 @@
 //! The listening side of a proxy.
 //!
 //! [`Server`] accepts connections (at most so many), [`connection`] speaks HTTP/1.1 or HTTP/2 on each, and
-//! [`service`] sends every request to its place: chat and embeddings to [`life`], which is the path of a model
-//! request from admission to the recorded event, everything else to the [`router`]. [`Gateway`] is what they all
-//! share; [`lifecycle`] says whether new work is taken and counts what runs.
+//! [`service`] sends every request to its place: model calls to the [`pipeline`], which takes them through the stages from
+//! admission to the recorded event, everything else to the [`router`]. [`Stages`] are what they all borrow from.
 
-mod compact;
+mod bad_head;
+mod base_url;
+mod compaction;
 mod connection;
 mod cors;
-mod counts;
-mod doubled;
-mod gateway;
-mod heads;
-mod life;
-pub mod lifecycle;
-mod lists;
-mod ollama_side;
+mod head_timeout;
+mod limits;
+mod model_lists;
+mod ollama;
+mod pipeline;
 mod preload;
 mod refuse;
 mod responses;
 mod route;
 mod router;
 mod service;
-mod silence;
 mod socket;
+mod stages;
 mod supervise;
+mod token_counts;
 mod websocket;
 mod workers;
 
@@ -33,11 +32,9 @@ use std::{io, net::SocketAddr, num::NonZero, sync::Arc, time::Duration};
 use axum::Router;
 use tokio::{net::TcpListener, sync::Semaphore};
 
-pub(crate) use self::cors::is_local_origin;
 use self::workers::Workers;
 pub use self::{
-    gateway::{Gateway, GatewayParts, SetupError},
-    lifecycle::{Lifecycle, Phase},
+    stages::{Foundations, SetupError, Stages},
     workers::worker_count,
 };
 
@@ -54,7 +51,7 @@ pub struct Server {
 
 /// What every connection needs.
 struct Shared {
-    gateway: Arc<Gateway>,
+    stages: Arc<Stages>,
     router: Router,
 }
 
@@ -62,9 +59,9 @@ struct Shared {
 
 impl Server {
     /// Takes the listener's connections from now on, once [`Self::run`] is polled.
-    pub fn new(listener: TcpListener, gateway: Arc<Gateway>) -> Self {
-        let router = router::router(&gateway);
-        Self { listener, shared: Arc::new(Shared { gateway, router }), workers: None }
+    pub fn new(listener: TcpListener, stages: Arc<Stages>) -> Self {
+        let router = router::router(&stages);
+        Self { listener, shared: Arc::new(Shared { stages, router }), workers: None }
     }
 
     /// As [`Self::new`], with so many threads of its own for connections. What takes long is left to the present
@@ -72,9 +69,9 @@ impl Server {
     ///
     /// # Errors
     /// When the system gives no threads.
-    pub fn with_workers(listener: TcpListener, gateway: Arc<Gateway>, count: NonZero<usize>) -> io::Result<Self> {
-        let router = router::router(&gateway);
-        let shared = Arc::new(Shared { gateway, router });
+    pub fn with_workers(listener: TcpListener, stages: Arc<Stages>, count: NonZero<usize>) -> io::Result<Self> {
+        let router = router::router(&stages);
+        let shared = Arc::new(Shared { stages, router });
         let workers = Workers::start(count.get(), &shared)?;
         Ok(Self { listener, shared, workers: Some(workers) })
     }
@@ -89,7 +86,7 @@ impl Server {
 
     /// Accepts until the future is dropped. Connections that are open live on.
     pub async fn run(self) {
-        let slots = Arc::new(Semaphore::new(self.shared.gateway.limits.max_connections));
+        let slots = Arc::new(Semaphore::new(self.shared.stages.limits.max_connections));
         let mut exhausted = false;
         loop {
             // Beyond the limit, new clients wait in the system's backlog.

@@ -11,9 +11,9 @@ use omniroute_wire::{
 };
 
 use crate::{
-    admit::request_id::{RequestId, X_REQUEST_ID},
-    respond::Reply,
-    translate::NoSealer,
+    reply::Reply,
+    request::{RequestId, X_REQUEST_ID},
+    seal::NoSealer,
 };
 
 /// A request without a prompt is not longer, so that longer ones are not read twice.

@@ -10,11 +10,11 @@ use omniroute_wire::translate::Dialect;
 use tokio::sync::Semaphore;
 
 use crate::{
-    admit::request_id::RequestId,
-    respond::{
+    reply::{
         Reply,
         refusal::{Refusal, error_response},
     },
+    request::RequestId,
 };
 
 /// A client that is refused in the middle of its body may finish sending, up to so much and for so long. Closing at

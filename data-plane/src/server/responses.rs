@@ -12,20 +12,20 @@ use omniroute_core::error::GatewayError;
 use omniroute_wire::responses::{item_id, to_list};
 use serde_json::{Value, json};
 
-use super::{Gateway, router::refuse, service::accepting};
+use super::{Stages, router::refuse};
 use crate::{
-    admit::admit,
-    state::responses::{Record, Store, not_found},
+    admit::Admitted,
+    response_store::{StoredResponse, StoredResponses, not_found},
 };
 
-type Shared = State<Arc<Gateway>>;
+type Shared = State<Arc<Stages>>;
 
 /// Items of a list where the client does not say how many, and at most.
 const USUAL_ITEMS: usize = 20;
 const MOST_ITEMS: usize = 100;
 
 pub(super) async fn show(
-    State(gateway): Shared,
+    State(stages): Shared,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -39,16 +39,15 @@ pub(super) async fn show(
             )
             .with_param("stream"));
         }
-        let (store, record) = load(&gateway, &headers, &id).await?;
-        drop(store);
+        let (_, record) = load(&stages, &headers, &id).await?;
         Ok(([(header::CONTENT_TYPE, "application/json")], record.response).into_response())
     };
     shown.await.unwrap_or_else(|error| refuse(error, "/v1/responses", &headers))
 }
 
-pub(super) async fn delete(State(gateway): Shared, Path(id): Path<String>, headers: HeaderMap) -> Response {
+pub(super) async fn delete(State(stages): Shared, Path(id): Path<String>, headers: HeaderMap) -> Response {
     let deleted = async {
-        if !store(&gateway, &headers)?.delete(&id).await? {
+        if !stored(&stages, &headers)?.delete(&id).await? {
             return Err(not_found(&id));
         }
         Ok(Json(json!({"id": id, "object": "response", "deleted": true})).into_response())
@@ -58,18 +57,18 @@ pub(super) async fn delete(State(gateway): Shared, Path(id): Path<String>, heade
 
 /// Everything that the answer was made from: the conversation before it, and what its own request added.
 pub(super) async fn input_items(
-    State(gateway): Shared,
+    State(stages): Shared,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
     let listed = async {
         let page = Page::of(query.as_deref())?;
-        let (store, record) = load(&gateway, &headers, &id).await?;
+        let (stored, record) = load(&stages, &headers, &id).await?;
         let mut items = Vec::new();
         for earlier in &record.chain {
             // What has expired meanwhile is missing.
-            items.extend(store.load_part(earlier).await?.iter().flat_map(Record::items));
+            items.extend(stored.load_part(earlier).await?.iter().flat_map(StoredResponse::items));
         }
         items.extend(record.own_input());
         if page.newest_first {
@@ -97,17 +96,19 @@ pub(super) async fn input_items(
     listed.await.unwrap_or_else(|error| refuse(error, "/v1/responses", &headers))
 }
 
-fn store(gateway: &Gateway, headers: &HeaderMap) -> Result<Store, GatewayError> {
-    accepting(gateway)?;
-    let index = gateway.snapshot.load();
-    let caller = admit(&index, gateway.access, headers, None, gateway.clock.now())?;
-    Ok(Store::of(gateway, &caller, index.settings()))
+fn stored(stages: &Stages, headers: &HeaderMap) -> Result<StoredResponses, GatewayError> {
+    let Admitted { index, caller } = stages.admission.admit(headers, None, stages.clock.now())?;
+    Ok(stages.responses.of(&caller, index.settings()))
 }
 
-async fn load(gateway: &Gateway, headers: &HeaderMap, id: &str) -> Result<(Store, Record), GatewayError> {
-    let store = store(gateway, headers)?;
-    let record = store.load(id).await?.ok_or_else(|| not_found(id))?;
-    Ok((store, record))
+async fn load(
+    stages: &Stages,
+    headers: &HeaderMap,
+    id: &str,
+) -> Result<(StoredResponses, StoredResponse), GatewayError> {
+    let stored = stored(stages, headers)?;
+    let record = stored.load(id).await?.ok_or_else(|| not_found(id))?;
+    Ok((stored, record))
 }
 
 /// Which part of a list is asked for.

@@ -15,33 +15,34 @@ use omniroute_telemetry::MetricsReport;
 use omniroute_wire::translate::Dialect;
 use serde_json::json;
 
-use super::{Gateway, Phase, counts, doubled, lists, ollama_side, responses, route::dialect_of_path, websocket};
+use super::{Stages, base_url, model_lists, ollama, responses, route::dialect_of_path, token_counts, websocket};
 use crate::{
-    admit::request_id::RequestId,
+    lifecycle::Phase,
     metrics::{self, Levels},
-    respond::refusal::{Refusal, error_response},
+    reply::refusal::{Refusal, error_response},
+    request::RequestId,
 };
 
-pub(super) type Shared = State<Arc<Gateway>>;
+pub(super) type Shared = State<Arc<Stages>>;
 
 /// The routes. Those of the control plane exist only where it is configured.
-pub(super) fn router(gateway: &Arc<Gateway>) -> Router {
+pub(super) fn router(stages: &Arc<Stages>) -> Router {
     let mut router = Router::new()
         .route("/", get(root))
-        .route("/v1/models", get(lists::list))
-        .route("/v1/models/{*id}", get(lists::one).post(counts::gemini).fallback(of_model))
-        .route("/v1beta/models", get(lists::gemini))
-        .route("/v1beta/models/{*id}", get(lists::gemini_one).post(counts::gemini).fallback(of_model))
-        .route("/v1beta/{*rest}", post(counts::gemini).fallback(action_or_unknown))
-        .route("/v1/messages/count_tokens", post(counts::messages).fallback(post_only))
+        .route("/v1/models", get(model_lists::list))
+        .route("/v1/models/{*id}", get(model_lists::one).post(token_counts::gemini).fallback(of_model))
+        .route("/v1beta/models", get(model_lists::gemini))
+        .route("/v1beta/models/{*id}", get(model_lists::gemini_one).post(token_counts::gemini).fallback(of_model))
+        .route("/v1beta/{*rest}", post(token_counts::gemini).fallback(action_or_unknown))
+        .route("/v1/messages/count_tokens", post(token_counts::messages).fallback(post_only))
         // The POST of these is answered before the router is asked.
-        .route("/v1/embeddings", get(lists::embeddings).fallback(get_or_post))
-        .route("/v1/images/generations", get(lists::images).fallback(get_or_post))
+        .route("/v1/embeddings", get(model_lists::embeddings).fallback(get_or_post))
+        .route("/v1/images/generations", get(model_lists::images).fallback(get_or_post))
         .route("/v1/chat/completions", any(post_only))
         .route("/v1/completions", any(post_only))
         .route("/v1/messages", any(post_only))
         .route("/v1/responses", any(post_only))
-        .route("/v1/responses/input_tokens", post(counts::responses).fallback(post_only))
+        .route("/v1/responses/input_tokens", post(token_counts::responses).fallback(post_only))
         .route("/v1/responses/compact", any(post_only))
         .route("/v1/responses/{id}", get(responses::show).delete(responses::delete).fallback(get_or_delete))
         .route("/v1/responses/{id}/input_items", get(responses::input_items))
@@ -53,10 +54,10 @@ pub(super) fn router(gateway: &Arc<Gateway>) -> Router {
     for prefix in ["/api", "/v1/api"] {
         let path = |name: &str| format!("{prefix}/{name}");
         router = router
-            .route(&path("tags"), get(ollama_side::tags))
-            .route(&path("show"), post(ollama_side::show).fallback(post_only))
-            .route(&path("version"), get(ollama_side::version))
-            .route(&path("ps"), get(ollama_side::running))
+            .route(&path("tags"), get(ollama::tags))
+            .route(&path("show"), post(ollama::show).fallback(post_only))
+            .route(&path("version"), get(ollama::version))
+            .route(&path("ps"), get(ollama::running))
             .route(&path("chat"), any(post_only))
             .route(&path("generate"), any(post_only))
             .route(&path("embed"), any(post_only))
@@ -64,7 +65,7 @@ pub(super) fn router(gateway: &Arc<Gateway>) -> Router {
     }
     // It holds for the routes that are there by now.
     router = router.method_not_allowed_fallback(get_only);
-    if gateway.forwarder.is_some() {
+    if stages.forwarder.is_some() {
         for tree in ["/api", "/dashboard"] {
             for path in [tree.to_owned(), format!("{tree}/"), format!("{tree}/{{*rest}}")] {
                 router = router.route(&path, any(forward));
@@ -72,13 +73,13 @@ pub(super) fn router(gateway: &Arc<Gateway>) -> Router {
         }
         router = router.route("/a2a", any(forward)).route("/.well-known/agent.json", any(forward));
     }
-    router.with_state(Arc::clone(gateway))
+    router.with_state(Arc::clone(stages))
 }
 
 /// People look here for the dashboard; Ollama's client and load balancers only want to know whether somebody is there.
-async fn root(State(gateway): Shared, headers: HeaderMap) -> Response {
+async fn root(State(stages): Shared, headers: HeaderMap) -> Response {
     let is_person = headers.get(header::ACCEPT).is_some_and(|kinds| kinds.as_bytes().starts_with(b"text/html"));
-    if is_person && gateway.forwarder.is_some() {
+    if is_person && stages.forwarder.is_some() {
         return Redirect::temporary("/dashboard").into_response();
     }
     "OmniRoute is running\n".into_response()
@@ -90,34 +91,34 @@ async fn healthz() -> Response {
     axum::Json(json!({"status": "ok"})).into_response()
 }
 
-async fn readyz(State(gateway): Shared) -> Response {
-    let draining = gateway.lifecycle.phase() != Phase::Serving;
-    let (status, word) = match (draining, gateway.snapshot.ready()) {
+async fn readyz(State(stages): Shared) -> Response {
+    let draining = stages.lifecycle.phase() != Phase::Serving;
+    let (status, word) = match (draining, stages.snapshot.ready()) {
         (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
         (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "waiting for configuration"),
         (false, true) => (StatusCode::OK, "ready"),
     };
-    let revision = gateway.snapshot.load().revision();
-    let body = json!({"status": word, "revision": revision, "stale": gateway.snapshot.stale()});
+    let revision = stages.snapshot.load().revision();
+    let body = json!({"status": word, "revision": revision, "stale": stages.snapshot.stale()});
     (status, axum::Json(body)).into_response()
 }
 
-async fn prometheus(State(gateway): Shared) -> Response {
+async fn prometheus(State(stages): Shared) -> Response {
     metrics::report(&Levels {
-        requests: gateway.lifecycle.requests_in_flight(),
-        streams: gateway.lifecycle.streams_in_flight(),
-        connections: gateway.lifecycle.connections(),
-        body_memory: gateway.memory.held(),
-        cooldowns: gateway.coordination.cooldowns().len() as u64,
+        requests: stages.lifecycle.requests_in_flight(),
+        streams: stages.lifecycle.streams_in_flight(),
+        connections: stages.lifecycle.connections(),
+        body_memory: stages.admission.memory().held(),
+        cooldowns: stages.health.cooldowns().len() as u64,
     });
-    ([(header::CONTENT_TYPE, MetricsReport::CONTENT_TYPE)], gateway.report.render()).into_response()
+    ([(header::CONTENT_TYPE, MetricsReport::CONTENT_TYPE)], stages.report.render()).into_response()
 }
 
 // === the control plane's ===
 
-async fn forward(State(gateway): Shared, ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request) -> Response {
+async fn forward(State(stages): Shared, ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request) -> Response {
     let headers = request.headers().clone();
-    let Some(forwarder) = &gateway.forwarder else {
+    let Some(forwarder) = &stages.forwarder else {
         return unknown_path(request).await;
     };
     match forwarder.forward(request, peer.ip()).await {
@@ -130,7 +131,7 @@ async fn forward(State(gateway): Shared, ConnectInfo(peer): ConnectInfo<SocketAd
 
 async fn unknown_path(request: Request) -> Response {
     let error = GatewayError::new(ErrorClass::NotFound, "unknown_path", "there is nothing at this path");
-    let error = match doubled::hint(request.uri().path()) {
+    let error = match base_url::hint(request.uri().path()) {
         Some(hint) => error.with_hint(hint),
         None => error,
     };
@@ -143,11 +144,11 @@ async fn get_only(request: Request) -> Response {
 
 /// Of a model, whose name may be followed by what Gemini's clients want of it.
 async fn of_model(request: Request) -> Response {
-    if counts::is_action(request.uri().path()) { post_only(request).await } else { get_only(request).await }
+    if token_counts::is_action(request.uri().path()) { post_only(request).await } else { get_only(request).await }
 }
 
 async fn action_or_unknown(request: Request) -> Response {
-    if counts::is_action(request.uri().path()) { post_only(request).await } else { unknown_path(request).await }
+    if token_counts::is_action(request.uri().path()) { post_only(request).await } else { unknown_path(request).await }
 }
 
 async fn post_only(request: Request) -> Response {

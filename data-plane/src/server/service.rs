@@ -1,33 +1,27 @@
-//! Where a request goes: model calls to [`life`] without any detour, the rest to the router.
+//! Where a request goes: model calls to [`pipeline`] without any detour, the rest to the router.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::extract::ConnectInfo;
 use futures_util::{FutureExt as _, future::Either};
 use http::{HeaderName, HeaderValue, Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use omniroute_core::error::{ErrorClass, GatewayError};
 use omniroute_providers::Operation;
 use tokio::{runtime::Handle, task::JoinSet};
 use tower::ServiceExt;
 
 use super::{
-    Gateway, Shared, cors, doubled, life, refuse,
+    Shared, Stages, base_url, cors, pipeline, refuse,
     route::{Route, dialect_of_path},
     workers,
 };
 use crate::{
-    admit::{
-        coding::is_packed,
-        request_id::{RequestId, X_REQUEST_ID},
-    },
+    admit::{self, is_packed},
     metrics,
-    respond::{
-        Reply,
-        early::{self, SignOfLife},
-        refusal::Refusal,
-    },
+    reply::{Reply, refusal::Refusal},
+    request::{RequestId, X_REQUEST_ID},
+    respond::early_head::{self, WaitSignal},
     translate::LARGE,
 };
 
@@ -42,12 +36,12 @@ pub(super) fn answer(
     peer: SocketAddr,
     mut request: Request<Incoming>,
 ) -> impl Future<Output = Response<Reply>> + Send + use<> {
-    doubled::mend(request.uri_mut());
+    base_url::mend(request.uri_mut());
     let from_page = cors::applies(&request);
     let is_anthropics =
         request.uri().path().starts_with("/v1/messages") || request.headers().contains_key(ANTHROPIC_VERSION);
     let answering = match Route::of(&request) {
-        Some(route) => Either::Left(model_call(Arc::clone(&shared.gateway), route, request)),
+        Some(route) => Either::Left(model_call(Arc::clone(&shared.stages), route, request)),
         None => Either::Right(Box::pin(route(Arc::clone(shared), peer, request))),
     };
     answering.map(move |mut response| {
@@ -62,20 +56,20 @@ pub(super) fn answer(
 }
 
 fn model_call(
-    gateway: Arc<Gateway>,
+    stages: Arc<Stages>,
     route: Route,
     request: Request<Incoming>,
 ) -> impl Future<Output = Response<Reply>> + Send {
-    let (after, every) = (gateway.limits.first_sign, gateway.limits.keepalive);
-    let sign = early::sign(&route.dialect).filter(|_| route.operation == Operation::Chat && !after.is_zero());
-    let told = sign.map(|sign| (route.dialect.clone(), sign, Arc::<SignOfLife>::default()));
+    let (after, every) = (stages.limits.first_sign, stages.limits.keepalive);
+    let sign = early_head::sign(&route.dialect).filter(|_| route.operation == Operation::Chat && !after.is_zero());
+    let told = sign.map(|sign| (route.dialect.clone(), sign, Arc::<WaitSignal>::default()));
     let waiting = told.as_ref().map(|(.., waiting)| Arc::clone(waiting));
     let elsewhere = if is_large(&request) { workers::background() } else { None };
     // It may have to go on as the body of its own answer, and is gone once there is one.
-    let answering = Box::pin(life::serve(gateway, route, request, None, waiting));
+    let answering = Box::pin(pipeline::serve(stages, route, request, None, waiting));
     let answered = match told {
         Some((dialect, sign, waiting)) => {
-            Either::Left(early::answer_or_sign(answering, waiting, (dialect, sign), (after, every)))
+            Either::Left(early_head::answer_or_sign(answering, waiting, (dialect, sign), (after, every)))
         }
         None => Either::Right(answering),
     };
@@ -125,30 +119,8 @@ async fn route(shared: Arc<Shared>, peer: SocketAddr, request: Request<Incoming>
 /// The answer to a request that was cut before it had one.
 pub(super) fn cut_off(path: &str, request_id: Option<HeaderValue>) -> Response<Reply> {
     let request_id = RequestId::of(&request_id.map(|id| (X_REQUEST_ID, id)).into_iter().collect());
-    let error = draining("this proxy is stopping, and the answer did not begin in time");
+    let error = admit::draining("this proxy is stopping, and the answer did not begin in time");
     metrics::refused(error.code);
     let refusal = Refusal { error, connection: None };
     refuse::refuse(&refusal, &dialect_of_path(path), &request_id, None::<axum::body::Body>)
-}
-
-fn draining(message: &str) -> GatewayError {
-    GatewayError::new(ErrorClass::Overloaded, "draining", message)
-        .with_hint("try again: another proxy will answer")
-        .with_retry_after(Duration::from_secs(1))
-}
-
-/// Whether model calls are taken at this moment.
-///
-/// # Errors
-/// When the proxy has no configuration yet, or is on its way out.
-pub(super) fn accepting(gateway: &Gateway) -> Result<(), GatewayError> {
-    if !gateway.lifecycle.phase().takes_work() {
-        return Err(draining("this proxy takes no new requests"));
-    }
-    if !gateway.snapshot.ready() {
-        return Err(GatewayError::new(ErrorClass::Overloaded, "not_ready", "this proxy has no configuration yet")
-            .with_hint("it is waiting for the control plane")
-            .with_retry_after(Duration::from_secs(1)));
-    }
-    Ok(())
 }

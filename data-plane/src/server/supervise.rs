@@ -24,8 +24,10 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use super::Phase;
-use crate::respond::{CutShort, Reply};
+use crate::{
+    lifecycle::Phase,
+    reply::{CutShort, Reply, ReplyBody},
+};
 
 /// An answer that is asked ends itself at its deadline, and has this long to bring the word out.
 const GRACE: Duration = Duration::from_secs(2);
@@ -163,7 +165,7 @@ impl Body for Outgoing {
         let this = self.get_mut();
         if this.pulse.is_cut() && !this.is_cut {
             this.is_cut = true;
-            this.reply.cut();
+            Pin::new(&mut this.reply).cut();
         }
         let polled = Pin::new(&mut this.reply).poll_frame(cx);
         if !this.has_deadline {

@@ -11,8 +11,9 @@ use omniroute_core::{
 use omniroute_proto::v1::{self, resource::Body};
 use prost::Message as _;
 
-use super::{Gateway, GatewayParts, Lifecycle};
+use super::{Foundations, Stages};
 use crate::{
+    lifecycle::Lifecycle,
     record::{
         Recorder,
         journal::{Journal, JournalOptions},
@@ -113,7 +114,7 @@ pub(crate) fn index_with(add: impl FnOnce(&mut Resources)) -> Arc<Index> {
 
 /// A gateway with a journal of its own.
 pub(crate) struct TestGateway {
-    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) stages: Arc<Stages>,
     journal: tempfile::TempDir,
 }
 
@@ -137,7 +138,7 @@ impl TestGateway {
             snapshot.publish(index, false);
         }
         let clock = Arc::new(SystemClock);
-        let gateway = Gateway::new(GatewayParts {
+        let stages = Stages::build(Foundations {
             settings: &settings,
             snapshot,
             recorder: Recorder::new(Journal::open(options).expect("a journal")),
@@ -146,7 +147,7 @@ impl TestGateway {
             clock,
             report: omniroute_telemetry::prometheus(),
         });
-        Self { gateway: gateway.expect("a gateway"), journal }
+        Self { stages: stages.expect("a gateway"), journal }
     }
 
     /// Every event that has been closed, in the order of closing.

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeSet,
     sync::{Arc, atomic::AtomicU32},
-    time::Duration,
 };
 
 use http::HeaderValue;
@@ -105,33 +104,6 @@ impl Default for Settings {
             timeouts: Timeouts::default(),
             max_attempts: DEFAULT_ATTEMPTS,
         }
-    }
-}
-
-impl Settings {
-    pub(super) fn build(settings: omniroute_proto::v1::GatewaySettings) -> Result<Self, String> {
-        if settings.key_pepper.is_empty() {
-            return Err("the pepper of the API-key hash is empty".to_owned());
-        }
-        let or = |value: u64, default| if value == 0 { default } else { value };
-        Ok(Self {
-            pepper: Pepper::new(settings.key_pepper),
-            max_body_bytes: or(settings.max_body_bytes, DEFAULT_MAX_BODY),
-            address_policy: AddressPolicy::from_allow_private(settings.allow_private_upstreams),
-            timeouts: timeouts(settings.timeouts.as_ref()),
-            max_attempts: if settings.max_attempts == 0 { DEFAULT_ATTEMPTS } else { settings.max_attempts },
-        })
-    }
-}
-
-pub(super) fn timeouts(timeouts: Option<&omniroute_proto::v1::Timeouts>) -> Timeouts {
-    let Some(timeouts) = timeouts else { return Timeouts::default() };
-    let span = |ms: u64| (ms > 0).then(|| Duration::from_millis(ms));
-    Timeouts {
-        connect: span(timeouts.connect_ms),
-        first_byte: span(timeouts.first_byte_ms),
-        idle: span(timeouts.idle_ms),
-        total: span(timeouts.total_ms),
     }
 }
 

@@ -32,13 +32,13 @@ pub struct Key {
     expires_at: Option<UnixMillis>,
     is_revoked: bool,
     /// `None`: every model.
-    models: Option<Models>,
+    models: Option<AllowedModels>,
     /// `None`: every connection.
     connections: Option<HashSet<String>>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Models {
+struct AllowedModels {
     exact: HashSet<String>,
     prefixes: Vec<String>,
 }
@@ -51,7 +51,7 @@ impl Key {
             return Err(format!("the hash has {} bytes instead of 32", key.key_hash.len()));
         };
         let previous = KeyHash::from_slice(&key.previous_key_hash).filter(|previous| *previous != hash);
-        let mut models = Models::default();
+        let mut models = AllowedModels::default();
         for pattern in key.allowed_models {
             match pattern.strip_suffix('*') {
                 Some(prefix) => models.prefixes.push(prefix.to_owned()),

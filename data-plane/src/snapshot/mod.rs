@@ -1,14 +1,14 @@
 //! The configuration in force.
 //!
 //! [`subscribe`] receives updates from the control plane, [`apply`] turns each into the next [`Index`] at a cost in proportion to
-//! the update, and [`Snapshot`] swaps it in. A request loads one index and reads it from start to end. [`disk`] keeps an
+//! the update, with the help of one file for each kind of configuration ([`kinds`]), and [`Snapshot`] swaps it in. A request loads one index and reads it from start to end. [`disk`] keeps an
 //! encrypted copy, so that a proxy can start while the control plane is away.
 
 mod apply;
-mod compile;
 pub mod disk;
 mod index;
 mod key;
+mod kinds;
 pub mod subscribe;
 
 use std::sync::{

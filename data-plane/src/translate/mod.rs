@@ -1,13 +1,13 @@
 //! The translate lane: a client that speaks one format, an upstream that speaks another.
 //!
 //! [`translate`] turns a request's body into the upstream's and remembers in a [`Translation`] what its answer needs.
-//! [`whole`] turns an answer in one piece, [`Streaming`] one that is streamed. What lies between is `wire`'s; a
+//! [`document`] turns an answer in one piece, [`Streaming`] one that is streamed. What lies between is `wire`'s; a
 //! [`FleetSealer`] lets other families' signatures travel through the client.
 
+mod document;
+mod embeddings;
 mod heavy;
-mod sealer;
 mod streaming;
-mod whole;
 
 use std::sync::{Arc, OnceLock};
 
@@ -26,19 +26,18 @@ use omniroute_wire::{
     translate::{Dialect, encode_request, name_table},
 };
 
-use crate::{
-    admit::memory::BodyMemory,
-    media::{self, FetchedMedia, MediaStore},
-};
-
-use crate::state::signatures::{self, Keeper, Restored, Signatures, Wanted};
-
 pub(crate) use self::heavy::LARGE;
 use self::heavy::heavy;
 pub(crate) use self::{
-    sealer::{FleetSealer, NoSealer, has_token},
+    document::{DocumentError, Gathered, from_document},
+    embeddings::Embedding,
     streaming::Streaming,
-    whole::{Gathered, WholeError, from_document},
+};
+use crate::{
+    media::{self, FetchedMedia, MediaStore},
+    request::{BodyMemory, would_be_lost},
+    seal::FleetSealer,
+    signatures::{self, Restored, SignatureCapture, Signatures, WantedThoughts},
 };
 
 /// Switches of Anthropic's clients.
@@ -104,7 +103,7 @@ pub(crate) struct Translation {
     /// Signatures that the client dropped were put back.
     pub(crate) signed_again: bool,
     /// Keeps what the answer is signed with.
-    pub(crate) keeper: Option<Arc<Keeper>>,
+    pub(crate) capture: Option<Arc<SignatureCapture>>,
 }
 
 /// What an answer is written anew for that stays in its format.
@@ -147,7 +146,7 @@ impl Translation {
             dropped: None,
             signed_again: false,
             // The client's own format has a place for every signature.
-            keeper: None,
+            capture: None,
         }
     }
 
@@ -168,7 +167,7 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
     let context = DecodeContext { sealer: &*job.sealer, answer: "" };
     // Lives longer than the request, which borrows from it.
     let fetched = OnceLock::new();
-    let wanted = Wanted::by(job.upstream, job.model, job.profile);
+    let wanted = WantedThoughts::by(job.upstream, job.model, job.profile);
     let read = heavy(job.body.len(), || {
         let request = job.dialect.decode_request(job.body, &context)?;
         let wanted = wanted.with(&request);
@@ -229,7 +228,8 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
         names,
         compacts: request.compacts,
     };
-    let keeper = Keeper::new(job.signatures.clone(), request.format, &places, wanted, job.model, &exchange.names);
+    let capture =
+        SignatureCapture::new(job.signatures.clone(), request.format, &places, wanted, job.model, &exchange.names);
     let translation = Translation {
         dialect: job.dialect.clone(),
         upstream: job.upstream,
@@ -237,7 +237,7 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
         exchange,
         dropped: losses.header(),
         signed_again: restored.signed,
-        keeper: Some(Arc::new(keeper)),
+        capture: Some(Arc::new(capture)),
     };
     Ok(Translated { body: encoded.body.into(), headers: encoded.headers, translation })
 }
@@ -257,15 +257,6 @@ fn echo(dialect: &Dialect, body: &[u8], previous: Option<&str>) -> Vec<(&'static
 /// With the names of what would be lost.
 pub(crate) fn nothing_lost(losses: &Losses) -> Result<(), GatewayError> {
     losses.header().map_or(Ok(()), |lost| Err(would_be_lost(&lost)))
-}
-
-/// See [`nothing_lost`].
-pub(crate) fn would_be_lost(names: &str) -> GatewayError {
-    GatewayError::bad_request(
-        "unsupported_feature",
-        format!("the provider of this model has nothing that corresponds to: {names}"),
-    )
-    .with_hint("without `X-OmniRoute-Strict` these are left out")
 }
 
 /// Anthropic's clients expect thoughts only when they asked for some; elsewhere a field that is not asked for does no

@@ -14,11 +14,8 @@ use omniroute_wire::{
 
 use super::{BYTES_PER_TOKEN, Translation};
 use crate::{
-    respond::{
-        lane::{Tally, Teller},
-        parting::Standing,
-    },
-    state::signatures::{Gatherer, Keeper},
+    reply::{ErrorContext, Tally, parting::Standing},
+    signatures::{SignatureCapture, SignatureCollector},
 };
 
 /// Room for the client's bytes of one upstream frame.
@@ -45,8 +42,8 @@ struct Seen {
     /// Something that a client would show: from here on no other connection can take over.
     substance: bool,
     error: Option<StreamError>,
-    signed: Gatherer,
-    keeper: Option<Arc<Keeper>>,
+    signed: SignatureCollector,
+    capture: Option<Arc<SignatureCapture>>,
 }
 
 // === impl Streaming ===
@@ -56,7 +53,7 @@ impl Streaming {
         Self {
             decoder: answer_decoder(translation.upstream, &translation.exchange),
             encoder: translation.dialect.encoder(translation.exchange.clone()),
-            seen: Seen::new(translation.keeper.clone()),
+            seen: Seen::new(translation.capture.clone()),
             out: Vec::new(),
             timing: translation.timing(),
             ended: false,
@@ -64,13 +61,13 @@ impl Streaming {
     }
 
     /// Takes the next bytes of the upstream and appends to `out` what the client gets of them.
-    pub(crate) fn feed(&mut self, frame: &[u8], teller: Teller<'_>, out: &mut Vec<Bytes>) {
+    pub(crate) fn feed(&mut self, frame: &[u8], error_context: ErrorContext<'_>, out: &mut Vec<Bytes>) {
         let Self { decoder, encoder, seen, out: buffer, timing, .. } = self;
         if buffer.capacity() == 0 {
             buffer.reserve(FRAME);
         }
         let begun = seen.substance;
-        decoder.feed(frame, &mut |event| seen.pass(event, teller, &mut **encoder, buffer));
+        decoder.feed(frame, &mut |event| seen.pass(event, error_context, &mut **encoder, buffer));
         if !begun
             && seen.substance
             && let Some(timing) = timing
@@ -78,18 +75,18 @@ impl Streaming {
             timing.first_output(Instant::now());
         }
         if decoder.done() {
-            return self.end(teller, out);
+            return self.end(error_context, out);
         }
         self.give(out);
     }
 
     /// The upstream closed its end, or need not: its terminator has come. Only the first call counts.
-    pub(crate) fn end(&mut self, teller: Teller<'_>, out: &mut Vec<Bytes>) {
+    pub(crate) fn end(&mut self, error_context: ErrorContext<'_>, out: &mut Vec<Bytes>) {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
         let Self { decoder, encoder, seen, out: buffer, timing, .. } = self;
-        decoder.end(&mut |event| seen.pass(event, teller, &mut **encoder, buffer));
+        decoder.end(&mut |event| seen.pass(event, error_context, &mut **encoder, buffer));
         if let Some(timing) = timing {
             timing.finished(Instant::now());
         }
@@ -150,7 +147,7 @@ impl Streaming {
 // === impl Seen ===
 
 impl Seen {
-    fn new(keeper: Option<Arc<Keeper>>) -> Self {
+    fn new(capture: Option<Arc<SignatureCapture>>) -> Self {
         Self {
             usage: None,
             finish: None,
@@ -158,16 +155,22 @@ impl Seen {
             said: 0,
             substance: false,
             error: None,
-            signed: keeper.as_ref().map_or_else(Gatherer::default, |keeper| keeper.gatherer()),
-            keeper,
+            signed: capture.as_ref().map_or_else(SignatureCollector::default, |capture| capture.collector()),
+            capture,
         }
     }
 
-    fn pass(&mut self, event: Event<'_>, teller: Teller<'_>, encoder: &mut dyn StreamEncoder, out: &mut Vec<u8>) {
+    fn pass(
+        &mut self,
+        event: Event<'_>,
+        error_context: ErrorContext<'_>,
+        encoder: &mut dyn StreamEncoder,
+        out: &mut Vec<u8>,
+    ) {
         match event {
             Event::Error(mut error) => {
-                error.message = sanitise(&error.message, teller.hidden);
-                error.request_id = Some(teller.request_id.into());
+                error.message = sanitise(&error.message, error_context.hidden);
+                error.request_id = Some(error_context.request_id.into());
                 self.show(&Event::Error(error), encoder, out);
             }
             event => self.show(&event, encoder, out),
@@ -178,7 +181,7 @@ impl Seen {
         if self.error.is_some() {
             return;
         }
-        if self.keeper.is_some() {
+        if self.capture.is_some() {
             self.signed.see(event);
         }
         self.said += u64::from(says(event));
@@ -190,8 +193,8 @@ impl Seen {
             Event::Usage(usage) => self.usage = Some(*usage),
             Event::Finish { reason, .. } => {
                 // Before the client knows that it is its turn.
-                if let Some(keeper) = &self.keeper {
-                    keeper.keep(std::mem::take(&mut self.signed));
+                if let Some(capture) = &self.capture {
+                    capture.keep(std::mem::take(&mut self.signed));
                 }
                 self.substance = true;
                 self.finish = Some(*reason);

@@ -1,12 +1,13 @@
 //! One HTTP/2 connection: many requests at a time, as many as the peer takes and as windows have room for.
 
 use std::{
+    collections::HashMap,
     future::Future,
     net::IpAddr,
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
     time::Duration,
@@ -44,6 +45,13 @@ const MAX_HEADERS: u32 = 64 * 1024;
 /// A connection that carries requests is pinged this often, and given up when the answer is this late.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Once the answer to a ping is this late, the connection takes no new requests until it comes.
+const PING_LATE: Duration = Duration::from_secs(2);
+/// A new connection whose peer has not told its settings by then is given up.
+const SETTINGS_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection on which a request has waited this long for the peer to take more of its body takes no new ones: they would
+/// wait behind it, where its peer has one window for all.
+const UPLOAD_STALLED: Duration = Duration::from_secs(1);
 /// Once all bytes of an answer are there, the frame that ends it has this long to come.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -56,6 +64,7 @@ type Io = TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>;
 pub(super) struct Http2 {
     sender: SendRequest<Bytes>,
     pub(super) peer: IpAddr,
+    pub(super) opened_at: Instant,
     load: Arc<Load>,
 }
 
@@ -68,7 +77,17 @@ struct Load {
     limit: AtomicUsize,
     /// When the last stream ended.
     idle_since: Mutex<Instant>,
+    /// The answer to a ping is late.
+    is_late: AtomicBool,
+    uploads: Mutex<StalledUploads>,
     freed: Arc<Freed>,
+}
+
+/// Bodies that wait for the peer to take more, and since when.
+#[derive(Debug, Default)]
+struct StalledUploads {
+    since: HashMap<u64, Instant>,
+    next: u64,
 }
 
 /// The right to one stream of a connection; given back on drop.
@@ -92,7 +111,8 @@ struct Driver {
 struct Pings {
     pings: PingPong,
     timer: Pin<Box<Sleep>>,
-    is_waiting: bool,
+    /// When the ping went out that is not answered yet.
+    sent_at: Option<Instant>,
 }
 
 /// Sends a body as fast as the peer takes it.
@@ -100,6 +120,9 @@ struct Pump<B> {
     body: B,
     stream: SendStream<Bytes>,
     held: Option<Bytes>,
+    load: Arc<Load>,
+    /// Its place among the stalled uploads.
+    stalled: Option<u64>,
 }
 
 /// The body of an answer.
@@ -145,18 +168,23 @@ impl Http2 {
             active: AtomicUsize::new(1),
             limit: AtomicUsize::new(UNTOLD),
             idle_since: Mutex::new(Instant::now()),
+            is_late: AtomicBool::new(false),
+            uploads: Mutex::default(),
             freed: Arc::clone(freed),
         });
         let pings = connection.ping_pong().map(Pings::new);
         tokio::spawn(Driver { connection: Some(connection), load: Arc::clone(&load), pings });
         let stream = Stream { sender: sender.clone(), seat: Seat(Arc::clone(&load)) };
-        Ok((Self { sender, peer, load }, stream))
+        Ok((Self { sender, peer, opened_at: Instant::now(), load }, stream))
     }
 
     pub(super) fn take(&self) -> Taken {
         let Some(limit) = self.limit() else {
             return if self.is_closed() { Taken::Closed } else { Taken::Full };
         };
+        if self.load.is_stuck() {
+            return Taken::Full;
+        }
         let one_more = |active: usize| (active < limit).then_some(active + 1);
         if self.load.active.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).is_err() {
             return Taken::Full;
@@ -185,6 +213,29 @@ impl Http2 {
     /// Since when nothing is on it.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         (self.load.active.load(Ordering::Relaxed) == 0).then(|| *self.load.idle_since.lock())
+    }
+}
+
+// === impl Load ===
+
+impl Load {
+    /// What goes out on it now may wait for what does not move.
+    fn is_stuck(&self) -> bool {
+        let is_stalled = || self.uploads.lock().since.values().any(|since| since.elapsed() > UPLOAD_STALLED);
+        self.is_late.load(Ordering::Relaxed) || is_stalled()
+    }
+
+    /// An upload waits for the peer, from now on. Gives its place among those that do.
+    fn stalls(&self) -> u64 {
+        let mut uploads = self.uploads.lock();
+        let place = uploads.next;
+        uploads.next += 1;
+        uploads.since.insert(place, Instant::now());
+        place
+    }
+
+    fn moves(&self, place: u64) {
+        self.uploads.lock().since.remove(&place);
     }
 }
 
@@ -225,7 +276,14 @@ impl Future for Driver {
         let is_used = this.load.active.load(Ordering::Relaxed) > 0;
         // Dropping the connection tells everybody on it.
         match &mut this.pings {
-            Some(pings) => pings.poll(is_used, cx),
+            Some(pings) => {
+                let gone = pings.poll(is_used, this.load.limit.load(Ordering::Relaxed) != UNTOLD, cx);
+                let is_late = pings.is_late();
+                if this.load.is_late.swap(is_late, Ordering::Relaxed) != is_late {
+                    this.load.freed.tell();
+                }
+                gone
+            }
             None => Poll::Pending,
         }
     }
@@ -243,23 +301,33 @@ impl Drop for Driver {
 
 impl Pings {
     fn new(pings: PingPong) -> Self {
-        Self { pings, timer: Box::pin(tokio::time::sleep(PING_EVERY)), is_waiting: false }
+        Self { pings, timer: Box::pin(tokio::time::sleep(SETTINGS_TIMEOUT)), sent_at: None }
     }
 
-    /// Ready when the peer does not answer.
-    fn poll(&mut self, is_used: bool, cx: &mut Context<'_>) -> Poll<()> {
+    fn is_late(&self) -> bool {
+        self.sent_at.is_some_and(|at| at.elapsed() >= PING_LATE)
+    }
+
+    /// Ready when the peer does not answer. `is_settled`: it has told its settings.
+    fn poll(&mut self, is_used: bool, is_settled: bool, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            if self.is_waiting && self.pings.poll_pong(cx).is_ready() {
-                self.is_waiting = false;
+            if self.sent_at.is_some() && self.pings.poll_pong(cx).is_ready() {
+                self.sent_at = None;
                 self.timer.as_mut().reset(Instant::now() + PING_EVERY);
             }
             std::task::ready!(self.timer.as_mut().poll(cx));
-            if self.is_waiting {
-                return Poll::Ready(());
-            }
-            self.is_waiting = is_used && self.pings.send_ping(Ping::opaque()).is_ok();
-            let wait = if self.is_waiting { PING_TIMEOUT } else { PING_EVERY };
-            self.timer.as_mut().reset(Instant::now() + wait);
+            let now = Instant::now();
+            let next = match self.sent_at {
+                _ if !is_settled => return Poll::Ready(()),
+                Some(at) if now >= at + PING_TIMEOUT => return Poll::Ready(()),
+                Some(at) => at + PING_TIMEOUT,
+                None if is_used && self.pings.send_ping(Ping::opaque()).is_ok() => {
+                    self.sent_at = Some(now);
+                    now + PING_LATE
+                }
+                None => now + PING_EVERY,
+            };
+            self.timer.as_mut().reset(next);
         }
     }
 }
@@ -283,7 +351,8 @@ impl Stream {
             // It never went out: the connection had ended, or was about to.
             CallError { is_unprocessed: true, ..CallError::of_http2(&error) }
         })?;
-        let mut pump = (!is_whole).then(|| Pump { body, stream, held: None });
+        let load = &self.seat.0;
+        let mut pump = (!is_whole).then(|| Pump { body, stream, held: None, load: Arc::clone(load), stalled: None });
         let answer = std::future::poll_fn(|cx| {
             if pump.as_mut().is_some_and(|pump| Pin::new(pump).poll(cx).is_ready()) {
                 pump = None;
@@ -318,12 +387,21 @@ where
             if let Some(held) = &mut this.held {
                 this.stream.reserve_capacity(held.len());
                 let room = match this.stream.capacity() {
-                    0 => match std::task::ready!(this.stream.poll_capacity(cx)) {
-                        Some(Ok(room)) => room,
-                        Some(Err(_)) | None => return Poll::Ready(()),
+                    0 => match this.stream.poll_capacity(cx) {
+                        Poll::Ready(Some(Ok(room))) => room,
+                        Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
+                        Poll::Pending => {
+                            if this.stalled.is_none() {
+                                this.stalled = Some(this.load.stalls());
+                            }
+                            return Poll::Pending;
+                        }
                     },
                     room => room,
                 };
+                if let Some(place) = this.stalled.take() {
+                    this.load.moves(place);
+                }
                 let piece = held.split_to(room.min(held.len()));
                 let is_rest = held.is_empty();
                 if is_rest {
@@ -351,6 +429,14 @@ where
     }
 }
 
+impl<B> Drop for Pump<B> {
+    fn drop(&mut self) {
+        if let Some(place) = self.stalled.take() {
+            self.load.moves(place);
+        }
+    }
+}
+
 // === impl Received ===
 
 impl std::fmt::Debug for Received {
@@ -362,6 +448,7 @@ impl std::fmt::Debug for Received {
 impl Received {
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Some(open) = &mut self.open else { return Poll::Ready(None) };
+        let is_uploading = open.upload.is_some();
         if open.upload.as_mut().is_some_and(|upload| upload.as_mut().poll(cx).is_ready()) {
             open.upload = None;
         }
@@ -369,7 +456,9 @@ impl Received {
             Some(Ok(piece)) => piece,
             Some(Err(error)) => {
                 // After a whole answer, a server may ask this way not to be sent the rest of the request (RFC 9113 §8.1).
-                let is_whole = error.reason() == Some(Reason::NO_ERROR) && self.remaining.is_none_or(|rest| rest == 0);
+                let is_whole = is_uploading
+                    && error.reason() == Some(Reason::NO_ERROR)
+                    && self.remaining.is_none_or(|rest| rest == 0);
                 return Poll::Ready((!is_whole).then_some(Err(BodyError)));
             }
             None => {

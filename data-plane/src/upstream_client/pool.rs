@@ -33,6 +33,9 @@ use super::{
 /// How often connections are looked at that have been idle too long.
 const SWEEP: Duration = Duration::from_secs(10);
 
+/// So long a connection that has just been opened is expected to have room for more than who opened it.
+const SETTLING: Duration = Duration::from_secs(1);
+
 /// The pool; clones share it.
 pub(super) struct Pool<B>(Arc<Inner<B>>);
 
@@ -193,10 +196,14 @@ where
                     drop(waiting);
                     return self.open(origin, until.saturating_duration_since(Instant::now())).await;
                 }
-                Err(Wanting::Wait) if tokio::time::timeout_at(until, told).await.is_err() => {
-                    return Err(Stage::ConnectTimeout);
+                Err(Wanting::Wait) => {
+                    // Nobody tells when what is waited for has become too old to be relied on.
+                    let look = until.min(Instant::now() + SETTLING);
+                    let is_told = tokio::time::timeout_at(look, told).await.is_ok();
+                    if !is_told && Instant::now() >= until {
+                        return Err(Stage::ConnectTimeout);
+                    }
                 }
-                Err(Wanting::Wait) => {}
             }
         }
     }
@@ -333,7 +340,9 @@ where
             Some(Protocol::Http1) => false,
             None => self.opening > 0,
             Some(Protocol::Http2) => {
-                let soon = self.opening + self.http2.iter().filter(|one| one.limit().is_none()).count();
+                // One whose peer says nothing for long is not relied on.
+                let is_new = |one: &&Http2| one.limit().is_none() && one.opened_at.elapsed() < SETTLING;
+                let soon = self.opening + self.http2.iter().filter(is_new).count();
                 // Whoever opens one takes a stream of it.
                 others < soon * (self.room - 1)
             }

@@ -13,7 +13,7 @@ mod cooldowns;
 mod local;
 mod redis;
 mod sharded;
-mod shelf;
+mod store;
 mod windows;
 
 use std::{sync::Arc, time::Duration};
@@ -24,7 +24,7 @@ use omniroute_core::time::{SystemClock, UnixMillis};
 pub use self::{
     local::LocalCoordination,
     redis::{RedisCoordination, RedisUrlError},
-    shelf::{Claim, Found, Key, Shelf, ShelfLimits, Waited},
+    store::{Claim, Found, Key, SharedStore, StoreLimits, Waited},
 };
 
 /// Something that is left alone until a moment.
@@ -93,9 +93,9 @@ pub trait Coordination: Send + Sync + 'static {
     /// The limit holds in every window of that length; a hit is forgotten at most a sixteenth of the window late.
     async fn hit(&self, scope: &str, limit: u64, window: Duration) -> Verdict;
 
-    /// A shelf for values of one kind. Open it once and keep it: another one of the same name shares with it only what
+    /// A store for values of one kind. Open it once and keep it: another one of the same name shares with it only what
     /// is in Redis. Must be called within a tokio runtime.
-    fn shelf(&self, limits: ShelfLimits) -> Arc<dyn Shelf>;
+    fn store(&self, limits: StoreLimits) -> Arc<dyn SharedStore>;
 
     fn health(&self) -> Health;
 }

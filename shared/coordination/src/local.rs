@@ -12,9 +12,9 @@ use async_trait::async_trait;
 use omniroute_core::time::{Clock, UnixMillis};
 
 use crate::{
-    Cooldown, Coordination, Health, Place, RedisUrlError, Shelf, ShelfLimits, Verdict,
+    Cooldown, Coordination, Health, Place, RedisUrlError, SharedStore, StoreLimits, Verdict,
     cooldowns::{CooldownView, cooldown},
-    shelf::LocalShelf,
+    store::LocalStore,
     windows::Windows,
 };
 
@@ -90,8 +90,8 @@ impl Coordination for LocalCoordination {
         self.windows.hit(scope, limit, window, now, false)
     }
 
-    fn shelf(&self, limits: ShelfLimits) -> Arc<dyn Shelf> {
-        Arc::new(LocalShelf::new(limits, Arc::clone(&self.clock)))
+    fn store(&self, limits: StoreLimits) -> Arc<dyn SharedStore> {
+        Arc::new(LocalStore::new(limits, Arc::clone(&self.clock)))
     }
 
     fn health(&self) -> Health {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, StatusCode};
 
-use crate::{Anthropic, Auth, Bedrock, Cohere, Failure, Format, Gemini, Ollama, OpenAiCompatible, Operation};
+use crate::{Anthropic, Auth, Bedrock, Cohere, Failure, Gemini, Ollama, OpenAiCompatible, Operation, OperationFormat};
 
 /// Speaks to one kind of upstream.
 pub trait Adapter: Send + Sync + std::fmt::Debug {
@@ -12,7 +12,7 @@ pub trait Adapter: Send + Sync + std::fmt::Debug {
     fn id(&self) -> &'static str;
 
     /// The wire format that it speaks for an operation; `None` when it cannot do it.
-    fn format(&self, operation: Operation) -> Option<Format>;
+    fn format(&self, operation: Operation) -> Option<OperationFormat>;
 
     /// Path below the base URL; empty for what [`Self::format`] declines. Most do not depend on the model.
     fn path(&self, operation: Operation, model: &str, stream: bool) -> Cow<'static, str>;

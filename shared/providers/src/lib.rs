@@ -34,7 +34,7 @@ pub use failure::{Failure, FailureClass};
 pub use gemini::Gemini;
 pub use ollama::Ollama;
 pub use openai_compatible::OpenAiCompatible;
-pub use operation::{Format, Operation};
+pub use operation::{Operation, OperationFormat};
 pub use ping::{PingError, ping};
 pub use prices::{PriceBook, PriceFacts};
 pub use profile::{profile, thinks};

@@ -6,8 +6,8 @@ use http::{HeaderMap, StatusCode};
 use omniroute_wire::{embeddings::EmbedFormat, ir, ollama};
 
 use crate::{
-    Adapter, Auth, Failure, Format, ModelPage, OfferedModel, Operation, ParseModelsError, adapter::without_end,
-    openai_compatible::kind_of,
+    Adapter, Auth, Failure, ModelPage, OfferedModel, Operation, OperationFormat, ParseModelsError,
+    adapter::without_end, openai_compatible::kind_of,
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -18,10 +18,10 @@ impl Adapter for Ollama {
         "ollama"
     }
 
-    fn format(&self, operation: Operation) -> Option<Format> {
+    fn format(&self, operation: Operation) -> Option<OperationFormat> {
         match operation {
-            Operation::Chat => Some(Format::Chat(ir::Format::Ollama)),
-            Operation::Embeddings => Some(Format::Embeddings(EmbedFormat::Ollama)),
+            Operation::Chat => Some(OperationFormat::Chat(ir::Format::Ollama)),
+            Operation::Embeddings => Some(OperationFormat::Embeddings(EmbedFormat::Ollama)),
             Operation::Images | Operation::Models => None,
         }
     }

@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode};
 use omniroute_wire::{embeddings::EmbedFormat, ir};
 use serde::Deserialize;
 
-use crate::{Adapter, Auth, Failure, Format, ModelPage, OfferedModel, Operation, ParseModelsError};
+use crate::{Adapter, Auth, Failure, ModelPage, OfferedModel, Operation, OperationFormat, ParseModelsError};
 
 /// Which of OpenAI's two chat APIs the host is asked in.
 #[derive(Clone, Copy, Debug)]
@@ -20,14 +20,14 @@ impl Adapter for OpenAiCompatible {
         "openai"
     }
 
-    fn format(&self, operation: Operation) -> Option<Format> {
+    fn format(&self, operation: Operation) -> Option<OperationFormat> {
         match operation {
-            Operation::Chat => Some(Format::Chat(match self {
+            Operation::Chat => Some(OperationFormat::Chat(match self {
                 Self::Chat => ir::Format::OpenAiChat,
                 Self::Responses => ir::Format::OpenAiResponses,
             })),
-            Operation::Embeddings => Some(Format::Embeddings(EmbedFormat::OpenAi)),
-            Operation::Images => Some(Format::OpenAiImages),
+            Operation::Embeddings => Some(OperationFormat::Embeddings(EmbedFormat::OpenAi)),
+            Operation::Images => Some(OperationFormat::OpenAiImages),
             Operation::Models => None,
         }
     }

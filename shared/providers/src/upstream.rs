@@ -13,7 +13,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use crate::{
-    Adapter, Auth, Catalog, ChatApis, ChatWish, Format, NextPage, Operation, Signer, adapter_of,
+    Adapter, Auth, Catalog, ChatApis, ChatWish, NextPage, Operation, OperationFormat, Signer, adapter_of,
     aws::{AwsSecret, IncompleteKeys, read_secret},
     endpoint::{self, Endpoint},
     profile::profile,
@@ -251,7 +251,7 @@ impl Upstream {
     /// to know.
     pub fn chat_format(&self) -> Option<ir::Format> {
         match self.inner.adapter.format(Operation::Chat) {
-            Some(Format::Chat(format)) => Some(format),
+            Some(OperationFormat::Chat(format)) => Some(format),
             _ => None,
         }
     }
@@ -259,7 +259,7 @@ impl Upstream {
     /// The format of its embeddings; `None` when it makes none.
     pub fn embed_format(&self) -> Option<EmbedFormat> {
         match self.inner.adapter.format(Operation::Embeddings) {
-            Some(Format::Embeddings(format)) => Some(format),
+            Some(OperationFormat::Embeddings(format)) => Some(format),
             _ => None,
         }
     }
@@ -267,9 +267,9 @@ impl Upstream {
     /// Name in the ledger of the format that it is asked in, for chat as [`Self::chat_format`] says.
     pub fn format_name(&self, operation: Operation) -> &'static str {
         match self.inner.adapter.format(operation) {
-            Some(Format::Chat(format)) => format.as_str(),
-            Some(Format::Embeddings(format)) => format.as_str(),
-            Some(Format::OpenAiImages) => "openai",
+            Some(OperationFormat::Chat(format)) => format.as_str(),
+            Some(OperationFormat::Embeddings(format)) => format.as_str(),
+            Some(OperationFormat::OpenAiImages) => "openai",
             None => "",
         }
     }

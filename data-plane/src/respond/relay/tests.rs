@@ -1,6 +1,6 @@
 mod parting;
 
-use std::{future::poll_fn, sync::Arc};
+use std::future::poll_fn;
 
 use futures_util::Stream;
 use http_body_util::StreamBody;
@@ -10,16 +10,16 @@ use omniroute_wire::translate::Dialect;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::respond::lane::{Kind, Teller};
 use crate::{
-    admit::{Caller, request_id::RequestId},
-    dispatch::slot::Slot,
+    answer::AnswerKind,
+    meter::Sent,
+    reply::ErrorContext,
+    request::{Arrival, Caller, RequestId},
     resolve::resolve,
-    respond::meter::{Arrival, Sent},
     server::testing::{TestGateway, index_with},
 };
 
-const CHAT: Kind = Kind::Chat(omniroute_wire::ir::Format::OpenAiChat);
+const CHAT: AnswerKind = AnswerKind::Chat(omniroute_wire::ir::Format::OpenAiChat);
 
 const SECOND: Duration = Duration::from_secs(1);
 const TIMES: RelayTimesIn = RelayTimesIn { idle: 60, keepalive: 15, total: 600 };
@@ -52,7 +52,7 @@ type Upstream = StreamBody<Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, &'stat
 // === impl Bench ===
 
 impl Bench {
-    fn new(lane: Lane, first: &'static str, times: RelayTimesIn) -> Self {
+    fn new(filter: AnswerFilter, first: &'static str, times: RelayTimesIn) -> Self {
         let gateway = TestGateway::new(
             &[],
             index_with(|resources| {
@@ -70,15 +70,15 @@ impl Bench {
         let mut meter = meter(&gateway);
         meter.attempt();
         meter.answered(200, Duration::ZERO);
-        let times = RelayTimes {
+        let times = RelayLimits {
             idle: SECOND * u32::try_from(times.idle).expect("small"),
             keepalive: SECOND * u32::try_from(times.keepalive).expect("small"),
             deadline: Instant::now() + Duration::from_secs(times.total),
         };
-        let mut lane = lane;
+        let mut filter = filter;
         let mut ready = Vec::new();
-        lane.feed(Bytes::from_static(first.as_bytes()), Teller { request_id: "r1", hidden: "" }, &mut ready);
-        let relay = Relay::new(upstream, lane, ready, meter, times);
+        filter.feed(Bytes::from_static(first.as_bytes()), ErrorContext { request_id: "r1", hidden: "" }, &mut ready);
+        let relay = Relay::new(upstream, filter, ready, meter, times);
         Self { gateway, upstream: Some(sender), relay: Some(Box::pin(relay)) }
     }
 
@@ -121,25 +121,30 @@ impl Bench {
 }
 
 fn meter(gateway: &TestGateway) -> Box<Meter> {
-    let gateway = &gateway.gateway;
-    let index = arc_swap::Guard::into_inner(gateway.snapshot.load());
+    let stages = &gateway.stages;
+    let index = arc_swap::Guard::into_inner(stages.snapshot.load());
     let plan = resolve(&index, &Caller::Local, "mock/m").expect("a plan");
-    let entry = plan.candidates().next().expect("a connection");
-    let slot = Slot::take(&entry.in_flight, 0, &gateway.freed).expect("a place");
+    let target = plan.targets().next().expect("a target");
+    let permit = stages.health.acquire(target.entry).expect("a place");
     let arrival = Arrival {
-        sign: None,
-        gateway: Arc::clone(gateway),
         operation: Operation::Chat,
         request_id: RequestId::generate(),
         started: Instant::now(),
-        at: gateway.clock.now(),
-        running: gateway.lifecycle.begin(),
+        at: stages.clock.now(),
+        running: stages.lifecycle.begin(),
         span: tracing::Span::none(),
     };
     // Dropping what is unwritten writes it.
     let (dialect, body) = (Dialect::Chat, Bytes::from(vec![b'x'; 400]));
-    let sent = Sent { path: "/v1/chat/completions", dialect: &dialect, stream: true, body: &body, asked_in: "openai" };
-    Meter::open(arrival, &plan, &Caller::Local, entry, slot, sent).0
+    let sent = Sent {
+        caller: &Caller::Local,
+        path: "/v1/chat/completions",
+        dialect: &dialect,
+        stream: true,
+        body: &body,
+        asked_in: "openai",
+    };
+    Meter::open(&stages.recording, arrival, sent, &target, permit).0
 }
 
 fn usage(event: &v1::UsageEvent) -> (Option<u64>, Option<u64>, bool) {
@@ -149,7 +154,7 @@ fn usage(event: &v1::UsageEvent) -> (Option<u64>, Option<u64>, bool) {
 
 #[tokio::test(start_paused = true)]
 async fn frames_go_on_as_they_came_and_the_event_is_closed_before_the_terminator() {
-    let mut bench = Bench::new(Lane::events(CHAT, true), ROLE, TIMES);
+    let mut bench = Bench::new(AnswerFilter::events(CHAT, true), ROLE, TIMES);
     assert_eq!(bench.text().await, ROLE);
     for piece in [TEXT, FINISH, USAGE, DONE_TEXT] {
         bench.says(Ok(piece));
@@ -169,7 +174,7 @@ async fn frames_go_on_as_they_came_and_the_event_is_closed_before_the_terminator
 #[tokio::test(start_paused = true)]
 async fn a_finished_stream_without_terminator_gets_one() {
     for last in [FINISH, FINISH.trim_end()] {
-        let mut bench = Bench::new(Lane::events(CHAT, false), ROLE, TIMES);
+        let mut bench = Bench::new(AnswerFilter::events(CHAT, false), ROLE, TIMES);
         bench.says(Ok(last));
         bench.ends();
         assert_eq!(bench.rest().await, format!("{ROLE}{}\n\n{DONE_TEXT}", FINISH.trim_end()));
@@ -181,7 +186,7 @@ async fn a_finished_stream_without_terminator_gets_one() {
 async fn a_stream_that_breaks_ends_with_an_error_and_no_terminator() {
     for (broken, given) in [(None, ""), (Some(Err("reset")), ""), (Some(Ok("data: {\"choices\":[{\"del")), "")] {
         for hide in [true, false] {
-            let mut bench = Bench::new(Lane::events(CHAT, hide), TEXT, TIMES);
+            let mut bench = Bench::new(AnswerFilter::events(CHAT, hide), TEXT, TIMES);
             if let Some(piece) = broken {
                 bench.says(piece);
             }
@@ -200,7 +205,7 @@ async fn a_stream_that_breaks_ends_with_an_error_and_no_terminator() {
 #[tokio::test(start_paused = true)]
 async fn the_upstreams_own_error_event_is_not_doubled() {
     let error = "data: {\"error\":{\"message\":\"overloaded\"}}\n\n";
-    let mut bench = Bench::new(Lane::events(CHAT, true), TEXT, TIMES);
+    let mut bench = Bench::new(AnswerFilter::events(CHAT, true), TEXT, TIMES);
     bench.says(Ok(error));
     bench.ends();
     assert_eq!(bench.rest().await, format!("{TEXT}{error}"));
@@ -209,7 +214,7 @@ async fn the_upstreams_own_error_event_is_not_doubled() {
 
 #[tokio::test(start_paused = true)]
 async fn silence_is_filled_with_comments_between_events_until_it_is_too_long() {
-    let mut bench = Bench::new(Lane::events(CHAT, false), TEXT, TIMES);
+    let mut bench = Bench::new(AnswerFilter::events(CHAT, false), TEXT, TIMES);
     assert_eq!(bench.text().await, TEXT);
     let start = Instant::now();
     for n in 1..=3 {
@@ -225,7 +230,7 @@ async fn silence_is_filled_with_comments_between_events_until_it_is_too_long() {
 
 #[tokio::test(start_paused = true)]
 async fn whatever_comes_restarts_the_silence() {
-    let mut bench = Bench::new(Lane::events(CHAT, false), TEXT, TIMES);
+    let mut bench = Bench::new(AnswerFilter::events(CHAT, false), TEXT, TIMES);
     assert_eq!(bench.text().await, TEXT);
     let start = Instant::now();
     for _ in 0..10 {
@@ -240,7 +245,7 @@ async fn whatever_comes_restarts_the_silence() {
 #[tokio::test(start_paused = true)]
 async fn no_comment_lands_inside_an_event_that_is_too_large_to_wait_for() {
     let huge: &'static str = Box::leak(format!("data: {{\"x\":\"{}", "a".repeat(300 * 1024)).into_boxed_str());
-    let mut bench = Bench::new(Lane::events(CHAT, false), TEXT, TIMES);
+    let mut bench = Bench::new(AnswerFilter::events(CHAT, false), TEXT, TIMES);
     assert_eq!(bench.text().await, TEXT);
     bench.says(Ok(huge));
     let begun = bench.text().await;
@@ -257,7 +262,7 @@ async fn no_comment_lands_inside_an_event_that_is_too_large_to_wait_for() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_may_not_take_for_ever() {
-    let mut bench = Bench::new(Lane::events(CHAT, false), TEXT, RelayTimesIn { total: 20, ..TIMES });
+    let mut bench = Bench::new(AnswerFilter::events(CHAT, false), TEXT, RelayTimesIn { total: 20, ..TIMES });
     assert_eq!(bench.text().await, TEXT);
     assert_eq!(bench.text().await, ": keep-alive\n\n");
     let start = Instant::now();
@@ -268,7 +273,7 @@ async fn a_request_may_not_take_for_ever() {
 
 #[tokio::test(start_paused = true)]
 async fn an_upstream_that_hangs_after_its_terminator_is_left() {
-    let mut bench = Bench::new(Lane::events(CHAT, false), TEXT, TIMES);
+    let mut bench = Bench::new(AnswerFilter::events(CHAT, false), TEXT, TIMES);
     bench.says(Ok(FINISH));
     bench.says(Ok(DONE_TEXT));
     assert_eq!(bench.rest().await, format!("{TEXT}{FINISH}{DONE_TEXT}"));
@@ -277,7 +282,7 @@ async fn an_upstream_that_hangs_after_its_terminator_is_left() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_leaves_with_all_of_an_answer_has_it_though_the_upstream_has_not_closed() {
-    const GEMINI: Kind = Kind::Chat(omniroute_wire::ir::Format::Gemini);
+    const GEMINI: AnswerKind = AnswerKind::Chat(omniroute_wire::ir::Format::Gemini);
     const SAID: &str = "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"hi\"}]}}]}\n\n";
     const LAST: &str = "data: {\"candidates\":[{\"finishReason\":\"STOP\"}],\"usageMetadata\":{\"promptTokenCount\":9,\"candidatesTokenCount\":4}}\n\n";
     for (kind, first, last, outcome) in [
@@ -286,14 +291,14 @@ async fn a_client_that_leaves_with_all_of_an_answer_has_it_though_the_upstream_h
         (CHAT, FINISH, USAGE, Outcome::Ok),
         (CHAT, TEXT, FINISH, Outcome::ClientClosed),
     ] {
-        let mut bench = Bench::new(Lane::events(kind, false), first, TIMES);
+        let mut bench = Bench::new(AnswerFilter::events(kind, false), first, TIMES);
         bench.says(Ok(last));
         bench.text().await;
         bench.text().await;
         bench.relay = None;
         assert_eq!(bench.event().outcome(), outcome, "{last}");
     }
-    let mut bench = Bench::new(Lane::events(GEMINI, false), SAID, TIMES);
+    let mut bench = Bench::new(AnswerFilter::events(GEMINI, false), SAID, TIMES);
     bench.text().await;
     bench.says(Ok(LAST));
     // It has come, but it has not gone out.
@@ -303,7 +308,7 @@ async fn a_client_that_leaves_with_all_of_an_answer_has_it_though_the_upstream_h
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_leaves_is_charged_for_what_it_got() {
-    let mut bench = Bench::new(Lane::events(CHAT, true), TEXT, TIMES);
+    let mut bench = Bench::new(AnswerFilter::events(CHAT, true), TEXT, TIMES);
     bench.says(Ok(TEXT));
     bench.text().await;
     bench.text().await;
@@ -312,14 +317,14 @@ async fn a_client_that_leaves_is_charged_for_what_it_got() {
     let event = bench.event();
     assert_eq!((event.outcome(), event.status), (Outcome::ClientClosed, 200));
     assert_eq!(usage(&event), (Some(100), Some(4), true));
-    assert_eq!(bench.gateway.gateway.lifecycle.requests_in_flight(), 0);
+    assert_eq!(bench.gateway.stages.lifecycle.requests_in_flight(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_document_is_closed_at_its_end_and_cut_where_it_breaks() {
     let (head, tail) =
         ("{\"choices\":[{\"finish_reason\":\"stop\"}],", "\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2}}");
-    let mut bench = Bench::new(Lane::json(CHAT), head, TIMES);
+    let mut bench = Bench::new(AnswerFilter::json(CHAT), head, TIMES);
     bench.says(Ok(tail));
     assert_eq!(bench.text().await, head);
     assert_eq!(bench.text().await, tail);
@@ -328,7 +333,7 @@ async fn a_document_is_closed_at_its_end_and_cut_where_it_breaks() {
     let event = bench.event();
     assert_eq!((event.outcome(), usage(&event)), (Outcome::Ok, (Some(3), Some(2), false)));
 
-    let mut bench = Bench::new(Lane::json(CHAT), head, TIMES);
+    let mut bench = Bench::new(AnswerFilter::json(CHAT), head, TIMES);
     bench.says(Err("reset"));
     assert_eq!(bench.text().await, head);
     assert!(bench.next().await.expect("a cut").is_err());
@@ -342,7 +347,7 @@ async fn a_document_that_says_at_its_end_that_it_failed_has_failed() {
     for (end, outcome) in
         [(failed, Outcome::UpstreamError), ("\"choices\":[{\"finish_reason\":\"stop\"}]}", Outcome::Ok)]
     {
-        let mut bench = Bench::new(Lane::json(CHAT), filler, TIMES);
+        let mut bench = Bench::new(AnswerFilter::json(CHAT), filler, TIMES);
         bench.says(Ok(end));
         bench.ends();
         assert_eq!(bench.rest().await, format!("{filler}{end}"), "the client has it as it came");
@@ -352,7 +357,7 @@ async fn a_document_that_says_at_its_end_that_it_failed_has_failed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_long_answer_has_its_count_written_down_about_once_a_second() {
-    let mut bench = Bench::new(Lane::events(CHAT, false), ROLE, TIMES);
+    let mut bench = Bench::new(AnswerFilter::events(CHAT, false), ROLE, TIMES);
     bench.text().await;
     for _ in 0..40 {
         tokio::select! {
@@ -372,7 +377,7 @@ async fn a_long_answer_has_its_count_written_down_about_once_a_second() {
 
 #[tokio::test(start_paused = true)]
 async fn while_a_client_does_not_read_nobody_waits_for_the_upstream() {
-    let mut bench = Bench::new(Lane::events(CHAT, true), ROLE, TIMES);
+    let mut bench = Bench::new(AnswerFilter::events(CHAT, true), ROLE, TIMES);
     assert_eq!(bench.text().await, ROLE);
     bench.says(Ok(TEXT));
     assert_eq!(bench.text().await, TEXT);
@@ -419,13 +424,13 @@ async fn a_document_is_whole_when_its_length_is_used_up() {
     let mut meter = meter(&gateway);
     meter.attempt();
     meter.answered(200, Duration::ZERO);
-    let times = RelayTimes { idle: SECOND, keepalive: Duration::ZERO, deadline: Instant::now() + SECOND };
+    let times = RelayLimits { idle: SECOND, keepalive: Duration::ZERO, deadline: Instant::now() + SECOND };
     let document = r#"{"choices":[{"index":0,"message":{"content":"x"},"finish_reason":"stop"}]}"#;
     let (first, rest) = document.split_at(20);
-    let (mut lane, mut ready) = (Lane::json(CHAT), Vec::new());
-    lane.feed(Bytes::from(first), Teller { request_id: "r1", hidden: "" }, &mut ready);
+    let (mut filter, mut ready) = (AnswerFilter::json(CHAT), Vec::new());
+    filter.feed(Bytes::from(first), ErrorContext { request_id: "r1", hidden: "" }, &mut ready);
     let upstream = Sized(Some(Bytes::from(rest)), rest.len() as u64);
-    let mut relay = Box::pin(Relay::new(upstream, lane, ready, meter, times));
+    let mut relay = Box::pin(Relay::new(upstream, filter, ready, meter, times));
     assert_eq!(relay.size_hint().exact(), Some(document.len() as u64));
     let mut read = Vec::new();
     while read.len() < document.len() {

@@ -144,7 +144,7 @@ async fn a_body_over_the_limit_is_a_413_however_it_is_sent() {
 
     let own_limit = proxy.request("POST", "/v1/chat/completions").header("x-api-key", "sk-large");
     assert_eq!(send(own_limit.body(large.into()).expect("a request")).await.status, 200);
-    assert_eq!(proxy.inner.gateway.memory.held(), 0);
+    assert_eq!(proxy.inner.stages.admission.memory().held(), 0);
 }
 
 #[tokio::test]

@@ -81,7 +81,7 @@ async fn a_stream_goes_through_frame_by_frame_and_is_in_the_ledger_with_its_term
     assert_eq!(answer.headers()["content-type"], "text/event-stream; charset=utf-8");
     assert_eq!(answer.headers()["cache-control"], "no-cache");
     assert!(!answer.headers().contains_key("content-length"));
-    assert_eq!(proxy.inner.gateway.lifecycle.streams_in_flight(), 1);
+    assert_eq!(proxy.inner.stages.lifecycle.streams_in_flight(), 1);
     let mut body = answer.into_body().into_data_stream();
     let mut next = async || body.next().await.map(|piece| piece.expect("a piece"));
     assert_eq!(next().await.expect("a frame"), ROLE);
@@ -137,7 +137,7 @@ async fn a_body_in_many_pieces_arrives_whole() {
     let body = format!(r#"{{"messages":[{{"role":"user","content":"{text}"}}],"model":"mock/gpt-4o-mini"}}"#);
     assert_eq!(proxy.chat(body.clone()).await.status, 200);
     assert_eq!(upstream.last().body, body.replace("mock/gpt", "gpt"));
-    assert_eq!(proxy.inner.gateway.memory.held(), 0);
+    assert_eq!(proxy.inner.stages.admission.memory().held(), 0);
 
     let mut raw = Raw::connect(proxy.address).await;
     raw.write(proxy.chat_head("transfer-encoding: chunked\r\nconnection: close\r\n")).await;

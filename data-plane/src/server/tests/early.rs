@@ -148,8 +148,8 @@ async fn a_drain_ends_what_has_had_nothing_but_signs_of_life() {
     let proxy = Proxy::with(&SETTINGS, &upstream, |_| {}).await;
     let mut raw = asking(&proxy, "/v1/chat/completions", &body("/v1/chat/completions", true)).await;
     raw.read_until(": keep-alive\n\n").await;
-    proxy.inner.gateway.lifecycle.drain();
-    proxy.inner.gateway.lifecycle.cut();
+    proxy.inner.stages.lifecycle.drain();
+    proxy.inner.stages.lifecycle.cut();
     let rest = raw.read_to_end().await;
     assert!(rest.contains("this proxy is stopping"), "{rest}");
     assert_eq!(proxy.event().await.outcome(), Outcome::Drained);

@@ -147,9 +147,9 @@ async fn a_repaired_connection_is_used_at_once() {
     assert!(told.contains("; the first can be tried again in "), "{told}");
     assert!(answer.headers.contains_key("retry-after"));
     assert_discreet(&upstream, &answer);
-    let gateway = &proxy.inner.gateway;
-    gateway.snapshot.publish(with_secret(&upstream, "sk-right"), false);
-    gateway.forgive(&["c1".into()]).await;
+    let stages = &proxy.inner.stages;
+    stages.snapshot.publish(with_secret(&upstream, "sk-right"), false);
+    stages.health.reset(&["c1".into()]).await;
     assert_eq!(proxy.chat(CHAT).await.status, 200);
 }
 
@@ -166,7 +166,7 @@ async fn a_failure_that_was_under_way_during_the_repair_is_not_held_against_it()
     })
     .await;
     let proxy = Proxy::start(&[], with_secret(&upstream, "sk-wrong")).await;
-    let _ = edit.set((proxy.inner.gateway.snapshot.clone(), with_secret(&upstream, "sk-right")));
+    let _ = edit.set((proxy.inner.stages.snapshot.clone(), with_secret(&upstream, "sk-right")));
     assert_eq!(proxy.chat(CHAT).await.error().2, "upstream_auth");
     assert_eq!(proxy.chat(CHAT).await.status, 200);
 }
@@ -275,7 +275,7 @@ async fn an_edit_counts_for_the_next_request() {
     assert_eq!(proxy.chat(CHAT).await.status, 200);
     let mut index = (*in_front_of(&two, |_| {})).clone();
     assert_eq!(index.revision(), 1);
-    proxy.inner.gateway.snapshot.publish(Arc::new(std::mem::take(&mut index)), false);
+    proxy.inner.stages.snapshot.publish(Arc::new(std::mem::take(&mut index)), false);
     assert_eq!(proxy.chat(CHAT).await.status, 200);
     assert_eq!((one.asked().len(), two.asked().len()), (1, 1));
 }

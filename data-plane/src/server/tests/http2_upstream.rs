@@ -265,7 +265,7 @@ async fn what_a_provider_has_not_begun_with_is_sent_again_and_counts_against_nob
         let answer = proxy.chat(CHAT).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
-    assert!(proxy.inner.gateway.coordination.cooling("c1").is_none());
+    assert!(proxy.inner.stages.health.cooling(&"c1".into()).is_none());
 }
 
 #[tokio::test]
@@ -412,6 +412,78 @@ async fn the_time_that_a_client_gives_its_request_says_nothing_of_the_connection
         let request = request.header("x-omniroute-timeout", "0.05").body(Full::from(CHAT)).expect("a request");
         assert_eq!(send(request).await.status, 504);
     }
-    let coordination = &proxy.inner.gateway.coordination;
-    assert!(coordination.cooling("c1").is_none() && coordination.cooling("c2").is_none());
+    let health = &proxy.inner.stages.health;
+    assert!(health.cooling(&"c1".into()).is_none() && health.cooling(&"c2".into()).is_none());
+}
+
+#[tokio::test]
+async fn a_new_connection_that_says_nothing_holds_up_only_who_opened_it() {
+    let upstream = SecureUpstream::start_behind(1, None, |exchange: Exchange| exchange.document(SHORT)).await;
+    let proxy = Arc::new(upstream.proxy().await);
+    let first = tokio::spawn({
+        let proxy = Arc::clone(&proxy);
+        async move { proxy.chat(CHAT).await }
+    });
+    while upstream.connections() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let next = tokio::time::timeout(LONG, proxy.chat(CHAT)).await.expect("no hang");
+    assert_eq!((next.status.as_u16(), upstream.connections()), (200, 2));
+    let first = tokio::time::timeout(LONG, first).await.expect("it is given up").expect("no panic");
+    assert_eq!(first.status, 502, "nobody knows whether it was asked");
+}
+
+#[tokio::test]
+async fn a_body_that_nobody_reads_keeps_nothing_else_from_going_out() {
+    let upstream = SecureUpstream::start(None, |exchange: Exchange| async move {
+        if exchange.connection == 1 {
+            // As long as it is held, its bytes fill the one window that all requests of its connection share.
+            let _unread = exchange;
+            return std::future::pending().await;
+        }
+        exchange.document(SHORT).await;
+    })
+    .await;
+    let proxy = Arc::new(upstream.proxy().await);
+    let body = |length: usize| CHAT.replacen("\"hi\"", &format!("\"{}\"", "x".repeat(length)), 1);
+    assert!(body(9).len() > CHAT.len(), "{CHAT}");
+    let unread = tokio::spawn({
+        let (proxy, body) = (Arc::clone(&proxy), body(900_000));
+        async move { proxy.chat(body).await }
+    });
+    let served = async {
+        loop {
+            let asked = tokio::time::timeout(Duration::from_millis(300), proxy.chat(body(30_000))).await;
+            if asked.is_ok_and(|answer| answer.status == 200) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(LONG, served).await.expect("another connection is opened");
+    unread.abort();
+}
+
+#[tokio::test]
+async fn half_a_document_is_no_answer_however_its_stream_is_reset() {
+    let half_read = Arc::new(Notify::new());
+    let read = Arc::clone(&half_read);
+    let upstream = SecureUpstream::start(None, move |mut exchange: Exchange| {
+        let read = Arc::clone(&read);
+        async move {
+            exchange.body().await;
+            let document = long_chat();
+            let mut stream = exchange.begin(200, "application/json", None);
+            push(&mut stream, document[..document.len() / 2].to_owned().into()).await.expect("sent");
+            read.notified().await;
+            stream.send_reset(Reason::NO_ERROR);
+        }
+    })
+    .await;
+    let proxy = upstream.proxy().await;
+    let mut raw = Raw::connect(proxy.address).await;
+    raw.write(format!("{}{CHAT}", proxy.chat_head(&format!("content-length: {}\r\n", CHAT.len())))).await;
+    raw.read_until(&"x".repeat(40_000)).await;
+    half_read.notify_one();
+    raw.read_to_end().await;
+    assert_eq!(proxy.event().await.error_code, "upstream_broken");
 }

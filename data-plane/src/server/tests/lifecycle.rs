@@ -39,7 +39,7 @@ async fn a_client_that_hangs_up_in_mid_stream_cancels_the_upstream_at_once() {
     let event = proxy.event().await;
     assert_eq!((event.outcome(), event.estimated), (Outcome::ClientClosed, true));
     assert_eq!(event.usage.and_then(|usage| usage.output), Some(2));
-    assert_eq!(proxy.inner.gateway.lifecycle.requests_in_flight(), 0);
+    assert_eq!(proxy.inner.stages.lifecycle.requests_in_flight(), 0);
 }
 
 #[tokio::test]
@@ -71,7 +71,7 @@ async fn a_client_that_hangs_up_before_the_first_byte_cancels_the_upstream_too()
 #[tokio::test]
 async fn a_draining_proxy_finishes_its_streams_and_refuses_new_work() {
     let (proxy, upstream, sender, mut raw) = streaming().await;
-    let lifecycle = proxy.inner.gateway.lifecycle.clone();
+    let lifecycle = proxy.inner.stages.lifecycle.clone();
     assert_eq!(proxy.get("/readyz").await.status, 200);
     lifecycle.drain();
     let refused = proxy.chat(CHAT).await;
@@ -101,7 +101,7 @@ async fn idle_connections_close_when_draining_begins() {
     let mut raw = Raw::connect(proxy.address).await;
     raw.write(format!("{}{CHAT}", proxy.chat_head(&format!("content-length: {}\r\n", CHAT.len())))).await;
     raw.read_until("\"reasoning_tokens\":2}}}").await;
-    proxy.inner.gateway.lifecycle.drain();
+    proxy.inner.stages.lifecycle.drain();
     assert_eq!(raw.read_to_end().await, "");
 }
 
@@ -111,7 +111,7 @@ async fn without_a_configuration_nothing_is_served() {
     assert_eq!(proxy.chat(CHAT).await.error().2, "not_ready");
     assert_eq!(proxy.get("/readyz").await.status, 503);
     assert_eq!(proxy.get("/healthz").await.status, 200);
-    proxy.inner.gateway.snapshot.publish(index_with(|_| {}), true);
+    proxy.inner.stages.snapshot.publish(index_with(|_| {}), true);
     let readyz = proxy.get("/readyz").await;
     assert_eq!((readyz.status.as_u16(), readyz.json()["stale"].as_bool()), (200, Some(true)));
 }
@@ -122,7 +122,7 @@ async fn when_bodies_fill_the_memory_others_wait_and_are_then_told_to_come_back(
     let proxy = Proxy::with(&[("BODY_MEMORY", "64KiB")], &upstream, |_| {}).await;
     let mut holding = Raw::connect(proxy.address).await;
     holding.write(proxy.chat_head("content-length: 65536\r\n")).await;
-    while proxy.inner.gateway.memory.held() == 0 {
+    while proxy.inner.stages.admission.memory().held() == 0 {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     let answer = proxy.chat(CHAT).await;
@@ -137,13 +137,13 @@ async fn connections_beyond_the_limit_wait_their_turn() {
     let upstream = Upstream::answering(|_| chat_answer()).await;
     let proxy = Proxy::with(&[("MAX_CONNECTIONS", "1")], &upstream, |_| {}).await;
     let first = Raw::connect(proxy.address).await;
-    while proxy.inner.gateway.lifecycle.connections() == 0 {
+    while proxy.inner.stages.lifecycle.connections() == 0 {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     let mut second = Raw::connect(proxy.address).await;
     second.write("GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!(proxy.inner.gateway.lifecycle.connections(), 1);
+    assert_eq!(proxy.inner.stages.lifecycle.connections(), 1);
     drop(first);
     assert!(second.read_to_end().await.starts_with("HTTP/1.1 200 OK\r\n"));
 }
@@ -170,19 +170,24 @@ fn what_a_connection_and_a_request_hold_is_small() {
     fn held<A, F>(_: impl FnOnce(Arc<crate::server::Shared>, A, SocketAddr, OwnedSemaphorePermit) -> F) -> usize {
         size_of::<F>()
     }
-    fn held_by_request<A, F>(_: impl FnOnce(&Arc<crate::server::Shared>, SocketAddr, A) -> F) -> usize {
+    fn moved<A, F>(_: impl FnOnce(&Arc<crate::server::Shared>, SocketAddr, A) -> F) -> usize {
+        size_of::<F>()
+    }
+    fn held_by_request<A, B, C, D, F>(_: impl FnOnce(Arc<crate::server::Stages>, A, B, C, D) -> F) -> usize {
         size_of::<F>()
     }
     assert!(held(crate::server::connection::serve) < 4 * 1024);
-    let request = held_by_request(crate::server::service::answer);
+    let moved = moved(crate::server::service::answer);
+    assert!(moved < 1024, "{moved}");
+    let request = held_by_request(crate::server::pipeline::serve::<hyper::body::Incoming>);
     assert!(request < 6 * 1024, "{request}");
-    assert!(size_of::<crate::respond::Reply>() <= 64);
+    assert!(size_of::<crate::reply::Reply>() <= 64);
 }
 
 #[tokio::test]
 async fn what_outlives_the_deadline_of_a_drain_is_cut_and_recorded() {
     let (proxy, _upstream, sender, mut raw) = streaming().await;
-    let lifecycle = &proxy.inner.gateway.lifecycle;
+    let lifecycle = &proxy.inner.stages.lifecycle;
     lifecycle.drain();
     sender.send(TEXT).await.expect("the stream goes on");
     raw.read_until("12345678").await;
@@ -221,7 +226,7 @@ async fn the_end_of_the_process_tells_every_stream_and_every_waiting_client_in_i
     while upstream.asked().len() < 2 {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    let lifecycle = &proxy.inner.gateway.lifecycle;
+    let lifecycle = &proxy.inner.stages.lifecycle;
     lifecycle.stop();
     lifecycle.halt();
     let told = streaming.read_to_end().await;
@@ -241,7 +246,7 @@ async fn a_process_that_leaves_is_not_ready_and_serves_on() {
     let asking = format!("{}{CHAT}", proxy.chat_head(&format!("content-length: {}\r\n", CHAT.len())));
     kept.write(&asking).await;
     kept.read_until("\"reasoning_tokens\":2}}}").await;
-    let lifecycle = &proxy.inner.gateway.lifecycle;
+    let lifecycle = &proxy.inner.stages.lifecycle;
     lifecycle.leave();
     let readyz = proxy.get("/readyz").await;
     assert_eq!((readyz.status.as_u16(), readyz.json()["status"].as_str()), (503, Some("draining")));
@@ -262,7 +267,7 @@ async fn a_client_that_does_not_finish_an_http_2_preface_is_let_go() {
         raw.write(said).await;
         assert_eq!(raw.read_to_end().await, "", "{said}");
     }
-    while proxy.inner.gateway.lifecycle.connections() > 0 {
+    while proxy.inner.stages.lifecycle.connections() > 0 {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
@@ -300,7 +305,7 @@ async fn an_http_2_client_that_grants_no_window_is_given_up() {
     let filling = async { while sender.send(TEXT).await.is_ok() {} };
     tokio::time::timeout(Duration::from_secs(20), filling).await.expect("the upstream is cancelled");
     assert_eq!(proxy.event().await.outcome(), Outcome::ClientClosed);
-    while proxy.inner.gateway.lifecycle.requests_in_flight() > 0 {
+    while proxy.inner.stages.lifecycle.requests_in_flight() > 0 {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     drop(body);
@@ -324,7 +329,7 @@ async fn an_http_2_client_that_grants_no_window_for_a_sign_of_life_is_given_up()
     let body = unread_over_http_2(&proxy, 0).await;
     tokio::time::timeout(Duration::from_secs(20), left.notified()).await.expect("the upstream is cancelled");
     assert_eq!(proxy.event().await.outcome(), Outcome::ClientClosed);
-    while proxy.inner.gateway.lifecycle.requests_in_flight() > 0 {
+    while proxy.inner.stages.lifecycle.requests_in_flight() > 0 {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     drop(body);
@@ -365,7 +370,7 @@ async fn a_drain_reaches_a_stream_whose_client_reads_nothing() {
     let proxy = Proxy::before(&upstream).await;
     sender.send(TEXT).await.expect("sent");
     let body = unread_over_http_2(&proxy, 10).await;
-    let lifecycle = &proxy.inner.gateway.lifecycle;
+    let lifecycle = &proxy.inner.stages.lifecycle;
     lifecycle.drain();
     lifecycle.cut();
     tokio::time::timeout(Duration::from_secs(20), sender.closed()).await.expect("cancelled");

@@ -41,11 +41,13 @@ use self::{
     client::{Answer, send},
     upstream::Upstream,
 };
-use super::{
-    Server,
-    testing::{KEY, Resources, TestGateway, index_with},
+use crate::{
+    server::{
+        Server,
+        testing::{KEY, Resources, TestGateway, index_with},
+    },
+    snapshot::Index,
 };
-use crate::snapshot::Index;
 
 const CHAT: &str = r#"{"model":"mock/gpt-4o-mini","messages":[{"role":"user","content":"hi"}]}"#;
 const STREAM: &str = r#"{"model":"mock/gpt-4o-mini","stream":true,"messages":[{"role":"user","content":"hi"}]}"#;
@@ -63,7 +65,7 @@ impl Proxy {
         let inner = TestGateway::new(settings, index);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = listener.local_addr().expect("an address");
-        tokio::spawn(Server::new(listener, Arc::clone(&inner.gateway)).run());
+        tokio::spawn(Server::new(listener, Arc::clone(&inner.stages)).run());
         Self { address, inner }
     }
 

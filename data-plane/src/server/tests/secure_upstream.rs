@@ -62,6 +62,15 @@ impl SecureUpstream {
         F: Fn(Exchange) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
+        Self::start_behind(0, streams, answer).await
+    }
+
+    /// As [`Self::start`], but the first `silent` connections say nothing once they are encrypted.
+    pub(super) async fn start_behind<F, Fut>(silent: usize, streams: Option<u32>, answer: F) -> Self
+    where
+        F: Fn(Exchange) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
         let (acceptor, pem) = tls("127.0.0.1", &["h2"]);
         let directory = tempfile::tempdir().expect("a directory");
         std::fs::write(directory.path().join("ca.pem"), pem).expect("written");
@@ -77,6 +86,10 @@ impl SecureUpstream {
                 tokio::spawn(async move {
                     let Ok(stream) = acceptor.accept(stream).await else { return };
                     let number = count.fetch_add(1, Ordering::Relaxed) + 1;
+                    if number <= silent {
+                        let _held = stream;
+                        return std::future::pending().await;
+                    }
                     serve(stream, streams, number, &answer).await;
                 });
             }

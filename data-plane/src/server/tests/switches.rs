@@ -169,7 +169,7 @@ async fn a_picture_of_unknown_length_holds_no_more_memory_than_it_takes() {
     let answer = proxy.chat(looking_at(&format!("http://{}/a.png", pictures.address))).await;
     assert_eq!(answer.json()["choices"][0]["message"]["content"], "A cat.", "{}", answer.text());
     // What requests hold is given back once they are over; what is kept is the picture.
-    while proxy.inner.gateway.memory.held() > 1024 {
+    while proxy.inner.stages.admission.memory().held() > 1024 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let again = proxy.chat(looking_at(&format!("http://{}/a.png", pictures.address))).await;

@@ -223,7 +223,7 @@ async fn a_cancelled_request_ends_upstream_too_and_its_id_is_free_again() {
     socket.until("response.chunk").await;
     drop(socket);
     assert_eq!(proxy.inner.closed_events(4).await.last().expect("an event").error_code, "client_closed");
-    assert_eq!(proxy.inner.gateway.lifecycle.requests_in_flight(), 0);
+    assert_eq!(proxy.inner.stages.lifecycle.requests_in_flight(), 0);
 }
 
 #[tokio::test]
@@ -233,7 +233,7 @@ async fn a_key_that_is_revoked_ends_the_socket() {
     let mut socket = Socket::open(&proxy, "sk-second").await;
     socket.send(request("a", chat())).await;
     socket.until("response.completed").await;
-    proxy.inner.gateway.snapshot().publish(in_front_of(&upstream, |_| {}), false);
+    proxy.inner.stages.snapshot.publish(in_front_of(&upstream, |_| {}), false);
     socket.send(request("b", chat())).await;
     let refused = socket.next().await;
     assert_eq!(
@@ -256,7 +256,7 @@ async fn a_drain_lets_requests_end_and_closes_the_socket_then() {
     sender.send(TEXT).await.expect("sent");
     busy.send(request("a", chat())).await;
     busy.until("response.chunk").await;
-    proxy.inner.gateway.lifecycle.drain();
+    proxy.inner.stages.lifecycle.drain();
     let close = idle.closed().await.expect("a frame");
     assert_eq!((u16::from(close.code), close.reason.as_str()), (1001, "draining"));
     for piece in [FINISH, DONE] {
@@ -277,7 +277,7 @@ async fn what_outlives_a_drain_is_told_so_before_the_socket_closes() {
     sender.send(TEXT).await.expect("sent");
     socket.send(request("a", chat())).await;
     socket.until("response.chunk").await;
-    let lifecycle = &proxy.inner.gateway.lifecycle;
+    let lifecycle = &proxy.inner.stages.lifecycle;
     lifecycle.drain();
     lifecycle.cut();
     let frames = socket.until("response.completed").await;
@@ -355,7 +355,7 @@ async fn messages_take_body_memory_from_their_first_byte() {
     let upstream = streaming().await;
     // One key may take half of it.
     let proxy = Proxy::with(&[("BODY_MEMORY", "2MiB")], &upstream, |_| {}).await;
-    let memory = &proxy.inner.gateway.memory;
+    let memory = proxy.inner.stages.admission.memory();
     let mut half = Socket::open(&proxy, KEY).await;
     let mut other = Socket::open(&proxy, KEY).await;
     half.0.get_mut().write_all(&beginning_of_message(900 * 1024)).await.expect("sent");
@@ -443,7 +443,7 @@ async fn a_proxy_has_a_bounded_number_of_sockets() {
     assert!(body.contains("too_many_sockets"), "{body}");
     drop(socket);
     for _ in 0..200 {
-        if proxy.inner.gateway.sockets.available_permits() == 1 {
+        if proxy.inner.stages.sockets.available_permits() == 1 {
             Socket::open(&proxy, KEY).await;
             return;
         }

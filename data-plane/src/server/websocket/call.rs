@@ -16,9 +16,9 @@ use serde_json::{Value, json, value::RawValue};
 use tokio::sync::mpsc::Sender;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::message::{Asked, refused};
+use super::message::{CallRequest, refused};
 use crate::server::{
-    Gateway, life,
+    Stages, pipeline,
     route::Route,
     service,
     supervise::{Outgoing, Pulse, supervise},
@@ -37,21 +37,26 @@ struct Frames<'c> {
 }
 
 /// Runs a request until its end, until it is overdue, or until the drain cuts it. Dropping the future cancels it, upstream too.
-pub(super) async fn supervised(gateway: &Arc<Gateway>, credentials: &HeaderMap, asked: Asked, out: &Sender<Message>) {
+pub(super) async fn supervised(
+    stages: &Arc<Stages>,
+    credentials: &HeaderMap,
+    asked: CallRequest,
+    out: &Sender<Message>,
+) {
     let pulse = Pulse::new();
-    let call = run(gateway, credentials, asked, out, &pulse);
+    let call = run(stages, credentials, asked, out, &pulse);
     // That the client is gone is noticed where its messages are read.
-    let _ = Box::pin(supervise(call, Arc::clone(&pulse), gateway.limits.unread(), gateway.lifecycle.watch())).await;
+    let _ = Box::pin(supervise(call, Arc::clone(&pulse), stages.limits.unread(), stages.lifecycle.watch())).await;
 }
 
 async fn run(
-    gateway: &Arc<Gateway>,
+    stages: &Arc<Stages>,
     credentials: &HeaderMap,
-    asked: Asked,
+    asked: CallRequest,
     out: &Sender<Message>,
     pulse: &Arc<Pulse>,
 ) -> Result<(), Gone> {
-    let Asked { id, endpoint, payload, share, headers, as_events } = asked;
+    let CallRequest { id, endpoint, payload, share, headers, as_events } = asked;
     let frames = Frames { id: &id, out };
     let Some((route, request)) = prepare(credentials, &endpoint, payload, headers) else {
         let error =
@@ -60,7 +65,7 @@ async fn run(
         return frames.send(refused(&id, &error)).await;
     };
     let path = request.uri().path().to_owned();
-    let response = match pulse.answering(life::serve(Arc::clone(gateway), route, request, share, None)).await {
+    let response = match pulse.answering(pipeline::serve(Arc::clone(stages), route, request, share, None)).await {
         Some(response) => response,
         None => service::cut_off(&path, None),
     };

@@ -18,9 +18,12 @@ use tokio_tungstenite::tungstenite::{
     },
 };
 
-use crate::admit::{
-    body::SLOWEST,
-    memory::{BodyMemory, Exhausted, Reserved},
+use crate::{
+    admit::body::SLOWEST,
+    request::{
+        BodyMemory,
+        memory::{Exhausted, Reservation},
+    },
 };
 
 /// A socket that is idle holds no more than this. Messages up to this length cost nothing.
@@ -32,7 +35,7 @@ const BEGINNING: u64 = 1024;
 
 /// What a client has said.
 #[derive(Debug)]
-pub(super) enum Heard {
+pub(super) enum ClientFrame {
     Text(Text),
     Binary,
     Ping(Bytes),
@@ -48,12 +51,12 @@ pub(super) enum Heard {
 pub(super) struct Text {
     pub(super) bytes: Bytes,
     /// The memory that it takes.
-    pub(super) share: Option<Reserved>,
+    pub(super) share: Option<Reservation>,
 }
 
 /// Why nothing more can be heard.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Deaf {
+pub(super) enum ReadError {
     /// The connection has ended.
     Gone,
     TooLong,
@@ -95,7 +98,7 @@ struct Begun {
 #[derive(Default)]
 struct Held {
     bytes: Vec<u8>,
-    share: Option<Reserved>,
+    share: Option<Reservation>,
 }
 
 // === impl FrameReader ===
@@ -106,13 +109,13 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 
     /// The next message. Dropping the future loses what it has read.
-    pub(super) async fn next(&mut self) -> Result<Heard, Deaf> {
+    pub(super) async fn next(&mut self) -> Result<ClientFrame, ReadError> {
         loop {
             self.skip().await?;
             let (header, length) = self.header().await?;
             // What a client sends is masked, and no extension was agreed on.
             let Some(mask) = header.mask.filter(|_| !(header.rsv1 || header.rsv2 || header.rsv3)) else {
-                return Err(Deaf::Broken);
+                return Err(ReadError::Broken);
             };
             match header.opcode {
                 OpCode::Control(control) if header.is_final && length <= LONGEST_CONTROL => {
@@ -120,7 +123,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                     self.payload(length, mask, &mut payload).await?;
                     return control_frame(control, payload);
                 }
-                OpCode::Control(_) => return Err(Deaf::Broken),
+                OpCode::Control(_) => return Err(ReadError::Broken),
                 OpCode::Data(kind) => {
                     if let Some(heard) = self.data(kind, header.is_final, length, mask).await? {
                         return Ok(heard);
@@ -141,12 +144,12 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 
-    async fn header(&mut self) -> Result<(FrameHeader, u64), Deaf> {
+    async fn header(&mut self) -> Result<(FrameHeader, u64), ReadError> {
         loop {
             let mut cursor = Cursor::new(&self.buffer);
-            let parsed = FrameHeader::parse(&mut cursor).map_err(|_| Deaf::Broken)?;
+            let parsed = FrameHeader::parse(&mut cursor).map_err(|_| ReadError::Broken)?;
             if let Some(parsed) = parsed {
-                let end = usize::try_from(cursor.position()).map_err(|_| Deaf::Broken)?;
+                let end = usize::try_from(cursor.position()).map_err(|_| ReadError::Broken)?;
                 self.buffer.advance(end);
                 return Ok(parsed);
             }
@@ -155,15 +158,21 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 
     /// One frame of a message. `None`: more frames follow, or nobody is told any more.
-    async fn data(&mut self, kind: Data, last: bool, length: u64, mask: [u8; 4]) -> Result<Option<Heard>, Deaf> {
+    async fn data(
+        &mut self,
+        kind: Data,
+        last: bool,
+        length: u64,
+        mask: [u8; 4],
+    ) -> Result<Option<ClientFrame>, ReadError> {
         let mut message = match (kind, self.begun.take()) {
             (Data::Continue, Some(begun)) => begun,
             (Data::Text | Data::Binary, None) => Begun::new(kind),
-            _ => return Err(Deaf::Broken),
+            _ => return Err(ReadError::Broken),
         };
         message.received = message.received.saturating_add(length);
         if message.received > self.bounds.largest {
-            return Err(Deaf::TooLong);
+            return Err(ReadError::TooLong);
         }
         let Some(mut held) = message.held.take() else {
             self.unwanted = length;
@@ -180,29 +189,29 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             self.payload(kept, mask, &mut beginning).await?;
             self.unwanted = length - kept;
             self.begun = self.begun.take().filter(|_| !last);
-            return Ok(Some(Heard::Refused(beginning.into())));
+            return Ok(Some(ClientFrame::Refused(beginning.into())));
         }
         // The limits on its time hold while this frame comes.
         self.begun = Some(message);
-        held.bytes.reserve_exact(usize::try_from(length).map_err(|_| Deaf::TooLong)?);
+        held.bytes.reserve_exact(usize::try_from(length).map_err(|_| ReadError::TooLong)?);
         self.payload(length, mask, &mut held.bytes).await?;
-        let Some(mut message) = self.begun.take() else { return Err(Deaf::Broken) };
+        let Some(mut message) = self.begun.take() else { return Err(ReadError::Broken) };
         if !last {
             message.held = Some(held);
             self.begun = Some(message);
             return Ok(None);
         }
         if message.kind == Data::Binary {
-            return Ok(Some(Heard::Binary));
+            return Ok(Some(ClientFrame::Binary));
         }
         if std::str::from_utf8(&held.bytes).is_err() {
-            return Err(Deaf::NotUtf8);
+            return Err(ReadError::NotUtf8);
         }
-        Ok(Some(Heard::Text(Text { bytes: held.bytes.into(), share: held.share })))
+        Ok(Some(ClientFrame::Text(Text { bytes: held.bytes.into(), share: held.share })))
     }
 
     /// Appends this many bytes of the present frame, as they were before they were masked.
-    async fn payload(&mut self, length: u64, mask: [u8; 4], out: &mut Vec<u8>) -> Result<(), Deaf> {
+    async fn payload(&mut self, length: u64, mask: [u8; 4], out: &mut Vec<u8>) -> Result<(), ReadError> {
         let from = out.len();
         let mut missing = length;
         while missing > 0 {
@@ -227,7 +236,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Ok(())
     }
 
-    async fn skip(&mut self) -> Result<(), Deaf> {
+    async fn skip(&mut self) -> Result<(), ReadError> {
         while self.unwanted > 0 {
             if self.buffer.is_empty() {
                 self.fill().await?;
@@ -240,7 +249,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 
     /// Reads what is there. Between messages a client may be silent; how long, the session says.
-    async fn fill(&mut self) -> Result<(), Deaf> {
+    async fn fill(&mut self) -> Result<(), ReadError> {
         self.buffer.reserve(FREE);
         let in_message = self.begun.is_some() || self.unwanted > 0 || !self.buffer.is_empty();
         let read = self.io.read_buf(&mut self.buffer);
@@ -253,40 +262,40 @@ async fn within(
     silence: Duration,
     message: Option<Option<&Begun>>,
     read: impl Future<Output = std::io::Result<usize>>,
-) -> Result<(), Deaf> {
+) -> Result<(), ReadError> {
     let read = match message {
-        Some(_) => timeout(silence, read).await.map_err(|_| Deaf::TooSlow)?,
+        Some(_) => timeout(silence, read).await.map_err(|_| ReadError::TooSlow)?,
         None => read.await,
     };
     if !read.is_ok_and(|read| read > 0) {
-        return Err(Deaf::Gone);
+        return Err(ReadError::Gone);
     }
     match message.flatten() {
         // `received` counts the whole of the present frame: in favour of the client.
         Some(begun) if begun.started.elapsed() > silence + Duration::from_secs(begun.received / SLOWEST) => {
-            Err(Deaf::TooSlow)
+            Err(ReadError::TooSlow)
         }
         _ => Ok(()),
     }
 }
 
-fn control_frame(control: Control, payload: Vec<u8>) -> Result<Heard, Deaf> {
+fn control_frame(control: Control, payload: Vec<u8>) -> Result<ClientFrame, ReadError> {
     match control {
-        Control::Ping => Ok(Heard::Ping(payload.into())),
-        Control::Pong => Ok(Heard::Pong),
+        Control::Ping => Ok(ClientFrame::Ping(payload.into())),
+        Control::Pong => Ok(ClientFrame::Pong),
         Control::Close => match payload.as_slice() {
-            [] => Ok(Heard::Close(None)),
-            [high, low, ..] => Ok(Heard::Close(Some(u16::from_be_bytes([*high, *low])))),
-            [_] => Err(Deaf::Broken),
+            [] => Ok(ClientFrame::Close(None)),
+            [high, low, ..] => Ok(ClientFrame::Close(Some(u16::from_be_bytes([*high, *low])))),
+            [_] => Err(ReadError::Broken),
         },
-        Control::Reserved(_) => Err(Deaf::Broken),
+        Control::Reserved(_) => Err(ReadError::Broken),
     }
 }
 
 impl Held {
     /// Takes the memory for so many bytes in all.
     async fn pay(&mut self, memory: &BodyMemory, bytes: u64) -> Result<(), Exhausted> {
-        let covered = self.share.as_ref().map_or(0, Reserved::covers);
+        let covered = self.share.as_ref().map_or(0, Reservation::covers);
         if bytes <= covered.max(FREE as u64) {
             return Ok(());
         }
@@ -363,16 +372,16 @@ mod tests {
         let bounds = bounds(1 << 20, 1 << 20);
         let memory = bounds.memory.clone();
         let mut reader = reader(&sent, bounds);
-        assert!(matches!(reader.next().await, Ok(Heard::Ping(payload)) if payload == "hello"));
-        let Ok(Heard::Text(joined)) = reader.next().await else { panic!("no text") };
+        assert!(matches!(reader.next().await, Ok(ClientFrame::Ping(payload)) if payload == "hello"));
+        let Ok(ClientFrame::Text(joined)) = reader.next().await else { panic!("no text") };
         assert_eq!(joined.bytes, [b"{\"a\":".as_slice(), &[b'1'; 9000]].concat());
         assert!(memory.held() >= 9005, "{}", memory.held());
         drop(joined);
         assert_eq!(memory.held(), 0);
-        let Ok(Heard::Text(short)) = reader.next().await else { panic!("no text") };
+        let Ok(ClientFrame::Text(short)) = reader.next().await else { panic!("no text") };
         assert!(short.share.is_none() && short.bytes == "\u{e9}");
-        assert!(matches!(reader.next().await, Ok(Heard::Close(Some(1000)))));
-        assert_eq!(reader.next().await.err(), Some(Deaf::Gone));
+        assert!(matches!(reader.next().await, Ok(ClientFrame::Close(Some(1000)))));
+        assert_eq!(reader.next().await.err(), Some(ReadError::Gone));
     }
 
     #[tokio::test(start_paused = true)]
@@ -391,12 +400,12 @@ mod tests {
         let memory = bounds.memory.clone();
         let others = memory.reserve(20 * 1024).await.expect("reserved");
         let mut reader = reader(&sent, bounds);
-        let Ok(Heard::Refused(beginning)) = reader.next().await else { panic!("it was taken") };
+        let Ok(ClientFrame::Refused(beginning)) = reader.next().await else { panic!("it was taken") };
         assert_eq!(&beginning[..], &large[..1024]);
-        assert!(matches!(reader.next().await, Ok(Heard::Pong)));
-        let Ok(Heard::Refused(beginning)) = reader.next().await else { panic!("it was taken") };
+        assert!(matches!(reader.next().await, Ok(ClientFrame::Pong)));
+        let Ok(ClientFrame::Refused(beginning)) = reader.next().await else { panic!("it was taken") };
         assert_eq!(&beginning[..9], b"{\"id\":\"a\"");
-        assert!(matches!(reader.next().await, Ok(Heard::Text(text)) if text.bytes == "{}"));
+        assert!(matches!(reader.next().await, Ok(ClientFrame::Text(text)) if text.bytes == "{}"));
         assert_eq!(memory.held(), others.covers());
     }
 
@@ -413,16 +422,16 @@ mod tests {
         let long_ping = frame(&[0; 126], OpCode::Control(Control::Ping), true);
         let orphan = frame(b"a", OpCode::Data(Data::Continue), true);
         for (sent, expected) in [
-            (unmasked, Deaf::Broken),
-            (compressed, Deaf::Broken),
-            (twice, Deaf::Broken),
-            (long_ping, Deaf::Broken),
-            (orphan, Deaf::Broken),
-            (frame(b"a", OpCode::Control(Control::Ping), false), Deaf::Broken),
-            (frame(b"a", OpCode::Control(Control::Close), true), Deaf::Broken),
-            (text(b"\xff"), Deaf::NotUtf8),
-            (text(&[b'a'; 101]), Deaf::TooLong),
-            (text(b"whole")[..8].to_vec(), Deaf::Gone),
+            (unmasked, ReadError::Broken),
+            (compressed, ReadError::Broken),
+            (twice, ReadError::Broken),
+            (long_ping, ReadError::Broken),
+            (orphan, ReadError::Broken),
+            (frame(b"a", OpCode::Control(Control::Ping), false), ReadError::Broken),
+            (frame(b"a", OpCode::Control(Control::Close), true), ReadError::Broken),
+            (text(b"\xff"), ReadError::NotUtf8),
+            (text(&[b'a'; 101]), ReadError::TooLong),
+            (text(b"whole")[..8].to_vec(), ReadError::Gone),
         ] {
             assert_eq!(reader(&sent, bounds(100, 1 << 20)).next().await.err(), Some(expected), "{sent:?}");
         }
@@ -439,10 +448,10 @@ mod tests {
             client.write_all(&whole[..2000]).await.expect("sent");
         };
         let hearing = async {
-            assert!(matches!(reader.next().await, Ok(Heard::Text(_))));
+            assert!(matches!(reader.next().await, Ok(ClientFrame::Text(_))));
             reader.next().await.err()
         };
-        assert_eq!(tokio::join!(sending, hearing).1, Some(Deaf::TooSlow));
+        assert_eq!(tokio::join!(sending, hearing).1, Some(ReadError::TooSlow));
         assert_eq!(reader.bounds.memory.held(), 0);
 
         let mut reader = FrameReader::new(duplex(1).0, bounds(1 << 20, 1 << 20));
@@ -458,12 +467,12 @@ mod tests {
         let hearing = async move {
             loop {
                 match trickling.next().await {
-                    Ok(Heard::Ping(_)) => {}
+                    Ok(ClientFrame::Ping(_)) => {}
                     other => return other.err(),
                 }
             }
         };
-        assert_eq!(tokio::join!(sending, hearing).1, Some(Deaf::TooSlow));
-        assert_eq!(reader.next().await.err(), Some(Deaf::Gone), "the other side was dropped");
+        assert_eq!(tokio::join!(sending, hearing).1, Some(ReadError::TooSlow));
+        assert_eq!(reader.next().await.err(), Some(ReadError::Gone), "the other side was dropped");
     }
 }

@@ -11,7 +11,7 @@ use serde::{
 };
 use serde_json::{Value, json, value::RawValue};
 
-use crate::admit::memory::Reserved;
+use crate::request::memory::Reservation;
 
 /// Longest id of a request, in bytes.
 const LONGEST_ID: usize = 128;
@@ -23,21 +23,21 @@ const CHAT: &str = "/v1/chat/completions";
 /// A message of the client's.
 #[derive(Debug)]
 pub(super) enum Incoming {
-    Request(Box<Asked>),
+    Request(Box<CallRequest>),
     Cancel(String),
     Ping,
 }
 
 /// A request.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct CallRequest {
     pub(super) id: String,
     /// A path of a model call, with its query.
     pub(super) endpoint: String,
     /// A slice of the message.
     pub(super) payload: Bytes,
     /// The memory that the message takes.
-    pub(super) share: Option<Reserved>,
+    pub(super) share: Option<Reservation>,
     pub(super) headers: HeaderMap,
     /// Whether a stream comes as parsed events instead of pieces of text.
     pub(super) as_events: bool,
@@ -124,7 +124,7 @@ pub(super) fn read(text: &Bytes) -> Result<Incoming, Fault> {
     }
 }
 
-fn request(id: String, envelope: &Envelope<'_>, text: &Bytes) -> Result<Asked, Fault> {
+fn request(id: String, envelope: &Envelope<'_>, text: &Bytes) -> Result<CallRequest, Fault> {
     let fault = |code, message| Fault { code, message, id: Some(id.clone()) };
     let payload = envelope.payload.map(RawValue::get).filter(|payload| payload.starts_with('{'));
     let payload = payload.ok_or_else(|| fault("invalid_payload", "the payload of a request is an object"))?;
@@ -150,7 +150,7 @@ fn request(id: String, envelope: &Envelope<'_>, text: &Bytes) -> Result<Asked, F
         Some("events") => true,
         Some(_) => return Err(fault("invalid_frames", "frames are chunks or events")),
     };
-    Ok(Asked {
+    Ok(CallRequest {
         payload: text.slice_ref(payload.as_bytes()),
         share: None,
         endpoint: endpoint.to_owned(),
@@ -242,7 +242,7 @@ mod tests {
         read(&Bytes::copy_from_slice(text.as_bytes()))
     }
 
-    fn asked(text: &str) -> Asked {
+    fn asked(text: &str) -> CallRequest {
         match said(text) {
             Ok(Incoming::Request(asked)) => *asked,
             other => panic!("{other:?}"),

@@ -25,12 +25,11 @@ use url::form_urlencoded;
 
 use self::{frames::Bounds, session::Session, upgrade::Upgrade};
 use super::{
-    Gateway,
+    Stages,
     router::{Shared, refuse_in},
-    service::accepting,
     workers,
 };
-use crate::admit::{Caller, admit};
+use crate::{admit::Admitted, request::Caller};
 
 /// Longest message, where the key's limit on bodies allows as much.
 const LARGEST: u64 = 16 * 1024 * 1024;
@@ -40,12 +39,12 @@ const ENVELOPE: u64 = 16 * 1024;
 const QUERY_KEYS: [&str; 4] = ["key", "api_key", "token", "access_token"];
 
 /// `GET /v1/ws`.
-pub(super) async fn open(State(gateway): Shared, mut request: Request) -> Response {
+pub(super) async fn open(State(stages): Shared, mut request: Request) -> Response {
     let upgrade = Upgrade::of(&mut request);
     let (uri, headers) = (request.uri(), request.headers());
     let credentials = credentials(uri, headers);
     let refuse = |error| refuse_in(error, &Dialect::Chat, headers);
-    let (caller, largest) = match admitted(&gateway, &credentials) {
+    let (caller, largest) = match admitted(&stages, &credentials) {
         Ok(admitted) => admitted,
         Err(error) => return refuse(error),
     };
@@ -57,7 +56,7 @@ pub(super) async fn open(State(gateway): Shared, mut request: Request) -> Respon
     let Some(upgrade) = upgrade else {
         return upgrade_required(headers);
     };
-    let Ok(place) = Arc::clone(&gateway.sockets).try_acquire_owned() else {
+    let Ok(place) = Arc::clone(&stages.sockets).try_acquire_owned() else {
         let error = GatewayError::new(
             ErrorClass::Overloaded,
             "too_many_sockets",
@@ -66,22 +65,20 @@ pub(super) async fn open(State(gateway): Shared, mut request: Request) -> Respon
         .with_retry_after(std::time::Duration::from_secs(5));
         return refuse(error);
     };
-    let bounds = Bounds { largest, silence: gateway.limits.client_timeout, memory: gateway.memory.of(&caller) };
+    let bounds = Bounds { largest, silence: stages.limits.client_timeout, memory: stages.admission.memory_of(&caller) };
     let (response, connection) = upgrade.agree();
     workers::background().unwrap_or_else(Handle::current).spawn(async move {
         let _place = place;
         if let Ok(connection) = connection.await {
-            Session::new(gateway, credentials).run(connection, bounds).await;
+            Session::new(stages, credentials).run(connection, bounds).await;
         }
     });
     response
 }
 
 /// Who asks, and how long a message of theirs may be.
-fn admitted(gateway: &Gateway, credentials: &HeaderMap) -> Result<(Caller, u64), GatewayError> {
-    accepting(gateway)?;
-    let index = gateway.snapshot.load();
-    let caller = admit(&index, gateway.access, credentials, None, gateway.clock.now())?;
+fn admitted(stages: &Stages, credentials: &HeaderMap) -> Result<(Caller, u64), GatewayError> {
+    let Admitted { index, caller } = stages.admission.admit(credentials, None, stages.clock.now())?;
     let largest = caller.max_body_bytes(index.settings().max_body_bytes).min(LARGEST) + ENVELOPE;
     Ok((caller, largest))
 }

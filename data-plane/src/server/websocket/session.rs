@@ -21,13 +21,10 @@ use tokio_tungstenite::tungstenite::{
 
 use super::{
     call,
-    frames::{self, Bounds, Deaf, FrameReader, Heard, Text},
-    message::{self, Asked, Fault, Incoming, cancelled, refused},
+    frames::{self, Bounds, ClientFrame, FrameReader, ReadError, Text},
+    message::{self, CallRequest, Fault, Incoming, cancelled, refused},
 };
-use crate::{
-    admit::{admit, body::BodyError, request_id::RequestId},
-    server::Gateway,
-};
+use crate::{admit::body::BodyError, request::RequestId, server::Stages};
 
 /// Requests of one socket at the same time.
 pub(super) const MAX_RUNNING: usize = 32;
@@ -52,25 +49,25 @@ const UNAUTHENTICATED: u16 = 4401;
 
 /// Why the gateway closes a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Closing {
+struct CloseReason {
     code: u16,
     reason: &'static str,
 }
 
 /// One socket.
 pub(super) struct Session {
-    gateway: Arc<Gateway>,
+    stages: Arc<Stages>,
     credentials: HeaderMap,
     id: String,
     running: HashMap<String, Running>,
-    calls: JoinSet<Call>,
+    calls: JoinSet<CallId>,
     started: u64,
 }
 
 /// A request: its id, and its number among those of the socket. An id may be used again while a call that was cancelled is
 /// still on its way out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Call {
+struct CallId {
     id: String,
     number: u64,
 }
@@ -86,9 +83,9 @@ struct Running {
 // === impl Session ===
 
 impl Session {
-    pub(super) fn new(gateway: Arc<Gateway>, credentials: HeaderMap) -> Self {
+    pub(super) fn new(stages: Arc<Stages>, credentials: HeaderMap) -> Self {
         let id = RequestId::generate().as_str().replacen("req_", "ws_", 1);
-        Self { gateway, credentials, id, running: HashMap::new(), calls: JoinSet::new(), started: 0 }
+        Self { stages, credentials, id, running: HashMap::new(), calls: JoinSet::new(), started: 0 }
     }
 
     /// Serves the socket until one side closes it.
@@ -96,11 +93,11 @@ impl Session {
     where
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
-        let _open = self.gateway.lifecycle.connected();
+        let _open = self.stages.lifecycle.connected();
         let (input, output) = tokio::io::split(socket);
         let mut reader = FrameReader::new(input, bounds);
         let (out, queue) = mpsc::channel(QUEUE);
-        let patience = self.gateway.limits.unread();
+        let patience = self.stages.limits.unread();
         let writer = tokio::spawn(write(output, queue, patience));
         let ready = message::ready(&self.id);
         let closing = match out.send(Message::Text(ready.into())).await {
@@ -115,7 +112,7 @@ impl Session {
         self.running.clear();
         self.calls.shutdown().await;
         let said_why = closing.is_some();
-        if let Some(Closing { code, reason }) = closing {
+        if let Some(CloseReason { code, reason }) = closing {
             let frame = CloseFrame { code: code.into(), reason: reason.into() };
             let _ = tokio::time::timeout(LINGER, out.send(Message::Close(Some(frame)))).await;
         }
@@ -132,10 +129,10 @@ impl Session {
     /// `Some`: a close frame is owed to the client. `None`: it is gone.
     async fn serve(
         &mut self,
-        mut stream: impl Stream<Item = Result<Heard, Deaf>> + Unpin,
+        mut stream: impl Stream<Item = Result<ClientFrame, ReadError>> + Unpin,
         out: &Sender<Message>,
-    ) -> Option<Closing> {
-        let mut phase = self.gateway.lifecycle.watch();
+    ) -> Option<CloseReason> {
+        let mut phase = self.stages.lifecycle.watch();
         let mut pings = interval(PING_EVERY);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         pings.tick().await;
@@ -144,40 +141,40 @@ impl Session {
             let now_in = *phase.borrow_and_update();
             // What is cut ends by itself, with a word about it.
             if !now_in.takes_work() && self.running.is_empty() {
-                return Some(Closing { code: GOING_AWAY, reason: "draining" });
+                return Some(CloseReason { code: GOING_AWAY, reason: "draining" });
             }
             tokio::select! {
                 read = stream.next() => {
                     heard = Instant::now();
                     match read {
-                        Some(Ok(Heard::Text(text))) => {
+                        Some(Ok(ClientFrame::Text(text))) => {
                             if let Some(closing) = self.take(text, out).await {
                                 return closing;
                             }
                         }
-                        Some(Ok(Heard::Refused(beginning))) => {
+                        Some(Ok(ClientFrame::Refused(beginning))) => {
                             let refused = no_memory(&beginning);
                             if out.send(Message::Text(refused.into())).await.is_err() {
                                 return None;
                             }
                         }
-                        Some(Ok(Heard::Binary)) => {
-                            return Some(Closing { code: UNSUPPORTED, reason: "text_only" });
+                        Some(Ok(ClientFrame::Binary)) => {
+                            return Some(CloseReason { code: UNSUPPORTED, reason: "text_only" });
                         }
-                        Some(Ok(Heard::Ping(payload))) => {
+                        Some(Ok(ClientFrame::Ping(payload))) => {
                             // With a full queue, the client has more to read before it wonders whether we are there.
                             let _ = out.try_send(Message::Pong(payload));
                         }
-                        Some(Ok(Heard::Pong)) => {}
-                        Some(Ok(Heard::Close(code))) => {
+                        Some(Ok(ClientFrame::Pong)) => {}
+                        Some(Ok(ClientFrame::Close(code))) => {
                             let code = code.filter(|code| CloseCode::from(*code).is_allowed());
-                            return Some(Closing { code: code.unwrap_or(NORMAL), reason: "" });
+                            return Some(CloseReason { code: code.unwrap_or(NORMAL), reason: "" });
                         }
-                        Some(Err(deaf)) => return deaf.closing(),
+                        Some(Err(error)) => return error.closing(),
                         None => return None,
                     }
                 }
-                Call { id, number } = ended(&mut self.calls) => {
+                CallId { id, number } = ended(&mut self.calls) => {
                     if self.running.get(&id).is_some_and(|running| running.number == number) {
                         self.running.remove(&id);
                     }
@@ -186,10 +183,10 @@ impl Session {
                 () = out.closed() => return None,
                 _ = pings.tick() => {
                     if heard.elapsed() >= IDLE {
-                        return Some(Closing { code: GOING_AWAY, reason: "idle_timeout" });
+                        return Some(CloseReason { code: GOING_AWAY, reason: "idle_timeout" });
                     }
                     if self.check_key().is_err() {
-                        return Some(Closing { code: UNAUTHENTICATED, reason: "key_refused" });
+                        return Some(CloseReason { code: UNAUTHENTICATED, reason: "key_refused" });
                     }
                     // With a full queue there is enough on its way to tell whether the client is there.
                     let _ = out.try_send(Message::Ping(bytes::Bytes::new()));
@@ -200,7 +197,7 @@ impl Session {
     }
 
     /// Takes a message. `Some`: the socket ends with it.
-    async fn take(&mut self, text: Text, out: &Sender<Message>) -> Option<Option<Closing>> {
+    async fn take(&mut self, text: Text, out: &Sender<Message>) -> Option<Option<CloseReason>> {
         let reply = match message::read(&text.bytes) {
             Ok(Incoming::Ping) => Some(message::pong(&self.id)),
             Ok(Incoming::Cancel(id)) => match self.running.remove(&id) {
@@ -217,7 +214,7 @@ impl Session {
                     if let Some(reply) = reply {
                         let _ = out.send(Message::Text(reply.into())).await;
                     }
-                    return Some(Some(Closing { code: UNAUTHENTICATED, reason: "key_refused" }));
+                    return Some(Some(CloseReason { code: UNAUTHENTICATED, reason: "key_refused" }));
                 }
                 reply
             }
@@ -229,12 +226,11 @@ impl Session {
 
     /// Whether the key is still good: it may have been revoked since the socket was opened.
     fn check_key(&self) -> Result<(), GatewayError> {
-        let gateway = &self.gateway;
-        admit(&gateway.snapshot.load(), gateway.access, &self.credentials, None, gateway.clock.now()).map(drop)
+        self.stages.admission.check_key(&self.credentials, self.stages.clock.now())
     }
 
     /// Starts a request, or says why not.
-    fn start(&mut self, asked: Asked, out: &Sender<Message>) -> Option<String> {
+    fn start(&mut self, asked: CallRequest, out: &Sender<Message>) -> Option<String> {
         if self.running.contains_key(&asked.id) {
             let fault =
                 Fault { code: "duplicate_request", message: "a request with this id is running", id: Some(asked.id) };
@@ -250,9 +246,9 @@ impl Session {
         }
         let (cancel, cancelling) = oneshot::channel::<()>();
         self.started += 1;
-        let call = Call { id: asked.id.clone(), number: self.started };
+        let call = CallId { id: asked.id.clone(), number: self.started };
         self.running.insert(call.id.clone(), Running { number: call.number, _cancel: cancel });
-        let (gateway, credentials, out) = (Arc::clone(&self.gateway), self.credentials.clone(), out.clone());
+        let (stages, credentials, out) = (Arc::clone(&self.stages), self.credentials.clone(), out.clone());
         self.calls.spawn(async move {
             tokio::select! {
                 biased;
@@ -260,7 +256,7 @@ impl Session {
                     let _ = out.send(Message::Text(cancelled(&call.id).into())).await;
                 }
                 // That the client is gone is noticed where its messages are read.
-                _ = Box::pin(call::supervised(&gateway, &credentials, asked, &out)) => {}
+                _ = Box::pin(call::supervised(&stages, &credentials, asked, &out)) => {}
             }
             call
         });
@@ -268,8 +264,8 @@ impl Session {
     }
 }
 
-impl Deaf {
-    fn closing(self) -> Option<Closing> {
+impl ReadError {
+    fn closing(self) -> Option<CloseReason> {
         let (code, reason) = match self {
             Self::Gone => return None,
             Self::TooLong => (TOO_LONG, "message_too_long"),
@@ -277,7 +273,7 @@ impl Deaf {
             Self::NotUtf8 => (NOT_UTF8, "not_utf8"),
             Self::Broken => (PROTOCOL, "protocol_error"),
         };
-        Some(Closing { code, reason })
+        Some(CloseReason { code, reason })
     }
 }
 
@@ -298,7 +294,7 @@ fn unknown(id: String) -> Fault {
 }
 
 /// The id of the next request that ends; never, while none runs.
-async fn ended(calls: &mut JoinSet<Call>) -> Call {
+async fn ended(calls: &mut JoinSet<CallId>) -> CallId {
     loop {
         match calls.join_next().await {
             Some(Ok(call)) => return call,
@@ -332,13 +328,16 @@ mod tests {
     type Client = WebSocketStream<DuplexStream>;
 
     /// A socket in memory, so that the clock can be a fake.
-    async fn connected(gateway: &TestGateway) -> Client {
+    async fn connected(stages: &TestGateway) -> Client {
         let (client, server) = duplex(64 * 1024);
-        let bounds =
-            Bounds { largest: 1 << 20, silence: Duration::from_secs(30), memory: gateway.gateway.memory.clone() };
+        let bounds = Bounds {
+            largest: 1 << 20,
+            silence: Duration::from_secs(30),
+            memory: stages.stages.admission.memory().clone(),
+        };
         let mut credentials = HeaderMap::new();
         credentials.insert("authorization", format!("Bearer {KEY}").parse().expect("a value"));
-        tokio::spawn(Session::new(Arc::clone(&gateway.gateway), credentials).run(server, bounds));
+        tokio::spawn(Session::new(Arc::clone(&stages.stages), credentials).run(server, bounds));
         let mut client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
         let ready = client.next().await.expect("a message").expect("no error");
         assert!(ready.to_text().expect("text").contains("session.ready"));
@@ -351,16 +350,16 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_ping_is_answered_with_what_it_holds() {
-        let gateway = TestGateway::new(&[], index_with(|_| {}));
-        let mut client = connected(&gateway).await;
+        let stages = TestGateway::new(&[], index_with(|_| {}));
+        let mut client = connected(&stages).await;
         client.send(Message::Ping("are you there".into())).await.expect("sent");
         assert_eq!(next(&mut client).await, Message::Pong("are you there".into()));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_client_is_asked_whether_it_is_there_and_stays_while_it_answers() {
-        let gateway = TestGateway::new(&[], index_with(|_| {}));
-        let mut client = connected(&gateway).await;
+        let stages = TestGateway::new(&[], index_with(|_| {}));
+        let mut client = connected(&stages).await;
         let opened = Instant::now();
         // The client's library answers pings by itself as it reads.
         for ping in 1..=8 {
@@ -372,9 +371,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_is_not_heard_is_given_up() {
-        let gateway = TestGateway::new(&[], index_with(|_| {}));
+        let stages = TestGateway::new(&[], index_with(|_| {}));
         let opened = Instant::now();
-        let client = connected(&gateway).await;
+        let client = connected(&stages).await;
         // It reads without the library that answers.
         let mut raw = client.into_inner();
         let mut read = Vec::new();

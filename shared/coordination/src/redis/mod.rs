@@ -11,7 +11,7 @@
 mod backoff;
 mod commands;
 mod outbox;
-mod shelf;
+mod store;
 mod worker;
 
 use std::{
@@ -26,9 +26,9 @@ use omniroute_telemetry::names;
 use parking_lot::RwLock;
 use tokio::{sync::Notify, task::AbortHandle, time::timeout};
 
-use self::{commands::Commands, outbox::Outbox, shelf::RedisShelf, worker::Worker};
+use self::{commands::Commands, outbox::Outbox, store::RedisStore, worker::Worker};
 use crate::{
-    Cooldown, Coordination, Health, Place, Shelf, ShelfLimits, Verdict,
+    Cooldown, Coordination, Health, Place, SharedStore, StoreLimits, Verdict,
     cooldowns::{CooldownView, cooldown},
     windows::Windows,
 };
@@ -154,8 +154,8 @@ impl Coordination for RedisCoordination {
         verdict
     }
 
-    fn shelf(&self, limits: ShelfLimits) -> Arc<dyn Shelf> {
-        RedisShelf::open(limits, Arc::clone(&self.shared))
+    fn store(&self, limits: StoreLimits) -> Arc<dyn SharedStore> {
+        RedisStore::open(limits, Arc::clone(&self.shared))
     }
 
     fn health(&self) -> Health {

@@ -3,7 +3,7 @@
 mod fleet;
 mod outage;
 mod server;
-mod shelves;
+mod stores;
 mod suite;
 
 use std::{

@@ -62,12 +62,15 @@ pub(super) fn thoughts_back(provider: &str, name: &str, profile: &mut Profile) {
     let kimi = is("kimi-k") && (is("thinking") || !name.ends_with("instruct"));
     let mimo = is("mimo-v2");
     profile.reasoning_content_back = deepseek || kimi || mimo || is("glm-4.7") || is("glm-5") || is("minimax-m");
-    profile.reasoning_content_demanded = match () {
-        () if !is_makers(provider) && provider != "openrouter" => ThoughtDemand::None,
+    profile.reasoning_content_demanded = if !is_makers(provider) && provider != "openrouter" {
+        ThoughtDemand::None
+    } else if deepseek && !is("deepseek-chat") {
         // DeepSeek's chat model does not think.
-        () if deepseek && !is("deepseek-chat") => ThoughtDemand::Tools,
-        () if kimi || mimo => ThoughtDemand::Calls,
-        () => ThoughtDemand::None,
+        ThoughtDemand::Tools
+    } else if kimi || mimo {
+        ThoughtDemand::Calls
+    } else {
+        ThoughtDemand::None
     };
 }
 

@@ -12,7 +12,7 @@ use crate::{
     ir::{Effort, Family, Format, Losses, Modality, OutputFormat, Request, SystemPart, SystemRole, ThinkingStyle},
     openai::{effort_word, tier_word},
     stable_id::plain_user,
-    system_text, tool_schema, tools,
+    system_text, tool_schema,
     write::Writer,
 };
 

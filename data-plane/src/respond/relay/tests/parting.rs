@@ -1,12 +1,17 @@
 //! Answers that are whole though their streams go on, break or run out of time.
 
+use std::sync::Arc;
+
 use omniroute_core::{hash::Pepper, time::UnixMillis};
 use omniroute_wire::ir::Format;
 
 use super::*;
-use crate::translate::{FleetSealer, Streaming, Translation, Within};
+use crate::{
+    seal::FleetSealer,
+    translate::{Streaming, Translation, Within},
+};
 
-const GEMINI: Kind = Kind::Chat(Format::Gemini);
+const GEMINI: AnswerKind = AnswerKind::Chat(Format::Gemini);
 const SAID: &str = "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"12345678\"}]}}]}\n\n";
 const LAST: &str = "data: {\"candidates\":[{\"finishReason\":\"STOP\"}],\"usageMetadata\":{\"promptTokenCount\":9,\"candidatesTokenCount\":4}}\n\n";
 /// Reason and count in one, behind a text.
@@ -14,7 +19,7 @@ const EACH: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"12345678\"},\"
 const BEAT: &str = ": beat\n\n";
 
 /// From `upstream` to a client of Anthropic's.
-fn to_messages(upstream: Format) -> Lane {
+fn to_messages(upstream: Format) -> AnswerFilter {
     let translation = Translation::within(&Within {
         dialect: &Dialect::Messages,
         format: upstream,
@@ -26,7 +31,7 @@ fn to_messages(upstream: Format) -> Lane {
         sealer: Arc::new(FleetSealer::new(&Pepper::new("fleet"))),
         previous: None,
     });
-    Lane::Translated(Box::new(Streaming::new(&translation)))
+    AnswerFilter::Translated(Box::new(Streaming::new(&translation)))
 }
 
 impl Bench {
@@ -39,7 +44,7 @@ impl Bench {
 #[tokio::test(start_paused = true)]
 async fn a_counted_answer_is_left_soon_whatever_its_host_does_to_keep_it_open() {
     for (last, beats) in [(&[FINISH, USAGE][..], false), (&[FINISH, USAGE], true), (&[EACH], true)] {
-        let mut bench = Bench::new(Lane::events(CHAT, false), ROLE, TIMES);
+        let mut bench = Bench::new(AnswerFilter::events(CHAT, false), ROLE, TIMES);
         assert_eq!(bench.text().await, ROLE);
         for piece in last {
             bench.says(Ok(piece));
@@ -64,7 +69,8 @@ async fn a_counted_answer_is_left_soon_whatever_its_host_does_to_keep_it_open() 
 
 #[tokio::test(start_paused = true)]
 async fn the_count_of_an_answer_is_waited_for_longer_than_its_terminator() {
-    let mut bench = Bench::new(Lane::events(CHAT, false), TEXT, RelayTimesIn { keepalive: 0, idle: 300, ..TIMES });
+    let mut bench =
+        Bench::new(AnswerFilter::events(CHAT, false), TEXT, RelayTimesIn { keepalive: 0, idle: 300, ..TIMES });
     bench.says(Ok(FINISH));
     let start = Instant::now();
     assert_eq!(bench.rest().await, format!("{TEXT}{FINISH}{DONE_TEXT}"));
@@ -74,7 +80,7 @@ async fn the_count_of_an_answer_is_waited_for_longer_than_its_terminator() {
 
 #[tokio::test(start_paused = true)]
 async fn a_host_that_tells_reason_and_count_in_every_chunk_may_pause() {
-    let mut bench = Bench::new(Lane::events(CHAT, false), EACH, RelayTimesIn { keepalive: 0, ..TIMES });
+    let mut bench = Bench::new(AnswerFilter::events(CHAT, false), EACH, RelayTimesIn { keepalive: 0, ..TIMES });
     assert_eq!(bench.text().await, EACH);
     for pause in [9, 30, 50] {
         tokio::select! {
@@ -96,7 +102,7 @@ async fn a_whole_answer_ends_well_however_its_stream_ends() {
     for last in [&[FINISH][..], &[FINISH, USAGE]] {
         for broken in [Some("reset"), None] {
             let (first, total) = (TEXT, if broken.is_some() { TIMES.total } else { 5 });
-            let mut bench = Bench::new(Lane::events(CHAT, false), first, RelayTimesIn { total, ..TIMES });
+            let mut bench = Bench::new(AnswerFilter::events(CHAT, false), first, RelayTimesIn { total, ..TIMES });
             last.iter().for_each(|piece| bench.says(Ok(piece)));
             if let Some(broken) = broken {
                 bench.says(Ok("data: {\"choices\":[],\"usa"));
@@ -106,7 +112,7 @@ async fn a_whole_answer_ends_well_however_its_stream_ends() {
             bench.ended_well();
         }
     }
-    let mut bench = Bench::new(Lane::events(CHAT, false), TEXT, TIMES);
+    let mut bench = Bench::new(AnswerFilter::events(CHAT, false), TEXT, TIMES);
     bench.says(Ok(FINISH));
     assert_eq!(bench.text().await, TEXT);
     assert_eq!(bench.text().await, FINISH);
@@ -117,7 +123,7 @@ async fn a_whole_answer_ends_well_however_its_stream_ends() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_goes_on_is_not_whole_whatever_it_said_before() {
-    let mut bench = Bench::new(Lane::events(CHAT, false), FINISH, TIMES);
+    let mut bench = Bench::new(AnswerFilter::events(CHAT, false), FINISH, TIMES);
     bench.says(Ok(TEXT));
     bench.says(Err("reset"));
     assert!(!bench.rest().await.contains("[DONE]"));
@@ -126,8 +132,10 @@ async fn an_answer_that_goes_on_is_not_whole_whatever_it_said_before() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_without_any_terminator_in_its_format_is_left_as_soon() {
-    for (lane, end) in [(Lane::events(GEMINI, false), LAST), (to_messages(Format::Gemini), "event: message_stop")] {
-        let mut bench = Bench::new(lane, SAID, TIMES);
+    for (filter, end) in
+        [(AnswerFilter::events(GEMINI, false), LAST), (to_messages(Format::Gemini), "event: message_stop")]
+    {
+        let mut bench = Bench::new(filter, SAID, TIMES);
         bench.says(Ok(LAST));
         let start = Instant::now();
         let all = bench.rest().await;
@@ -163,10 +171,10 @@ async fn a_translated_answer_ends_with_its_terminator_and_its_upstream_is_left()
 #[tokio::test(start_paused = true)]
 async fn a_stream_whose_first_bytes_are_all_of_it_is_left_too() {
     let all: &'static str = Box::leak([TEXT, FINISH, DONE_TEXT].concat().into_boxed_str());
-    let mut bench = Bench::new(Lane::events(CHAT, false), all, TIMES);
+    let mut bench = Bench::new(AnswerFilter::events(CHAT, false), all, TIMES);
     let start = Instant::now();
     let relay = bench.relay.as_ref().expect("still there");
-    assert_eq!(relay.deadline(), start + Duration::from_secs(TIMES.total), "the client may take its time");
+    assert_eq!(relay.deadline(), Some(start + Duration::from_secs(TIMES.total)), "the client may take its time");
     assert_eq!(bench.rest().await, all);
     assert_eq!(start.elapsed(), LINGER);
     bench.ended_well();
@@ -175,8 +183,11 @@ async fn a_stream_whose_first_bytes_are_all_of_it_is_left_too() {
 #[tokio::test(start_paused = true)]
 async fn a_picture_is_no_sign_that_no_other_comes() {
     const PICTURE: &str = "event: image_generation.completed\ndata: {\"type\":\"image_generation.completed\",\"b64_json\":\"AA==\",\"usage\":{\"input_tokens\":9,\"output_tokens\":4}}\n\n";
-    let mut bench =
-        Bench::new(Lane::events(Kind::Images, false), PICTURE, RelayTimesIn { keepalive: 0, idle: 300, ..TIMES });
+    let mut bench = Bench::new(
+        AnswerFilter::events(AnswerKind::Images, false),
+        PICTURE,
+        RelayTimesIn { keepalive: 0, idle: 300, ..TIMES },
+    );
     assert_eq!(bench.text().await, PICTURE);
     tokio::select! {
         biased;

@@ -1,0 +1,208 @@
+//! Each format's way to find usage, finish reason and errors in an answer that passes as it is.
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use memchr::memmem::Finder;
+use omniroute_core::error::GatewayError;
+use omniroute_wire::{
+    anthropic, gemini,
+    ir::{Format, StreamError},
+    json_tail::{AnswerFacts, UsageTail},
+    ollama, openai, responses,
+    usage_scanner::UsageScanner,
+};
+
+use super::AnswerKind;
+use crate::{
+    reply::Tally,
+    translate::{broken, stream_error},
+};
+
+/// Bytes of text a token, about.
+const BYTES_PER_TOKEN: u64 = 4;
+/// Made once: that takes longer than a search.
+static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"error\""));
+
+/// Follows a stream of events.
+#[derive(Debug)]
+pub(super) enum Scanner {
+    Chat(UsageScanner),
+    Responses(responses::UsageScanner),
+    Messages(anthropic::UsageScanner),
+    Gemini(gemini::UsageScanner),
+    Ollama(ollama::UsageScanner),
+    Images(openai::ImageScanner),
+}
+
+/// Follows a document.
+#[derive(Debug)]
+pub(crate) struct Document {
+    kind: AnswerKind,
+    tail: UsageTail,
+    /// Set once all of it is there.
+    ended: Option<Tally>,
+    /// The answer says that it failed. Of a short one that is seen before anything goes out.
+    error: Option<Box<StreamError>>,
+}
+
+/// The same call on whichever scanner it is.
+macro_rules! each {
+    ($self:expr, $scanner:ident => $call:expr) => {
+        match $self {
+            Scanner::Chat($scanner) => $call,
+            Scanner::Responses($scanner) => $call,
+            Scanner::Messages($scanner) => $call,
+            Scanner::Gemini($scanner) => $call,
+            Scanner::Ollama($scanner) => $call,
+            Scanner::Images($scanner) => $call,
+        }
+    };
+}
+
+// === impl Scanner ===
+
+impl Scanner {
+    pub(super) fn new(kind: AnswerKind, hide_usage: bool) -> Self {
+        match kind {
+            AnswerKind::Chat(Format::OpenAiResponses) => Self::Responses(responses::UsageScanner::new()),
+            AnswerKind::Chat(Format::Anthropic) => Self::Messages(anthropic::UsageScanner::new()),
+            AnswerKind::Chat(Format::Gemini) => Self::Gemini(gemini::UsageScanner::new()),
+            AnswerKind::Images => Self::Images(openai::ImageScanner::new()),
+            AnswerKind::Chat(Format::Ollama) => Self::Ollama(ollama::UsageScanner::new()),
+            _ => Self::Chat(UsageScanner::new(hide_usage)),
+        }
+    }
+
+    pub(super) fn feed(&mut self, frame: Bytes, out: &mut Vec<Bytes>) {
+        each!(self, scanner => scanner.feed(frame, out));
+    }
+
+    pub(super) fn end(&mut self, out: &mut Vec<Bytes>) {
+        each!(self, scanner => scanner.end(out));
+    }
+
+    pub(super) fn done(&self) -> bool {
+        each!(self, scanner => scanner.done())
+    }
+
+    pub(super) fn complete(&self) -> bool {
+        each!(self, scanner => scanner.complete())
+    }
+
+    /// Whether the answer is whole, if nothing more is said. Of pictures, only the stream's end shows how many they are.
+    pub(super) fn is_whole(&self) -> bool {
+        self.complete() && !matches!(self, Self::Images(_))
+    }
+
+    /// What the answer cost has been told.
+    pub(super) fn is_counted(&self) -> bool {
+        each!(self, scanner => scanner.usage().is_some())
+    }
+
+    /// Grows with what is said.
+    pub(super) fn said(&self) -> u64 {
+        each!(self, scanner => scanner.estimated_output())
+    }
+
+    pub(super) fn saw_error(&self) -> bool {
+        each!(self, scanner => scanner.saw_error())
+    }
+
+    pub(super) const fn is_chat(&self) -> bool {
+        matches!(self, Self::Chat(_))
+    }
+
+    pub(super) const fn is_anthropic(&self) -> bool {
+        matches!(self, Self::Messages(_))
+    }
+
+    pub(super) const fn is_gemini(&self) -> bool {
+        matches!(self, Self::Gemini(_))
+    }
+
+    pub(super) fn tally(&self) -> Tally {
+        each!(self, scanner => Tally {
+            usage: scanner.usage().copied(),
+            finish_reason: scanner.finish_reason().map(str::to_owned),
+            output_guess: scanner.estimated_output(),
+        })
+    }
+
+    /// Lines of JSON instead of events.
+    pub(super) const fn is_lines(&self) -> bool {
+        matches!(self, Self::Ollama(_))
+    }
+
+    /// An error in the middle of the stream.
+    pub(super) fn encode_error(&self, error: &GatewayError, request_id: &str) -> Vec<u8> {
+        let error = stream_error(error, request_id);
+        let mut out = Vec::with_capacity(256);
+        match self {
+            Self::Chat(_) | Self::Images(_) => openai::encode_stream_error(&error, &mut out),
+            Self::Responses(scanner) => responses::encode_stream_error(scanner.begun(), &error, &mut out),
+            Self::Messages(_) => anthropic::encode_stream_error(&error, &mut out),
+            Self::Gemini(_) => gemini::encode_stream_error(&error, &mut out),
+            Self::Ollama(_) => ollama::encode_stream_error(&error, &mut out),
+        }
+        out
+    }
+}
+
+// === impl Document ===
+
+impl Document {
+    pub(super) fn new(kind: AnswerKind) -> Self {
+        Self { kind, tail: UsageTail::default(), ended: None, error: None }
+    }
+
+    pub(super) fn feed(&mut self, frame: &Bytes) {
+        self.tail.feed(frame);
+    }
+
+    /// Nothing follows.
+    pub(super) fn end(&mut self) {
+        let tally = self.tally();
+        if self.says_failure(&tally) {
+            self.error = Some(Box::new(broken("the upstream ended its answer with an error")));
+        }
+        self.ended = Some(tally);
+    }
+
+    /// What it turned out to be that has ended, if not an answer.
+    pub(super) fn error(&self) -> Option<&StreamError> {
+        self.error.as_deref()
+    }
+
+    /// Whether it is an answer that says that it failed. `whole`: all of it.
+    pub(super) fn has_failed(&self, whole: &[u8]) -> bool {
+        // Nearly every answer lacks the word.
+        (self.kind != AnswerKind::Chat(Format::OpenAiChat) || ERROR.find(whole).is_some())
+            && self.says_failure(&self.tally())
+    }
+
+    fn says_failure(&self, tally: &Tally) -> bool {
+        let word = match self.kind {
+            AnswerKind::Chat(Format::OpenAiResponses) => "failed",
+            // OpenRouter's.
+            AnswerKind::Chat(Format::OpenAiChat) => "error",
+            _ => return false,
+        };
+        tally.finish_reason.as_deref() == Some(word)
+    }
+
+    pub(super) fn tally(&self) -> Tally {
+        if let Some(tally) = &self.ended {
+            return tally.clone();
+        }
+        let AnswerFacts { usage, finish_reason } = match self.kind {
+            // Images are counted in the words of the newer API.
+            AnswerKind::Chat(Format::OpenAiResponses) | AnswerKind::Images => responses::answer_facts(&self.tail),
+            AnswerKind::Chat(Format::Anthropic) => anthropic::answer_facts(&self.tail),
+            AnswerKind::Chat(Format::Gemini) => self.tail.facts_by(gemini::answer_facts),
+            AnswerKind::Chat(Format::Ollama) => self.tail.facts_by(ollama::answer_facts),
+            _ => self.tail.facts(),
+        };
+        Tally { usage, finish_reason, output_guess: self.tail.total() / BYTES_PER_TOKEN }
+    }
+}

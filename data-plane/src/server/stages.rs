@@ -1,0 +1,139 @@
+//! The stages of this proxy, each with what it needs.
+
+use std::sync::Arc;
+
+use omniroute_coordination::Coordination;
+use omniroute_core::{
+    address::AddressPolicy, client_address::TrustedProxies, settings::DataPlaneSettings, time::Clock,
+};
+use omniroute_telemetry::MetricsReport;
+use tokio::sync::Semaphore;
+
+use super::{limits::Limits, workers::worker_count};
+use crate::{
+    admit::Admission,
+    cache::idempotency::Idempotency,
+    count::Counting,
+    dispatch::{Dispatcher, Translator},
+    forward::{ForwardError, Forwarder},
+    health::Health,
+    lifecycle::Lifecycle,
+    media::MediaStore,
+    meter::Recording,
+    record::Recorder,
+    request::BodyMemory,
+    respond::Responder,
+    response_store::ResponseStore,
+    signatures,
+    snapshot::Snapshot,
+    upstream_client::{ClientOptions, ExtraRoots, RootsError, TlsError, UpstreamClient},
+};
+
+/// WebSockets at once, and never more than connections.
+const MAX_SOCKETS: usize = 2048;
+
+/// What the stages are made of.
+pub struct Foundations<'a> {
+    pub settings: &'a DataPlaneSettings,
+    pub snapshot: Snapshot,
+    pub recorder: Recorder,
+    pub coordination: Arc<dyn Coordination>,
+    pub lifecycle: Lifecycle,
+    pub clock: Arc<dyn Clock>,
+    pub report: MetricsReport,
+}
+
+/// Every stage, and what connections obey. Built once; requests borrow from it.
+pub struct Stages {
+    pub(crate) admission: Admission,
+    pub(crate) idempotency: Idempotency,
+    pub(crate) responses: ResponseStore,
+    pub(crate) dispatcher: Dispatcher,
+    pub(crate) responder: Responder,
+    pub(crate) counting: Counting,
+    pub(crate) forwarder: Option<Forwarder>,
+    pub(crate) recording: Arc<Recording>,
+    pub(crate) health: Arc<Health>,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) report: MetricsReport,
+    /// Places for WebSockets, which leave the connections' own count once they are open.
+    pub(crate) sockets: Arc<Semaphore>,
+    /// Whose word about the client counts.
+    pub(crate) trusted: TrustedProxies,
+    pub(crate) proxy_protocol: bool,
+    pub(crate) limits: Limits,
+}
+
+/// Why the stages cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
+    #[error(transparent)]
+    Roots(#[from] RootsError),
+}
+
+// === impl Stages ===
+
+impl Stages {
+    /// Puts the parts together. Metrics are counted by the recorder that is installed at this moment.
+    ///
+    /// # Errors
+    /// When TLS or the forwarding to the control plane cannot be set up, or the operator's CAs cannot be read.
+    pub fn build(foundations: Foundations<'_>) -> Result<Arc<Self>, SetupError> {
+        let Foundations { settings, snapshot, recorder, coordination, lifecycle, clock, report } = foundations;
+        let policy = {
+            let snapshot = snapshot.clone();
+            Arc::new(move || snapshot.load().settings().address_policy)
+        };
+        let extra_roots = ExtraRoots::read(&settings.upstream_tls_ca)?;
+        let client = UpstreamClient::new(ClientOptions {
+            idle_per_host: (settings.upstream_idle_connections as usize).div_ceil(worker_count(settings).get()),
+            policy,
+            extra_roots: extra_roots.clone(),
+        })?;
+        let media_policy = AddressPolicy::from_allow_private(settings.allow_private_media_urls);
+        let limits = Limits::new(settings);
+        let memory = BodyMemory::new(settings.body_memory.0);
+        let health = Arc::new(Health::new(Arc::clone(&coordination), snapshot.clone(), Arc::clone(&clock)));
+        let recording = Arc::new(Recording::new(recorder, lifecycle.clone(), Arc::clone(&health)));
+        let translator = Translator {
+            media: MediaStore::new(media_policy, extra_roots)?,
+            memory: memory.clone(),
+            signatures: signatures::open(&*coordination, settings.signature_ttl.0, settings.signature_memory.0),
+        };
+        Ok(Arc::new(Self {
+            idempotency: Idempotency::open(&*coordination, settings, limits.times),
+            responses: ResponseStore::open(&*coordination, settings, memory.clone(), Arc::clone(&clock)),
+            admission: Admission::new(settings, snapshot.clone(), lifecycle.clone(), memory),
+            counting: Counting::new(client.clone(), Arc::clone(&health)),
+            dispatcher: Dispatcher::new(
+                client,
+                translator,
+                Arc::clone(&health),
+                Arc::clone(&recording),
+                Arc::clone(&clock),
+            ),
+            responder: Responder::new(limits.keepalive),
+            forwarder: Forwarder::new(&settings.forward_url)?,
+            recording,
+            health,
+            snapshot,
+            lifecycle,
+            clock,
+            report,
+            sockets: Arc::new(Semaphore::new((settings.max_connections as usize).min(MAX_SOCKETS))),
+            trusted: settings.trusted_proxies.clone(),
+            proxy_protocol: settings.proxy_protocol,
+            limits,
+        }))
+    }
+
+    pub(crate) fn health(&self) -> &Arc<Health> {
+        &self.health
+    }
+}

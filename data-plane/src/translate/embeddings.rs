@@ -1,0 +1,14 @@
+//! Embeddings between two formats.
+
+use omniroute_wire::embeddings::EmbedWay;
+
+use crate::request::Segmented;
+
+/// What the way back of embeddings has to know.
+pub(crate) struct Embedding {
+    pub(crate) way: EmbedWay,
+    /// Bodies of further requests, each for a text of its own.
+    pub(crate) more: Vec<Segmented>,
+    /// Names of what did not cross.
+    pub(crate) dropped: Option<String>,
+}
