@@ -95,7 +95,7 @@ impl Authenticator {
         if token.matches('.').count() == 2 {
             return self.tokens.check_cli(token).map(|()| Principal::Cli).map_err(|_| AuthError::Unauthenticated);
         }
-        self.store.expect_answers()?;
+        self.store.expect_reachable()?;
         let hash = self.store.pepper().hash(token);
         let key = self.identities.api_key(&hash).await?.filter(|key| key.is_active).ok_or(AuthError::InvalidApiKey)?;
         if key.expires_at.is_some_and(|at| at <= self.clock.now()) {

@@ -10,14 +10,14 @@ use axum::{
 };
 use http::{Method, request::Parts};
 
-use super::{AuthError, Authenticator, CallerRules, Demand, Principal, RouteTable, origin, scope::Permission};
+use super::{AuthError, Authenticator, CallerRules, Principal, Requirement, RouteTable, origin, scope::Permission};
 use crate::{
     http::{AllowedOrigins, ApiError},
     store::StoreError,
 };
 
 /// How long a probe waits to learn who asks.
-const PROBE_PATIENCE: Duration = Duration::from_millis(500);
+const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Decides who gets to which route.
 pub struct Guard {
@@ -39,20 +39,20 @@ impl Guard {
     /// Who asks, as far as the route wants to know; `None` where it does not, or lets anybody in.
     async fn admit(&self, parts: &Parts, is_local: bool) -> Result<Option<Principal>, AuthError> {
         let matched = parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str);
-        let demanded = self.routes.demand(&parts.method, matched, parts.uri.path());
-        if demanded == Demand::Nothing {
+        let required = self.routes.requirement(&parts.method, matched, parts.uri.path());
+        if required == Requirement::Open {
             return Ok(None);
         }
         let principal = self.authenticator.authenticate(parts, is_local);
         let store = &self.authenticator.store;
-        let known = if demanded == Demand::Either {
+        let known = if required == Requirement::Optional {
             // Whoever asks how things are does not wait for a pool whose database is away.
-            tokio::time::timeout(PROBE_PATIENCE, principal).await.unwrap_or_else(|_| Err(away()))
+            tokio::time::timeout(PROBE_TIMEOUT, principal).await.unwrap_or_else(|_| Err(away()))
         } else {
             tokio::select! {
                 biased;
                 known = principal => known,
-                () = store.away() => Err(away()),
+                () = store.unreachable() => Err(away()),
             }
         };
         let allowed = known.and_then(|principal| {
@@ -64,14 +64,14 @@ impl Guard {
         match allowed {
             Ok(principal) => {
                 self.check_origin(parts, &principal)?;
-                if demanded == Demand::Manager {
-                    store.expect_answers()?;
+                if required == Requirement::Manager {
+                    store.expect_reachable()?;
                 }
                 Ok(Some(principal))
             }
             Err(refused @ AuthError::MissingScope(_)) if !is_safe(&parts.method) => Err(refused),
             // Whoever is nobody gets what anybody gets; a failing database is for the handler to meet.
-            Err(_) if demanded == Demand::Either => Ok(None),
+            Err(_) if required == Requirement::Optional => Ok(None),
             Err(refused) => Err(refused),
         }
     }

@@ -1,6 +1,6 @@
 //! Who may manage the gateway, and what of it.
 //!
-//! A request passes the [`Guard`] before any handler sees it: the [`RouteTable`] says what its route demands,
+//! A request passes the [`Guard`] before any handler sees it: the [`RouteTable`] says what its route requires,
 //! [`Authenticator`] finds out who asks (session cookie, API key with a management scope, or the CLI's short-lived token;
 //! with login turned off, also whoever sits at this machine), [`scope`] says whether that covers the route, [`origin`]
 //! keeps other websites from using a browser's session, and the [`Principal`] and the [`Caller`] go on with the request.
@@ -22,7 +22,7 @@ pub use self::{
     caller::{Caller, CallerRules},
     error::AuthError,
     guard::Guard,
-    principal::{By, Principal},
-    route_table::{Demand, OpenRoute, RouteTable},
+    principal::Principal,
+    route_table::{OpenRoute, Requirement, RouteTable},
     scope::Scopes,
 };

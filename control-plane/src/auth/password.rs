@@ -14,7 +14,7 @@ const PASSES: u32 = 2;
 const LANES: u32 = 1;
 
 /// Each computation takes 19 MiB; this bounds what a flood of logins can take.
-const AT_ONCE: usize = 2;
+const MAX_CONCURRENT: usize = 2;
 
 /// Fewest characters of a new password.
 pub const MIN_LENGTH: usize = 8;
@@ -46,7 +46,7 @@ impl Passwords {
     pub fn new() -> Result<Self, PasswordError> {
         let params = Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(|error| hash_error(&error))?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        Ok(Self { argon2, permits: Arc::new(Semaphore::new(AT_ONCE)) })
+        Ok(Self { argon2, permits: Arc::new(Semaphore::new(MAX_CONCURRENT)) })
     }
 
     /// The PHC string to store.

@@ -25,9 +25,6 @@ pub enum Principal {
     Local,
 }
 
-/// The caller as the configuration log names it.
-pub struct By(pub Actor);
-
 // === impl Principal ===
 
 impl Principal {
@@ -72,18 +69,19 @@ impl<S: Send + Sync> FromRequestParts<S> for Principal {
     }
 }
 
-// === impl By ===
+// === impl Actor ===
 
-impl<S: Send + Sync> FromRequestParts<S> for By {
+/// The caller as the configuration log names it.
+impl<S: Send + Sync> FromRequestParts<S> for Actor {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let principal = Principal::from_request_parts(parts, state).await?;
         let address = parts.extensions.get::<Caller>().and_then(|caller| caller.address);
-        Ok(Self(Actor {
+        Ok(Self {
             name: principal.name(),
             address: address.map(|address: IpAddr| address.to_string()),
             request_id: parts.extensions.get::<RequestId>().map(|id| id.0.to_string()),
-        }))
+        })
     }
 }

@@ -1,23 +1,23 @@
-//! What each route demands. Whatever an area does not list as open demands a manager, unknown paths included, so that a
+//! What each route requires. Whatever an area does not list as open requires a manager, unknown paths included, so that a
 //! caller who is nobody cannot tell which routes exist.
 
 use std::collections::HashMap;
 
 use http::Method;
 
-/// What a route demands of its caller.
+/// What a route requires of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Demand {
+pub enum Requirement {
     /// Nothing: anybody, unseen.
-    Nothing,
+    Open,
     /// Nothing; a manager sees more.
-    Either,
+    Optional,
     /// A manager.
     Manager,
 }
 
 /// A route that is not for managers only. `HEAD` counts as `GET`.
-pub type OpenRoute = (Method, &'static str, Demand);
+pub type OpenRoute = (Method, &'static str, Requirement);
 
 /// The routes of all areas.
 #[derive(Clone, Debug, Default)]
@@ -28,14 +28,14 @@ pub struct RouteTable {
 
 /// Pages and files, which belong to no area.
 const PAGES: [OpenRoute; 8] = [
-    (Method::GET, "/", Demand::Nothing),
-    (Method::GET, "/dashboard", Demand::Nothing),
-    (Method::GET, "/dashboard/", Demand::Nothing),
-    (Method::GET, "/dashboard/{file}", Demand::Nothing),
-    (Method::GET, "/api/docs", Demand::Nothing),
-    (Method::GET, "/api/docs/", Demand::Nothing),
-    (Method::GET, "/api/docs/{*rest}", Demand::Nothing),
-    (Method::GET, "/api/openapi.json", Demand::Nothing),
+    (Method::GET, "/", Requirement::Open),
+    (Method::GET, "/dashboard", Requirement::Open),
+    (Method::GET, "/dashboard/", Requirement::Open),
+    (Method::GET, "/dashboard/{file}", Requirement::Open),
+    (Method::GET, "/api/docs", Requirement::Open),
+    (Method::GET, "/api/docs/", Requirement::Open),
+    (Method::GET, "/api/docs/{*rest}", Requirement::Open),
+    (Method::GET, "/api/openapi.json", Requirement::Open),
 ];
 
 // === impl RouteTable ===
@@ -56,16 +56,16 @@ impl RouteTable {
         self.areas.get(matched?).copied()
     }
 
-    /// What the route demands that a request was matched to; `None` is a path that no route has.
-    pub fn demand(&self, method: &Method, matched: Option<&str>, path: &str) -> Demand {
+    /// What the route requires that a request was matched to; `None` is a path that no route has.
+    pub fn requirement(&self, method: &Method, matched: Option<&str>, path: &str) -> Requirement {
         let method = if method == Method::HEAD { &Method::GET } else { method };
         let Some(route) = matched else {
-            return if is_api(path) { Demand::Manager } else { Demand::Nothing };
+            return if is_api(path) { Requirement::Manager } else { Requirement::Open };
         };
         self.open
             .iter()
             .find(|(open, template, _)| open == method && *template == route)
-            .map_or(Demand::Manager, |(_, _, demand)| *demand)
+            .map_or(Requirement::Manager, |(_, _, requirement)| *requirement)
     }
 }
 
@@ -80,28 +80,28 @@ mod tests {
     fn table() -> RouteTable {
         let mut table = RouteTable::new();
         let routes = ["/api/keys", "/api/init", "/healthz"].map(str::to_owned);
-        let open = [(Method::GET, "/api/init", Demand::Nothing), (Method::GET, "/healthz", Demand::Nothing)];
+        let open = [(Method::GET, "/api/init", Requirement::Open), (Method::GET, "/healthz", Requirement::Open)];
         table.add("access", routes, &open);
         table
     }
 
     #[test]
-    fn what_is_not_listed_demands_a_manager() {
+    fn what_is_not_listed_requires_a_manager() {
         let table = table();
-        assert_eq!(table.demand(&Method::GET, Some("/api/keys"), "/api/keys"), Demand::Manager);
-        assert_eq!(table.demand(&Method::POST, Some("/api/init"), "/api/init"), Demand::Manager);
-        assert_eq!(table.demand(&Method::DELETE, Some("/dashboard"), "/dashboard"), Demand::Manager);
+        assert_eq!(table.requirement(&Method::GET, Some("/api/keys"), "/api/keys"), Requirement::Manager);
+        assert_eq!(table.requirement(&Method::POST, Some("/api/init"), "/api/init"), Requirement::Manager);
+        assert_eq!(table.requirement(&Method::DELETE, Some("/dashboard"), "/dashboard"), Requirement::Manager);
         for path in ["/api", "/api/", "/api/nothing", "//api/keys", "/API/keys"] {
-            assert_eq!(table.demand(&Method::GET, None, path), Demand::Manager, "{path}");
+            assert_eq!(table.requirement(&Method::GET, None, path), Requirement::Manager, "{path}");
         }
-        assert_eq!(table.demand(&Method::GET, None, "/favicon.ico"), Demand::Nothing);
+        assert_eq!(table.requirement(&Method::GET, None, "/favicon.ico"), Requirement::Open);
         assert_eq!((table.area(Some("/api/keys")), table.area(Some("/dashboard"))), (Some("access"), None));
     }
 
     #[test]
     fn head_is_treated_as_get() {
         let table = table();
-        assert_eq!(table.demand(&Method::HEAD, Some("/healthz"), "/healthz"), Demand::Nothing);
-        assert_eq!(table.demand(&Method::HEAD, Some("/api/keys"), "/api/keys"), Demand::Manager);
+        assert_eq!(table.requirement(&Method::HEAD, Some("/healthz"), "/healthz"), Requirement::Open);
+        assert_eq!(table.requirement(&Method::HEAD, Some("/api/keys"), "/api/keys"), Requirement::Manager);
     }
 }

@@ -19,7 +19,7 @@ use super::{
     extract::{REQUEST_ID, RequestId},
 };
 
-const LONGEST_ID: usize = 128;
+const MAX_ID: usize = 128;
 
 /// Headers of every answer that does not set its own.
 const DEFAULTS: [(HeaderName, HeaderValue); 5] = [
@@ -95,7 +95,7 @@ fn request_id(headers: &HeaderMap) -> Arc<str> {
     let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
     let fits = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.');
     match given {
-        Some(id) if !id.is_empty() && id.len() <= LONGEST_ID && id.chars().all(fits) => id.into(),
+        Some(id) if !id.is_empty() && id.len() <= MAX_ID && id.chars().all(fits) => id.into(),
         _ => Uuid::new_v4().to_string().into(),
     }
 }

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::{Body, Fields};
 use crate::store::records::TimeoutsRecord;
 
-const LONGEST_TIMEOUT_MS: u64 = 24 * 60 * 60 * 1000;
+const MAX_TIMEOUT_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// That it was done.
 #[derive(Serialize, ToSchema)]
@@ -89,10 +89,10 @@ impl UpstreamTimeouts {
 impl Body for UpstreamTimeouts {
     fn read(fields: &mut Fields) -> Self {
         Self {
-            connect_ms: fields.whole("connectMs", 0..=LONGEST_TIMEOUT_MS),
-            first_byte_ms: fields.whole("firstByteMs", 0..=LONGEST_TIMEOUT_MS),
-            idle_ms: fields.whole("idleMs", 0..=LONGEST_TIMEOUT_MS),
-            total_ms: fields.whole("totalMs", 0..=LONGEST_TIMEOUT_MS),
+            connect_ms: fields.whole("connectMs", 0..=MAX_TIMEOUT_MS),
+            first_byte_ms: fields.whole("firstByteMs", 0..=MAX_TIMEOUT_MS),
+            idle_ms: fields.whole("idleMs", 0..=MAX_TIMEOUT_MS),
+            total_ms: fields.whole("totalMs", 0..=MAX_TIMEOUT_MS),
         }
     }
 }

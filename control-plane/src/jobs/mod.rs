@@ -18,7 +18,7 @@ pub use self::of_store::of_store;
 use crate::store::{Lease, Store, StoreError};
 
 /// How often a replica looks whether a lease that another one has is free.
-const LOOK_EVERY: Duration = Duration::from_mins(1);
+const POLL_EVERY: Duration = Duration::from_mins(1);
 
 /// After the first failure in a row; it doubles, up to the job's period.
 const FIRST_RETRY: Duration = Duration::from_mins(1);
@@ -154,7 +154,7 @@ impl Worker {
         }
         match outcome {
             Outcome::Done => self.job.every,
-            Outcome::Elsewhere => LOOK_EVERY.min(self.job.every),
+            Outcome::Elsewhere => POLL_EVERY.min(self.job.every),
             Outcome::Failed => {
                 let retry = FIRST_RETRY.saturating_mul(2_u32.saturating_pow(self.failures_in_a_row));
                 self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);

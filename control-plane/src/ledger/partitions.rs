@@ -36,7 +36,7 @@ impl Partitions {
         if missing.is_empty() {
             return Ok(());
         }
-        let mut tx = store.begin().await?;
+        let mut tx = store.write_data().await?;
         sql("SELECT pg_advisory_xact_lock($1)").bind(ADVISORY_LOCK).execute(&mut *tx).await?;
         for day in &missing {
             let statement = format!(
@@ -78,7 +78,7 @@ async fn drop_partitions(store: &Store, oldest: i64, lease: &Lease) -> Result<u6
         if day.is_none_or(|day| day >= oldest) {
             continue;
         }
-        let mut tx = store.begin().await?;
+        let mut tx = store.write_data().await?;
         lease.guard(&mut tx).await?;
         sqlx::query(AssertSqlSafe(format!("DROP TABLE IF EXISTS {name}"))).execute(&mut *tx).await?;
         tx.commit().await?;
@@ -90,7 +90,7 @@ async fn drop_partitions(store: &Store, oldest: i64, lease: &Lease) -> Result<u6
 async fn delete_rows(store: &Store, oldest: i64, lease: &Lease) -> Result<u64, StoreError> {
     let mut deleted = 0;
     loop {
-        let mut tx = store.begin().await?;
+        let mut tx = store.write_data().await?;
         lease.guard(&mut tx).await?;
         let done = sql("DELETE FROM usage_events WHERE (day, id) IN \
              (SELECT day, id FROM usage_events WHERE day < $1 ORDER BY day, id LIMIT $2)")

@@ -34,7 +34,7 @@ impl Ledger {
         let mut done = Repriced::default();
         let mut after = Some((number(from.0), Vec::new()));
         while let Some((at, id)) = after.take() {
-            let mut tx = self.0.store.begin().await?;
+            let mut tx = self.0.store.write_data().await?;
             let rows = sql("SELECT day, id, at, provider, model, api_key_id, connection_id, outcome, input, \
                  cache_read, cache_write_5m, cache_write_1h, output, reasoning, audio_in, audio_out, price_revision, \
                  cost FROM usage_events WHERE (at, id) > ($1, $2) AND at < $3 ORDER BY at, id LIMIT $4")

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig, server::TcpIncoming};
 
-use super::{ProxyRegistry, Publisher, config_service::ConfigService, gate::Gate};
+use super::{ProxyRegistry, Publisher, config_service::ConfigService, join_auth::JoinAuth};
 use crate::ledger::{Ledger, UsageService};
 
 /// Pings that notice a proxy whose machine is gone.
@@ -113,12 +113,12 @@ impl GrpcListener {
     /// # Errors
     /// When the certificates cannot be used, or the server fails.
     pub async fn serve(self, services: Services, shutdown: CancellationToken) -> Result<(), GrpcError> {
-        let gate = Gate { join: self.options.join.clone(), clock: services.ledger.clock().clone() };
+        let auth = JoinAuth { join: self.options.join.clone(), clock: services.ledger.clock().clone() };
         let mut server = Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE))
             .max_concurrent_streams(MAX_STREAMS)
-            .layer(gate);
+            .layer(auth);
         if let Some(tls) = &self.options.tls {
             // Only the first call in a process has an effect, and every call installs the same.
             let _ = rustls::crypto::ring::default_provider().install_default();

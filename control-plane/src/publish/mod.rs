@@ -1,23 +1,23 @@
 //! Configuration on its way to the proxies, and what the proxies say of themselves.
 //!
-//! An edit goes: `Write::commit` → [`wake`] notices the new revision and moves the [`head`] (revision and digests) on →
+//! An edit goes: `Write::commit` → [`watcher`] notices the new revision and moves the [`head`] (revision and digests) on →
 //! every [`subscription`] whose proxy has acknowledged what it got asks [`updates`] for the delta from there to the
 //! head → [`read`] builds it in one consistent read, out of the rows of each [`ConfigKind`], into [`frame`]s that all subscriptions share.
 //!
 //! There is no queue per proxy: a slow one gets fewer, larger deltas. [`grpc`] serves the streams behind the
-//! [`gate`]; [`proxies`] keeps who is attached and passes commands on.
+//! [`join_auth`]; [`proxies`] keeps who is attached and passes commands on.
 
 mod config_service;
 mod frame;
-mod gate;
 pub mod grpc;
 mod head;
+mod join_auth;
 mod kind;
 mod proxies;
 mod read;
 mod subscription;
 mod updates;
-mod wake;
+mod watcher;
 
 #[cfg(test)]
 mod tests;
@@ -34,10 +34,10 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use self::{head::Head, updates::Updates};
+use self::{head::Head, updates::UpdateCache};
 pub use self::{
     kind::{ConfigKind, Kinds, Source},
-    proxies::{ProxyRegistry, SECOND_OF},
+    proxies::{DUPLICATE_SEPARATOR, ProxyRegistry},
 };
 use crate::store::{LOST_AFTER, Store, StoreError, records::RejectionRow};
 
@@ -61,7 +61,7 @@ struct Inner {
     store: Store,
     kinds: Kinds,
     head: watch::Sender<Head>,
-    updates: Updates,
+    updates: UpdateCache,
     log_floor: AtomicU64,
     /// Why nothing is published at the moment.
     withheld: watch::Sender<Option<String>>,
@@ -121,7 +121,7 @@ impl Publisher {
             store,
             kinds,
             head: watch::Sender::new(Head::default()),
-            updates: Updates::default(),
+            updates: UpdateCache::default(),
             log_floor: AtomicU64::new(0),
             withheld: watch::Sender::new(None),
             subscriptions: Mutex::default(),
@@ -133,7 +133,7 @@ impl Publisher {
             Err(StoreError::RingIncomplete(_)) => {}
             Err(error) => return Err(error),
         }
-        tokio::spawn(wake::run(publisher.clone()));
+        tokio::spawn(watcher::run(publisher.clone()));
         Ok(publisher)
     }
 
@@ -179,7 +179,7 @@ impl Publisher {
 
     /// Stops publishing when a read has met a secret that another replica can open and this one cannot: what this one
     /// would publish is not what the revision stands for.
-    fn judge<T>(&self, read: &Result<T, StoreError>) {
+    fn withhold_on_missing_key<T>(&self, read: &Result<T, StoreError>) {
         let Err(error @ StoreError::RingIncomplete(key)) = read else { return };
         self.0.store.set_missing_key(Some(key.clone()));
         let reason = error.to_string();

@@ -21,15 +21,15 @@ use crate::store::{Command, Delivery, Store, StoreError};
 /// 5 s, and within a second of such a change; the slack is for their jitter.
 const WRITE_EVERY: Duration = Duration::from_millis(4_500);
 
-/// How often orders left by other replicas are looked for.
-const ORDERS_EVERY: Duration = Duration::from_secs(1);
+/// How often commands left by other replicas are looked for.
+const POLL_EVERY: Duration = Duration::from_secs(1);
 
-/// How long whoever gives an order waits until another replica has passed it on.
-const ORDER_PATIENCE: Duration = Duration::from_millis(2_500);
-const ORDER_LOOK: Duration = Duration::from_millis(100);
+/// How long whoever gives a command waits until another replica has passed it on.
+const DELIVERY_TIMEOUT: Duration = Duration::from_millis(2_500);
+const DELIVERY_POLL: Duration = Duration::from_millis(100);
 
 /// Stands between an id that two proxies claim and what tells the second one apart.
-pub const SECOND_OF: char = '~';
+pub const DUPLICATE_SEPARATOR: char = '~';
 /// Of the process's boot id.
 const SUFFIX: usize = 8;
 
@@ -63,7 +63,7 @@ struct Attachment {
 // === impl ProxyRegistry ===
 
 impl ProxyRegistry {
-    /// Starts to look for orders until `shutdown`.
+    /// Starts to look for commands until `shutdown`.
     pub fn start(store: Store, shutdown: CancellationToken) -> Self {
         Self::start_with(store, Timing::STANDARD, shutdown)
     }
@@ -72,41 +72,41 @@ impl ProxyRegistry {
         let registry = Self(Arc::new(Inner { store, timing, attached: Mutex::default(), shutdown }));
         // Also before the first one comes: no proxy is a number too.
         metrics::gauge!(names::PROXIES).set(0.0);
-        tokio::spawn(deliver_orders(registry.clone()));
+        tokio::spawn(deliver_pending(registry.clone()));
         registry
     }
 
-    /// Tells a proxy something, as [`Self::order`] does, and does not wait until another replica has passed it on.
+    /// Tells a proxy something, as [`Self::command`] does, and does not wait until another replica has passed it on.
     ///
     /// # Errors
     /// When the database is needed and fails.
-    pub async fn tell(&self, proxy_id: &str, command: Command) -> Result<(), StoreError> {
+    pub async fn notify(&self, proxy_id: &str, command: Command) -> Result<(), StoreError> {
         if self.send(proxy_id, &command) {
             return Ok(());
         }
-        self.0.store.proxies().order(proxy_id, &command).await.map(drop)
+        self.0.store.proxies().enqueue(proxy_id, &command).await.map(drop)
     }
 
     /// Tells a proxy something: at once when it is attached here, else through the database to the replica that it is
-    /// attached to, which looks every second and is waited for. An order that nobody can deliver is void after five
+    /// attached to, which looks every second and is waited for. A command that nobody can deliver is void after five
     /// minutes.
     ///
     /// # Errors
     /// When the database is needed and fails.
-    pub async fn order(&self, proxy_id: &str, command: Command) -> Result<Delivery, StoreError> {
+    pub async fn command(&self, proxy_id: &str, command: Command) -> Result<Delivery, StoreError> {
         if self.send(proxy_id, &command) {
             return Ok(Delivery::Delivered);
         }
         let proxies = self.0.store.proxies();
-        let order = proxies.order(proxy_id, &command).await?;
-        let deadline = Instant::now() + ORDER_PATIENCE;
+        let pending = proxies.enqueue(proxy_id, &command).await?;
+        let deadline = Instant::now() + DELIVERY_TIMEOUT;
         while Instant::now() < deadline {
-            if !proxies.is_waiting(&order).await? {
+            if !proxies.is_pending(&pending).await? {
                 return Ok(Delivery::Delivered);
             }
-            tokio::time::sleep(ORDER_LOOK).await;
+            tokio::time::sleep(DELIVERY_POLL).await;
         }
-        Ok(Delivery::Waiting)
+        Ok(Delivery::Pending)
     }
 
     /// The last status of each proxy that is attached to this replica.
@@ -122,13 +122,13 @@ impl ProxyRegistry {
 
     /// Keeps a status, and says under which id: the proxy's own, or one with a suffix while another process that runs has
     /// the same and had it first. `held` is the id of the last time.
-    async fn keep(&self, status: &v1::ProxyStatus, held: Option<&str>) -> Result<String, StoreError> {
+    async fn store_status(&self, status: &v1::ProxyStatus, held: Option<&str>) -> Result<String, StoreError> {
         let proxies = self.0.store.proxies();
-        let (own, second) = (&status.proxy_id, second_id(status));
+        let (own, second) = (&status.proxy_id, duplicate_id(status));
         if proxies.upsert(status).await? {
             if held == Some(second.as_str()) {
                 tracing::info!(proxy = own, "the other proxy of this id is gone");
-                proxies.strike(&second, &status.boot_id).await?;
+                proxies.remove(&second, &status.boot_id).await?;
             }
             return Ok(own.clone());
         }
@@ -160,7 +160,7 @@ impl ProxyRegistry {
     }
 
     /// Has the proxy attached under this id, and no other.
-    fn show(
+    fn attach_as(
         &self,
         shown: &str,
         status: &v1::ProxyStatus,
@@ -172,10 +172,10 @@ impl ProxyRegistry {
         }
         let (_, number) =
             attachment.get_or_insert_with(|| (shown.to_owned(), self.attach(shown, status, commands.clone())));
-        self.note(shown, status, *number);
+        self.update_status(shown, status, *number);
     }
 
-    fn note(&self, shown: &str, status: &v1::ProxyStatus, number: u64) {
+    fn update_status(&self, shown: &str, status: &v1::ProxyStatus, number: u64) {
         let mut attached = self.0.attached.lock();
         let attachment = attached.proxies.get_mut(shown).filter(|attachment| attachment.number == number);
         if let Some(attachment) = attachment {
@@ -184,11 +184,11 @@ impl ProxyRegistry {
     }
 
     /// The id under which a proxy goes while the database is away.
-    fn id_in_doubt(&self, status: &v1::ProxyStatus) -> String {
+    fn provisional_id(&self, status: &v1::ProxyStatus) -> String {
         let attached = self.0.attached.lock();
         let holder = attached.proxies.get(&status.proxy_id);
         let is_taken = holder.is_some_and(|holder| holder.status.boot_id != status.boot_id);
-        if is_taken { second_id(status) } else { status.proxy_id.clone() }
+        if is_taken { duplicate_id(status) } else { status.proxy_id.clone() }
     }
 
     fn detach(&self, proxy_id: &str, number: u64) {
@@ -230,16 +230,16 @@ impl ProxyRegistry {
                 None => claimed = Some((status.proxy_id.clone(), status.boot_id.clone())),
             }
             let held = attachment.as_ref().map(|(shown, _)| shown.clone());
-            let shown = held.clone().unwrap_or_else(|| self.id_in_doubt(&status));
-            self.show(&shown, &status, &mut attachment, &commands);
+            let shown = held.clone().unwrap_or_else(|| self.provisional_id(&status));
+            self.attach_as(&shown, &status, &mut attachment, &commands);
             let state = (status.revision, status.stale, status.draining);
             if written.is_some_and(|(at, last): (Instant, _)| at.elapsed() < WRITE_EVERY && last == state) {
                 continue;
             }
-            match self.keep(&status, held.as_deref()).await {
+            match self.store_status(&status, held.as_deref()).await {
                 Ok(shown) => {
                     (written, seen) = (Some((Instant::now(), state)), self.0.store.clock().now());
-                    self.show(&shown, &status, &mut attachment, &commands);
+                    self.attach_as(&shown, &status, &mut attachment, &commands);
                 }
                 Err(error) => tracing::warn!(%error, proxy = status.proxy_id, "a proxy's status is not stored"),
             }
@@ -251,7 +251,7 @@ impl ProxyRegistry {
             let left = if shown == own {
                 proxies.release(&shown, &boot_id, seen).await
             } else {
-                proxies.strike(&shown, &boot_id).await
+                proxies.remove(&shown, &boot_id).await
             };
             if let Err(error) = left {
                 tracing::debug!(%error, proxy = shown, "the proxy's id is free once it has been silent for a while");
@@ -263,14 +263,14 @@ impl ProxyRegistry {
     }
 }
 
-fn second_id(status: &v1::ProxyStatus) -> String {
+fn duplicate_id(status: &v1::ProxyStatus) -> String {
     let suffix: String = status.boot_id.chars().filter(char::is_ascii_alphanumeric).take(SUFFIX).collect();
-    format!("{}{SECOND_OF}{suffix}", status.proxy_id)
+    format!("{}{DUPLICATE_SEPARATOR}{suffix}", status.proxy_id)
 }
 
 /// Fetches what other replicas were asked to tell proxies that are attached here.
-async fn deliver_orders(registry: ProxyRegistry) {
-    let mut tick = interval(ORDERS_EVERY);
+async fn deliver_pending(registry: ProxyRegistry) {
+    let mut tick = interval(POLL_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -281,21 +281,21 @@ async fn deliver_orders(registry: ProxyRegistry) {
             continue;
         }
         if let Err(error) = deliver(&registry).await {
-            tracing::debug!(%error, "orders for proxies cannot be read");
+            tracing::debug!(%error, "commands for proxies cannot be read");
         }
     }
 }
 
 async fn deliver(registry: &ProxyRegistry) -> Result<(), StoreError> {
     let proxies = registry.0.store.proxies();
-    for id in proxies.with_orders().await? {
+    for id in proxies.with_pending_commands().await? {
         let is_here = registry.0.attached.lock().proxies.contains_key(&id);
         if !is_here {
             continue;
         }
-        for command in proxies.take_orders(&id).await? {
+        for command in proxies.take_commands(&id).await? {
             if !registry.send(&id, &command) {
-                proxies.order(&id, &command).await?;
+                proxies.enqueue(&id, &command).await?;
             }
         }
     }

@@ -41,7 +41,7 @@ pub(super) struct Update {
 
 /// The updates of the last half minute.
 #[derive(Default)]
-pub(super) struct Updates(Mutex<Vec<Slot>>);
+pub(super) struct UpdateCache(Mutex<Vec<Slot>>);
 
 #[derive(Clone)]
 struct Slot {
@@ -68,9 +68,9 @@ impl Slot {
     }
 }
 
-// === impl Updates ===
+// === impl UpdateCache ===
 
-impl Updates {
+impl UpdateCache {
     /// The slot for this update: a shared one, or a new one that the caller fills. A full snapshot is shared as long
     /// as a delta can follow it.
     fn slot(&self, from: Option<u64>, head: u64, log_floor: u64) -> Cell {
@@ -132,7 +132,7 @@ impl Publisher {
     /// replica can open does not open here, nothing is published.
     pub(super) async fn rescan(&self) -> Result<(), StoreError> {
         let scanned = self.scan().await;
-        self.judge(&scanned);
+        self.withhold_on_missing_key(&scanned);
         let head = scanned?;
         if !self.0.head.borrow().is_same(&head) {
             self.0.updates.clear();
@@ -157,7 +157,7 @@ impl Publisher {
         }
         let source = Source::of(self.0.kinds, &self.0.store, &mut tx).await?;
         let delta = read::delta(&source, &mut tx, from, &head).await;
-        self.judge(&delta);
+        self.withhold_on_missing_key(&delta);
         let update = delta?;
         report("delta", &update, started);
         Ok(Some(Arc::new(update)))
@@ -168,7 +168,7 @@ impl Publisher {
         let (mut tx, head, _) = self.open().await?;
         let source = Source::of(self.0.kinds, &self.0.store, &mut tx).await?;
         let full = read::full(&source, &mut tx, head.revision).await;
-        self.judge(&full);
+        self.withhold_on_missing_key(&full);
         let (update, read) = full?;
         if !read.is_same(&head) {
             tracing::error!(revision = read.revision, "the digests had drifted from the rows; corrected");
@@ -195,7 +195,7 @@ impl Publisher {
             Ok(source) => read::advance(&source, &mut tx, &known, &clock).await,
             Err(error) => Err(error),
         };
-        self.judge(&advanced);
+        self.withhold_on_missing_key(&advanced);
         let head = advanced?;
         if clock.revision < known.revision {
             tracing::warn!(from = known.revision, to = clock.revision, "the database went back in time");

@@ -130,7 +130,7 @@ impl Areas {
     }
 
     /// Every area's name, routes, and which of them are open.
-    fn routes(&self) -> [(&'static str, OpenApiRouter, &'static [OpenRoute]); 5] {
+    pub(crate) fn routes(&self) -> [(&'static str, OpenApiRouter, &'static [OpenRoute]); 5] {
         [
             (access::NAME, self.access.router(), &access::OPEN),
             (providers::NAME, self.providers.router(), &[]),
@@ -140,7 +140,7 @@ impl Areas {
         ]
     }
 
-    /// Every route that the document describes, and what each demands. There is no other way to add one under `/api`.
+    /// Every route that the document describes, and what each requires. There is no other way to add one under `/api`.
     pub(crate) fn api(&self) -> (OpenApiRouter, RouteTable) {
         let mut table = RouteTable::new();
         let mut api = http::document(TAGS);
@@ -151,7 +151,7 @@ impl Areas {
         (api, table)
     }
 
-    /// Who decides on each request, given what each route demands.
+    /// Who decides on each request, given what each route requires.
     pub(crate) fn guard(&self, settings: &ControlPlaneSettings, on: &Foundations, routes: RouteTable) -> Arc<Guard> {
         Arc::new(Guard {
             authenticator: Authenticator {

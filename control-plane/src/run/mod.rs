@@ -37,7 +37,7 @@ use crate::{
 };
 
 /// Shortest secret that is accepted.
-const SHORTEST_SECRET: usize = 16;
+const MIN_SECRET: usize = 16;
 
 /// How long load balancers get to notice that this replica is not ready, unless a setting says otherwise.
 const LAME_DUCK: Duration = Duration::from_secs(5);
@@ -164,8 +164,8 @@ fn check_secrets(settings: &ControlPlaneSettings) -> anyhow::Result<()> {
                  `omniroute up` makes one on its own"
             );
         }
-        if secret.expose().trim().len() < SHORTEST_SECRET {
-            bail!("{name} is too short: it needs at least {SHORTEST_SECRET} characters");
+        if secret.expose().trim().len() < MIN_SECRET {
+            bail!("{name} is too short: it needs at least {MIN_SECRET} characters");
         }
     }
     let by_certificate = !settings.grpc_tls_client_ca.as_os_str().is_empty();

@@ -57,7 +57,7 @@ impl ConfigLog<'_> {
     /// `LeaseLost`, or when the database fails.
     pub async fn compact(&self, cutoff: UnixMillis, lease: &Lease) -> Result<u64, StoreError> {
         loop {
-            let mut tx = self.0.begin().await?;
+            let mut tx = self.0.write_data().await?;
             lease.guard(&mut tx).await?;
             let row =
                 sql("SELECT log_floor, (SELECT COALESCE(MAX(revision), 0) FROM config_log WHERE at < $1) AS old \

@@ -48,16 +48,16 @@ pub(super) const PLACE: Place<'_> = Place { table: "settings", column: "fleet", 
 const SELECT: &str = "SELECT fleet, process, revision FROM settings WHERE id = 'settings'";
 
 /// How often a process says that it runs.
-const BEAT: Duration = Duration::from_secs(5);
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
 
 /// A process that was not heard of for this long is struck off the list.
-const FORGET: Duration = Duration::from_hours(24);
+const FORGET_AFTER: Duration = Duration::from_hours(24);
 
 /// Silence after which a process that did not say that it stops counts as gone.
 const GONE_AFTER: Duration = Duration::from_mins(2);
 
 /// What a stop may take to tell the others.
-const LAST_WORD: Duration = Duration::from_secs(1);
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The values that all control planes of a fleet publish.
 #[derive(Clone)]
@@ -77,7 +77,7 @@ struct Stored {
 }
 
 /// What the settings row holds.
-enum Held {
+enum StoredValues {
     Values(FleetValues),
     /// Nothing: a new database, or one of an earlier version.
     Nothing,
@@ -94,13 +94,13 @@ pub(super) struct Fleet {
     /// As this process is set up.
     own: FleetValues,
     in_force: RwLock<(u64, FleetValues)>,
-    standing: RwLock<Standing>,
-    watch: Mutex<Watch>,
+    membership: RwLock<Membership>,
+    watch: Mutex<SilenceWatch>,
 }
 
 /// Since when the others have been silent, by the clock of this process alone: theirs may be wrong.
 #[derive(Default)]
-struct Watch {
+struct SilenceWatch {
     looked_at: Option<UnixMillis>,
     /// By id: what was last heard, and when that was noticed.
     heard: HashMap<String, (UnixMillis, UnixMillis)>,
@@ -113,17 +113,17 @@ struct Other {
 }
 
 #[derive(Clone, Default)]
-struct Standing {
+struct Membership {
     /// Settings of this process that are not those in force.
     differs: Vec<&'static str>,
     /// Master keys that other processes have and this one has not.
     elsewhere: BTreeSet<String>,
-    /// As [`Store::attend`] last found them.
-    attended: BTreeSet<String>,
+    /// As [`Store::heartbeat`] last found them.
+    last_elsewhere: BTreeSet<String>,
     /// A master key of those that something stored needs: this process publishes nothing.
     missing_key: Option<String>,
-    told_at: Option<UnixMillis>,
-    told: Option<String>,
+    written_at: Option<UnixMillis>,
+    written: Option<String>,
 }
 
 /// A control plane that runs, or did until a moment ago.
@@ -227,7 +227,7 @@ impl Fleet {
             started_at: now,
             in_force: RwLock::new((0, own.clone())),
             own,
-            standing: RwLock::default(),
+            membership: RwLock::default(),
             watch: Mutex::default(),
         }
     }
@@ -246,9 +246,9 @@ impl Fleet {
     }
 
     /// What the row should hold instead of what it holds, as far as this process can tell; `None` when it is right.
-    fn wanted(&self, held: &Held, others: &[Other]) -> Option<FleetValues> {
+    fn wanted(&self, held: &StoredValues, others: &[Other]) -> Option<FleetValues> {
         match held {
-            Held::Values(values) => {
+            StoredValues::Values(values) => {
                 let mut next = values.clone();
                 let in_force = values.fingerprints();
                 let running = || others.iter().filter(|other| !other.is_gone);
@@ -258,21 +258,21 @@ impl Fleet {
                 due.iter().for_each(|name| next.take(name, &self.own));
                 (!due.is_empty()).then_some(next)
             }
-            Held::Locked(key) if others.iter().any(|other| other.row.state.opens_with.contains(key)) => None,
-            Held::Nothing | Held::Locked(_) | Held::Damaged => Some(self.own.clone()),
+            StoredValues::Locked(key) if others.iter().any(|other| other.row.state.opens_with.contains(key)) => None,
+            StoredValues::Nothing | StoredValues::Locked(_) | StoredValues::Damaged => Some(self.own.clone()),
         }
     }
 }
 
-// === impl Watch ===
+// === impl SilenceWatch ===
 
-impl Watch {
+impl SilenceWatch {
     /// How long each of these has been silent.
     /// `told_at`: when this process last could tell of itself.
-    fn silence(&mut self, rows: &[ControlPlaneRow], told_at: Option<UnixMillis>, now: UnixMillis) -> Vec<Duration> {
+    fn silence(&mut self, rows: &[ControlPlaneRow], written_at: Option<UnixMillis>, now: UnixMillis) -> Vec<Duration> {
         // Who could not look does not know who was silent meanwhile, and where nothing can be written all are.
         let is_recent = |at: UnixMillis| at <= now && now.saturating_since(at) <= LOST_AFTER;
-        if !self.looked_at.is_some_and(is_recent) || !told_at.is_some_and(is_recent) {
+        if !self.looked_at.is_some_and(is_recent) || !written_at.is_some_and(is_recent) {
             self.heard.clear();
         }
         self.looked_at = Some(now);
@@ -316,21 +316,21 @@ impl Store {
 
     /// Names of settings of this process that are not those in force.
     pub fn differing_settings(&self) -> Vec<&'static str> {
-        self.fleet().standing.read().differs.clone()
+        self.fleet().membership.read().differs.clone()
     }
 
     /// The master key for want of which this process publishes nothing.
     pub fn missing_key(&self) -> Option<String> {
-        self.fleet().standing.read().missing_key.clone()
+        self.fleet().membership.read().missing_key.clone()
     }
 
     pub(crate) fn set_missing_key(&self, key: Option<String>) {
-        self.fleet().standing.write().missing_key = key;
+        self.fleet().membership.write().missing_key = key;
     }
 
     /// Whether another process that runs has a master key that this one has not.
     pub(crate) fn has_elsewhere(&self, key: &str) -> bool {
-        self.fleet().standing.read().elsewhere.contains(key)
+        self.fleet().membership.read().elsewhere.contains(key)
     }
 
     /// The control planes that were heard of within a day and have not stopped, this one included, by name.
@@ -361,7 +361,7 @@ impl Store {
 
     /// Who was last heard of before this is forgotten.
     fn forgotten(&self) -> UnixMillis {
-        UnixMillis(self.clock().now().0.saturating_sub(millis(FORGET)))
+        UnixMillis(self.clock().now().0.saturating_sub(millis(FORGET_AFTER)))
     }
 
     /// Takes this process's place in the fleet, and learns what is in force.
@@ -369,18 +369,18 @@ impl Store {
         let struck = sql("DELETE FROM control_planes WHERE last_seen_at < $1").bind(number(self.forgotten().0));
         // The others must know of this process before it judges whether they have gone. While nothing can be written, as on
         // a full disk, it starts all the same.
-        let told = match struck.execute(self.writer()).await {
-            Ok(_) => self.tell().await,
+        let written = match struck.execute(self.writer()).await {
+            Ok(_) => self.write_heartbeat().await,
             Err(error) => Err(error.into()),
         };
-        let is_told = told.inspect_err(|error| {
+        let is_told = written.inspect_err(|error| {
             tracing::warn!(%error, "the other control planes cannot be told of this one");
         });
         let others = self.others().await?;
         self.note_keys(&others);
-        self.settle(&others).await?;
+        self.reconcile(&others).await?;
         // Now that it knows what is in force, it can tell in what it differs.
-        if is_told.is_ok() { self.tell().await } else { Ok(()) }
+        if is_told.is_ok() { self.write_heartbeat().await } else { Ok(()) }
     }
 
     /// Looks at the others, brings the values in force up to date, and says that this process runs. To be called every
@@ -389,17 +389,17 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub(crate) async fn attend(&self) -> Result<bool, StoreError> {
+    pub(crate) async fn heartbeat(&self) -> Result<bool, StoreError> {
         let others = self.others().await?;
         self.note_keys(&others);
         let changed = {
-            let mut standing = self.fleet().standing.write();
-            let changed = standing.attended != standing.elsewhere;
-            standing.attended = standing.elsewhere.clone();
+            let mut membership = self.fleet().membership.write();
+            let changed = membership.last_elsewhere != membership.elsewhere;
+            membership.last_elsewhere = membership.elsewhere.clone();
             changed
         };
-        self.settle(&others).await?;
-        self.tell().await?;
+        self.reconcile(&others).await?;
+        self.write_heartbeat().await?;
         Ok(changed)
     }
 
@@ -408,21 +408,21 @@ impl Store {
         let ours: BTreeSet<String> = self.ring().ids().map(|id| id.to_string()).collect();
         let all = others.iter().flat_map(|other| &other.row.state.opens_with);
         let elsewhere: BTreeSet<String> = all.filter(|id| !ours.contains(*id)).cloned().collect();
-        self.fleet().standing.write().elsewhere = elsewhere;
+        self.fleet().membership.write().elsewhere = elsewhere;
     }
 
     /// Learns what is in force, and puts this process's own values into force where nobody holds on to others.
-    async fn settle(&self, others: &[Other]) -> Result<(), StoreError> {
+    async fn reconcile(&self, others: &[Other]) -> Result<(), StoreError> {
         let row = sql(SELECT).fetch_optional(self.reader()).await?;
         let (held, revision) = self.held(row.as_ref())?;
         if self.fleet().wanted(&held, others).is_some() {
             return self.put_into_force().await;
         }
         match held {
-            Held::Values(values) => self.set_in_force(revision, values),
+            StoredValues::Values(values) => self.set_in_force(revision, values),
             // As after a rotation to a key that this process was not given.
-            Held::Locked(key) => self.set_missing_key(Some(key)),
-            Held::Nothing | Held::Damaged => {}
+            StoredValues::Locked(key) => self.set_missing_key(Some(key)),
+            StoredValues::Nothing | StoredValues::Damaged => {}
         }
         Ok(())
     }
@@ -435,12 +435,12 @@ impl Store {
         let (held, revision) = self.held(row.as_ref())?;
         let Some(next) = self.fleet().wanted(&held, &others) else {
             write.commit().await?;
-            if let Held::Values(values) = held {
+            if let StoredValues::Values(values) = held {
                 self.set_in_force(revision, values);
             }
             return Ok(());
         };
-        self.announce(&held, row.as_ref(), &next);
+        self.log_change(&held, row.as_ref(), &next);
         let sealed = sealing::seal(self.ring(), PLACE, &next.to_json())?;
         let process = next.process_fingerprint();
         let document = write.settings_document().await?;
@@ -455,10 +455,10 @@ impl Store {
         Ok(())
     }
 
-    fn announce(&self, held: &Held, row: Option<&AnyRow>, next: &FleetValues) {
+    fn log_change(&self, held: &StoredValues, row: Option<&AnyRow>, next: &FleetValues) {
         let changed = match held {
-            Held::Values(values) => next.differs(values),
-            Held::Nothing => {
+            StoredValues::Values(values) => next.differs(values),
+            StoredValues::Nothing => {
                 // A database of an earlier version holds a fingerprint only.
                 let stored = row.and_then(|row| row.blob("process").ok());
                 let other_policy =
@@ -469,7 +469,7 @@ impl Store {
                     _ => Vec::new(),
                 }
             }
-            Held::Locked(key) => {
+            StoredValues::Locked(key) => {
                 tracing::error!(
                     key,
                     "what is in force was sealed with a master key that no control plane has had for a day; this \
@@ -477,7 +477,7 @@ impl Store {
                 );
                 Vec::new()
             }
-            Held::Damaged => {
+            StoredValues::Damaged => {
                 tracing::error!("what is in force cannot be read; this process's own settings take its place");
                 Vec::new()
             }
@@ -495,8 +495,8 @@ impl Store {
 
     fn set_in_force(&self, revision: u64, values: FleetValues) {
         let differs = self.fleet().own.differs(&values);
-        let mut standing = self.fleet().standing.write();
-        if standing.differs != differs {
+        let mut membership = self.fleet().membership.write();
+        if membership.differs != differs {
             if differs.is_empty() {
                 tracing::info!("the settings of this process are those in force");
             } else {
@@ -507,20 +507,20 @@ impl Store {
                 );
             }
         }
-        standing.differs = differs;
-        drop(standing);
+        membership.differs = differs;
+        drop(membership);
         *self.fleet().in_force.write() = (revision, values);
     }
 
     /// What the row holds, and the row's revision.
-    fn held(&self, row: Option<&AnyRow>) -> Result<(Held, u64), StoreError> {
-        let Some(row) = row else { return Ok((Held::Nothing, 0)) };
+    fn held(&self, row: Option<&AnyRow>) -> Result<(StoredValues, u64), StoreError> {
+        let Some(row) = row else { return Ok((StoredValues::Nothing, 0)) };
         let revision = row.u64("revision")?;
-        let Some(sealed) = row.opt_blob("fleet")? else { return Ok((Held::Nothing, revision)) };
+        let Some(sealed) = row.opt_blob("fleet")? else { return Ok((StoredValues::Nothing, revision)) };
         let held = match self.ring().open(PLACE, &sealed) {
-            Ok(json) => FleetValues::from_json(&json).map_or(Held::Damaged, Held::Values),
-            Err(SealError::UnknownKey(key)) => Held::Locked(key),
-            Err(_) => Held::Damaged,
+            Ok(json) => FleetValues::from_json(&json).map_or(StoredValues::Damaged, StoredValues::Values),
+            Err(SealError::UnknownKey(key)) => StoredValues::Locked(key),
+            Err(_) => StoredValues::Damaged,
         };
         Ok((held, revision))
     }
@@ -535,9 +535,9 @@ impl Store {
         self.note_keys(&others);
         let row = sql(SELECT).fetch_optional(tx).await?;
         match self.held(row.as_ref())?.0 {
-            Held::Values(values) => Ok(values),
-            Held::Locked(key) if self.has_elsewhere(&key) => Err(StoreError::RingIncomplete(key)),
-            Held::Nothing | Held::Locked(_) | Held::Damaged => Ok(self.fleet_values()),
+            StoredValues::Values(values) => Ok(values),
+            StoredValues::Locked(key) if self.has_elsewhere(&key) => Err(StoreError::RingIncomplete(key)),
+            StoredValues::Nothing | StoredValues::Locked(_) | StoredValues::Damaged => Ok(self.fleet_values()),
         }
     }
 
@@ -560,8 +560,8 @@ impl Store {
         let statement = statement.bind(self.fleet().id.clone()).bind(number(self.forgotten().0));
         let rows = statement.fetch_all(connection).await?;
         let rows: Vec<_> = rows.iter().map(|row| self.control_plane(row)).collect::<Result<_, _>>()?;
-        let told_at = self.fleet().standing.read().told_at;
-        let silence = self.fleet().watch.lock().silence(&rows, told_at, self.clock().now());
+        let written_at = self.fleet().membership.read().written_at;
+        let silence = self.fleet().watch.lock().silence(&rows, written_at, self.clock().now());
         let others = rows.into_iter().zip(silence).map(|(row, silence)| {
             let is_gone = row.state.stopped
                 || silence > GONE_AFTER
@@ -586,20 +586,20 @@ impl Store {
     }
 
     /// Tells the others how this process is set up: when that has changed, and every few seconds.
-    async fn tell(&self) -> Result<(), StoreError> {
+    async fn write_heartbeat(&self) -> Result<(), StoreError> {
         let fleet = self.fleet();
         let now = self.clock().now();
-        let standing = fleet.standing.read().clone();
+        let membership = fleet.membership.read().clone();
         let state = ControlPlaneState {
             values: fleet.own.fingerprints(),
-            differs: standing.differs.iter().map(|name| (*name).to_owned()).collect(),
-            missing_key: standing.missing_key,
+            differs: membership.differs.iter().map(|name| (*name).to_owned()).collect(),
+            missing_key: membership.missing_key,
             ..self.keys_of_ring()
         };
         let state = serde_json::to_string(&state).unwrap_or_default();
         // A clock that was set back must not silence this process.
-        let is_due = standing.told_at.is_none_or(|at| now < at || now.saturating_since(at) >= BEAT);
-        if !is_due && standing.told.as_ref() == Some(&state) {
+        let is_due = membership.written_at.is_none_or(|at| now < at || now.saturating_since(at) >= HEARTBEAT_EVERY);
+        if !is_due && membership.written.as_ref() == Some(&state) {
             return Ok(());
         }
         sql("INSERT INTO control_planes (id, name, version, started_at, last_seen_at, state) \
@@ -613,8 +613,8 @@ impl Store {
         .bind(state.clone())
         .execute(self.writer())
         .await?;
-        let mut standing = fleet.standing.write();
-        (standing.told_at, standing.told) = (Some(now), Some(state));
+        let mut membership = fleet.membership.write();
+        (membership.written_at, membership.written) = (Some(now), Some(state));
         Ok(())
     }
 
@@ -634,7 +634,7 @@ impl Store {
             .bind(self.fleet().id.clone())
             .bind(serde_json::to_string(&state).unwrap_or_default())
             .bind(number(self.clock().now().0));
-        let _ = tokio::time::timeout(LAST_WORD, statement.execute(self.writer())).await;
+        let _ = tokio::time::timeout(LEAVE_TIMEOUT, statement.execute(self.writer())).await;
     }
 }
 
@@ -667,18 +667,18 @@ mod tests {
     }
 
     /// Looks every five seconds from `from` to `to` at one that is never heard of again.
-    fn look(watch: &mut Watch, from: u64, to: u64, told_at: impl Fn(u64) -> u64) -> Duration {
+    fn look(watch: &mut SilenceWatch, from: u64, to: u64, written_at: impl Fn(u64) -> u64) -> Duration {
         let mut silence = Duration::ZERO;
         for second in (from..=to).step_by(5) {
-            let told_at = UnixMillis(told_at(second) * 1000);
-            silence = watch.silence(&[row(0)], Some(told_at), UnixMillis(second * 1000))[0];
+            let written_at = UnixMillis(written_at(second) * 1000);
+            silence = watch.silence(&[row(0)], Some(written_at), UnixMillis(second * 1000))[0];
         }
         silence
     }
 
     #[test]
     fn silence_counts_only_while_this_process_can_tell_of_itself() {
-        let mut watch = Watch::default();
+        let mut watch = SilenceWatch::default();
         assert_eq!(look(&mut watch, 1000, 1060, |now| now), Duration::from_mins(1));
         let broken = look(&mut watch, 1065, 1300, |_| 1060);
         assert_eq!(broken, Duration::ZERO, "the others cannot tell either");
@@ -687,7 +687,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_set_back_or_forward_makes_nobody_silent() {
-        let mut watch = Watch::default();
+        let mut watch = SilenceWatch::default();
         look(&mut watch, 1000, 1060, |now| now);
         assert_eq!(look(&mut watch, 700, 705, |now| now), Duration::from_secs(5));
         assert_eq!(look(&mut watch, 5000, 5000, |now| now), Duration::ZERO);

@@ -10,16 +10,16 @@
 //! ```
 //!
 //! Dropping a [`Write`] undoes it. [`Write::commit`] of a transaction that changed nothing uses no revision up. What is no
-//! configuration (sessions, counters, deliveries, files) is written past it: see [`Store::begin`].
+//! configuration (sessions, counters, deliveries, files) is written past it: see [`Store::write_data`].
 //!
-//! [`engine`] knows what differs between the engines, [`sealing`] what is sealed, [`condition`] whether the database can
+//! [`engine`] knows what differs between the engines, [`sealing`] what is sealed, [`health`] whether the database can
 //! be used at all, [`row`] and [`limits`] are what every `rows.rs` is written with.
 
-mod condition;
 mod config_log;
 pub(crate) mod engine;
 mod error;
 mod fleet;
+mod health;
 mod leases;
 pub(crate) mod limits;
 mod prices;
@@ -42,11 +42,11 @@ use sqlx::{Any, AnyPool, Database, PgPool, Postgres, Transaction, any::AnyConnec
 use tokio::sync::{Notify, watch};
 
 pub use self::{
-    condition::{Condition, Trouble},
     config_log::ConfigLog,
     engine::Engine,
     error::StoreError,
     fleet::{ControlPlaneRow, ControlPlaneState},
+    health::{DatabaseHealth, Outage},
     leases::{Lease, Leases},
     prices::Prices,
     proxies::{Command, Delivery, Proxies},
@@ -103,7 +103,7 @@ struct Inner {
     /// To connect beside the pools.
     options: AnyConnectOptions,
     /// What the last look at the database found, and what asks for the next one.
-    condition: watch::Sender<Condition>,
+    condition: watch::Sender<DatabaseHealth>,
     doubt: Arc<Notify>,
     trust: engine::Trust,
 }
@@ -165,8 +165,8 @@ impl Store {
     /// Closes every connection; on SQLite this also folds the write-ahead log into the file.
     pub async fn close(&self) {
         self.leave_fleet().await;
-        let closed = Trouble::Away { why: "it was closed".into(), since: self.clock().now() };
-        self.0.condition.send_replace(Condition { trouble: Some(closed) });
+        let closed = Outage::Unreachable { why: "it was closed".into(), since: self.clock().now() };
+        self.0.condition.send_replace(DatabaseHealth { outage: Some(closed) });
         self.0.writer.close().await;
         self.0.reader.close().await;
         if let Some(ledger) = &self.0.ledger {
@@ -214,7 +214,7 @@ impl Store {
     /// revision, appends nothing to the configuration log, and on Postgres waits for nobody who changes configuration:
     /// what happens often, or takes long, must never hold up [`Store::write`], nor be held up by it. Proxies do not hear
     /// of what it changes. On SQLite there is one writer at a time whatever is written, so keep it short.
-    pub(crate) async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
+    pub(crate) async fn write_data(&self) -> Result<Transaction<'static, Any>, StoreError> {
         let pool = self.0.writer.clone();
         match self.0.engine {
             // Taking the lock at once avoids the upgrade of a read lock, which can fail half-way.
@@ -229,7 +229,7 @@ impl Store {
     }
 
     /// A transaction in the types of Postgres, for what is written in bulk. `None` on SQLite.
-    pub(crate) async fn begin_postgres(&self) -> Result<Option<Transaction<'static, Postgres>>, StoreError> {
+    pub(crate) async fn write_data_postgres(&self) -> Result<Option<Transaction<'static, Postgres>>, StoreError> {
         let Some(pool) = self.0.ledger.clone() else { return Ok(None) };
         begun(async move { pool.begin().await }).await.map(Some)
     }

@@ -1,4 +1,4 @@
-//! What the fleet last said of itself, and orders for proxies that are attached to another replica.
+//! What the fleet last said of itself, and commands for proxies that are attached to another replica.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -18,11 +18,11 @@ use super::{
 /// A proxy that was not heard of for this long counts as lost.
 pub(crate) const LOST_AFTER: Duration = Duration::from_secs(15);
 
-/// An order that no replica could deliver by then is void.
+/// A command that no replica could deliver by then is void.
 const COMMAND_TTL: Duration = Duration::from_mins(5);
 
-/// Before the connection that an order to forgive is about.
-const FORGIVE: &str = "forgive:";
+/// Before the connection whose cooldown a command ends, in its row.
+const RESET_COOLDOWN: &str = "forgive:";
 
 /// Reads and writes proxies.
 pub struct Proxies<'a>(&'a Store);
@@ -38,18 +38,18 @@ pub enum Command {
     /// Drop the configuration and subscribe anew.
     Resync,
     /// End the cooldown of a connection.
-    Forgive {
+    ResetCooldown {
         connection: String,
     },
 }
 
-/// Whether an order has reached its proxy.
+/// Whether a command has reached its proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
     /// It is on the proxy's stream.
     Delivered,
-    /// The proxy is not attached anywhere; the order waits until it is void.
-    Waiting,
+    /// The proxy is not attached anywhere; the command is pending until it is void.
+    Pending,
 }
 
 // === impl Store ===
@@ -139,11 +139,11 @@ impl Proxies<'_> {
         Ok(())
     }
 
-    /// Strikes a process off the list under an id that it has no more.
+    /// Removes a process from the list under an id that it has no more.
     ///
     /// # Errors
     /// When the database fails.
-    pub(crate) async fn strike(&self, proxy_id: &str, boot_id: &str) -> Result<(), StoreError> {
+    pub(crate) async fn remove(&self, proxy_id: &str, boot_id: &str) -> Result<(), StoreError> {
         let statement = sql("DELETE FROM proxies WHERE id = $1 AND boot_id = $2");
         statement.bind(clean(proxy_id)).bind(clean(boot_id)).execute(self.0.writer()).await?;
         Ok(())
@@ -175,11 +175,11 @@ impl Proxies<'_> {
         Ok(())
     }
 
-    /// Leaves an order for whichever replica the proxy is attached to. Returns the order's id.
+    /// Leaves a command for whichever replica the proxy is attached to. Returns its id.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn order(&self, proxy_id: &str, command: &Command) -> Result<String, StoreError> {
+    pub async fn enqueue(&self, proxy_id: &str, command: &Command) -> Result<String, StoreError> {
         let id = Uuid::now_v7().to_string();
         let now = self.0.clock().now();
         let (name, deadline) = command.to_row();
@@ -196,44 +196,44 @@ impl Proxies<'_> {
         Ok(id)
     }
 
-    /// Whether nobody has taken an order yet.
+    /// Whether nobody has taken a command yet.
     ///
     /// # Errors
     /// When the database fails.
-    pub(crate) async fn is_waiting(&self, order: &str) -> Result<bool, StoreError> {
-        let statement = sql("SELECT 1 AS one FROM proxy_commands WHERE id = $1").bind(order.to_owned());
+    pub(crate) async fn is_pending(&self, command: &str) -> Result<bool, StoreError> {
+        let statement = sql("SELECT 1 AS one FROM proxy_commands WHERE id = $1").bind(command.to_owned());
         Ok(statement.fetch_optional(self.0.writer()).await?.is_some())
     }
 
-    /// Proxies for which orders wait.
+    /// Proxies for which commands are pending.
     ///
     /// # Errors
     /// When the database fails.
-    pub(crate) async fn with_orders(&self) -> Result<Vec<String>, StoreError> {
+    pub(crate) async fn with_pending_commands(&self) -> Result<Vec<String>, StoreError> {
         let statement = sql("SELECT DISTINCT proxy_id FROM proxy_commands WHERE expires_at > $1");
         let rows = statement.bind(number(self.0.clock().now().0)).fetch_all(self.0.reader()).await?;
         rows.iter().map(|row| row.text("proxy_id")).collect()
     }
 
-    /// Takes a proxy's orders, oldest first. Whoever takes them delivers them.
+    /// Takes a proxy's commands, oldest first. Whoever takes them delivers them.
     ///
     /// # Errors
     /// When the database fails.
-    pub(crate) async fn take_orders(&self, proxy_id: &str) -> Result<Vec<Command>, StoreError> {
+    pub(crate) async fn take_commands(&self, proxy_id: &str) -> Result<Vec<Command>, StoreError> {
         let statement = sql("DELETE FROM proxy_commands WHERE proxy_id = $1 AND expires_at > $2 \
              RETURNING id, command, deadline_ms");
         let statement = statement.bind(proxy_id.to_owned()).bind(number(self.0.clock().now().0));
-        let mut orders = Vec::new();
+        let mut commands = Vec::new();
         for row in statement.fetch_all(self.0.writer()).await? {
             if let Some(command) = Command::from_row(&row.text("command")?, row.u64("deadline_ms")?) {
-                orders.push((row.text("id")?, command));
+                commands.push((row.text("id")?, command));
             }
         }
-        orders.sort_by(|one, two| one.0.cmp(&two.0));
-        Ok(orders.into_iter().map(|(_, command)| command).collect())
+        commands.sort_by(|one, two| one.0.cmp(&two.0));
+        Ok(commands.into_iter().map(|(_, command)| command).collect())
     }
 
-    /// Forgets void orders, and proxies that were not heard of since `cutoff`.
+    /// Forgets void commands, and proxies that were not heard of since `cutoff`.
     ///
     /// # Errors
     /// When the database fails.
@@ -258,7 +258,7 @@ impl Command {
             Self::Drain { deadline } => ("drain".into(), millis(*deadline)),
             Self::Resume => ("resume".into(), 0),
             Self::Resync => ("resync".into(), 0),
-            Self::Forgive { connection } => (format!("{FORGIVE}{}", clean(connection)).into(), 0),
+            Self::ResetCooldown { connection } => (format!("{RESET_COOLDOWN}{}", clean(connection)).into(), 0),
         }
     }
 
@@ -267,7 +267,7 @@ impl Command {
             "drain" => Some(Self::Drain { deadline: Duration::from_millis(deadline_ms) }),
             "resume" => Some(Self::Resume),
             "resync" => Some(Self::Resync),
-            other => other.strip_prefix(FORGIVE).map(|id| Self::Forgive { connection: id.to_owned() }),
+            other => other.strip_prefix(RESET_COOLDOWN).map(|id| Self::ResetCooldown { connection: id.to_owned() }),
         }
     }
 
@@ -277,7 +277,7 @@ impl Command {
             Self::Drain { deadline } => Body::Drain(v1::Drain { deadline_ms: millis(*deadline) }),
             Self::Resume => Body::Resume(v1::Resume {}),
             Self::Resync => Body::Resync(v1::Resync {}),
-            Self::Forgive { connection } => Body::Forgive(v1::Forgive { connection_id: connection.clone() }),
+            Self::ResetCooldown { connection } => Body::Forgive(v1::Forgive { connection_id: connection.clone() }),
         };
         v1::ProxyCommand { body: Some(body) }
     }

@@ -150,7 +150,7 @@ impl Store {
         after: String,
         done: &mut Resealed,
     ) -> Result<Option<String>, StoreError> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.write_data().await?;
         let statement = sqlx::query(AssertSqlSafe(column.select())).bind(self.primary_key_id()).bind(after).bind(BATCH);
         let rows = statement.fetch_all(&mut *tx).await?;
         let mut last = None;
@@ -173,7 +173,7 @@ impl Store {
         after: (u64, String, String),
         done: &mut Resealed,
     ) -> Result<Option<(u64, String, String)>, StoreError> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.write_data().await?;
         let rows = sql(column.select)
             .bind(self.primary_key_id())
             .bind(number(after.0))
@@ -203,7 +203,7 @@ impl Store {
     }
 
     async fn reseal_fleet(&self, done: &mut Resealed) -> Result<(), StoreError> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.write_data().await?;
         let row = sql("SELECT fleet FROM settings WHERE id = 'settings'").fetch_optional(&mut *tx).await?;
         let sealed = row.map_or(Ok(None), |row| row.opt_blob("fleet"))?;
         if let Some(sealed) = sealed
@@ -218,7 +218,7 @@ impl Store {
     }
 
     async fn reseal_canary(&self, done: &mut Resealed) -> Result<(), StoreError> {
-        let mut tx: sqlx::Transaction<'static, sqlx::Any> = self.begin().await?;
+        let mut tx: sqlx::Transaction<'static, sqlx::Any> = self.write_data().await?;
         let connection: &mut AnyConnection = &mut tx;
         let row = sql("SELECT sealed FROM master_key_check WHERE id = 1").fetch_one(&mut *connection).await?;
         let sealed = row.blob("sealed")?;

@@ -65,7 +65,7 @@ impl Store {
     /// # Errors
     /// When the database does not answer, or the lock is not to be had in time.
     pub async fn write(&self, actor: &Actor) -> Result<Write, StoreError> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.write_data().await?;
         let row = sql("UPDATE config_revision SET n = n + 1 WHERE id = 1 RETURNING n").fetch_one(&mut *tx).await?;
         Ok(Write {
             store: self.clone(),

@@ -1,6 +1,6 @@
 //! Holds the API document against the router and against the code that reads bodies.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ::http::{Method, header};
 use axum::Router;
@@ -124,6 +124,21 @@ fn references(value: &Value) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn no_two_areas_give_one_name_to_different_shapes() {
+    let gateway = Gateway::new().await;
+    let mut shapes: BTreeMap<String, (&str, Value)> = BTreeMap::new();
+    for (area, mut router, _) in gateway.areas.routes() {
+        let components = router.get_openapi_mut().components.take().expect("shapes");
+        for (name, schema) in components.schemas {
+            let schema = serde_json::to_value(schema).expect("a schema");
+            let (first, known) = shapes.entry(name.clone()).or_insert((area, schema.clone()));
+            assert_eq!(*known, schema, "{name} of {area} and {first}");
+        }
+    }
+    assert!(shapes.len() > 50, "{} shapes", shapes.len());
+}
+
+#[tokio::test]
 async fn routes_marked_open_are_open_and_no_others() {
     let gateway = Gateway::new().await;
     let document = document(&gateway).await;
@@ -178,9 +193,9 @@ async fn what_a_body_may_have_is_what_is_read_of_it() {
         providers::nodes::ChangeNode,
         providers::connections::CreateConnection,
         providers::connections::ChangeConnection,
-        providers::probes::TestOptions,
-        providers::probes::ValidateProvider,
-        providers::probes::ValidateNode,
+        providers::checks::TestOptions,
+        providers::checks::ValidateProvider,
+        providers::checks::ValidateNode,
         access::keys::CreateKey,
         access::keys::ChangeKey,
         access::keys::RegenerateKey,

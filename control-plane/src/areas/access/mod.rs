@@ -17,7 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 pub use self::jobs::jobs;
 use self::{keys::ApiKeys, login::Login};
 use crate::{
-    auth::{Demand, Identities, KeyIdentity, OpenRoute},
+    auth::{Identities, KeyIdentity, OpenRoute, Requirement},
     store::StoreError,
 };
 
@@ -26,12 +26,12 @@ pub const NAME: &str = "access";
 
 /// Routes that are not for managers only.
 pub const OPEN: [OpenRoute; 5] = [
-    (Method::POST, "/api/auth/login", Demand::Nothing),
-    (Method::POST, "/api/auth/logout", Demand::Nothing),
-    (Method::GET, "/api/settings/require-login", Demand::Nothing),
+    (Method::POST, "/api/auth/login", Requirement::Open),
+    (Method::POST, "/api/auth/logout", Requirement::Open),
+    (Method::GET, "/api/settings/require-login", Requirement::Open),
     // Without a password there is nobody who could sign in; the handler then wants a caller on this machine.
-    (Method::PUT, "/api/settings/require-login", Demand::Either),
-    (Method::POST, "/api/settings/require-login", Demand::Either),
+    (Method::PUT, "/api/settings/require-login", Requirement::Optional),
+    (Method::POST, "/api/settings/require-login", Requirement::Optional),
 ];
 
 /// Logins and API keys.

@@ -24,7 +24,7 @@ pub(crate) struct Initialized {
     responses((status = 200, body = Initialized), (status = 503, body = ErrorBody))
 )]
 pub(super) async fn init(State(operations): State<Arc<Operations>>) -> Result<Json<Initialized>, ApiError> {
-    operations.store.expect_answers()?;
+    operations.store.expect_reachable()?;
     operations.store.ping().await?;
     Ok(Json(Initialized { initialized: true }))
 }

@@ -22,7 +22,7 @@ pub use self::health::{NodeHealth, ProviderReport};
 #[cfg(test)]
 pub(crate) use self::proxies::DrainOptions;
 use crate::{
-    auth::{Demand, OpenRoute},
+    auth::{OpenRoute, Requirement},
     publish::ProxyRegistry,
     store::{SealedColumn, Store, StoreError},
 };
@@ -32,11 +32,11 @@ pub const NAME: &str = "operations";
 
 /// Routes that are not for managers only.
 pub const OPEN: [OpenRoute; 5] = [
-    (Method::GET, "/healthz", Demand::Nothing),
-    (Method::GET, "/readyz", Demand::Nothing),
-    (Method::GET, "/metrics", Demand::Nothing),
-    (Method::GET, "/api/init", Demand::Nothing),
-    (Method::GET, "/api/monitoring/health", Demand::Either),
+    (Method::GET, "/healthz", Requirement::Open),
+    (Method::GET, "/readyz", Requirement::Open),
+    (Method::GET, "/metrics", Requirement::Open),
+    (Method::GET, "/api/init", Requirement::Open),
+    (Method::GET, "/api/monitoring/health", Requirement::Optional),
 ];
 
 /// Who knows whether the gateway is set up answers this.

@@ -42,9 +42,9 @@ pub(super) async fn readyz(State(operations): State<Arc<Operations>>) -> (Status
         // Another replica can do what this one cannot.
         return (StatusCode::SERVICE_UNAVAILABLE, Json(Probe { status: "a master key is missing" }));
     }
-    match operations.store.condition().trouble {
+    match operations.store.health().outage {
         None => (StatusCode::OK, Json(Probe { status: "ready" })),
-        Some(trouble) => (StatusCode::SERVICE_UNAVAILABLE, Json(Probe { status: trouble.sentence() })),
+        Some(outage) => (StatusCode::SERVICE_UNAVAILABLE, Json(Probe { status: outage.sentence() })),
     }
 }
 

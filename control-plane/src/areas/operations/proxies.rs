@@ -18,7 +18,7 @@ use crate::{
 
 /// How long a drained proxy lets its streams go on, unless the caller says otherwise.
 const DRAIN_DEADLINE: Duration = Duration::from_mins(10);
-const LONGEST_DRAIN_MS: u64 = 24 * 60 * 60 * 1000;
+const MAX_DRAIN_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// How to drain.
 #[derive(ToSchema)]
@@ -45,7 +45,7 @@ pub(crate) struct Ordered {
 
 impl Body for DrainOptions {
     fn read(fields: &mut Fields) -> Self {
-        Self { deadline_ms: fields.whole("deadlineMs", 0..=LONGEST_DRAIN_MS) }
+        Self { deadline_ms: fields.whole("deadlineMs", 0..=MAX_DRAIN_MS) }
     }
 }
 
@@ -55,7 +55,7 @@ impl Ordered {
     fn new(proxy_id: String, delivery: Delivery, done: &'static str) -> (StatusCode, Json<Self>) {
         let (status, delivered, message) = match delivery {
             Delivery::Delivered => (StatusCode::OK, true, done),
-            Delivery::Waiting => (
+            Delivery::Pending => (
                 StatusCode::ACCEPTED,
                 false,
                 "The proxy is not attached to any control plane at the moment; the order waits for it for five minutes",
@@ -72,12 +72,12 @@ impl Operations {
     ///
     /// # Errors
     /// 404 when no such proxy has ever connected.
-    pub async fn order(&self, proxy_id: &str, command: Command) -> Result<Delivery, ApiError> {
+    async fn command(&self, proxy_id: &str, command: Command) -> Result<Delivery, ApiError> {
         let known = self.store.proxies().list().await?.iter().any(|proxy| proxy.id == proxy_id);
         if !known {
             return Err(ApiError::not_found("Proxy"));
         }
-        Ok(self.proxies.order(proxy_id, command).await?)
+        Ok(self.proxies.command(proxy_id, command).await?)
     }
 }
 
@@ -99,7 +99,7 @@ pub(super) async fn drain(
     OptionalJson(options): OptionalJson<DrainOptions>,
 ) -> Result<(StatusCode, Json<Ordered>), ApiError> {
     let deadline = options.deadline_ms.map_or(DRAIN_DEADLINE, Duration::from_millis);
-    let delivery = operations.order(&id, Command::Drain { deadline }).await?;
+    let delivery = operations.command(&id, Command::Drain { deadline }).await?;
     Ok(Ordered::new(id, delivery, "The proxy drains"))
 }
 
@@ -115,7 +115,7 @@ pub(super) async fn resume(
     State(operations): State<Arc<Operations>>,
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<Ordered>), ApiError> {
-    let delivery = operations.order(&id, Command::Resume).await?;
+    let delivery = operations.command(&id, Command::Resume).await?;
     Ok(Ordered::new(id, delivery, "The proxy takes requests again"))
 }
 
@@ -131,6 +131,6 @@ pub(super) async fn resync(
     State(operations): State<Arc<Operations>>,
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<Ordered>), ApiError> {
-    let delivery = operations.order(&id, Command::Resync).await?;
+    let delivery = operations.command(&id, Command::Resync).await?;
     Ok(Ordered::new(id, delivery, "The proxy loads its configuration anew"))
 }

@@ -130,7 +130,7 @@ async fn orders_reach_proxies_that_exist() {
         assert_eq!((&answer["proxyId"], &answer["delivered"]), (&json!("p1"), &json!(false)));
         assert!(answer["message"].is_string());
     }
-    let waiting = gateway.on.store.proxies().take_orders("p1").await.expect("orders");
+    let waiting = gateway.on.store.proxies().take_commands("p1").await.expect("orders");
     assert_eq!(waiting.len(), 4);
     assert_eq!(order("/api/monitoring/proxies/none/drain").await.code(404), "RESOURCE_001");
     let wrong = gateway.post("/api/monitoring/proxies/p1/drain", json!({ "deadlineMs": "soon" })).await;

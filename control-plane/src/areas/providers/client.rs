@@ -36,7 +36,7 @@ type PolicyInForce = Arc<dyn Fn() -> AddressPolicy + Send + Sync>;
 
 /// What a provider answered.
 #[derive(Debug)]
-pub struct Answer {
+pub struct UpstreamResponse {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Bytes,
@@ -109,7 +109,7 @@ impl UpstreamClient {
         uri: &Uri,
         headers: &HeaderMap,
         body: Option<Bytes>,
-    ) -> Result<Answer, UpstreamError> {
+    ) -> Result<UpstreamResponse, UpstreamError> {
         // Literal addresses never reach the resolver.
         let url = (self.policy)().check_url(&uri.to_string()).map_err(UpstreamError::Address)?;
         let mut request = self.http.request(method, url).headers(headers.clone());
@@ -130,7 +130,7 @@ impl UpstreamClient {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Answer { status: response.status(), headers: response.headers().clone(), body: body.freeze() })
+        Ok(UpstreamResponse { status: response.status(), headers: response.headers().clone(), body: body.freeze() })
     }
 }
 
@@ -232,7 +232,7 @@ mod tests {
         address
     }
 
-    async fn get_from(policy: AddressPolicy, url: &str) -> Result<Answer, UpstreamError> {
+    async fn get_from(policy: AddressPolicy, url: &str) -> Result<UpstreamResponse, UpstreamError> {
         let client = UpstreamClient::new(move || policy, Path::new("")).expect("a client");
         client.call(Method::GET, &url.parse().expect("a URL"), &HeaderMap::new(), None).await
     }

@@ -1,11 +1,11 @@
 //! Providers: endpoints that the operator added ([`nodes`]), credentials ([`connections`]), what they offer ([`models`]),
-//! and whether they would take us ([`probes`]). [`client`] is the way to them.
+//! and whether they would take us ([`checks`]). [`client`] is the way to them.
 
+pub mod checks;
 mod client;
 pub mod connections;
 pub mod models;
 pub mod nodes;
-pub mod probes;
 
 #[cfg(test)]
 mod tests;
@@ -103,7 +103,7 @@ impl Providers {
     }
 
     pub fn router(self: &Arc<Self>) -> OpenApiRouter {
-        nodes::router().merge(connections::router()).merge(probes::router()).with_state(Arc::clone(self))
+        nodes::router().merge(connections::router()).merge(checks::router()).with_state(Arc::clone(self))
     }
 
     /// # Errors

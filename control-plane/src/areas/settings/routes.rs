@@ -10,8 +10,9 @@ use utoipa::ToSchema;
 
 use super::{GatewaySettings, PasswordChange, Settings};
 use crate::{
-    auth::{By, Caller, Principal, password},
+    auth::{Caller, Principal, password},
     http::{ApiError, Body, ErrorBody, Fields, extract},
+    store::records::Actor,
 };
 
 /// The settings and what goes with them.
@@ -101,7 +102,7 @@ pub(super) async fn show(State(settings): State<Arc<Settings>>) -> Result<Json<S
 )]
 pub(super) async fn change(
     State(settings): State<Arc<Settings>>,
-    By(actor): By,
+    actor: Actor,
     caller: Caller,
     principal: Principal,
     extract::Json(change): extract::Json<ChangeSettings>,

@@ -140,7 +140,7 @@ async fn a_control_plane_that_is_lost_does_not_hold_a_rotation_up() {
     assert_eq!(rotate().await.code(409), "RESOURCE_002");
     for _ in 0..25 {
         gateway.clock.advance(Duration::from_secs(5));
-        gateway.on.store.attend().await.expect("looked");
+        gateway.on.store.heartbeat().await.expect("looked");
     }
     assert_eq!(rotate().await.ok(200)["failed"], json!([]));
 }

@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::{
     Selection, Usage,
-    shapes::{CallLog, ConnectionUsage, HistoryView, Range, RequestLog, Which, line},
+    shapes::{CallLog, ConnectionUsage, HistoryView, ListQuery, RequestLog, TimeRange, line},
 };
 use crate::http::{
     ApiError, ErrorBody,
@@ -30,12 +30,12 @@ async fn lines(usage: &Usage) -> Result<Json<Vec<String>>, ApiError> {
     get,
     path = "/api/usage/history",
     tag = "Usage",
-    params(Range),
+    params(TimeRange),
     responses((status = 200, body = HistoryView), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody))
 )]
 pub(super) async fn history(
     State(usage): State<Arc<Usage>>,
-    Query(range): Query<Range>,
+    Query(range): Query<TimeRange>,
 ) -> Result<Json<HistoryView>, ApiError> {
     let (history, in_flight) = usage.history(range.since, range.until).await?;
     Ok(Json(HistoryView::new(history, in_flight)))
@@ -84,7 +84,7 @@ pub(super) async fn request_log(
     get,
     path = "/api/usage/call-logs",
     tag = "Usage",
-    params(Which),
+    params(ListQuery),
     responses(
         (status = 200, body = Vec<CallLog>, headers(("x-omniroute-next-cursor" = String))),
         (status = 400, body = ErrorBody),
@@ -93,7 +93,7 @@ pub(super) async fn request_log(
 )]
 pub(super) async fn call_logs(
     State(usage): State<Arc<Usage>>,
-    Query(which): Query<Which>,
+    Query(which): Query<ListQuery>,
 ) -> Result<(Option<[(HeaderName, HeaderValue); 1]>, Json<Vec<CallLog>>), ApiError> {
     let page = usage.requests(&which.into_selection()?).await?;
     let next = page.next.and_then(|cursor| HeaderValue::from_str(&cursor.to_string()).ok());
@@ -105,7 +105,7 @@ pub(super) async fn call_logs(
     get,
     path = "/api/usage/{connectionId}",
     tag = "Usage",
-    params(("connectionId" = String, Path), Range),
+    params(("connectionId" = String, Path), TimeRange),
     responses(
         (status = 200, body = ConnectionUsage),
         (status = 400, body = ErrorBody),
@@ -116,7 +116,7 @@ pub(super) async fn call_logs(
 pub(super) async fn of_connection(
     State(usage): State<Arc<Usage>>,
     Path(id): Path<String>,
-    Query(range): Query<Range>,
+    Query(range): Query<TimeRange>,
 ) -> Result<Json<ConnectionUsage>, ApiError> {
     let (name, totals) = usage.of_connection(&id, range.since, range.until).await?;
     Ok(Json(ConnectionUsage::new(id, name, &totals)))

@@ -14,8 +14,8 @@ use crate::{
 };
 
 const ROWS: u64 = 50;
-const MOST_ROWS: u64 = 1000;
-const LAST_OFFSET: u64 = 10_000;
+const MAX_ROWS: u64 = 1000;
+const MAX_OFFSET: u64 = 10_000;
 
 /// Sums over a time.
 #[derive(Serialize, ToSchema)]
@@ -36,7 +36,7 @@ pub(crate) struct HistoryView {
     /// By `model (provider - connection)`.
     by_account: BTreeMap<String, AccountView>,
     /// By `name (id)`.
-    by_api_key: BTreeMap<String, KeyView>,
+    by_api_key: BTreeMap<String, KeyUsage>,
     /// Minute by minute, the current one last.
     #[serde(rename = "last10Minutes")]
     #[schema(rename = "last10Minutes")]
@@ -83,7 +83,7 @@ pub(crate) struct AccountView {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(rename_all = "camelCase")]
-pub(crate) struct KeyView {
+pub(crate) struct KeyUsage {
     #[serde(flatten)]
     sums: SumsView,
     api_key_id: String,
@@ -225,7 +225,7 @@ pub(crate) struct ConnectionUsage {
 /// Which time.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Range {
+pub(crate) struct TimeRange {
     /// RFC 3339 or Unix milliseconds; whole hours count.
     #[param(value_type = Option<String>)]
     pub(super) since: Option<UnixMillis>,
@@ -236,7 +236,7 @@ pub(crate) struct Range {
 /// Which requests.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
-pub(crate) struct Which {
+pub(crate) struct ListQuery {
     /// Rows at most.
     #[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
     limit: u64,
@@ -267,17 +267,17 @@ const OUTCOMES: [(&str, Outcome); 6] = [
     ("interrupted", Outcome::Interrupted),
 ];
 
-// === impl Range ===
+// === impl TimeRange ===
 
-impl Body for Range {
+impl Body for TimeRange {
     fn read(fields: &mut Fields) -> Self {
         Self { since: fields.nullable_time("since").set(), until: fields.nullable_time("until").set() }
     }
 }
 
-// === impl Which ===
+// === impl ListQuery ===
 
-impl Body for Which {
+impl Body for ListQuery {
     fn read(fields: &mut Fields) -> Self {
         let named = OUTCOMES.map(|(name, _)| name);
         let mut text = |name| fields.text(name, 0..=400).filter(|text: &String| !text.is_empty());
@@ -288,15 +288,15 @@ impl Body for Which {
             connection_id: text("connectionId"),
             api_key: text("apiKey"),
             outcome: fields.choice("outcome", &named),
-            limit: fields.whole("limit", 1..=MOST_ROWS).unwrap_or(ROWS),
-            offset: fields.whole("offset", 0..=LAST_OFFSET).unwrap_or(0),
+            limit: fields.whole("limit", 1..=MAX_ROWS).unwrap_or(ROWS),
+            offset: fields.whole("offset", 0..=MAX_OFFSET).unwrap_or(0),
             since: fields.nullable_time("since").set(),
             until: fields.nullable_time("until").set(),
         }
     }
 }
 
-impl Which {
+impl ListQuery {
     pub(super) fn into_selection(self) -> Result<Selection, ApiError> {
         let outcome = self.outcome.and_then(|name| OUTCOMES.iter().find(|(known, _)| *known == name));
         Ok(Selection {
@@ -358,7 +358,7 @@ impl HistoryView {
             by_account.insert(name, view);
         }
         let by_api_key = history.by_key.into_iter().map(|row| {
-            let view = KeyView {
+            let view = KeyUsage {
                 sums: SumsView::from(&row.sums),
                 last_used: row.sums.last_used_at.to_rfc3339(),
                 api_key_name: row.api_key_name,

@@ -75,9 +75,9 @@ pub(super) enum Transaction {
 
 impl Transaction {
     pub(super) async fn begin(store: &Store) -> Result<Self, StoreError> {
-        match store.begin_postgres().await? {
+        match store.write_data_postgres().await? {
             Some(transaction) => Ok(Self::Postgres(transaction)),
-            None => Ok(Self::Sqlite(store.begin().await?)),
+            None => Ok(Self::Sqlite(store.write_data().await?)),
         }
     }
 

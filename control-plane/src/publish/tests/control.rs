@@ -98,12 +98,12 @@ on_both_engines! {
         let (statuses, mut commands) = attach(&here.url).await;
         statuses.send(status("p1", 1)).await.expect("sent");
         until_attached(&here, "p1").await;
-        here.proxies.order("p1", Command::Drain { deadline: Duration::from_secs(30) }).await.expect("ordered");
+        here.proxies.command("p1", Command::Drain { deadline: Duration::from_secs(30) }).await.expect("ordered");
         let drain = Body::Drain(v1::Drain { deadline_ms: 30_000 });
         assert_eq!(command(&mut commands).await.expect("no error"), Some(drain));
-        there.proxies.order("p1", Command::Resume).await.expect("ordered");
-        there.proxies.order("p1", Command::Resync).await.expect("ordered");
-        there.proxies.order("p1", Command::Forgive { connection: "c1".to_owned() }).await.expect("ordered");
+        there.proxies.command("p1", Command::Resume).await.expect("ordered");
+        there.proxies.command("p1", Command::Resync).await.expect("ordered");
+        there.proxies.command("p1", Command::ResetCooldown { connection: "c1".to_owned() }).await.expect("ordered");
         assert_eq!(command(&mut commands).await.expect("no error"), Some(Body::Resume(v1::Resume {})));
         assert_eq!(command(&mut commands).await.expect("no error"), Some(Body::Resync(v1::Resync {})));
         let forgive = Body::Forgive(v1::Forgive { connection_id: "c1".to_owned() });
@@ -131,7 +131,7 @@ on_both_engines! {
         }
         drop(old);
         tokio::time::sleep(Duration::from_millis(100)).await;
-        replica.proxies.order("p1", Command::Resync).await.expect("ordered");
+        replica.proxies.command("p1", Command::Resync).await.expect("ordered");
         assert_eq!(command(&mut new_commands).await.expect("no error"), Some(Body::Resync(v1::Resync {})));
         replica.stop().await;
     }
@@ -150,9 +150,9 @@ on_both_engines! {
         until_attached(&there, "edge~bbbb2").await;
         until_listed(&store, &["edge", "edge~bbbb2"]).await;
         let drain = Command::Drain { deadline: Duration::from_secs(1) };
-        assert_eq!(here.proxies.order("edge~bbbb2", drain).await.expect("ordered"), Delivery::Delivered);
+        assert_eq!(here.proxies.command("edge~bbbb2", drain).await.expect("ordered"), Delivery::Delivered);
         assert_eq!(command(&mut second_commands).await.expect("no error"), Some(Body::Drain(v1::Drain { deadline_ms: 1_000 })));
-        assert_eq!(here.proxies.order("edge", Command::Resync).await.expect("ordered"), Delivery::Delivered);
+        assert_eq!(here.proxies.command("edge", Command::Resync).await.expect("ordered"), Delivery::Delivered);
         assert_eq!(command(&mut first_commands).await.expect("no error"), Some(Body::Resync(v1::Resync {})));
 
         // The first one leaves, and its id is free at once.
@@ -176,7 +176,7 @@ on_both_engines! {
             }
         };
         timeout(SOON, freed).await.expect("the id is free");
-        assert_eq!(here.proxies.order("nobody", Command::Resync).await.expect("ordered"), Delivery::Waiting);
+        assert_eq!(here.proxies.command("nobody", Command::Resync).await.expect("ordered"), Delivery::Pending);
         here.stop().await;
         there.stop().await;
     }

@@ -19,7 +19,7 @@ const WRITERS: u64 = 6;
 const WRITES: u64 = 15;
 
 async fn key_names(store: &Store) -> Vec<String> {
-    let mut names: Vec<String> = Keys::of(&store).list().await.expect("keys").into_iter().map(|key| key.name).collect();
+    let mut names: Vec<String> = Keys::of(store).list().await.expect("keys").into_iter().map(|key| key.name).collect();
     names.sort();
     names
 }

@@ -15,7 +15,7 @@ use crate::{
     },
     ledger::Ledger,
     store::{
-        Store, StoreError, Trouble,
+        Outage, Store, StoreError,
         testing::{TestDatabase, admin, execute},
     },
 };
@@ -60,7 +60,7 @@ async fn everything_can_be_written(store: &Store, ledger: &Ledger, name: &str) {
     make_key(store, name).await.expect("configuration");
     ledger.ingest("p1", events(store, 3)).await.expect("usage");
     store.leases().acquire("work", "me", Duration::from_secs(60)).await.expect("a lease").expect("free");
-    Admin::of(&store).create_if_absent("$argon2id$").await.expect("a password");
+    Admin::of(store).create_if_absent("$argon2id$").await.expect("a password");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -85,7 +85,7 @@ async fn a_connection_whose_transaction_ended_behind_its_back_is_not_used_again(
     let database = TestDatabase::sqlite();
     let store = database.store().await;
     // As SQLite does it when a write fails: the rollback that follows is refused.
-    let mut transaction = store.begin().await.expect("a transaction");
+    let mut transaction = store.write_data().await.expect("a transaction");
     transaction.execute("ROLLBACK").await.expect("rolled back");
     drop(transaction);
     make_key(&store, "after").await.expect("another connection");
@@ -102,8 +102,8 @@ async fn a_postgres_that_turns_read_only_is_seen_and_connections_from_that_time_
     let database = TestDatabase::postgres().await;
     let store = database.store().await;
     let mut held = None;
-    store.look(&mut held).await;
-    assert_eq!(store.condition().trouble, None);
+    store.check(&mut held).await;
+    assert_eq!(store.health().outage, None);
 
     let (server, name) = database.server().expect("a server");
     let mut server = PgConnection::connect(server).await.expect("the server");
@@ -114,16 +114,16 @@ async fn a_postgres_that_turns_read_only_is_seen_and_connections_from_that_time_
     order(format!("ALTER DATABASE {name} SET default_transaction_read_only = on")).await;
     order(end_all).await;
     // The first look may still meet the connection that was ended.
-    store.look(&mut held).await;
-    store.look(&mut held).await;
-    assert!(matches!(store.condition().trouble, Some(Trouble::Unwritable { .. })), "{:?}", store.condition());
+    store.check(&mut held).await;
+    store.check(&mut held).await;
+    assert!(matches!(store.health().outage, Some(Outage::Unwritable { .. })), "{:?}", store.health());
     let refused = make_key(&store, "refused").await.expect_err("it is read-only");
     assert_eq!(refused.code(), "database_unwritable", "{refused}");
     assert!(store.revision().await.is_ok(), "reading goes on");
 
     order(format!("ALTER DATABASE {name} RESET default_transaction_read_only")).await;
-    store.look(&mut held).await;
-    assert_eq!(store.condition().trouble, None);
+    store.check(&mut held).await;
+    assert_eq!(store.health().outage, None);
     for number in 0..10 {
         make_key(&store, &format!("after-{number}")).await.expect("no connection is read-only any more");
     }
@@ -136,7 +136,7 @@ async fn a_database_that_takes_nobody_in_is_known_to_be_away_until_it_does() {
     let database = TestDatabase::postgres().await;
     let store = database.store().await;
     let mut held = None;
-    store.look(&mut held).await;
+    store.check(&mut held).await;
     let (server, name) = database.server().expect("a server");
     let mut server = PgConnection::connect(server).await.expect("the server");
     let mut order = async |statement: String| {
@@ -144,17 +144,19 @@ async fn a_database_that_takes_nobody_in_is_known_to_be_away_until_it_does() {
     };
     order(format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false")).await;
     order(format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")).await;
-    store.look(&mut held).await;
-    assert!(store.condition().is_away(), "{:?}", store.condition());
-    assert_eq!(store.expect_answers().expect_err("away").code(), "database_unavailable");
-    tokio::time::timeout(Duration::from_secs(30), store.away()).await.expect("whoever waits for it hears at once");
-    let since = store.condition().trouble.expect("trouble").since();
-    store.look(&mut held).await;
-    assert_eq!(store.condition().trouble.expect("trouble").since(), since, "it keeps its beginning");
+    store.check(&mut held).await;
+    assert!(store.health().is_unreachable(), "{:?}", store.health());
+    assert_eq!(store.expect_reachable().expect_err("away").code(), "database_unavailable");
+    tokio::time::timeout(Duration::from_secs(30), store.unreachable())
+        .await
+        .expect("whoever waits for it hears at once");
+    let since = store.health().outage.expect("trouble").since();
+    store.check(&mut held).await;
+    assert_eq!(store.health().outage.expect("trouble").since(), since, "it keeps its beginning");
 
     order(format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true")).await;
-    store.look(&mut held).await;
-    assert_eq!(store.condition().trouble, None);
+    store.check(&mut held).await;
+    assert_eq!(store.health().outage, None);
     make_key(&store, "after").await.expect("it is back");
     drop(held);
     database.drop_postgres().await;

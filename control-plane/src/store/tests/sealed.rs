@@ -225,7 +225,7 @@ on_both_engines! {
         let mut write = odd.write(&admin()).await.expect("a transaction");
         write.merge_settings([("requestRetry".to_owned(), 1.into())].into_iter().collect(), None).await.expect("merged");
         write.commit().await.expect("committed");
-        running.attend().await.expect("looked");
+        running.heartbeat().await.expect("looked");
         assert_eq!(running.pepper().as_bytes(), b"pepper");
         assert!(running.differing_settings().is_empty());
         let shown = running.control_planes().await.expect("the list");
@@ -235,7 +235,7 @@ on_both_engines! {
         // Once nobody has the old ones any more, they come into force; and one that comes back with the old ones does not
         // bring them back.
         running.close().await;
-        odd.attend().await.expect("looked");
+        odd.heartbeat().await.expect("looked");
         assert_eq!((odd.pepper().as_bytes(), odd.allow_private_upstreams()), (b"salt".as_slice(), true));
         let stale = database.store().await;
         assert_eq!((stale.pepper().as_bytes(), stale.allow_private_upstreams()), (b"salt".as_slice(), true));
@@ -258,10 +258,10 @@ on_both_engines! {
         assert_eq!(odd.pepper().as_bytes(), b"pepper", "silent for less than two minutes");
         // The database is away for longer than that. Whoever comes back first does not take the others for gone.
         clock.advance(Duration::from_mins(10));
-        odd.attend().await.expect("looked");
+        odd.heartbeat().await.expect("looked");
         watch_on(&odd, &clock, 4).await;
         assert_eq!(odd.pepper().as_bytes(), b"pepper", "it could not look itself");
-        holder.attend().await.expect("looked");
+        holder.heartbeat().await.expect("looked");
         watch_on(&odd, &clock, 20).await;
         assert_eq!(odd.pepper().as_bytes(), b"pepper", "heard of again");
         watch_on(&odd, &clock, 6).await;
@@ -271,7 +271,7 @@ on_both_engines! {
     async fn a_key_that_a_process_had_today_is_not_taken_for_lost(database: &TestDatabase) {
         let (holder, clock) = database.store_at_noon().await;
         let rotated = database.open(&format!("{NEW_KEY},{KEY}"), Arc::new(clock.clone())).await.expect("opened");
-        rotated.attend().await.expect("looked");
+        rotated.heartbeat().await.expect("looked");
         rotated.reseal(&SEALED).await.expect("resealed");
         elsewhere(&holder).await;
         watch_on(&holder, &clock, 40).await;
@@ -292,7 +292,7 @@ on_both_engines! {
         watch_on(&lacking, &clock, 40).await;
         assert!(lacking.has_elsewhere(&key), "it may come back");
         clock.advance(Duration::from_hours(25));
-        lacking.attend().await.expect("looked");
+        lacking.heartbeat().await.expect("looked");
         assert!(!lacking.has_elsewhere(&key));
     }
 
@@ -302,7 +302,7 @@ on_both_engines! {
         let late = database.open_with(KEY, "salt", false, clock.clone()).await.expect("opened");
         let quick = database.open_with(KEY, "salt", false, clock).await.expect("opened");
         old.close().await;
-        quick.attend().await.expect("looked");
+        quick.heartbeat().await.expect("looked");
         assert_eq!(quick.pepper().as_bytes(), b"salt");
         assert_eq!(late.pepper().as_bytes(), b"pepper", "it has not looked");
         let mut write = late.write(&admin()).await.expect("a transaction");
@@ -314,7 +314,7 @@ on_both_engines! {
 async fn watch_on(store: &Store, clock: &ManualClock, times: u32) {
     for _ in 0..times {
         clock.advance(Duration::from_secs(5));
-        store.attend().await.expect("looked");
+        store.heartbeat().await.expect("looked");
     }
 }
 

@@ -192,16 +192,16 @@ on_both_engines! {
     async fn orders_are_taken_once_and_in_order(database: &TestDatabase) {
         let (store, clock) = database.store_at_noon().await;
         let drain = Command::Drain { deadline: Duration::from_secs(30) };
-        store.proxies().order("p1", &drain).await.expect("left");
-        store.proxies().order("p1", &Command::Resume).await.expect("left");
-        let forgive = Command::Forgive { connection: "c1".to_owned() };
-        store.proxies().order("p1", &forgive).await.expect("left");
-        store.proxies().order("p2", &Command::Resync).await.expect("left");
-        assert_eq!(store.proxies().with_orders().await.expect("asked").len(), 2);
-        assert_eq!(store.proxies().take_orders("p1").await.expect("taken"), [drain, Command::Resume, forgive]);
-        assert_eq!(store.proxies().take_orders("p1").await.expect("taken"), []);
+        store.proxies().enqueue("p1", &drain).await.expect("left");
+        store.proxies().enqueue("p1", &Command::Resume).await.expect("left");
+        let forgive = Command::ResetCooldown { connection: "c1".to_owned() };
+        store.proxies().enqueue("p1", &forgive).await.expect("left");
+        store.proxies().enqueue("p2", &Command::Resync).await.expect("left");
+        assert_eq!(store.proxies().with_pending_commands().await.expect("asked").len(), 2);
+        assert_eq!(store.proxies().take_commands("p1").await.expect("taken"), [drain, Command::Resume, forgive]);
+        assert_eq!(store.proxies().take_commands("p1").await.expect("taken"), []);
         clock.advance(Duration::from_mins(6));
-        assert_eq!(store.proxies().take_orders("p2").await.expect("void by now"), []);
+        assert_eq!(store.proxies().take_commands("p2").await.expect("void by now"), []);
     }
 
     async fn a_proxy_is_lost_after_fifteen_seconds_of_silence(database: &TestDatabase) {

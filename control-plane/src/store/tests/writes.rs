@@ -15,7 +15,8 @@ use crate::{
     store::{
         Store, StoreError,
         records::Object,
-        testing::{admin, on_both_engines},
+        sql,
+        testing::{TestDatabase, admin, on_both_engines},
     },
 };
 
@@ -312,4 +313,20 @@ on_both_engines! {
         let error = write.replace_settings(Object::new(), Some(merged.revision - 1)).await.expect_err("stale");
         assert_eq!(error.code(), "stale");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_postgres_what_is_no_configuration_does_not_wait_for_who_writes_configuration() {
+    let database = TestDatabase::postgres().await;
+    let store = database.store().await;
+    let mut configuration = store.write(&admin()).await.expect("a transaction");
+    keys::create(&mut configuration, key("held")).await.expect("a key");
+    let mut data = store.write_data().await.expect("another transaction beside it");
+    let statement = sql("INSERT INTO leases (name, holder, expires_at, fence) VALUES ('data', 'test', 0, 1)");
+    statement.execute(&mut *data).await.expect("written without a wait for the lock");
+    data.commit().await.expect("committed");
+    let before = store.revision().await.expect("a revision");
+    let revision = configuration.commit().await.expect("committed");
+    assert_eq!(revision, before + 1, "data takes no revision");
+    database.drop_postgres().await;
 }

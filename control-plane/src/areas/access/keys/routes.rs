@@ -10,12 +10,13 @@ use super::{
     shapes::{AllKeys, ChangeKey, ChangedKey, CreateKey, CreatedKey, KeyView, Page, RegenerateKey},
 };
 use crate::{
-    auth::{By, Principal},
+    auth::Principal,
     http::{
         ApiError, Code, ErrorBody,
         extract::{self, OptionalJson, Path, Query},
         shapes::Message,
     },
+    store::records::Actor,
 };
 
 /// All keys, oldest first.
@@ -46,7 +47,7 @@ pub(super) async fn list(
 pub(super) async fn create(
     State(keys): State<Arc<ApiKeys>>,
     principal: Principal,
-    By(actor): By,
+    actor: Actor,
     extract::Json(body): extract::Json<CreateKey>,
 ) -> Result<(StatusCode, Json<CreatedKey>), ApiError> {
     let not_enforced = body.not_enforced();
@@ -88,7 +89,7 @@ pub(super) async fn show(State(keys): State<Arc<ApiKeys>>, Path(id): Path<String
 pub(super) async fn change(
     State(keys): State<Arc<ApiKeys>>,
     principal: Principal,
-    By(actor): By,
+    actor: Actor,
     Path(id): Path<String>,
     extract::Json(changed): extract::Json<ChangeKey>,
 ) -> Result<Json<ChangedKey>, ApiError> {
@@ -107,7 +108,7 @@ pub(super) async fn change(
 )]
 pub(super) async fn delete(
     State(keys): State<Arc<ApiKeys>>,
-    By(actor): By,
+    actor: Actor,
     Path(id): Path<String>,
 ) -> Result<Json<Message>, ApiError> {
     keys.delete(&actor, &id).await?;
@@ -154,7 +155,7 @@ pub(super) async fn reveal(
 pub(super) async fn regenerate(
     State(keys): State<Arc<ApiKeys>>,
     principal: Principal,
-    By(actor): By,
+    actor: Actor,
     Path(id): Path<String>,
     OptionalJson(options): OptionalJson<RegenerateKey>,
 ) -> Result<Json<CreatedKey>, ApiError> {

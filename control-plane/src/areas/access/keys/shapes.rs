@@ -17,10 +17,10 @@ const MODELS: usize = 1000;
 const CONNECTIONS: usize = 100;
 const SCOPES: usize = 32;
 /// Largest body that a key can be allowed: what fits into a proxy's memory for bodies.
-const LARGEST_BODY: u64 = 512 * 1024 * 1024;
+const MAX_BODY: u64 = 512 * 1024 * 1024;
 const PAGE: u64 = 1000;
 /// A month, in seconds.
-const LONGEST_GRACE: u64 = 30 * 24 * 60 * 60;
+const MAX_GRACE: u64 = 30 * 24 * 60 * 60;
 
 /// Fields that are kept with a key and that no proxy acts on yet. An answer to an edit that names one says so.
 const NOT_ENFORCED: [&str; 6] =
@@ -244,7 +244,7 @@ pub(crate) struct Page {
 
 impl Body for RegenerateKey {
     fn read(fields: &mut Fields) -> Self {
-        Self { grace_seconds: fields.whole("graceSeconds", 0..=LONGEST_GRACE) }
+        Self { grace_seconds: fields.whole("graceSeconds", 0..=MAX_GRACE) }
     }
 }
 
@@ -352,7 +352,7 @@ impl Body for KeyOptions {
             allowed_connections: fields.texts("allowedConnections", 0..=CONNECTIONS, 100),
             scopes: fields.texts("scopes", 0..=SCOPES, 64),
             expires_at: fields.nullable_time("expiresAt"),
-            max_body_bytes: fields.nullable_whole("maxBodyBytes", 1..=LARGEST_BODY),
+            max_body_bytes: fields.nullable_whole("maxBodyBytes", 1..=MAX_BODY),
             extras: KeyExtras::read(fields),
         }
     }

@@ -38,7 +38,7 @@ use crate::{
 };
 
 /// Addresses remembered as blocked; more than that and the oldest block is forgotten.
-const BLOCKED_ADDRESSES: usize = 10_000;
+const MAX_BLOCKED_ADDRESSES: usize = 10_000;
 
 /// What a caller may know about signing in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,7 +178,7 @@ impl Login {
     /// # Errors
     /// When the database fails.
     pub async fn is_required(&self) -> Result<bool, StoreError> {
-        self.store.expect_answers()?;
+        self.store.expect_reachable()?;
         let settings = self.store.settings().get().await?;
         Ok(settings.document.get("requireLogin").and_then(Value::as_bool).unwrap_or(true))
     }
@@ -188,7 +188,7 @@ impl Login {
     /// # Errors
     /// When the database fails.
     pub async fn has_session(&self, id: &str) -> Result<bool, StoreError> {
-        self.store.expect_answers()?;
+        self.store.expect_reachable()?;
         let Some(session) = Sessions::of(&self.store).get(id).await? else { return Ok(false) };
         let epoch = self.record().await?.map(|admin| admin.session_epoch);
         Ok(Some(session.epoch) == epoch && session.expires_at > self.clock.now())
@@ -358,7 +358,7 @@ impl Login {
 
     /// The stored password. Whether there is one is remembered, for when the database cannot be asked.
     async fn record(&self) -> Result<Option<AdminRecord>, StoreError> {
-        self.store.expect_answers()?;
+        self.store.expect_reachable()?;
         let record = Admin::of(&self.store).get().await?;
         self.has_password.store(record.is_some(), Ordering::Relaxed);
         Ok(record)
@@ -429,7 +429,7 @@ impl LoginBlocks {
 
     fn block(&self, address: IpAddr, until: UnixMillis) {
         let mut blocks = self.0.lock();
-        if blocks.len() >= BLOCKED_ADDRESSES
+        if blocks.len() >= MAX_BLOCKED_ADDRESSES
             && !blocks.contains_key(&address)
             && let Some(oldest) = blocks.iter().min_by_key(|(_, until)| **until).map(|(address, _)| *address)
         {

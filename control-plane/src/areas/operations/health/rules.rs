@@ -7,8 +7,8 @@ use omniroute_core::time::UnixMillis;
 
 use super::super::Operations;
 use crate::{
-    publish::SECOND_OF,
-    store::{ControlPlaneRow, Engine, StoreError, Trouble, records::ProxyRow},
+    publish::DUPLICATE_SEPARATOR,
+    store::{ControlPlaneRow, Engine, Outage, StoreError, records::ProxyRow},
 };
 
 /// A proxy that was lost longer ago than this is history, not trouble.
@@ -21,7 +21,7 @@ pub(in super::super) struct Health {
     /// `Err` while the database does not answer; then nothing below is known.
     pub database: Result<Known, StoreError>,
     /// What is wrong with the database, where the last look at it found something.
-    pub trouble: Option<Trouble>,
+    pub outage: Option<Outage>,
     /// Whether a password is set, as far as this process knows.
     pub has_password: bool,
     pub engine: Engine,
@@ -87,7 +87,7 @@ pub struct NodeHealth {
 }
 
 /// How long the database may take to answer at all before it counts as away.
-const PROBE_PATIENCE: Duration = Duration::from_millis(500);
+const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum Status {
@@ -105,11 +105,11 @@ impl Operations {
     /// connections and nodes too, which takes longer the more there are of them.
     pub(super) async fn health(&self, with_configuration: bool) -> Health {
         // A pool waits long for a connection; whoever asks how things are does not.
-        let answers = tokio::time::timeout(PROBE_PATIENCE, self.store.ping());
+        let answers = tokio::time::timeout(PROBE_TIMEOUT, self.store.ping());
         let database = match answers.await {
             Ok(Ok(())) => tokio::select! {
                 biased;
-                () = self.store.away() => self.store.expect_answers().and(Ok(Known::nothing(self.providers.none()))),
+                () = self.store.unreachable() => self.store.expect_reachable().and(Ok(Known::nothing(self.providers.none()))),
                 known = self.known(with_configuration) => known,
             },
             Ok(Err(error)) => Err(error),
@@ -119,7 +119,7 @@ impl Operations {
             at: self.clock.now(),
             uptime: self.started.elapsed(),
             database,
-            trouble: self.store.condition().trouble,
+            outage: self.store.health().outage,
             has_password: self.setup.was_complete(),
             engine: self.store.engine(),
             coordination: self.coordination.health(),
@@ -148,7 +148,7 @@ impl Operations {
 impl Health {
     pub(super) fn status(&self) -> Status {
         let Ok(known) = &self.database else { return Status::Unhealthy };
-        if self.trouble.is_some() {
+        if self.outage.is_some() {
             return Status::Unhealthy;
         }
         let now = self.at;
@@ -188,7 +188,7 @@ impl ProxyHealth {
     fn of(rows: Vec<ProxyRow>, head: u64) -> Vec<Self> {
         let live: Vec<String> = rows.iter().filter(|row| !row.lost).map(|row| row.id.clone()).collect();
         let shares = |row: &ProxyRow| {
-            let (own, _) = row.id.rsplit_once(SECOND_OF)?;
+            let (own, _) = row.id.rsplit_once(DUPLICATE_SEPARATOR)?;
             (!row.lost && live.iter().any(|id| id == own)).then(|| own.to_owned())
         };
         rows.into_iter()

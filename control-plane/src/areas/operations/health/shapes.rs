@@ -233,16 +233,16 @@ impl Details {
                 Engine::Sqlite => "sqlite",
                 Engine::Postgres => "postgres",
             },
-            status: match (&health.trouble, &health.database) {
-                (Some(trouble), _) => trouble.as_str(),
+            status: match (&health.outage, &health.database) {
+                (Some(outage), _) => outage.as_str(),
                 (None, Ok(_)) => "healthy",
                 (None, Err(_)) => "unhealthy",
             },
-            error: match (&health.trouble, &health.database) {
-                (Some(trouble), _) => Some(trouble.why().to_owned()),
+            error: match (&health.outage, &health.database) {
+                (Some(outage), _) => Some(outage.why().to_owned()),
                 (None, database) => database.as_ref().err().map(ToString::to_string),
             },
-            since: health.trouble.as_ref().map(|trouble| trouble.since().to_rfc3339()),
+            since: health.outage.as_ref().map(|outage| outage.since().to_rfc3339()),
         };
         let coordination = Coordination::from(health.coordination);
         let known = health.database.ok();

@@ -7,15 +7,15 @@ use http::StatusCode;
 
 use super::{
     super::Providers,
-    shapes::{AllConnections, ChangeConnection, CreateConnection, OneConnection, Which},
+    shapes::{AllConnections, ChangeConnection, CreateConnection, ListQuery, OneConnection},
 };
 use crate::{
-    auth::By,
     http::{
         ApiError, ErrorBody,
         extract::{self, Path, Query},
         shapes::Message,
     },
+    store::records::Actor,
 };
 
 /// All connections, by provider and priority.
@@ -23,7 +23,7 @@ use crate::{
     get,
     path = "/api/providers",
     tag = "Providers",
-    params(Which),
+    params(ListQuery),
     responses(
         (status = 200, body = AllConnections),
         (status = 400, body = ErrorBody),
@@ -32,7 +32,7 @@ use crate::{
 )]
 pub(super) async fn list(
     State(providers): State<Arc<Providers>>,
-    Query(which): Query<Which>,
+    Query(which): Query<ListQuery>,
 ) -> Result<Json<AllConnections>, ApiError> {
     let (page, total) = providers.connections(which.provider.as_deref(), which.limit, which.offset).await?;
     Ok(Json(AllConnections::new(page, total)))
@@ -55,7 +55,7 @@ pub(super) async fn list(
 )]
 pub(super) async fn create(
     State(providers): State<Arc<Providers>>,
-    By(actor): By,
+    actor: Actor,
     extract::Json(body): extract::Json<CreateConnection>,
 ) -> Result<(StatusCode, Json<OneConnection>), ApiError> {
     let not_enforced = body.not_enforced();
@@ -96,7 +96,7 @@ pub(super) async fn show(
 )]
 pub(super) async fn change(
     State(providers): State<Arc<Providers>>,
-    By(actor): By,
+    actor: Actor,
     Path(id): Path<String>,
     extract::Json(body): extract::Json<ChangeConnection>,
 ) -> Result<Json<OneConnection>, ApiError> {
@@ -115,7 +115,7 @@ pub(super) async fn change(
 )]
 pub(super) async fn delete(
     State(providers): State<Arc<Providers>>,
-    By(actor): By,
+    actor: Actor,
     Path(id): Path<String>,
 ) -> Result<Json<Message>, ApiError> {
     providers.delete_connection(&actor, &id).await?;

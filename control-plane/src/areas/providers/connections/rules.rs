@@ -31,7 +31,7 @@ pub const MASK: &str = "****";
 const FROM_NODE: [&str; 5] = ["prefix", "apiType", "nodeName", "chatPath", "modelsPath"];
 
 /// Longest name of a region.
-const LONGEST_REGION: usize = 64;
+const MAX_REGION: usize = 64;
 
 /// What a new connection needs.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ pub struct ConnectionView {
 }
 
 /// `providerSpecificData`, taken apart.
-struct Specific {
+struct SpecificData {
     base_url: Option<String>,
     headers: BTreeMap<String, String>,
     data: Object,
@@ -303,7 +303,7 @@ impl Providers {
         provider: &Provider,
         mut whole: Object,
         held: &BTreeMap<String, String>,
-    ) -> Result<Specific, ApiError> {
+    ) -> Result<SpecificData, ApiError> {
         if let Provider::Node(_) = provider {
             whole.retain(|name, _| !FROM_NODE.contains(&name.as_str()));
         }
@@ -311,7 +311,7 @@ impl Providers {
         let base_url = fields.nullable_text("baseUrl", 0..=2000).set();
         let base_url = base_url.map(|url| url.trim().trim_end_matches('/').to_owned()).filter(|url| !url.is_empty());
         let custom = fields.nullable_value("customHeaders", Value::is_object).set();
-        let region = fields.nullable_text("region", 0..=LONGEST_REGION).set();
+        let region = fields.nullable_text("region", 0..=MAX_REGION).set();
         let region = region.map(|region| region.trim().to_ascii_lowercase()).filter(|region| !region.is_empty());
         let api_type = fields.choice("apiType", &ChatApis::WORDS);
         let headers = custom.map(|custom| read_headers(&mut fields, custom, held)).unwrap_or_default();
@@ -328,7 +328,7 @@ impl Providers {
         if let Some(url) = &base_url {
             self.check_base_url("providerSpecificData.baseUrl", url)?;
         }
-        Ok(Specific { base_url, headers, data })
+        Ok(SpecificData { base_url, headers, data })
     }
 }
 

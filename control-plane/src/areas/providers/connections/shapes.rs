@@ -12,9 +12,9 @@ use crate::{
 };
 
 /// Longest credential: a service account's JSON is a few KiB.
-const LONGEST_SECRET: usize = 60_000;
-const LAST_PRIORITY: u64 = 100_000;
-const MOST_CONCURRENT: u64 = 1_000_000;
+const MAX_SECRET: usize = 60_000;
+const MAX_PRIORITY: u64 = 100_000;
+const MAX_CONCURRENT: u64 = 1_000_000;
 const PAGE: u64 = 10_000;
 
 /// Fields that are kept with a connection and that no proxy acts on yet. An answer to an edit that sets one says so.
@@ -113,7 +113,7 @@ pub(crate) struct OneConnection {
 /// Which connections.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Which {
+pub(crate) struct ListQuery {
     /// Id or alias of a provider, or id of a node.
     pub(super) provider: Option<String>,
     /// Rows at most.
@@ -210,9 +210,9 @@ pub(crate) struct ConnectionExtras {
     quota_window_thresholds: Edit<Value>,
 }
 
-// === impl Which ===
+// === impl ListQuery ===
 
-impl Body for Which {
+impl Body for ListQuery {
     fn read(fields: &mut Fields) -> Self {
         Self {
             provider: fields.text("provider", 1..=200),
@@ -296,7 +296,7 @@ impl ChangeConnection {
 }
 
 pub(in super::super) fn api_key(fields: &mut Fields) -> Option<Secret> {
-    let key = fields.nullable_text("apiKey", 0..=LONGEST_SECRET).set()?;
+    let key = fields.nullable_text("apiKey", 0..=MAX_SECRET).set()?;
     if key.contains(MASK) {
         fields.refuse("apiKey", "is masked; send the whole key, or leave it out to keep the stored one");
     }
@@ -307,8 +307,8 @@ pub(in super::super) fn api_key(fields: &mut Fields) -> Option<Secret> {
 
 impl Body for ConnectionOptions {
     fn read(fields: &mut Fields) -> Self {
-        let priority = fields.whole("priority", 1..=LAST_PRIORITY);
-        let max_concurrent = fields.nullable_whole("maxConcurrent", 0..=MOST_CONCURRENT);
+        let priority = fields.whole("priority", 1..=MAX_PRIORITY);
+        let max_concurrent = fields.nullable_whole("maxConcurrent", 0..=MAX_CONCURRENT);
         Self {
             priority: priority.and_then(|priority| i32::try_from(priority).ok()),
             is_active: fields.flag("isActive"),
@@ -328,7 +328,7 @@ impl Body for ConnectionOptions {
 impl Body for ConnectionExtras {
     fn read(fields: &mut Fields) -> Self {
         Self {
-            global_priority: fields.nullable_whole("globalPriority", 1..=LAST_PRIORITY),
+            global_priority: fields.nullable_whole("globalPriority", 1..=MAX_PRIORITY),
             default_model: fields.nullable_text("defaultModel", 0..=200),
             group: fields.nullable_text("group", 0..=100),
             display_name: fields.nullable_text("displayName", 0..=200),

@@ -9,8 +9,8 @@ use serde_json::json;
 use super::{
     super::{
         Providers,
+        checks::compile,
         connections::{self, ConnectionRecord, Provider, rows::Connections},
-        probes::compile,
     },
     rows::{self, ModelDraft, ModelRecord, Models},
 };
@@ -23,13 +23,13 @@ use crate::{
 pub(in super::super) const FROM_API: &str = "api";
 
 /// Models kept of one provider; the longest lists in use have a few hundred.
-const MOST_MODELS: usize = 5_000;
+const MAX_MODELS: usize = 5_000;
 
 /// Pages of a list that are asked for; a provider that has more never ends.
-const MOST_PAGES: usize = 50;
+const MAX_PAGES: usize = 50;
 
 /// Discoveries that may wait for their turn; more are skipped, for the next listing makes up for them.
-const MOST_WAITING: usize = 1_000;
+const MAX_WAITING: usize = 1_000;
 
 /// Where a list of models comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +89,7 @@ impl Providers {
         let mut uri = upstream.uri(Operation::Models).clone();
         let mut models = Vec::new();
         let mut is_optional = false;
-        for _ in 0..MOST_PAGES {
+        for _ in 0..MAX_PAGES {
             let page = match self.page(&upstream, &uri).await {
                 Ok(page) => page,
                 // The list is whole without it.
@@ -100,7 +100,7 @@ impl Providers {
                 Err(why) => return Err(why),
             };
             models.extend(page.models);
-            let Some(next) = page.next.filter(|_| models.len() < MOST_MODELS) else { break };
+            let Some(next) = page.next.filter(|_| models.len() < MAX_MODELS) else { break };
             is_optional = next.is_optional;
             let following = upstream.next_page(&uri, &next).map_err(|error| error.to_string())?;
             if following == uri {
@@ -122,7 +122,7 @@ impl Providers {
 
     /// Asks for a new connection's models while its creator goes on.
     pub fn discover_in_background(self: &Arc<Self>, id: ConnectionId) {
-        if self.background.len() >= MOST_WAITING {
+        if self.background.len() >= MAX_WAITING {
             tracing::warn!(connection = %id, "too many model discoveries wait; this one is skipped");
             return;
         }
@@ -161,7 +161,7 @@ impl Providers {
         models: &[OfferedModel],
     ) -> Result<(), ApiError> {
         let provider = record.provider.as_str();
-        let mut drafts: Vec<ModelDraft> = models.iter().take(MOST_MODELS).map(draft).collect();
+        let mut drafts: Vec<ModelDraft> = models.iter().take(MAX_MODELS).map(draft).collect();
         drafts.sort_by(|one, two| one.model.cmp(&two.model));
         drafts.dedup_by(|one, two| one.model == two.model);
         let mut write = self.store.write(actor).await?;
@@ -174,7 +174,7 @@ impl Providers {
             let listed: BTreeSet<String> = drafts.iter().map(|draft| draft.model.clone()).collect();
             let held = rows::of_provider(&mut write, provider).await?.into_values();
             let others = held.filter(|held| held.source == FROM_API && !listed.contains(&held.model));
-            drafts.extend(others.map(again));
+            drafts.extend(others.map(redraft));
         }
         rows::replace(&mut write, provider, FROM_API, drafts).await?;
         write.commit().await?;
@@ -199,7 +199,7 @@ fn draft(model: &OfferedModel) -> ModelDraft {
     }
 }
 
-fn again(held: ModelRecord) -> ModelDraft {
+fn redraft(held: ModelRecord) -> ModelDraft {
     ModelDraft {
         model: held.model,
         name: held.name,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(super) use self::routes::{API_TYPES, KINDS, LONGEST_URL, path};
+pub(super) use self::routes::{API_TYPES, KINDS, MAX_URL, path};
 #[cfg(test)]
 pub(crate) use self::routes::{ChangeNode, CreateNode};
 pub use self::{

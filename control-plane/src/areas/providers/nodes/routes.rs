@@ -14,18 +14,18 @@ use super::{
     ANTHROPIC, NewNode, NodeChange, NodeRecord, OPENAI,
 };
 use crate::{
-    auth::By,
     http::{
         ApiError, Body, Edit, ErrorBody, Fields,
         extract::{self, Path},
         shapes::Success,
     },
+    store::records::Actor,
 };
 
 pub(in super::super) const KINDS: [&str; 2] = [OPENAI, ANTHROPIC];
 pub(in super::super) const API_TYPES: [&str; 3] = ChatApis::WORDS;
-pub(in super::super) const LONGEST_URL: usize = 2000;
-const LONGEST_PATH: usize = 500;
+pub(in super::super) const MAX_URL: usize = 2000;
+const MAX_PATH: usize = 500;
 
 /// A node.
 #[derive(Serialize, ToSchema)]
@@ -128,7 +128,7 @@ impl Body for CreateNode {
             prefix: fields.required_text("prefix", 1..=64).trim().to_owned(),
             kind: fields.choice("type", &KINDS),
             api_type: fields.choice("apiType", &API_TYPES),
-            base_url: fields.nullable_text("baseUrl", 1..=LONGEST_URL).set(),
+            base_url: fields.nullable_text("baseUrl", 1..=MAX_URL).set(),
             chat_path: path(fields, "chatPath").set(),
             models_path: path(fields, "modelsPath").set(),
         };
@@ -148,7 +148,7 @@ impl Body for ChangeNode {
             name: fields.text("name", 1..=200),
             prefix: fields.text("prefix", 1..=64).map(|prefix| prefix.trim().to_owned()),
             api_type: fields.choice("apiType", &API_TYPES),
-            base_url: fields.text("baseUrl", 1..=LONGEST_URL),
+            base_url: fields.text("baseUrl", 1..=MAX_URL),
             chat_path: path(fields, "chatPath"),
             models_path: path(fields, "modelsPath"),
             api_key: api_key(fields),
@@ -161,7 +161,7 @@ impl Body for ChangeNode {
 
 /// A path below a base URL. An empty one is none.
 pub(in super::super) fn path(fields: &mut Fields, name: &'static str) -> Edit<String> {
-    match fields.nullable_text(name, 0..=LONGEST_PATH) {
+    match fields.nullable_text(name, 0..=MAX_PATH) {
         Edit::Set(path) if path.trim().is_empty() => Edit::Clear,
         Edit::Set(path) => {
             let path = path.trim().to_owned();
@@ -202,7 +202,7 @@ pub(super) async fn list(State(providers): State<Arc<Providers>>) -> Result<Json
 )]
 pub(super) async fn create(
     State(providers): State<Arc<Providers>>,
-    By(actor): By,
+    actor: Actor,
     extract::Json(body): extract::Json<CreateNode>,
 ) -> Result<(StatusCode, Json<OneNode>), ApiError> {
     let kind = body.kind.unwrap_or_else(|| OPENAI.to_owned());
@@ -252,7 +252,7 @@ pub(super) async fn show(
 )]
 pub(super) async fn change(
     State(providers): State<Arc<Providers>>,
-    By(actor): By,
+    actor: Actor,
     Path(id): Path<String>,
     extract::Json(body): extract::Json<ChangeNode>,
 ) -> Result<Json<OneNode>, ApiError> {
@@ -279,7 +279,7 @@ pub(super) async fn change(
 )]
 pub(super) async fn delete(
     State(providers): State<Arc<Providers>>,
-    By(actor): By,
+    actor: Actor,
     Path(id): Path<String>,
 ) -> Result<Json<Success>, ApiError> {
     providers.delete_node(&actor, &id).await?;

@@ -336,11 +336,15 @@ async fn proxies_are_told_that_a_connection_works_again() {
     let status = v1::ProxyStatus { proxy_id: "p1".into(), ..Default::default() };
     store.proxies().upsert(&status).await.expect("stored");
     gateway.post(&format!("/api/providers/{id}/test"), json!({})).await.ok(200);
-    let orders = store.proxies().take_orders("p1").await.expect("read");
-    assert_eq!(orders, [Command::Forgive { connection: id.clone() }], "left for the replica that p1 is attached to");
+    let orders = store.proxies().take_commands("p1").await.expect("read");
+    assert_eq!(
+        orders,
+        [Command::ResetCooldown { connection: id.clone() }],
+        "left for the replica that p1 is attached to"
+    );
     let gone = connection(&gateway, "http://127.0.0.1:9/v1").await;
     gateway.post(&format!("/api/providers/{gone}/test"), json!({})).await.ok(200);
-    assert_eq!(store.proxies().take_orders("p1").await.expect("read"), [], "it does not work");
+    assert_eq!(store.proxies().take_commands("p1").await.expect("read"), [], "it does not work");
 }
 
 #[tokio::test]

@@ -14,67 +14,67 @@ use tokio_util::sync::CancellationToken;
 use super::{Engine, Store, StoreError, engine, number, sql};
 
 /// Between two looks while all is well…
-const EVERY: Duration = Duration::from_secs(5);
+const CHECK_EVERY: Duration = Duration::from_secs(5);
 
 /// …and while it is not.
-const IN_TROUBLE: Duration = Duration::from_secs(1);
+const RECHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// Whatever happens, looks are at least so far apart: whoever asks for health asks for one.
-const AT_LEAST: Duration = Duration::from_millis(250);
+const MIN_PAUSE: Duration = Duration::from_millis(250);
 
 /// A database that takes longer for one row does not answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the last look found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Condition {
-    pub trouble: Option<Trouble>,
+pub struct DatabaseHealth {
+    pub outage: Option<Outage>,
 }
 
 /// What is wrong with the database. The texts are for the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum Outage {
     /// It does not answer.
-    Away { why: String, since: UnixMillis },
+    Unreachable { why: String, since: UnixMillis },
     /// It answers and stores nothing.
     Unwritable { why: String, since: UnixMillis },
 }
 
-// === impl Condition ===
+// === impl DatabaseHealth ===
 
-impl Condition {
-    pub fn is_away(&self) -> bool {
-        matches!(self.trouble, Some(Trouble::Away { .. }))
+impl DatabaseHealth {
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self.outage, Some(Outage::Unreachable { .. }))
     }
 }
 
-// === impl Trouble ===
+// === impl Outage ===
 
-impl Trouble {
+impl Outage {
     /// A word for it, as health shows it.
     pub const fn as_str(&self) -> &'static str {
         match self {
-            Self::Away { .. } => "unhealthy",
+            Self::Unreachable { .. } => "unhealthy",
             Self::Unwritable { .. } => "unwritable",
         }
     }
 
     pub const fn sentence(&self) -> &'static str {
         match self {
-            Self::Away { .. } => "the database does not answer",
+            Self::Unreachable { .. } => "the database does not answer",
             Self::Unwritable { .. } => "the database cannot be written",
         }
     }
 
     pub fn why(&self) -> &str {
         match self {
-            Self::Away { why, .. } | Self::Unwritable { why, .. } => why,
+            Self::Unreachable { why, .. } | Self::Unwritable { why, .. } => why,
         }
     }
 
     pub const fn since(&self) -> UnixMillis {
         match self {
-            Self::Away { since, .. } | Self::Unwritable { since, .. } => *since,
+            Self::Unreachable { since, .. } | Self::Unwritable { since, .. } => *since,
         }
     }
 
@@ -82,7 +82,7 @@ impl Trouble {
         let why = error.to_string();
         match error {
             StoreError::Unwritable(_) => Self::Unwritable { why, since },
-            _ => Self::Away { why, since },
+            _ => Self::Unreachable { why, since },
         }
     }
 
@@ -95,7 +95,7 @@ impl Trouble {
 
 impl Store {
     /// What the last look at the database found; nothing wrong before the first.
-    pub fn condition(&self) -> Condition {
+    pub fn health(&self) -> DatabaseHealth {
         self.0.condition.borrow().clone()
     }
 
@@ -103,9 +103,9 @@ impl Store {
     ///
     /// # Errors
     /// `Unavailable`.
-    pub fn expect_answers(&self) -> Result<(), StoreError> {
-        match &self.0.condition.borrow().trouble {
-            Some(Trouble::Away { why, .. }) => {
+    pub fn expect_reachable(&self) -> Result<(), StoreError> {
+        match &self.0.condition.borrow().outage {
+            Some(Outage::Unreachable { why, .. }) => {
                 Err(StoreError::Unavailable(sqlx::Error::Io(std::io::Error::other(why.clone()))))
             }
             _ => Ok(()),
@@ -113,10 +113,10 @@ impl Store {
     }
 
     /// Waits until the database is known to be away; a look begins at once.
-    pub(crate) async fn away(&self) {
+    pub(crate) async fn unreachable(&self) {
         self.0.doubt.notify_one();
         let mut condition = self.0.condition.subscribe();
-        if condition.wait_for(Condition::is_away).await.is_err() {
+        if condition.wait_for(DatabaseHealth::is_unreachable).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
@@ -125,11 +125,11 @@ impl Store {
     pub async fn watch(self, shutdown: CancellationToken) {
         let mut connection = None;
         loop {
-            self.look(&mut connection).await;
-            if shutdown.run_until_cancelled(tokio::time::sleep(AT_LEAST)).await.is_none() {
+            self.check(&mut connection).await;
+            if shutdown.run_until_cancelled(tokio::time::sleep(MIN_PAUSE)).await.is_none() {
                 break;
             }
-            let pause = if self.0.condition.borrow().trouble.is_some() { IN_TROUBLE } else { EVERY };
+            let pause = if self.0.condition.borrow().outage.is_some() { RECHECK_EVERY } else { CHECK_EVERY };
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 () = self.0.doubt.notified() => {}
@@ -142,17 +142,17 @@ impl Store {
     }
 
     /// One look. `held` is the connection of the last one, if it still serves.
-    pub(crate) async fn look(&self, held: &mut Option<AnyConnection>) {
+    pub(crate) async fn check(&self, held: &mut Option<AnyConnection>) {
         let now = self.clock().now();
-        let found = match timeout(PATIENCE, self.touch(held.take())).await {
+        let found = match timeout(CHECK_TIMEOUT, self.probe(held.take())).await {
             Ok(Ok(connection)) => {
                 *held = connection;
                 None
             }
-            Ok(Err(error)) => Some(Trouble::of(&error, now)),
-            Err(_) => Some(Trouble::Away { why: format!("it took longer than {PATIENCE:?}"), since: now }),
+            Ok(Err(error)) => Some(Outage::of(&error, now)),
+            Err(_) => Some(Outage::Unreachable { why: format!("it took longer than {CHECK_TIMEOUT:?}"), since: now }),
         };
-        let before = self.condition().trouble;
+        let before = self.health().outage;
         if self.engine() == Engine::Postgres && (found.is_some() || before.is_some()) {
             // What was connected to a server that has become a standby, or was told to be read-only, stays so.
             self.0.trust.renew();
@@ -170,11 +170,11 @@ impl Store {
                 Some(found)
             }
         };
-        self.0.condition.send_replace(Condition { trouble: found });
+        self.0.condition.send_replace(DatabaseHealth { outage: found });
     }
 
     /// Writes the row, on `held` or on a new connection, and gives that back for the next time.
-    async fn touch(&self, held: Option<AnyConnection>) -> Result<Option<AnyConnection>, StoreError> {
+    async fn probe(&self, held: Option<AnyConnection>) -> Result<Option<AnyConnection>, StoreError> {
         let mut connection = match held {
             Some(connection) => connection,
             None => engine::connect_one(&self.0.options, self.engine()).await?,

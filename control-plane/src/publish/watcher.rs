@@ -44,7 +44,7 @@ pub(super) async fn run(publisher: Publisher) {
             Some(()) = notified.recv() => {}
             _ = poll.tick() => {
                 looks = looks.wrapping_add(1);
-                anew = attend(&publisher).await || (publisher.withheld().is_some() && looks.is_multiple_of(RESCAN_EVERY));
+                anew = heartbeat(&publisher).await || (publisher.withheld().is_some() && looks.is_multiple_of(RESCAN_EVERY));
             }
         }
         publisher.0.updates.expire();
@@ -63,9 +63,9 @@ pub(super) async fn run(publisher: Publisher) {
 }
 
 /// Keeps this process's place among the control planes. True when everything must be looked at anew.
-async fn attend(publisher: &Publisher) -> bool {
+async fn heartbeat(publisher: &Publisher) -> bool {
     let store = &publisher.0.store;
-    let changed = store.attend().await.unwrap_or_else(|error| {
+    let changed = store.heartbeat().await.unwrap_or_else(|error| {
         tracing::debug!(%error, "the other control planes cannot be seen");
         false
     });

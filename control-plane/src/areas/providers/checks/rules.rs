@@ -11,7 +11,7 @@ use omniroute_providers::{
 
 use super::super::{
     Providers,
-    client::{Answer, UpstreamError},
+    client::{UpstreamError, UpstreamResponse},
     connections::{ConnectionRecord, Provider, TestRecord, rows::Connections},
     models::rows::Models,
     nodes::NodeRecord,
@@ -47,7 +47,7 @@ pub struct NodeCandidate {
 
 /// What a provider said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Probe {
+pub struct CheckResult {
     pub valid: bool,
     pub error: Option<String>,
     pub warning: Option<String>,
@@ -72,8 +72,8 @@ pub struct Diagnosis {
 
 /// One outcome before it is written down.
 enum Finding {
-    Fine { warning: Option<String> },
-    Bad { kind: &'static str, source: &'static str, message: String, code: String },
+    Passed { warning: Option<String> },
+    Failed { kind: &'static str, source: &'static str, message: String, code: String },
 }
 
 /// Where a node stands and how it is spoken to, as `Upstream::compile` wants it.
@@ -94,44 +94,44 @@ impl Providers {
     ///
     /// # Errors
     /// 404.
-    pub async fn test_connection(&self, id: &str, model: Option<&str>) -> Result<Probe, ApiError> {
+    pub async fn test_connection(&self, id: &str, model: Option<&str>) -> Result<CheckResult, ApiError> {
         let record = Connections::of(&self.store).get(id).await?;
         let provider = self.provider(record.provider.as_str()).await?;
-        let probe = match Connections::of(&self.store).secret(id).await {
+        let result = match Connections::of(&self.store).secret(id).await {
             Ok(secret) => match compile(&record, &secret, &provider, self) {
                 Ok(upstream) => {
                     let known = self.model_to_ask(&record).await?;
                     // Of a provider that lists no models, the connection names one to test with.
                     let kept = record.provider_data.get("validationModelId").and_then(|model| model.as_str());
                     let kept = kept.map(str::trim).filter(|model| !model.is_empty());
-                    self.probe(&upstream, model.or(kept), known.as_deref()).await
+                    self.check(&upstream, model.or(kept), known.as_deref()).await
                 }
                 Err(error) => self.refused(&error),
             },
-            Err(error) => self.written(
-                Finding::bad("configuration", "local", error.to_string(), "secret_unreadable"),
+            Err(error) => self.result_of(
+                Finding::failed("configuration", "local", error.to_string(), "secret_unreadable"),
                 None,
                 None,
                 Instant::now(),
             ),
         };
         let test = TestRecord {
-            status: if probe.valid { "active" } else { "error" }.to_owned(),
-            tested_at: Some(probe.tested_at),
-            latency_ms: Some(probe.latency_ms),
-            error: probe.error.clone(),
-            error_code: probe.diagnosis.code.clone(),
+            status: if result.valid { "active" } else { "error" }.to_owned(),
+            tested_at: Some(result.tested_at),
+            latency_ms: Some(result.latency_ms),
+            error: result.error.clone(),
+            error_code: result.diagnosis.code.clone(),
         };
         Connections::of(&self.store).record_test(id, &test).await?;
-        if probe.valid {
-            self.forgive(id).await;
+        if result.valid {
+            self.reset_cooldown(id).await;
         }
-        Ok(probe)
+        Ok(result)
     }
 
     /// Ends a connection's cooldown on every proxy. Without Redis each keeps its own, and those that back off count
     /// failures besides, so they are told; one that cannot be told finds out when the cooldown is over.
-    async fn forgive(&self, id: &str) {
+    async fn reset_cooldown(&self, id: &str) {
         self.coordination.warm(id).await;
         let proxies = match self.store.proxies().list().await {
             Ok(proxies) => proxies,
@@ -141,7 +141,7 @@ impl Providers {
             }
         };
         for proxy in proxies.iter().filter(|proxy| !proxy.lost) {
-            let told = self.proxies.tell(&proxy.id, Command::Forgive { connection: id.to_owned() }).await;
+            let told = self.proxies.notify(&proxy.id, Command::ResetCooldown { connection: id.to_owned() }).await;
             if let Err(error) = told {
                 tracing::warn!(%error, connection = id, proxy = proxy.id, "a proxy is not told that a connection works again");
             }
@@ -152,7 +152,7 @@ impl Providers {
     ///
     /// # Errors
     /// 400 for a provider that does not exist or a URL that may not be used.
-    pub async fn validate(&self, candidate: &Candidate) -> Result<Probe, ApiError> {
+    pub async fn validate(&self, candidate: &Candidate) -> Result<CheckResult, ApiError> {
         let provider = self.provider(&candidate.provider).await?;
         let base_url = candidate.base_url.as_deref().unwrap_or_default();
         if !base_url.is_empty() {
@@ -169,7 +169,7 @@ impl Providers {
         };
         let known = provider.chat_model();
         match Upstream::compile(&spec, self.address_policy()) {
-            Ok(upstream) => Ok(self.probe(&upstream, candidate.model.as_deref(), known).await),
+            Ok(upstream) => Ok(self.check(&upstream, candidate.model.as_deref(), known).await),
             Err(error) => Ok(self.refused(&error)),
         }
     }
@@ -178,7 +178,7 @@ impl Providers {
     ///
     /// # Errors
     /// 400 for a URL that may not be used.
-    pub async fn validate_node(&self, candidate: &NodeCandidate) -> Result<Probe, ApiError> {
+    pub async fn validate_node(&self, candidate: &NodeCandidate) -> Result<CheckResult, ApiError> {
         self.check_base_url("baseUrl", &candidate.base_url)?;
         let node = NodeSpec {
             kind: &candidate.kind,
@@ -189,7 +189,7 @@ impl Providers {
         };
         let spec = ConnectionSpec { provider: "node", secret: candidate.secret.expose(), node: Some(node), ..blank() };
         match Upstream::compile(&spec, self.address_policy()) {
-            Ok(upstream) => Ok(self.probe(&upstream, candidate.model.as_deref(), None).await),
+            Ok(upstream) => Ok(self.check(&upstream, candidate.model.as_deref(), None).await),
             Err(error) => Ok(self.refused(&error)),
         }
     }
@@ -228,61 +228,61 @@ impl Providers {
 
     /// Asks for the list of models, which costs nothing; or asks `model` for one token. Endpoints without a list are
     /// asked for a token of a `known` model.
-    async fn probe(&self, upstream: &Upstream, model: Option<&str>, known: Option<&str>) -> Probe {
+    async fn check(&self, upstream: &Upstream, model: Option<&str>, known: Option<&str>) -> CheckResult {
         let begun = Instant::now();
         if let Some(model) = model {
-            return self.probe_chat(upstream, model, begun).await;
+            return self.check_chat(upstream, model, begun).await;
         }
         let answer = match self.list_page(upstream, upstream.uri(upstream.adapter().probe())).await {
             Ok(answer) => answer,
-            Err(error) => return self.written(Finding::no_answer(&error), Some("models"), None, begun),
+            Err(error) => return self.result_of(Finding::no_answer(&error), Some("models"), None, begun),
         };
         let has_no_list = matches!(
             answer.status,
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED
         );
         if has_no_list && let Some(model) = known {
-            return self.probe_chat(upstream, model, begun).await;
+            return self.check_chat(upstream, model, begun).await;
         }
         let finding = if answer.status.is_success() {
             match upstream.adapter().parse_models(&answer.body) {
-                Ok(_) => Finding::Fine { warning: None },
-                Err(error) => Finding::bad("upstream_error", "upstream", error.to_string(), "malformed_answer"),
+                Ok(_) => Finding::Passed { warning: None },
+                Err(error) => Finding::failed("upstream_error", "upstream", error.to_string(), "malformed_answer"),
             }
         } else if has_no_list {
             let message = "no list of models at this URL; check it, or name a model to test with";
-            Finding::bad("unsupported", "upstream", message.into(), answer.status.as_str())
+            Finding::failed("unsupported", "upstream", message.into(), answer.status.as_str())
         } else {
             Finding::of_failure(upstream, answer.status, &answer.headers, &answer.body)
         };
-        self.written(finding, Some("models"), Some(answer.status.as_u16()), begun)
+        self.result_of(finding, Some("models"), Some(answer.status.as_u16()), begun)
     }
 
-    async fn probe_chat(&self, upstream: &Upstream, model: &str, begun: Instant) -> Probe {
+    async fn check_chat(&self, upstream: &Upstream, model: &str, begun: Instant) -> CheckResult {
         let question = match ping(upstream, model) {
             Ok(question) => question.map(Bytes::from),
             Err(error) => {
-                let finding = Finding::bad("unsupported", "local", error.to_string(), "unsupported");
-                return self.written(finding, Some("chat"), None, begun);
+                let finding = Finding::failed("unsupported", "local", error.to_string(), "unsupported");
+                return self.result_of(finding, Some("chat"), None, begun);
             }
         };
         let answer = match self.ask(upstream, question).await {
             Ok(answer) => answer,
-            Err(error) => return self.written(Finding::no_answer(&error), Some("chat"), None, begun),
+            Err(error) => return self.result_of(Finding::no_answer(&error), Some("chat"), None, begun),
         };
         let finding = if answer.status.is_success() {
             let is_object = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&answer.body).is_ok();
             match is_object {
-                true => Finding::Fine { warning: None },
+                true => Finding::Passed { warning: None },
                 false => {
                     let message = "the upstream's answer is no JSON object".to_owned();
-                    Finding::bad("upstream_error", "upstream", message, "malformed_answer")
+                    Finding::failed("upstream_error", "upstream", message, "malformed_answer")
                 }
             }
         } else {
             Finding::of_failure(upstream, answer.status, &answer.headers, &answer.body)
         };
-        self.written(finding, Some("chat"), Some(answer.status.as_u16()), begun)
+        self.result_of(finding, Some("chat"), Some(answer.status.as_u16()), begun)
     }
 
     /// A page of a connection's list.
@@ -290,7 +290,7 @@ impl Providers {
         &self,
         upstream: &Upstream,
         uri: &http::Uri,
-    ) -> Result<Answer, UpstreamError> {
+    ) -> Result<UpstreamResponse, UpstreamError> {
         let mut request = Request::new(Bytes::new());
         *request.uri_mut() = uri.clone();
         *request.headers_mut() = upstream.headers().clone();
@@ -298,7 +298,7 @@ impl Providers {
     }
 
     /// Sends a request, signed where the connection signs.
-    async fn ask(&self, upstream: &Upstream, mut request: Request<Bytes>) -> Result<Answer, UpstreamError> {
+    async fn ask(&self, upstream: &Upstream, mut request: Request<Bytes>) -> Result<UpstreamResponse, UpstreamError> {
         if let Some(signer) = upstream.signer() {
             let body = request.body().clone();
             signer.sign(&mut request, std::iter::once(&body[..]), self.clock.now()).map_err(|_| UpstreamError::Sign)?;
@@ -307,20 +307,26 @@ impl Providers {
         self.client.call(head.method, &head.uri, &head.headers, Some(body).filter(|body| !body.is_empty())).await
     }
 
-    fn refused(&self, error: &CompileError) -> Probe {
+    fn refused(&self, error: &CompileError) -> CheckResult {
         let kind = match error {
             CompileError::UnknownFormat(_) => "unsupported",
             CompileError::Address(AddressError::Private | AddressError::Reserved) => "blocked",
             _ => "configuration",
         };
-        self.written(Finding::bad(kind, "local", error.to_string(), kind), None, None, Instant::now())
+        self.result_of(Finding::failed(kind, "local", error.to_string(), kind), None, None, Instant::now())
     }
 
-    fn written(&self, finding: Finding, method: Option<&'static str>, status: Option<u16>, begun: Instant) -> Probe {
+    fn result_of(
+        &self,
+        finding: Finding,
+        method: Option<&'static str>,
+        status: Option<u16>,
+        begun: Instant,
+    ) -> CheckResult {
         let latency_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         let tested_at = self.clock.now();
         match finding {
-            Finding::Fine { warning } => Probe {
+            Finding::Passed { warning } => CheckResult {
                 valid: true,
                 error: None,
                 warning,
@@ -330,7 +336,7 @@ impl Providers {
                 status,
                 tested_at,
             },
-            Finding::Bad { kind, source, message, code } => Probe {
+            Finding::Failed { kind, source, message, code } => CheckResult {
                 valid: false,
                 error: Some(message),
                 warning: None,
@@ -347,8 +353,8 @@ impl Providers {
 // === impl Finding ===
 
 impl Finding {
-    fn bad(kind: &'static str, source: &'static str, message: String, code: &str) -> Self {
-        Self::Bad { kind, source, message, code: code.to_owned() }
+    fn failed(kind: &'static str, source: &'static str, message: String, code: &str) -> Self {
+        Self::Failed { kind, source, message, code: code.to_owned() }
     }
 
     fn no_answer(error: &UpstreamError) -> Self {
@@ -359,33 +365,33 @@ impl Finding {
             UpstreamError::Timeout => ("network_error", "timeout"),
             UpstreamError::Resolve | UpstreamError::Connect | UpstreamError::Tls => ("network_error", "network_error"),
         };
-        Self::bad(kind, "upstream", error.to_string(), code)
+        Self::failed(kind, "upstream", error.to_string(), code)
     }
 
     fn of_failure(upstream: &Upstream, status: StatusCode, headers: &http::HeaderMap, body: &[u8]) -> Self {
         if status.is_redirection() {
             let message = "the provider redirects to another URL; use that one".to_owned();
-            return Self::bad("upstream_error", "upstream", message, status.as_str());
+            return Self::failed("upstream_error", "upstream", message, status.as_str());
         }
         let failure: Failure = upstream.adapter().classify(status, headers, body);
         let message = sanitise(&failure.client_message(upstream.hidden()), upstream.hidden());
         let code = status.as_str();
         match failure.class {
             FailureClass::Credential => {
-                Self::bad("upstream_auth_error", "upstream", format!("the credential was refused: {message}"), code)
+                Self::failed("upstream_auth_error", "upstream", format!("the credential was refused: {message}"), code)
             }
             // Only a credential that counts is limited.
             FailureClass::RateLimited => {
-                Self::Fine { warning: Some(format!("the provider's rate limit is reached: {message}")) }
+                Self::Passed { warning: Some(format!("the provider's rate limit is reached: {message}")) }
             }
             FailureClass::Quota => {
-                Self::bad("upstream_rate_limited", "upstream", format!("the quota is used up: {message}"), code)
+                Self::failed("upstream_rate_limited", "upstream", format!("the quota is used up: {message}"), code)
             }
             FailureClass::Connect | FailureClass::Server | FailureClass::FirstByteTimeout => {
-                Self::bad("upstream_unavailable", "upstream", format!("the provider failed: {message}"), code)
+                Self::failed("upstream_unavailable", "upstream", format!("the provider failed: {message}"), code)
             }
             FailureClass::ModelUnknown | FailureClass::ContextTooLong | FailureClass::Client => {
-                Self::bad("upstream_error", "upstream", message, code)
+                Self::failed("upstream_error", "upstream", message, code)
             }
         }
     }
@@ -437,7 +443,7 @@ fn pairs(headers: &BTreeMap<String, String>) -> Vec<(String, String)> {
     headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-/// A connection of which nothing is known. Timeouts and limits of requests do not apply to probes.
+/// A connection of which nothing is known. Timeouts and limits of requests do not apply to checks.
 fn blank<'a>() -> ConnectionSpec<'a> {
     ConnectionSpec {
         id: "candidate",

@@ -10,7 +10,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 #[cfg(test)]
 pub(crate) use self::routes::{TestOptions, ValidateNode, ValidateProvider};
 pub(super) use self::rules::compile;
-pub use self::rules::{Candidate, Diagnosis, NodeCandidate, Probe};
+pub use self::rules::{Candidate, CheckResult, Diagnosis, NodeCandidate};
 use super::Providers;
 
 pub(super) fn router() -> OpenApiRouter<Arc<Providers>> {

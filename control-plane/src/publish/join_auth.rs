@@ -21,28 +21,28 @@ use tower::Layer;
 
 /// Checks every call before its service sees it.
 #[derive(Clone)]
-pub(super) struct Gate {
+pub(super) struct JoinAuth {
     pub(super) join: Option<JoinSecret>,
     pub(super) clock: Arc<dyn Clock>,
 }
 
 #[derive(Clone)]
-pub(super) struct Gated<S> {
+pub(super) struct JoinAuthenticated<S> {
     inner: S,
-    gate: Gate,
+    auth: JoinAuth,
 }
 
-// === impl Gate ===
+// === impl JoinAuth ===
 
-impl<S> Layer<S> for Gate {
-    type Service = Gated<S>;
+impl<S> Layer<S> for JoinAuth {
+    type Service = JoinAuthenticated<S>;
 
-    fn layer(&self, inner: S) -> Gated<S> {
-        Gated { inner, gate: self.clone() }
+    fn layer(&self, inner: S) -> JoinAuthenticated<S> {
+        JoinAuthenticated { inner, auth: self.clone() }
     }
 }
 
-impl Gate {
+impl JoinAuth {
     /// Lets a call in, with our side of the handshake when the proxy proved the token.
     fn admit(&self, request: &http::Request<Body>) -> Result<Option<HeaderValue>, Status> {
         let proof = request.headers().get(PROXY_HEADER).and_then(|value| value.to_str().ok());
@@ -68,9 +68,9 @@ fn has_certificate(request: &http::Request<Body>) -> bool {
     tls.and_then(TlsConnectInfo::peer_certs).is_some_and(|chain| !chain.is_empty())
 }
 
-// === impl Gated ===
+// === impl JoinAuthenticated ===
 
-impl<S> Service<http::Request<Body>> for Gated<S>
+impl<S> Service<http::Request<Body>> for JoinAuthenticated<S>
 where
     S: Service<http::Request<Body>, Response = http::Response<Body>>,
     S::Future: Send + 'static,
@@ -85,7 +85,7 @@ where
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let answer = match self.gate.admit(&request) {
+        let answer = match self.auth.admit(&request) {
             Ok(answer) => answer,
             Err(status) => {
                 tracing::warn!(path = request.uri().path(), reason = status.message(), "a proxy was turned away");

@@ -12,16 +12,16 @@ use super::{
         Providers,
         connections::api_key,
         models::{Listing, ListingSource},
-        nodes::{API_TYPES, KINDS, LONGEST_URL, OPENAI, path},
+        nodes::{API_TYPES, KINDS, MAX_URL, OPENAI, path},
     },
-    Candidate, NodeCandidate, Probe,
+    Candidate, CheckResult, NodeCandidate,
 };
 use crate::{
-    auth::By,
     http::{
         ApiError, Body, ErrorBody, Fields,
         extract::{self, OptionalJson, Path},
     },
+    store::records::Actor,
 };
 
 /// What a test found.
@@ -152,7 +152,7 @@ impl Body for ValidateProvider {
         Self {
             provider: fields.required_text("provider", 1..=200).trim().to_owned(),
             api_key: api_key(fields),
-            base_url: fields.text("baseUrl", 1..=LONGEST_URL),
+            base_url: fields.text("baseUrl", 1..=MAX_URL),
             region: fields.text("region", 0..=64).map(|region| region.trim().to_owned()),
             api_type: fields.choice("apiType", &API_TYPES),
             validation_model_id: fields.text("validationModelId", 0..=500).filter(|model| !model.trim().is_empty()),
@@ -165,7 +165,7 @@ impl Body for ValidateProvider {
 impl Body for ValidateNode {
     fn read(fields: &mut Fields) -> Self {
         Self {
-            base_url: fields.required_text("baseUrl", 1..=LONGEST_URL).trim().to_owned(),
+            base_url: fields.required_text("baseUrl", 1..=MAX_URL).trim().to_owned(),
             api_key: api_key(fields),
             kind: fields.choice("type", &KINDS),
             api_type: fields.choice("apiType", &API_TYPES),
@@ -178,31 +178,31 @@ impl Body for ValidateNode {
 
 // === impl TestResult ===
 
-impl From<Probe> for TestResult {
-    fn from(probe: Probe) -> Self {
+impl From<CheckResult> for TestResult {
+    fn from(result: CheckResult) -> Self {
         Self {
-            valid: probe.valid,
+            valid: result.valid,
             diagnosis: DiagnosisView {
-                kind: probe.diagnosis.kind,
-                source: probe.diagnosis.source,
-                message: probe.error.clone(),
-                code: probe.diagnosis.code,
+                kind: result.diagnosis.kind,
+                source: result.diagnosis.source,
+                message: result.error.clone(),
+                code: result.diagnosis.code,
             },
-            error: probe.error,
-            warning: probe.warning,
+            error: result.error,
+            warning: result.warning,
             refreshed: false,
-            latency_ms: probe.latency_ms,
-            status_code: probe.status,
-            tested_at: probe.tested_at.to_rfc3339(),
+            latency_ms: result.latency_ms,
+            status_code: result.status,
+            tested_at: result.tested_at.to_rfc3339(),
         }
     }
 }
 
 // === impl Validation ===
 
-impl From<Probe> for Validation {
-    fn from(probe: Probe) -> Self {
-        Self { valid: probe.valid, error: probe.error, warning: probe.warning, method: probe.method }
+impl From<CheckResult> for Validation {
+    fn from(result: CheckResult) -> Self {
+        Self { valid: result.valid, error: result.error, warning: result.warning, method: result.method }
     }
 }
 
@@ -227,8 +227,8 @@ pub(crate) async fn test(
     Path(id): Path<String>,
     OptionalJson(options): OptionalJson<TestOptions>,
 ) -> Result<Json<TestResult>, ApiError> {
-    let probe = providers.test_connection(&id, options.validation_model_id.as_deref()).await?;
-    Ok(Json(probe.into()))
+    let result = providers.test_connection(&id, options.validation_model_id.as_deref()).await?;
+    Ok(Json(result.into()))
 }
 
 /// The models of a connection.
@@ -248,7 +248,7 @@ pub(crate) async fn test(
 )]
 pub(crate) async fn models(
     State(providers): State<Arc<Providers>>,
-    By(actor): By,
+    actor: Actor,
     Path(id): Path<String>,
 ) -> Result<Json<Models>, ApiError> {
     let Listing { provider, models, source, warning } = providers.list_models(&actor, &id).await?;
