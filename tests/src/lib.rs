@@ -2,7 +2,8 @@
 //!
 //! [`mock_provider`] is what the gateway talks to, [`harness`] starts the programs and talks to them. The tests
 //! themselves are in `tests/`, one file per kind of promise; `sdk/` has the scripts that drive the gateway with the
-//! official clients, [`agents`] do what coding agents do. [`mod@bench`] measures instead of testing.
+//! official clients, [`agents`] do what coding agents do. [`mod@bench`] measures instead of testing, [`rooms`] reads how
+//! the crates hang together.
 
 #[expect(
     clippy::expect_used,
@@ -19,3 +20,4 @@ pub mod bench;
 )]
 pub mod harness;
 pub mod mock_provider;
+pub mod rooms;
