@@ -28,6 +28,17 @@ const THREE: &str = "top  what starts\nmiddle  what decides\nbottom  what keeps"
 const MODULES: &str = "mod top; mod middle; mod bottom;";
 
 #[test]
+fn the_wire_formats_and_the_providers_keep_to_their_order_and_no_two_files_import_each_other() {
+    for folder in ["wire", "providers"] {
+        let src = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared").join(folder).join("src");
+        let own = Crate::read(&src).expect("a crate with an order");
+        let violations = own.violations();
+        assert!(violations.is_empty(), "{folder}:\n{}", violations.join("\n"));
+        assert!(own.circles().is_empty(), "{folder}: {:?}", own.circles());
+    }
+}
+
+#[test]
 fn an_import_may_go_down_and_not_up() {
     let files = |bottom: &'static str| {
         [
