@@ -10,7 +10,7 @@ use omniroute_core::{
     hash::Pepper,
     time::{Clock, UnixMillis},
 };
-use omniroute_providers::{ChatWish, Failure, Format as Spoken, Operation, Upstream};
+use omniroute_providers::{BodyFormat, ChatWish, Failure, Operation, Upstream};
 use omniroute_wire::{
     anthropic,
     embeddings::EmbedDialect,
@@ -227,7 +227,7 @@ impl Asked<'_> {
 
     /// Images are made in OpenAI's form only. The answer may be large and passes as it comes, as a document or a stream.
     fn images(&self, upstream: &Upstream, model: &str) -> Result<Outgoing, GatewayError> {
-        if upstream.adapter().format(Operation::Images) != Some(Spoken::OpenAiImages) {
+        if upstream.adapter().format(Operation::Images) != Some(BodyFormat::OpenAiImages) {
             return Err(unsupported("the gateway makes no images with the provider of this model"));
         }
         Ok(Outgoing::passed(renamed_body(self.body.clone(), self.scan, model), Kind::Images, false))

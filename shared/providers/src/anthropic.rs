@@ -7,7 +7,7 @@ use omniroute_wire::{anthropic, ir};
 use serde::Deserialize;
 
 use crate::{
-    Adapter, Auth, Failure, Format, ModelPage, NextPage, OpenAiCompatible, Operation, ParseModelsError,
+    Adapter, Auth, BodyFormat, Failure, ModelPage, NextPage, OpenAiCompatible, Operation, ParseModelsError,
     adapter::has_version,
 };
 
@@ -19,9 +19,9 @@ impl Adapter for Anthropic {
         "anthropic"
     }
 
-    fn format(&self, operation: Operation) -> Option<Format> {
+    fn format(&self, operation: Operation) -> Option<BodyFormat> {
         match operation {
-            Operation::Chat => Some(Format::Chat(ir::Format::Anthropic)),
+            Operation::Chat => Some(BodyFormat::Chat(ir::Format::Anthropic)),
             Operation::Embeddings | Operation::Images | Operation::Models => None,
         }
     }

@@ -7,8 +7,8 @@ use omniroute_wire::{bedrock, embeddings::EmbedFormat, ir};
 use serde::Deserialize;
 
 use crate::{
-    Adapter, Auth, Failure, Format, ModelPage, NextPage, OfferedModel, Operation, ParseModelsError, adapter::segment,
-    openai_compatible::kind_of,
+    Adapter, Auth, BodyFormat, Failure, ModelPage, NextPage, OfferedModel, Operation, ParseModelsError,
+    adapter::segment, openai_compatible::kind_of,
 };
 
 /// The second of the two lists: models that are called through a profile that spans regions (`us.anthropic.…`).
@@ -22,10 +22,10 @@ impl Adapter for Bedrock {
         "bedrock"
     }
 
-    fn format(&self, operation: Operation) -> Option<Format> {
+    fn format(&self, operation: Operation) -> Option<BodyFormat> {
         match operation {
-            Operation::Chat => Some(Format::Chat(ir::Format::Bedrock)),
-            Operation::Embeddings => Some(Format::Embeddings(EmbedFormat::Bedrock)),
+            Operation::Chat => Some(BodyFormat::Chat(ir::Format::Bedrock)),
+            Operation::Embeddings => Some(BodyFormat::Embeddings(EmbedFormat::Bedrock)),
             Operation::Images | Operation::Models => None,
         }
     }

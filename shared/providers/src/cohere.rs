@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode};
 use omniroute_wire::{cohere, embeddings::EmbedFormat, ir};
 
 use crate::{
-    Adapter, Auth, Failure, Format, ModelPage, NextPage, OfferedModel, Operation, ParseModelsError,
+    Adapter, Auth, BodyFormat, Failure, ModelPage, NextPage, OfferedModel, Operation, ParseModelsError,
     adapter::without_end,
 };
 
@@ -18,10 +18,10 @@ impl Adapter for Cohere {
         "cohere"
     }
 
-    fn format(&self, operation: Operation) -> Option<Format> {
+    fn format(&self, operation: Operation) -> Option<BodyFormat> {
         match operation {
-            Operation::Chat => Some(Format::Chat(ir::Format::Cohere)),
-            Operation::Embeddings => Some(Format::Embeddings(EmbedFormat::Cohere)),
+            Operation::Chat => Some(BodyFormat::Chat(ir::Format::Cohere)),
+            Operation::Embeddings => Some(BodyFormat::Embeddings(EmbedFormat::Cohere)),
             Operation::Images | Operation::Models => None,
         }
     }

@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode};
 use omniroute_wire::{embeddings::EmbedFormat, gemini, ir};
 
 use crate::{
-    Adapter, Auth, Failure, Format, ModelPage, NextPage, OfferedModel, Operation, ParseModelsError,
+    Adapter, Auth, BodyFormat, Failure, ModelPage, NextPage, OfferedModel, Operation, ParseModelsError,
     adapter::{has_version, segment},
     openai_compatible::kind_of,
 };
@@ -19,10 +19,10 @@ impl Adapter for Gemini {
         "gemini"
     }
 
-    fn format(&self, operation: Operation) -> Option<Format> {
+    fn format(&self, operation: Operation) -> Option<BodyFormat> {
         match operation {
-            Operation::Chat => Some(Format::Chat(ir::Format::Gemini)),
-            Operation::Embeddings => Some(Format::Embeddings(EmbedFormat::Gemini)),
+            Operation::Chat => Some(BodyFormat::Chat(ir::Format::Gemini)),
+            Operation::Embeddings => Some(BodyFormat::Embeddings(EmbedFormat::Gemini)),
             Operation::Images | Operation::Models => None,
         }
     }

@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode};
 use omniroute_wire::{embeddings::EmbedFormat, ir, ollama};
 
 use crate::{
-    Adapter, Auth, Failure, Format, ModelPage, OfferedModel, Operation, ParseModelsError, adapter::without_end,
+    Adapter, Auth, BodyFormat, Failure, ModelPage, OfferedModel, Operation, ParseModelsError, adapter::without_end,
     openai_compatible::kind_of,
 };
 
@@ -18,10 +18,10 @@ impl Adapter for Ollama {
         "ollama"
     }
 
-    fn format(&self, operation: Operation) -> Option<Format> {
+    fn format(&self, operation: Operation) -> Option<BodyFormat> {
         match operation {
-            Operation::Chat => Some(Format::Chat(ir::Format::Ollama)),
-            Operation::Embeddings => Some(Format::Embeddings(EmbedFormat::Ollama)),
+            Operation::Chat => Some(BodyFormat::Chat(ir::Format::Ollama)),
+            Operation::Embeddings => Some(BodyFormat::Embeddings(EmbedFormat::Ollama)),
             Operation::Images | Operation::Models => None,
         }
     }

@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode};
 use omniroute_wire::{embeddings::EmbedFormat, ir};
 use serde::Deserialize;
 
-use crate::{Adapter, Auth, Failure, Format, ModelPage, OfferedModel, Operation, ParseModelsError};
+use crate::{Adapter, Auth, BodyFormat, Failure, ModelPage, OfferedModel, Operation, ParseModelsError};
 
 /// Which of OpenAI's two chat APIs the host is asked in.
 #[derive(Clone, Copy, Debug)]
@@ -20,14 +20,14 @@ impl Adapter for OpenAiCompatible {
         "openai"
     }
 
-    fn format(&self, operation: Operation) -> Option<Format> {
+    fn format(&self, operation: Operation) -> Option<BodyFormat> {
         match operation {
-            Operation::Chat => Some(Format::Chat(match self {
+            Operation::Chat => Some(BodyFormat::Chat(match self {
                 Self::Chat => ir::Format::OpenAiChat,
                 Self::Responses => ir::Format::OpenAiResponses,
             })),
-            Operation::Embeddings => Some(Format::Embeddings(EmbedFormat::OpenAi)),
-            Operation::Images => Some(Format::OpenAiImages),
+            Operation::Embeddings => Some(BodyFormat::Embeddings(EmbedFormat::OpenAi)),
+            Operation::Images => Some(BodyFormat::OpenAiImages),
             Operation::Models => None,
         }
     }

@@ -17,7 +17,7 @@ pub enum Operation {
 /// The wire format of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Format {
+pub enum BodyFormat {
     Chat(omniroute_wire::ir::Format),
     Embeddings(EmbedFormat),
     OpenAiImages,

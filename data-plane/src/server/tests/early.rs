@@ -183,7 +183,8 @@ async fn a_long_wait_has_its_prompt_counted_before_anything_of_an_answer_comes()
     let proxy = Proxy::with(&[], &upstream, |_| {}).await;
     let text = "four".repeat(100);
     for stream in [false, true] {
-        let body = body("/v1/chat/completions", stream).replace("hi", &text).replace("mock/m\",", "mock/m\",          ");
+        let body =
+            body("/v1/chat/completions", stream).replace("hi", &text).replace("mock/m\",", "mock/m\",          ");
         let _waiting = asking(&proxy, "/v1/chat/completions", &body).await;
         let seen = proxy.inner.noted().len();
         while proxy.inner.noted().len() == seen {

@@ -6,7 +6,6 @@
 use omniroute_wire::ir::{Effort, Profile, ThinkingStyle};
 
 use super::{claude, scale};
-use crate::Catalog;
 
 /// Models that Ollama refuses to ask for thoughts, by the beginning of the name.
 const OLLAMA_SILENT: [&str; 24] = [
@@ -50,21 +49,6 @@ const OLLAMA_SWITCHED: [&str; 12] = [
     "cogito",
     "lfm2.5-thinking",
 ];
-
-/// Models that want their own thoughts back with their calls, in every later request. Whoever serves them, it is their
-/// template that asks. Their makers answer 400 where a thought is missing, and so may a host that is not known here.
-///
-/// DeepSeek since 3.2 (the first one refused them), Kimi since K2 Thinking, GLM since 4.7, MiniMax.
-pub(super) fn thoughts_back(provider: &str, name: &str, profile: &mut Profile) {
-    let is = |part: &str| name.contains(part);
-    let deepseek = is("deepseek") && !is("r1") && !is("coder");
-    let kimi = is("kimi-k") && (is("thinking") || !name.ends_with("instruct"));
-    profile.reasoning_content_back = deepseek || kimi || is("glm-4.7") || is("glm-5") || is("minimax-m");
-    let is_makers =
-        ["deepseek", "moonshot", "openrouter"].contains(&provider) || Catalog::builtin().get(provider).is_none();
-    // DeepSeek's chat model does not think.
-    profile.reasoning_content_demanded = is_makers && ((deepseek && !is("deepseek-chat")) || kimi);
-}
 
 pub(super) fn ollama(name: &str, profile: &mut Profile) {
     let is = |family: &&&str| name.starts_with(**family);
