@@ -131,7 +131,9 @@ impl GrpcListener {
             .add_service(ProxyControlServer::new(services.proxies))
             .add_service(usage)
             .serve_with_incoming_shutdown(
-                TcpIncoming::from(self.listener).with_nodelay(Some(true)).map_ok(|stream| IdleLimited::new(stream, SILENCE)),
+                TcpIncoming::from(self.listener)
+                    .with_nodelay(Some(true))
+                    .map_ok(|stream| IdleLimited::new(stream, SILENCE)),
                 shutdown.cancelled_owned(),
             )
             .await

@@ -15,7 +15,7 @@ use omniroute_wire::{
     anthropic,
     embeddings::EmbedDialect,
     gemini,
-    ir::{Format, ThinkingStyle},
+    ir::{Format, ThinkingStyle, ThoughtDemand},
     ollama,
     openai::{renamed_body, upstream_body},
     responses,
@@ -174,9 +174,11 @@ impl Asked<'_> {
         old: OldSignatures,
     ) -> Result<Outgoing, GatewayError> {
         let mut profile = upstream.profile(format, model);
-        // The upstream said so itself, whatever its name.
-        profile.reasoning_content_demanded |= old == OldSignatures::StandIn;
-        profile.reasoning_content_back |= profile.reasoning_content_demanded;
+        if old == OldSignatures::StandIn {
+            // The upstream said so itself, whatever its name, though not of which answers.
+            profile.reasoning_content_demanded = ThoughtDemand::Tools;
+        }
+        profile.reasoning_content_back |= profile.reasoning_content_demanded != ThoughtDemand::None;
         let translated = translate(&Job {
             dialect: self.dialect,
             body: &self.body,

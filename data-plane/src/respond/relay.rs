@@ -69,6 +69,8 @@ pin_project! {
         over: bool,
         // Set when the answer cannot be finished.
         cut: Option<CutShort>,
+        // The server had a turn to write what came before that.
+        flushed: bool,
     }
 
     impl<B> PinnedDrop for Relay<B> {
@@ -120,6 +122,7 @@ where
             remaining: None,
             over: false,
             cut: None,
+            flushed: false,
             sent: 0,
             heard: now,
             waits: false,
@@ -199,6 +202,11 @@ where
                 return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
             if *this.over {
+                // The server writes nothing any more once a body has failed: what came before goes out first.
+                if this.cut.is_some() && !std::mem::replace(this.flushed, true) {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 return Poll::Ready(this.cut.take().map(Err));
             }
             let ending = match this.upstream.as_mut().poll_frame(cx) {

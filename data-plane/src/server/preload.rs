@@ -44,6 +44,7 @@ pub(super) fn answer(
         answer_tool: false,
         names: NameTable::default(),
         echo: Vec::new(),
+        compacts: false,
         sealer: Arc::new(NoSealer),
     };
     let mut out = Vec::with_capacity(192);

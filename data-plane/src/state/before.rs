@@ -1,52 +1,134 @@
 //! What was said before an answer, as a number: it tells conversations apart whose calls look alike.
+//!
+//! What tools gave back is no part of the number, because clients clear old results to save room. It is compared for itself
+//! ([`Place::had`]): a result that is there has to be the same, or the conversation is another.
 
-use omniroute_wire::ir::{CallKind, Part, Request, Role, Source, Turn};
+use omniroute_wire::ir::{CallKind, Format, Part, Request, Role, Source, Turn};
 use serde_json::Value;
 use xxhash_rust::xxh3::Xxh3;
 
 /// What Claude Code puts around texts of its own in a user's turn.
 const REMINDER: &str = "<system-reminder>";
 const REMINDER_END: &str = "</system-reminder>";
+/// Results that are compared, the latest ones: clients clear the oldest.
+const MOST_RESULTS: usize = 32;
+/// What a client puts in the place of a result is no longer, and says so with one of these words.
+const LONGEST_CLEARED: usize = 1_000;
+const CLEARED: [&str; 7] = ["cleared", "removed", "omitted", "truncated", "masked", "pruned", "compacted"];
 
-/// Names what stands before an answer. Clients drop thoughts, so these do not count. What a system says counts in front
-/// of the first answer only, where it tells whose conversation it is: later reminders come and go.
+/// Names what stands before an answer. Clients drop thoughts, so these do not count, nor do reminders, which come and go.
+/// What a system says counts in front of the first answer only, where it tells whose conversation it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Before(u128);
 
+/// The places of a request's turns, and of its answer.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    /// And how many results stand before each.
+    befores: Vec<(Before, usize)>,
+    results: Vec<Outcome>,
+}
+
+/// Where a turn stands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'p> {
+    pub(super) before: Before,
+    results: &'p [Outcome],
+}
+
+/// What a tool gave back.
+#[derive(Clone, Copy, Debug)]
+struct Outcome {
+    hash: u64,
+    /// The client has put something in its place.
+    is_cleared: bool,
+}
+
 /// What has been said so far.
 struct Said {
-    hash: Xxh3,
+    digest: Digest,
+    results: Vec<Outcome>,
+    /// The client's dialect has ids of calls.
+    has_ids: bool,
     /// The assistant has spoken.
     is_answered: bool,
     /// Where the answer began that the assistant is giving. Some formats make several turns of one answer.
-    answer: Option<Before>,
+    answer: Option<(Before, usize)>,
+}
+
+#[derive(Default)]
+struct Digest(Xxh3);
+
+/// Whether clients of this format tell a call by an id. Ollama's have none; Google's may leave out what they were given.
+pub(super) const fn has_ids(dialect: Format) -> bool {
+    !matches!(dialect, Format::Ollama | Format::Gemini)
+}
+
+/// Whether a user's text is none of the user's.
+pub(super) fn is_reminder(text: &str) -> bool {
+    let mut says = false;
+    without_reminders(text, |text| says |= !text.trim().is_empty());
+    !says
 }
 
 // === impl Before ===
 
 impl Before {
+    pub(crate) const fn bytes(self) -> [u8; 16] {
+        self.0.to_be_bytes()
+    }
+}
+
+// === impl Places ===
+
+impl Places {
     /// Before each turn, and behind the last.
-    pub(crate) fn each(request: &Request<'_>) -> Vec<Self> {
-        let mut said = Said { hash: Xxh3::new(), is_answered: false, answer: None };
-        let mut all = Vec::with_capacity(request.turns.len() + 1);
+    pub(crate) fn of(request: &Request<'_>) -> Self {
+        let has_ids = has_ids(request.format);
+        let (digest, results) = (Digest::default(), Vec::new());
+        let mut said = Said { digest, results, has_ids, is_answered: false, answer: None };
+        let mut befores = Vec::with_capacity(request.turns.len() + 1);
         let mut systems = request.system.iter().peekable();
         for at in 0..=request.turns.len() {
             while let Some(system) = systems.next_if(|system| system.position <= at) {
                 if !said.is_answered {
-                    said.say(b"s", b"t", system.text.trim());
+                    said.digest.say(b"s", b"t", system.text.trim());
                 }
             }
             let turn = request.turns.get(at);
-            all.push(said.place(turn));
+            befores.push(said.place(turn));
             if let Some(turn) = turn {
                 turn.parts.iter().for_each(|part| said.part(turn.role, part));
             }
         }
-        all
+        Self { befores, results: said.results }
     }
 
-    pub(crate) const fn bytes(self) -> [u8; 16] {
-        self.0.to_be_bytes()
+    /// Of the turn of this number.
+    pub(crate) fn get(&self, turn: usize) -> Option<Place<'_>> {
+        let (before, results) = *self.befores.get(turn)?;
+        Some(Place { before, results: &self.results[..results] })
+    }
+
+    /// Of the answer.
+    pub(crate) fn last(&self) -> Option<Place<'_>> {
+        self.get(self.befores.len().checked_sub(1)?)
+    }
+}
+
+// === impl Place ===
+
+impl Place<'_> {
+    /// What tools gave back before it, to be compared by [`Self::had`].
+    pub(super) fn results(&self) -> Vec<u64> {
+        let skipped = self.results.len().saturating_sub(MOST_RESULTS);
+        self.results[skipped..].iter().map(|result| result.hash).collect()
+    }
+
+    /// Whether tools gave back the same before it, as far as the client still tells.
+    pub(super) fn had(&self, results: &[u64]) -> bool {
+        let mut pairs = self.results.iter().rev().zip(results.iter().rev());
+        pairs.all(|(own, other)| own.is_cleared || own.hash == *other)
     }
 }
 
@@ -54,8 +136,8 @@ impl Before {
 
 impl Said {
     /// Where this turn, or behind the last the next answer, begins.
-    fn place(&mut self, next: Option<&Turn<'_>>) -> Before {
-        let here = Before(self.hash.digest128());
+    fn place(&mut self, next: Option<&Turn<'_>>) -> (Before, usize) {
+        let here = (Before(self.digest.0.digest128()), self.results.len());
         match next.map(|turn| turn.role) {
             Some(Role::Assistant) => {
                 self.is_answered = true;
@@ -69,19 +151,58 @@ impl Said {
         }
     }
 
-    fn say(&mut self, side: &[u8], kind: &[u8], text: &str) {
-        self.hash.update(side);
-        self.hash.update(kind);
-        self.hash.update(&(text.len() as u64).to_be_bytes());
-        self.hash.update(text.as_bytes());
-    }
-
     fn part(&mut self, role: Role, part: &Part<'_>) {
         // A role is the same whether a format has one for results or not.
         let side: &[u8] = if role == Role::Assistant { b"a" } else { b"u" };
         match part {
+            Part::ToolCall { id, .. } if self.has_ids => {
+                self.digest.say(side, b"i", id);
+                self.digest.part(role, side, part);
+            }
+            Part::ToolResult { parts, .. } => {
+                self.digest.say(side, b"r", "");
+                self.results.push(Outcome::of(role, side, parts));
+            }
+            part => self.digest.part(role, side, part),
+        }
+    }
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    fn of(role: Role, side: &[u8], parts: &[Part<'_>]) -> Self {
+        let mut digest = Digest::default();
+        parts.iter().for_each(|part| digest.part(role, side, part));
+        Self { hash: digest.0.digest(), is_cleared: is_cleared(parts) }
+    }
+}
+
+/// Whether this stands in the place of a result, such as `[Old tool result content cleared]`.
+fn is_cleared(parts: &[Part<'_>]) -> bool {
+    let [Part::Text { text, .. }] = parts else { return false };
+    let text = text.trim();
+    if text.len() > LONGEST_CLEARED || !text.starts_with(['[', '<', '(']) {
+        return false;
+    }
+    let words = text.to_ascii_lowercase();
+    CLEARED.iter().any(|word| words.contains(word))
+}
+
+// === impl Digest ===
+
+impl Digest {
+    fn say(&mut self, side: &[u8], kind: &[u8], text: &str) {
+        self.0.update(side);
+        self.0.update(kind);
+        self.0.update(&(text.len() as u64).to_be_bytes());
+        self.0.update(text.as_bytes());
+    }
+
+    fn part(&mut self, role: Role, side: &[u8], part: &Part<'_>) {
+        match part {
             Part::Text { text, .. } | Part::Refusal { text } => {
-                if role == Role::Assistant || !self.is_answered {
+                if role == Role::Assistant {
                     self.text(side, text);
                 } else {
                     without_reminders(text, |text| self.text(side, text));
@@ -93,7 +214,7 @@ impl Said {
             }
             Part::ToolResult { parts, .. } => {
                 self.say(side, b"r", "");
-                parts.iter().for_each(|part| self.part(role, part));
+                parts.iter().for_each(|part| self.part(role, side, part));
             }
             Part::Image { source, .. }
             | Part::Audio { source, .. }
@@ -165,7 +286,7 @@ fn as_numbers(value: &mut Value) {
 
 #[cfg(test)]
 mod tests {
-    use omniroute_wire::ir::{Format, SystemPart, SystemRole};
+    use omniroute_wire::ir::{SystemPart, SystemRole};
 
     use super::*;
 
@@ -178,15 +299,27 @@ mod tests {
         Part::ToolCall { id, name, arguments: arguments.into(), kind: CallKind::Function, signature: None, cache: None }
     }
 
+    fn call_turn() -> Turn<'static> {
+        turn(Role::Assistant, vec![call("{}")])
+    }
+
     fn result(role: Role, text: &'static str) -> Turn<'static> {
         let (call_id, parts) = ("i".into(), vec![Part::text(text)]);
         turn(role, vec![Part::ToolResult { call_id, name: None, parts, is_error: false, cache: None }])
     }
 
-    fn each(turns: &[Turn<'static>]) -> Vec<Before> {
+    fn places(turns: &[Turn<'static>]) -> Places {
         let mut request = Request::new(Format::OpenAiChat, "m");
         request.turns = turns.to_vec();
-        Before::each(&request)
+        Places::of(&request)
+    }
+
+    fn befores(places: &Places) -> Vec<Before> {
+        places.befores.iter().map(|(before, _)| *before).collect()
+    }
+
+    fn each(turns: &[Turn<'static>]) -> Vec<Before> {
+        befores(&places(turns))
     }
 
     #[test]
@@ -208,7 +341,42 @@ mod tests {
         assert_eq!(befores[1], each(&one[..1])[1], "where the answer is, it was asked for");
         assert_eq!(befores[0], each(&other)[0]);
         assert!((1..4).all(|at| befores[at] != each(&other)[at]));
-        assert_ne!(befores[3], each(&[one[0].clone(), one[1].clone(), result(Role::Tool, "y")])[3]);
+    }
+
+    #[test]
+    fn a_result_may_be_cleared_and_is_the_same_otherwise() {
+        let with = |text| places(&[turn(Role::User, vec![Part::text("go")]), call_turn(), result(Role::Tool, text)]);
+        let place = |places: &Places| places.last().map(|place| place.before);
+        let (one, again, other) = (with("x"), with("x\n<system-reminder>\nno\n</system-reminder>"), with("y"));
+        let kept = one.last().expect("a place").results();
+        for (later, is_same) in [
+            (&again, true),
+            (&with("[Old tool result content cleared]"), true),
+            (&with("<tool_output_masked>saved to a file</tool_output_masked>"), true),
+            (&other, false),
+            (&with("nothing was cleared"), false),
+            (&with("[1, 2]"), false),
+        ] {
+            assert_eq!(place(&one), place(later));
+            assert_eq!(later.last().expect("a place").had(&kept), is_same, "{later:?}");
+        }
+        assert!(other.get(1).expect("a place").had(&kept[..0]), "nothing was given back before that");
+    }
+
+    #[test]
+    fn ids_count_where_the_dialect_has_some() {
+        let of = |format, id: &'static str| {
+            let mut request = Request::new(format, "m");
+            let mut call = call("{}");
+            if let Part::ToolCall { id: own, .. } = &mut call {
+                *own = id.into();
+            }
+            request.turns = vec![turn(Role::Assistant, vec![call]), result(Role::Tool, "x")];
+            Places::of(&request).last().map(|place| place.before)
+        };
+        assert_ne!(of(Format::Anthropic, "a"), of(Format::Anthropic, "b"));
+        assert_eq!(of(Format::Gemini, "a"), of(Format::Gemini, "b"));
+        assert_eq!(of(Format::Ollama, "a"), of(Format::Ollama, "b"));
     }
 
     #[test]
@@ -228,27 +396,28 @@ mod tests {
             position,
             cache: None,
         };
-        let of = |first: &'static str, image: &'static str, later: &'static str, result_text: &'static str| {
+        let of = |first: &'static str, image: &'static str, later: &'static str, asks: &'static str| {
             let mut request = Request::new(Format::Anthropic, "m");
             request.system = vec![system(first, 0), system(later, 2)];
             let image = Part::Image { source: Source::Url(image.into()), detail: None, cache: None };
             request.turns = vec![
-                turn(Role::User, vec![Part::text("go"), image]),
+                turn(Role::User, vec![Part::text(asks), image]),
                 turn(Role::Assistant, vec![call("{}")]),
-                result(Role::Tool, result_text),
+                result(Role::Tool, "seen"),
             ];
-            Before::each(&request)[3]
+            befores(&Places::of(&request))[3]
         };
-        let one = of("for Ann", "a.png", "be quick", "seen");
-        let reminded = "seen\n\n<system-reminder>\nno todos\n</system-reminder>\n";
+        let one = of("for Ann", "a.png", "be quick", "go");
+        let reminded = "<system-reminder>\nno todos\n</system-reminder>\ngo";
         assert_eq!(one, of("for Ann", "a.png", "be slow", reminded));
         for other in [
-            of("for Bob", "a.png", "be quick", "seen"),
-            of("for Ann", "b.png", "be quick", "seen"),
-            of("for Ann", "a.png", "be quick", "seen <system-reminder> open"),
+            of("for Bob", "a.png", "be quick", "go"),
+            of("for Ann", "b.png", "be quick", "go"),
+            of("for Ann", "a.png", "be quick", "go <system-reminder> open"),
         ] {
             assert_ne!(one, other);
         }
+        assert!(is_reminder(&reminded[..reminded.len() - 2]) && !is_reminder(reminded));
     }
 
     #[test]

@@ -27,8 +27,8 @@ use omniroute_core::{
 pub(crate) use self::vault::Vault;
 use crate::admit::Caller;
 
-/// Largest signature that is kept.
-const SIGNATURE_BYTES: usize = 64 * 1024;
+/// Largest value of signatures: what is kept of an answer, with what names and orders it.
+const SIGNATURE_BYTES: usize = signed::LARGEST + 16 * 1024;
 /// Values that one API key may have on a shelf at most.
 const ENTRIES_PER_KEY: usize = 100_000;
 /// Share of a shelf's memory that one API key may take, where nothing else is set.

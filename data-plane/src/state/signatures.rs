@@ -7,25 +7,27 @@
 //! the wire formats know what to send instead.
 //!
 //! Some models sign nothing and want the text of their thoughts back, in every later request, also from a client that
-//! was never shown it. Those are kept the same way ([`Wanted`]).
+//! was never shown it. Those are kept the same way ([`Wanted`]); where they are wanted of answers that call nothing too,
+//! such an answer is known by its text.
 //!
 //! An id does not name a call: many hosts count calls, and begin anew with every conversation or every answer, and some
-//! clients have no ids at all. So a call is known by all that was said before it, by its id, its name and its arguments.
-//! Two conversations that are alike up to there may share a thought; it fits both.
+//! clients have no ids at all. So a call is known by all that was said before it, by its id, its name and its arguments;
+//! and what tools gave back before it must be the same. Two conversations that are alike up to there may share a thought;
+//! it fits both.
 
 use futures_util::future::join_all;
 use omniroute_coordination::{Found, Key};
 use omniroute_wire::{
     codec::NameTable,
-    ir::{CallKind, Family, Format, Part, Profile, Request, Role, Signature, Turn},
+    ir::{CallKind, Family, Format, Part, Profile, Request, Role, Signature, ThoughtDemand, Turn},
 };
 use prost::Message as _;
 
 use super::{
     Kept, Vault,
-    before::{Before, reprinted},
+    before::{Before, Place, Places, has_ids, is_reminder, reprinted},
     in_background,
-    signed::{Entry, Piece},
+    signed::{Entry, Mark, Said},
 };
 
 pub(crate) use super::signed::Gatherer;
@@ -45,6 +47,8 @@ pub(crate) struct Wanted {
     family: Option<Family>,
     /// The text, signed or not.
     text: bool,
+    /// And of answers that call nothing.
+    every: bool,
 }
 
 /// The signatures that one API key's answers came with.
@@ -63,8 +67,8 @@ pub(crate) struct Keeper {
     /// The upstream's own id.
     model: String,
     names: NameTable,
-    /// Where the answer stands; `None` if no call is expected.
-    before: Option<Before>,
+    /// Where the answer stands, and what tools had given back; `None` if no call is expected.
+    place: Option<(Before, Vec<u64>)>,
     wanted: Wanted,
 }
 
@@ -77,14 +81,23 @@ pub(crate) struct Restored {
     pub(crate) signed: bool,
 }
 
-/// By what a call is known when it returns.
-struct Call<'c> {
-    /// `None` in dialects without ids.
-    id: Option<&'c str>,
-    name: &'c str,
-    arguments: &'c str,
-    kind: CallKind,
+/// By what an answer is known when it returns.
+struct Known<'c> {
+    by: By<'c>,
     before: Before,
+}
+
+enum By<'c> {
+    /// Its first call.
+    Call {
+        /// `None` in dialects without ids.
+        id: Option<&'c str>,
+        name: &'c str,
+        arguments: &'c str,
+        kind: CallKind,
+    },
+    /// What it says, where it calls nothing.
+    Text(u128),
 }
 
 // === impl Wanted ===
@@ -98,7 +111,13 @@ impl Wanted {
             Format::Gemini | Format::Anthropic | Format::Bedrock | Format::OpenAiResponses => Some(format.family()),
             Format::Ollama | Format::Cohere => None,
         };
-        Self { family, text: profile.reasoning_content_back }
+        let every = profile.reasoning_content_demanded == ThoughtDemand::Tools;
+        Self { family, text: profile.reasoning_content_back, every }
+    }
+
+    /// With this request: answers that call nothing matter only among tools.
+    pub(crate) fn with(self, request: &Request<'_>) -> Self {
+        Self { every: self.every && !request.tools.is_empty(), ..self }
     }
 
     fn is_nothing(self) -> bool {
@@ -107,15 +126,15 @@ impl Wanted {
 
     /// The place of each turn of a request, and of its answer. Of the request as the client sent it: it will be known by
     /// that again. Empty where nothing is wanted or nobody calls.
-    pub(crate) fn places(self, request: &Request<'_>) -> Vec<Before> {
+    pub(crate) fn places(self, request: &Request<'_>) -> Places {
         let calls = || request.turns.iter().any(|turn| turn.parts.iter().any(is_call));
         if self.is_nothing() || (request.tools.is_empty() && !calls()) {
-            return Vec::new();
+            return Places::default();
         }
-        Before::each(request)
+        Places::of(request)
     }
 
-    /// Whether an assistant's turn has calls, and not what is wanted with them.
+    /// Whether an assistant's turn has calls, or whatever it is wanted with, and not what is wanted with them.
     fn is_missing(self, turn: &Turn<'_>) -> bool {
         let own = |signature: &Signature<'_>| self.family == Some(signature.family);
         let is_there = |part: &Part<'_>| match part {
@@ -126,7 +145,11 @@ impl Wanted {
             Part::RedactedThinking { data } => own(data),
             _ => false,
         };
-        turn.role == Role::Assistant && turn.parts.iter().any(is_call) && !turn.parts.iter().any(is_there)
+        let answers = |part: &Part<'_>| match part {
+            Part::Text { .. } | Part::Refusal { .. } => self.every,
+            part => is_call(part),
+        };
+        turn.role == Role::Assistant && turn.parts.iter().any(answers) && !turn.parts.iter().any(is_there)
     }
 }
 
@@ -141,7 +164,7 @@ impl Signatures {
     pub(crate) async fn restore(
         &self,
         request: &mut Request<'_>,
-        places: &[Before],
+        places: &Places,
         wanted: Wanted,
         model: &str,
     ) -> Restored {
@@ -150,15 +173,12 @@ impl Signatures {
             return restored;
         }
         let dialect = request.format;
-        let (begin, most) = if wanted.text {
-            (0, MOST_THOUGHTS_LOOKED_UP)
-        } else {
-            (request.turns.iter().rposition(begins_loop).map_or(0, |at| at + 1), MOST_LOOKED_UP)
-        };
+        let (begin, most) =
+            if wanted.text { (0, MOST_THOUGHTS_LOOKED_UP) } else { (open_loop(&request.turns), MOST_LOOKED_UP) };
         let mut unsigned: Vec<_> =
             (begin..request.turns.len()).filter(|at| wanted.is_missing(&request.turns[*at])).collect();
         let latest = unsigned.split_off(unsigned.len().saturating_sub(most));
-        let looked_up = latest.iter().map(|at| self.load(&request.turns[*at], dialect, places.get(*at).copied()));
+        let looked_up = latest.iter().map(|at| self.load(&request.turns[*at], dialect, places.get(*at)));
         let found = join_all(looked_up).await;
         for (at, entry) in latest.into_iter().zip(found) {
             let Some(entry) = entry.filter(|entry| entry.model == model) else { continue };
@@ -172,21 +192,26 @@ impl Signatures {
         restored
     }
 
-    async fn load(&self, turn: &Turn<'_>, dialect: Format, before: Option<Before>) -> Option<Entry> {
-        let Part::ToolCall { id, name, arguments, kind, .. } = turn.parts.iter().find(|part| is_call(part))? else {
-            return None;
+    async fn load(&self, turn: &Turn<'_>, dialect: Format, place: Option<Place<'_>>) -> Option<Entry> {
+        let place = place?;
+        let by = match turn.parts.iter().find(|part| is_call(part)) {
+            Some(Part::ToolCall { id, name, arguments, kind, .. }) => {
+                By::Call { id: id_in(dialect, id), name, arguments, kind: *kind }
+            }
+            _ => By::Text(Said::by(turn)),
         };
-        let call = Call { id: id_in(dialect, id), name, arguments, kind: *kind, before: before? };
-        let Found::Value(sealed) = self.kept.shelf.load(&self.key(&call)).await else { return None };
-        Entry::decode(self.vault.open(&self.name(&call), &sealed)?).ok()
+        let known = Known { by, before: place.before };
+        let Found::Value(sealed) = self.kept.shelf.load(&self.key(&known)).await else { return None };
+        let entry = Entry::decode(self.vault.open(&self.name(&known), &sealed)?).ok()?;
+        place.had(&entry.results).then_some(entry)
     }
 
-    fn key(&self, call: &Call<'_>) -> Key {
-        Key::new(&self.scope, &[&call.bytes()])
+    fn key(&self, known: &Known<'_>) -> Key {
+        Key::new(&self.scope, &[&known.bytes()])
     }
 
-    fn name(&self, call: &Call<'_>) -> Vec<u8> {
-        [self.scope.as_bytes(), b"\0signatures\0", &call.bytes()].concat()
+    fn name(&self, known: &Known<'_>) -> Vec<u8> {
+        [self.scope.as_bytes(), b"\0signatures\0", &known.bytes()].concat()
     }
 }
 
@@ -197,29 +222,37 @@ impl Keeper {
     pub(crate) fn new(
         signatures: Signatures,
         dialect: Format,
-        places: &[Before],
+        places: &Places,
         wanted: Wanted,
         model: &str,
         names: &NameTable,
     ) -> Self {
-        let before = places.last().copied();
-        let names = if before.is_some() { names.clone() } else { NameTable::default() };
-        Self { signatures, dialect, model: model.to_owned(), names, before, wanted }
+        let place = places.last().map(|place| (place.before, place.results()));
+        let names = if place.is_some() { names.clone() } else { NameTable::default() };
+        Self { signatures, dialect, model: model.to_owned(), names, place, wanted }
     }
 
-    /// Keeps what an answer was signed with, or thought, if that will be wanted and there are calls.
+    /// Reads off an answer what [`Self::keep`] keeps.
+    pub(crate) fn gatherer(&self) -> Gatherer {
+        Gatherer::new(self.wanted.every)
+    }
+
+    /// Keeps what an answer was signed with, or thought, if that will be wanted.
     pub(crate) fn keep(&self, gathered: Gatherer) {
         let Self { signatures, dialect, names, .. } = self;
-        let Some(before) = self.before else { return };
-        let Some((Piece::Call { id, name, arguments, .. }, entry)) = gathered.finish(&self.model, self.wanted.text)
-        else {
-            return;
+        let Some((before, results)) = &self.place else { return };
+        let Some((mark, mut entry)) = gathered.finish(&self.model, self.wanted.text) else { return };
+        entry.results.clone_from(results);
+        let by = match &mark {
+            Mark::Call { id, name, arguments } => {
+                let kind = names.client(name).map_or(CallKind::Function, |tool| tool.kind);
+                By::Call { id: id_in(*dialect, id), name: names.client_name(name), arguments, kind }
+            }
+            Mark::Text(said) => By::Text(*said),
         };
-        let kind = names.client(&name).map_or(CallKind::Function, |tool| tool.kind);
-        let (id, name) = (id_in(*dialect, &id), names.client_name(&name));
-        let call = Call { id, name, arguments: &arguments, kind, before };
-        let key = signatures.key(&call);
-        let Some(sealed) = signatures.vault.seal(&signatures.name(&call), &entry.encode_to_vec()) else { return };
+        let known = Known { by, before: *before };
+        let key = signatures.key(&known);
+        let Some(sealed) = signatures.vault.seal(&signatures.name(&known), &entry.encode_to_vec()) else { return };
         let kept = signatures.kept.clone();
         in_background(Box::pin(async move {
             kept.shelf.keep(&key, sealed, kept.ttl).await;
@@ -229,12 +262,16 @@ impl Keeper {
 
 /// A call's id, where the client's dialect has ids.
 fn id_in(dialect: Format, id: &str) -> Option<&str> {
-    (dialect != Format::Ollama).then_some(id)
+    has_ids(dialect).then_some(id)
 }
 
-/// Puts something in the place of thoughts that are gone; says whether there were any.
-pub(crate) fn stand_in(request: &mut Request<'_>) -> bool {
-    let wanted = Wanted { family: Some(Family::OpenRouter), text: true };
+/// Puts something in the place of thoughts that are gone and demanded; says whether there were any.
+pub(crate) fn stand_in(request: &mut Request<'_>, demand: ThoughtDemand) -> bool {
+    if demand == ThoughtDemand::None {
+        return false;
+    }
+    let every = demand == ThoughtDemand::Tools;
+    let wanted = Wanted { family: Some(Family::OpenRouter), text: true, every }.with(request);
     let mut any = false;
     for turn in request.turns.iter_mut().filter(|turn| wanted.is_missing(turn)) {
         turn.parts.insert(0, Part::Thinking { text: NO_THOUGHT.into(), signature: None });
@@ -268,27 +305,51 @@ pub(crate) fn strip(request: &mut Request<'_>, family: Option<Family>) -> bool {
     any
 }
 
-/// Whether a user says something new: what was thought before is over.
-fn begins_loop(turn: &Turn<'_>) -> bool {
-    turn.role == Role::User && turn.parts.iter().any(|part| !matches!(part, Part::ToolResult { .. }))
+/// Where the rounds of calls that still go on begin: behind the last time that a user said something new, since what was
+/// thought before that is over. Nobody does so beside a tool's result, or in a reminder.
+fn open_loop(turns: &[Turn<'_>]) -> usize {
+    let is_assistants = |turn: &Turn<'_>| turn.role == Role::Assistant;
+    let mut end = turns.len();
+    while end > 0 {
+        let begin = turns[..end].iter().rposition(is_assistants).map_or(0, |at| at + 1);
+        if says_something_new(&turns[begin..end]) {
+            break;
+        }
+        end = turns[..begin].iter().rposition(|turn| !is_assistants(turn)).map_or(0, |at| at + 1);
+    }
+    end
+}
+
+/// Of all turns between two of the assistant's.
+fn says_something_new(turns: &[Turn<'_>]) -> bool {
+    let parts = || turns.iter().flat_map(|turn| &turn.parts);
+    let is_reminder = |part: &Part<'_>| matches!(part, Part::Text { text, .. } if is_reminder(text));
+    !parts().any(|part| matches!(part, Part::ToolResult { .. })) && parts().any(|part| !is_reminder(part))
 }
 
 fn is_call(part: &Part<'_>) -> bool {
     matches!(part, Part::ToolCall { .. })
 }
 
-// === impl Call ===
+// === impl Known ===
 
-impl Call<'_> {
+impl Known<'_> {
     fn bytes(&self) -> Vec<u8> {
-        let Self { id, name, arguments, kind, before } = self;
-        let arguments = reprinted(arguments, *kind);
-        let mut bytes = b"call\0".to_vec();
-        bytes.extend_from_slice(&before.bytes());
-        // Lengths keep the fields apart, whatever is in them.
-        for field in [id.unwrap_or_default(), name, &arguments] {
-            bytes.extend_from_slice(&(field.len() as u64).to_be_bytes());
-            bytes.extend_from_slice(field.as_bytes());
+        let mut bytes = match self.by {
+            By::Call { .. } => b"call\0".to_vec(),
+            By::Text(_) => b"text\0".to_vec(),
+        };
+        bytes.extend_from_slice(&self.before.bytes());
+        match &self.by {
+            By::Call { id, name, arguments, kind } => {
+                let arguments = reprinted(arguments, *kind);
+                // Lengths keep the fields apart, whatever is in them.
+                for field in [id.unwrap_or_default(), name, &arguments] {
+                    bytes.extend_from_slice(&(field.len() as u64).to_be_bytes());
+                    bytes.extend_from_slice(field.as_bytes());
+                }
+            }
+            By::Text(said) => bytes.extend_from_slice(&said.to_be_bytes()),
         }
         bytes
     }
@@ -296,6 +357,8 @@ impl Call<'_> {
 
 #[cfg(test)]
 mod tests {
+    use omniroute_wire::ir::{Tool, ToolKind};
+
     use super::*;
     use crate::state::signed::tests::{call, signature, turn};
 
@@ -325,9 +388,12 @@ mod tests {
         let [here, there] = ["go", "stop"].map(|text| {
             let mut request = Request::new(Format::OpenAiChat, "m");
             request.turns = vec![turn(Role::User, vec![Part::text(text)])];
-            Before::each(&request)[1]
+            Places::of(&request).last().expect("a place").before
         });
-        let of = |id, name, arguments, before| Call { id, name, arguments, kind: CallKind::Function, before }.bytes();
+        let of = |id, name, arguments, before| {
+            let by = By::Call { id, name, arguments, kind: CallKind::Function };
+            Known { by, before }.bytes()
+        };
         let one = of(Some("x"), "f", r#"{"a":1, "b":[2]}"#, here);
         assert_eq!(one, of(Some("x"), "f", r#"{ "b": [2],"a":1.0}"#, here));
         for other in [
@@ -339,7 +405,74 @@ mod tests {
         ] {
             assert_ne!(one, other);
         }
-        let [ours, theirs] = ["x", "y"].map(|id| of(id_in(Format::Ollama, id), "f", "{}", here));
-        assert_eq!(ours, theirs);
+        for dialect in [Format::Ollama, Format::Gemini] {
+            let [ours, theirs] = ["x", "y"].map(|id| of(id_in(dialect, id), "f", "{}", here));
+            assert_eq!(ours, theirs);
+        }
+        let says = |text, before| Known { by: By::Text(text), before }.bytes();
+        assert!(says(1, here) != says(2, here) && says(1, here) != says(1, there));
+    }
+
+    #[test]
+    fn something_stands_in_for_what_is_demanded() {
+        let asked = |with_tools: bool| {
+            let mut request = Request::new(Format::Anthropic, "m");
+            request.turns = vec![
+                turn(Role::User, vec![Part::text("go")]),
+                turn(Role::Assistant, vec![Part::text("so")]),
+                turn(Role::Assistant, vec![call("a", None)]),
+            ];
+            if with_tools {
+                request.tools = vec![Tool {
+                    name: "f".into(),
+                    description: None,
+                    kind: ToolKind::Function { schema: None, strict: None },
+                    namespace: None,
+                    cache: None,
+                }];
+            }
+            request
+        };
+        for (demand, with_tools, thoughts) in [
+            (ThoughtDemand::None, true, [false, false]),
+            (ThoughtDemand::Calls, true, [false, true]),
+            (ThoughtDemand::Tools, true, [true, true]),
+            (ThoughtDemand::Tools, false, [false, true]),
+        ] {
+            let mut request = asked(with_tools);
+            assert_eq!(stand_in(&mut request, demand), thoughts[1]);
+            let found = [1, 2].map(|at| matches!(request.turns[at].parts[0], Part::Thinking { .. }));
+            assert_eq!(found, thoughts, "{demand:?} {with_tools}");
+        }
+    }
+
+    #[test]
+    fn a_loop_goes_on_until_a_user_says_something_new() {
+        let user = |text: &'static str| turn(Role::User, vec![Part::text(text)]);
+        let calls = || turn(Role::Assistant, vec![call("a", None)]);
+        let result = || {
+            let result = Part::ToolResult {
+                call_id: "a".into(),
+                name: None,
+                parts: vec![Part::text("seen")],
+                is_error: false,
+                cache: None,
+            };
+            turn(Role::Tool, vec![result])
+        };
+        let reminder = || user("<system-reminder>\nno todos\n</system-reminder>");
+        let says = || turn(Role::Assistant, vec![Part::text("done")]);
+        for (turns, begin) in [
+            (vec![], 0),
+            (vec![user("go")], 1),
+            (vec![user("go"), calls(), result()], 1),
+            (vec![user("go"), calls(), result(), user("be quick"), calls(), result(), reminder()], 1),
+            (vec![user("go"), calls(), result(), says(), user("and"), calls(), result()], 5),
+            (vec![user("go"), says(), reminder(), calls(), result()], 1),
+            (vec![user("go"), says(), user("thanks")], 3),
+            (vec![calls(), result()], 0),
+        ] {
+            assert_eq!(open_loop(&turns), begin, "{turns:?}");
+        }
     }
 }

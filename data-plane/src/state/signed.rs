@@ -1,13 +1,16 @@
-//! What an answer with tool calls was signed with, or thought: read off the answer, and put back into its turn.
+//! What an answer was signed with, or thought: read off the answer, and put back into its turn.
 
 use std::collections::HashMap;
 
 use omniroute_wire::ir::{Event, Family, Part, PartKind, Signature, Turn};
+use xxhash_rust::xxh3::Xxh3;
 
-/// Of an answer so much is remembered at most.
-const LARGEST: usize = 64 * 1024;
+/// Of an answer's thoughts and signatures so much is remembered at most.
+pub(super) const LARGEST: usize = 256 * 1024;
+/// The arguments of its first call are not kept, but the call is known by them: so much of them is gathered at most.
+const LARGEST_ARGUMENTS: usize = 1024 * 1024;
 
-/// What an answer with tool calls was signed with; a thought may stand in it unsigned.
+/// What an answer was signed with; a thought may stand in it unsigned.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Entry {
     #[prost(string, tag = "1")]
@@ -24,6 +27,9 @@ pub(super) struct Entry {
     /// Bytes of text in the answer, of all its parts.
     #[prost(uint64, tag = "5")]
     text: u64,
+    /// What tools had given back before it; see [`super::before::Place::results`].
+    #[prost(fixed64, repeated, tag = "6")]
+    pub(super) results: Vec<u64>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -42,19 +48,35 @@ struct Thought {
     behind_calls: u32,
 }
 
+/// By what an answer is known when it returns, beside its place.
+pub(super) enum Mark {
+    /// Its first call.
+    Call { id: String, name: String, arguments: String },
+    /// What it says, where it calls nothing; see [`Said`].
+    Text(u128),
+}
+
+/// A text as a number. Clients trim texts, join and divide them: white space does not count.
+#[derive(Default)]
+pub(super) struct Said(Box<Xxh3>);
+
 /// Reads the signatures off an answer.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Gatherer {
     /// The part that is open, by its number; several may be.
     open: Vec<(u32, Piece)>,
     /// Finished parts, in order of their starts.
     done: Vec<(u32, Piece)>,
     family: Option<Family>,
+    /// Of thoughts and signatures.
     bytes: usize,
+    /// Of the first call's arguments; the call's number in front.
+    first_call: Option<(u32, usize)>,
+    /// What the answer says, where it may be remembered without a call.
+    said: Option<Said>,
 }
 
-#[derive(Debug)]
-pub(super) enum Piece {
+enum Piece {
     /// Its bytes.
     Text(u64),
     Thought {
@@ -163,12 +185,40 @@ fn woven<'a>(parts: Vec<Part<'a>>, thoughts: Vec<(usize, u32, Part<'static>)>) -
     woven
 }
 
+// === impl Said ===
+
+impl Said {
+    fn say(&mut self, text: &str) {
+        text.split_whitespace().for_each(|word| self.0.update(word.as_bytes()));
+    }
+
+    /// Of a turn.
+    pub(super) fn by(turn: &Turn<'_>) -> u128 {
+        let mut said = Self::default();
+        for part in &turn.parts {
+            if let Part::Text { text, .. } = part {
+                said.say(text);
+            }
+        }
+        said.0.digest128()
+    }
+}
+
 // === impl Gatherer ===
 
 impl Gatherer {
+    /// `every`: an answer is remembered also if it calls nothing.
+    pub(super) fn new(every: bool) -> Self {
+        Self { said: every.then(Said::default), ..Self::default() }
+    }
+
+    fn is_too_long(&self) -> bool {
+        self.bytes > LARGEST || self.first_call.is_some_and(|(_, bytes)| bytes > LARGEST_ARGUMENTS)
+    }
+
     /// Takes the next event of an answer.
     pub(crate) fn see(&mut self, event: &Event<'_>) {
-        if self.bytes > LARGEST {
+        if self.is_too_long() {
             return;
         }
         match event {
@@ -182,12 +232,15 @@ impl Gatherer {
             Event::TextDelta { choice: 0, part, text } => {
                 if let Some(Piece::Text(bytes)) = self.open_piece(*part) {
                     *bytes += text.len() as u64;
+                    self.said.iter_mut().for_each(|said| said.say(text));
                 }
             }
             Event::ArgsDelta { choice: 0, part, text } => {
-                if let Some(Piece::Call { arguments, .. }) = self.open_piece(*part) {
-                    arguments.push_str(text);
-                    self.bytes += text.len();
+                if let Some((_, bytes)) = self.first_call.as_mut().filter(|(first, _)| first == part) {
+                    *bytes += text.len();
+                    if let Some(Piece::Call { arguments, .. }) = self.open_piece(*part) {
+                        arguments.push_str(text);
+                    }
                 }
             }
             Event::SignatureDelta { choice: 0, part, signature } => {
@@ -218,12 +271,15 @@ impl Gatherer {
                 let signature = Some(data.payload.as_ref().to_owned());
                 Piece::Thought { text: String::new(), signature, redacted: true }
             }
-            PartKind::ToolCall { id, name, .. } => Piece::Call {
-                id: id.as_ref().to_owned(),
-                name: name.as_ref().to_owned(),
-                arguments: String::new(),
-                signature: None,
-            },
+            PartKind::ToolCall { id, name, .. } => {
+                self.first_call.get_or_insert((part, 0));
+                Piece::Call {
+                    id: id.as_ref().to_owned(),
+                    name: name.as_ref().to_owned(),
+                    arguments: String::new(),
+                    signature: None,
+                }
+            }
             _ => return,
         };
         self.open.push((part, piece));
@@ -233,9 +289,9 @@ impl Gatherer {
         self.open.iter_mut().find(|(own, _)| *own == part).map(|(_, piece)| piece)
     }
 
-    /// The first call, and what the answer was signed with; `unsigned`: or what was thought, signed or not.
-    pub(super) fn finish(mut self, model: &str, unsigned: bool) -> Option<(Piece, Entry)> {
-        if self.bytes > LARGEST || (self.family.is_none() && !unsigned) {
+    /// What the answer was signed with; `unsigned`: or what was thought, signed or not.
+    pub(super) fn finish(mut self, model: &str, unsigned: bool) -> Option<(Mark, Entry)> {
+        if self.is_too_long() || (self.family.is_none() && !unsigned) {
             return None;
         }
         self.done.sort_by_key(|(part, _)| *part);
@@ -251,12 +307,12 @@ impl Gatherer {
                     let (behind_text, behind_calls) = (entry.text, number);
                     entry.thoughts.push(Thought { text, signature, redacted, behind_text, behind_calls });
                 }
-                Piece::Call { ref signature, .. } => {
+                Piece::Call { id, name, arguments, signature } => {
                     if let Some(signature) = signature {
-                        entry.calls.insert(number, signature.clone());
+                        entry.calls.insert(number, signature);
                     }
                     number += 1;
-                    first.get_or_insert(piece);
+                    first.get_or_insert(Mark::Call { id, name, arguments });
                 }
             }
         }
@@ -265,18 +321,32 @@ impl Gatherer {
             entry.thoughts.clear();
         }
         let anything = !entry.thoughts.is_empty() || !entry.calls.is_empty();
-        first.filter(|_| anything).map(|first| (first, entry))
+        let says = |said: Said| (entry.text > 0).then(|| Mark::Text(said.0.digest128()));
+        let mark = first.or_else(|| self.said.and_then(says));
+        mark.filter(|_| anything).map(|mark| (mark, entry))
     }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use omniroute_wire::ir::{CallKind, Role};
+    use prost::Message as _;
 
     use super::*;
 
     pub(in super::super) fn signature(payload: &str) -> Signature<'_> {
         Signature { family: Family::Anthropic, payload: payload.into() }
+    }
+
+    /// A signed call with so many bytes of arguments.
+    fn answer_calling(bytes: usize) -> Gatherer {
+        let mut gatherer = Gatherer::default();
+        let kind = PartKind::ToolCall { id: "a".into(), name: "f".into(), kind: CallKind::Function };
+        gatherer.see(&Event::PartStart { choice: 0, part: 1, kind });
+        gatherer.see(&Event::SignatureDelta { choice: 0, part: 1, signature: signature("s") });
+        gatherer.see(&Event::ArgsDelta { choice: 0, part: 1, text: "x".repeat(bytes).into() });
+        gatherer.see(&Event::PartStop { choice: 0, part: 1 });
+        gatherer
     }
 
     fn answer() -> Gatherer {
@@ -317,7 +387,7 @@ pub(super) mod tests {
     #[test]
     fn an_answer_is_remembered_under_its_first_call_and_put_back_into_its_turn() {
         let (first, entry) = answer().finish("m", false).expect("signed");
-        assert!(matches!(first, Piece::Call { ref id, .. } if id == "a"));
+        assert!(matches!(first, Mark::Call { ref id, .. } if id == "a"));
         let mut back = turn(
             Role::Assistant,
             vec![
@@ -355,6 +425,39 @@ pub(super) mod tests {
         let mut only_thoughts = answer();
         only_thoughts.done.truncate(1);
         assert!(only_thoughts.finish("m", false).is_none());
+
+        assert!(answer_calling(LARGEST_ARGUMENTS).finish("m", false).is_some());
+        assert!(answer_calling(LARGEST_ARGUMENTS + 1).finish("m", false).is_none());
+    }
+
+    #[test]
+    fn arguments_are_no_thoughts() {
+        let (mark, entry) = answer_calling(2 * LARGEST).finish("m", false).expect("signed");
+        assert!(matches!(mark, Mark::Call { ref arguments, .. } if arguments.len() == 2 * LARGEST));
+        assert!(entry.encode_to_vec().len() < 1_000, "they are not kept");
+    }
+
+    #[test]
+    fn an_answer_without_calls_is_known_by_what_it_says_where_that_is_wanted() {
+        let says = |every: bool, pieces: &[&'static str]| {
+            let mut gatherer = Gatherer::new(every);
+            gatherer.see(&Event::PartStart { choice: 0, part: 0, kind: PartKind::Thinking });
+            gatherer.see(&Event::ThinkingDelta { choice: 0, part: 0, text: "hm".into() });
+            gatherer.see(&Event::PartStop { choice: 0, part: 0 });
+            gatherer.see(&Event::PartStart { choice: 0, part: 1, kind: PartKind::Text });
+            for piece in pieces {
+                gatherer.see(&Event::TextDelta { choice: 0, part: 1, text: (*piece).into() });
+            }
+            gatherer.see(&Event::PartStop { choice: 0, part: 1 });
+            gatherer.finish("m", true)
+        };
+        let Some((Mark::Text(mark), entry)) = says(true, &["All d", "one.\n"]) else { panic!("a text") };
+        let mut back = turn(Role::Assistant, vec![Part::text("All "), Part::text("done.")]);
+        assert_eq!(Said::by(&back), mark);
+        assert_ne!(Said::by(&turn(Role::Assistant, vec![Part::text("All gone.")])), mark);
+        entry.put_back(&mut back, None);
+        assert_eq!(back.parts[0], Part::Thinking { text: "hm".into(), signature: None });
+        assert!(says(true, &[]).is_none() && says(false, &["All done."]).is_none());
     }
 
     #[test]

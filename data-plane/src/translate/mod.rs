@@ -137,6 +137,7 @@ impl Translation {
             echo: echo(dialect, body, within.previous),
             sealer: Arc::clone(&within.sealer) as _,
             names: NameTable::default(),
+            compacts: false,
         };
         Self {
             dialect: dialect.clone(),
@@ -170,9 +171,10 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
     let wanted = Wanted::by(job.upstream, job.model, job.profile);
     let read = heavy(job.body.len(), || {
         let request = job.dialect.decode_request(job.body, &context)?;
-        Ok::<_, WireError>((wanted.places(&request), request))
+        let wanted = wanted.with(&request);
+        Ok::<_, WireError>((wanted, wanted.places(&request), request))
     });
-    let (places, mut request) = read.await?;
+    let (wanted, places, mut request) = read.await?;
     // Nearly all of it is there already; see `dispatch::media`.
     let missing = media::missing(&request, job.upstream, job.profile, job.fetched)?;
     let media = job.media.fetch(job.memory, missing).await?;
@@ -194,9 +196,9 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
             Restored::default()
         }
     };
-    let stands_in = job.profile.reasoning_content_demanded && signatures::stand_in(&mut request);
+    let stands_in = signatures::stand_in(&mut request, job.profile.reasoning_content_demanded);
     if job.old == OldSignatures::StandIn && !stands_in && !restored.any {
-        return Err(GatewayError::bad_request("no_thoughts", "no call of the request is without a thought"));
+        return Err(GatewayError::bad_request("no_thoughts", "no answer in the request is without a thought"));
     }
     if matches!(job.dialect, Dialect::Messages) && job.upstream != Format::Anthropic {
         let given = job.headers.get_all(ANTHROPIC_BETA).iter();
@@ -225,6 +227,7 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
         echo: echo(job.dialect, job.body, job.previous),
         sealer: Arc::clone(&job.sealer) as _,
         names,
+        compacts: request.compacts,
     };
     let keeper = Keeper::new(job.signatures.clone(), request.format, &places, wanted, job.model, &exchange.names);
     let translation = Translation {

@@ -158,7 +158,7 @@ impl Seen {
             said: 0,
             substance: false,
             error: None,
-            signed: Gatherer::default(),
+            signed: keeper.as_ref().map_or_else(Gatherer::default, |keeper| keeper.gatherer()),
             keeper,
         }
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use omniroute_wire::{
     codec::{StreamDecoder, WireError},
     ir::{Collector, Event, FinishReason, Response, StreamError, replay},
+    responses::misses_summary,
     translate::{answer_decoder, decode_answer, failure_in},
 };
 
@@ -13,10 +14,7 @@ use super::{
     BYTES_PER_TOKEN, Translation, broken,
     streaming::{finish_word, says},
 };
-use crate::{
-    respond::{lane::Tally, parting::Standing},
-    state::signatures::Gatherer,
-};
+use crate::respond::{lane::Tally, parting::Standing};
 
 /// Why an answer could not be translated.
 #[derive(Debug)]
@@ -103,11 +101,14 @@ fn write(response: &Response<'_>, translation: &Translation) -> Result<(Bytes, T
     if finish == Some(FinishReason::MalformedCall) {
         return Err(WholeError::Upstream(broken("the model made a tool call that cannot be read")));
     }
+    if translation.exchange.compacts && misses_summary(response) {
+        return Err(WholeError::Upstream(broken("the model gave no summary")));
+    }
     if let Some(timing) = translation.timing() {
         timing.finished(Instant::now());
     }
     if let Some(keeper) = &translation.keeper {
-        let mut signed = Gatherer::default();
+        let mut signed = keeper.gatherer();
         replay(response, &mut |event| signed.see(&event));
         keeper.keep(signed);
     }

@@ -108,7 +108,9 @@ impl Failure {
 
     /// Whether the upstream wants the text of an earlier thought, which the request does not have.
     pub fn misses_thought(&self) -> bool {
-        let words = self.message.to_ascii_lowercase();
+        // Some say it where the name of a field should stand (MiMo).
+        let param = self.named.param.as_deref().unwrap_or_default();
+        let words = format!("{} {param}", self.message).to_ascii_lowercase();
         let any = |named: &[&str]| named.iter().any(|word| words.contains(word));
         self.class == FailureClass::Client
             && any(&["reasoning_content", "content[].thinking"])
@@ -307,6 +309,9 @@ mod tests {
             assert_eq!(classify(400, &[], &body).misses_thought(), misses, "{words}");
             assert!(!classify(500, &[], &body).misses_thought(), "{words}");
         }
+        let mimo = r#"{"error":{"code":"400","message":"Param Incorrect","param":"The reasoning_content in the thinking mode must be passed back to the API.","type":""}}"#;
+        assert!(classify(400, &[], mimo).misses_thought());
+        assert!(classify(400, &[], &format!("data:{mimo}")).misses_thought(), "to who asked for a stream");
     }
 
     #[test]

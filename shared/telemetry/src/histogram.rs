@@ -140,7 +140,7 @@ impl HistogramFn for Buckets {
     fn record(&self, value: f64) {
         let at = BOUNDS.partition_point(|bound| *bound < value);
         self.counts[at].fetch_add(1, Ordering::Relaxed);
-        self.sum.fetch_add((value * NANOS) as u64, Ordering::Relaxed);
+        self.sum.fetch_add((value * NANOS).round() as u64, Ordering::Relaxed);
     }
 }
 

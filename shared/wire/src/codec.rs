@@ -102,6 +102,8 @@ pub struct Exchange {
     pub answer_tool: bool,
     /// Parts of the request that a Responses answer repeats, as raw JSON fields.
     pub echo: Vec<(&'static str, crate::ir::Json<'static>)>,
+    /// The answer is a summary of the conversation, and told as one; see [`Request::compacts`].
+    pub compacts: bool,
     pub sealer: Arc<dyn Sealer>,
 }
 

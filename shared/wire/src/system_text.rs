@@ -157,8 +157,17 @@ pub(crate) fn as_user_text(text: &str) -> String {
     format!("<system>\n{text}\n</system>")
 }
 
-/// The line that Claude Code puts in front of its system text. It changes with every request, which would break every
-/// prompt cache but Anthropic's own.
+/// What the line begins with that Claude Code puts in front of its system text. It changes with every request, which would
+/// break every prompt cache but Anthropic's own.
+const BILLING_LINE: &str = "x-anthropic-billing-header:";
+
+/// That line, and the text that stands behind it.
+pub(crate) fn split_billing_line(text: &str) -> Option<(&str, &str)> {
+    text.starts_with(BILLING_LINE).then(|| text.split_once('\n').unwrap_or((text, "")))
+}
+
+/// Whether a text is that line and nothing else.
 pub(crate) fn is_billing_line(request: &Request<'_>, part: &SystemPart<'_>) -> bool {
-    request.format == Format::Anthropic && part.text.starts_with("x-anthropic-billing-header:")
+    request.format == Format::Anthropic
+        && split_billing_line(&part.text).is_some_and(|(_, behind)| behind.trim().is_empty())
 }

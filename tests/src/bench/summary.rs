@@ -147,7 +147,7 @@ fn memory(text: &mut String, report: &Report) {
         );
     };
     if let Some(idle) = &report.idle {
-        line("proxy, idle", Some(idle.floor), idle.proxy, Some(25.0));
+        line("proxy, idle", Some(idle.floor), idle.proxy, Some(20.0));
         line("control plane, idle", None, idle.control_plane, Some(60.0));
     }
     if let Some(streams) = &report.slow_streams {

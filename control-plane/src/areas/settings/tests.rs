@@ -90,7 +90,8 @@ async fn in_mid_rotation() -> (Gateway, Store, String) {
     let database = TestDatabase::sqlite();
     let old = database.open_with(KEY, "pepper", true, Arc::new(ManualClock::at(NOON))).await.expect("a store");
     let mut write = old.write(&admin()).await.expect("a transaction");
-    let id = connections::create(&mut write, ConnectionDraft::new("openai", "c", Secret::new("sk"))).await.expect("made").id;
+    let id =
+        connections::create(&mut write, ConnectionDraft::new("openai", "c", Secret::new("sk"))).await.expect("made").id;
     write.commit().await.expect("committed");
     let ring = format!("{NEW_KEY},{KEY}");
     (Gateway::with_database(database, &[("STORAGE_ENCRYPTION_KEY", ring.as_str())]).await, old, id.to_string())
@@ -105,7 +106,8 @@ async fn name_of(store: &Store) -> String {
 async fn nothing_is_sealed_anew_while_a_control_plane_that_runs_lacks_the_key() {
     let (gateway, old, id) = in_mid_rotation().await;
     let rotate = async || gateway.post("/api/settings/master-key/rotate", json!({})).await;
-    let opened = async |store: &Store| Connections::of(store).secret(&id).await.map(|secret| secret.expose().to_owned());
+    let opened =
+        async |store: &Store| Connections::of(store).secret(&id).await.map(|secret| secret.expose().to_owned());
 
     let refused = rotate().await;
     assert_eq!(refused.code(409), "RESOURCE_002");
@@ -133,11 +135,8 @@ async fn a_control_plane_that_is_lost_does_not_hold_a_rotation_up() {
     let rotate = async || gateway.post("/api/settings/master-key/rotate", json!({})).await;
     assert_eq!(rotate().await.code(409), "RESOURCE_002");
     // Its own clock says that it was long ago; what counts is how long this one has heard nothing.
-    execute(
-        &gateway.on.store,
-        "UPDATE control_planes SET name = 'elsewhere/1', last_seen_at = last_seen_at - 3600000",
-    )
-    .await;
+    execute(&gateway.on.store, "UPDATE control_planes SET name = 'elsewhere/1', last_seen_at = last_seen_at - 3600000")
+        .await;
     assert_eq!(rotate().await.code(409), "RESOURCE_002");
     for _ in 0..25 {
         gateway.clock.advance(Duration::from_secs(5));

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    upstream::{chat_answer, json as json_answer},
+    upstream::{chat_answer, json as json_answer, typed},
     *,
 };
 
@@ -81,6 +81,71 @@ async fn a_responses_host_that_compacts_nothing_is_asked_for_a_summary_too() {
     assert_eq!((answer.status.as_u16(), &answer.json()["object"]), (200, &json!("response.compaction")));
     assert_eq!(upstream.last().path, "/vendor/responses");
     assert_eq!(proxy.event().await.attempts, 2);
+}
+
+// === Codex's own way: an item that asks for it, in a request like any other ===
+
+const SUMMARY_STREAMED: &str = concat!(
+    "data: {\"id\":\"c1\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"They \"}}]}\n\n",
+    "data: {\"id\":\"c1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"want tea.\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":5,\"total_tokens\":10}}\n\n",
+    "data: [DONE]\n\n",
+);
+const SUMMARY: &str = r#"{"id":"c1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"They want tea."},"finish_reason":"stop"}],"usage":{"prompt_tokens":5,"completion_tokens":5,"total_tokens":10}}"#;
+
+fn triggered(model: &str, stream: bool) -> Value {
+    let mut body: Value = serde_json::from_str(&body(model)).expect("JSON");
+    body["input"].as_array_mut().expect("items").push(json!({"type": "compaction_trigger"}));
+    body["stream"] = stream.into();
+    body["store"] = false.into();
+    body
+}
+
+#[tokio::test]
+async fn a_trigger_is_answered_with_one_item_that_stands_for_the_summary() {
+    let upstream = Upstream::answering(|asked| match memchr::memmem::find(&asked.body, b"\"stream\":true") {
+        Some(_) => typed(200, "text/event-stream", SUMMARY_STREAMED),
+        None => json_answer(200, SUMMARY),
+    })
+    .await;
+    let proxy = before(&upstream).await;
+    for stream in [false, true] {
+        let answer = proxy.post("/v1/responses", triggered("mock/gpt-4o", stream).to_string()).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let asked: Value = serde_json::from_slice(&upstream.last().body).expect("JSON");
+        let last = asked["messages"].as_array().and_then(|messages| messages.last()).expect("a message");
+        assert!(last["content"].as_str().is_some_and(|text| text.starts_with("Write a summary")), "{asked}");
+        assert_eq!(asked["tool_choice"], "none");
+        let response = match stream {
+            false => answer.json(),
+            true => {
+                let text = answer.text();
+                assert_eq!(text.matches("event: response.output_item.done").count(), 1, "{text}");
+                let (_, end) = text.split_once("event: response.completed\ndata: ").expect("an end");
+                let end: Value = serde_json::from_str(end.trim_end()).expect("JSON");
+                end["response"].clone()
+            }
+        };
+        let output = response["output"].as_array().expect("items");
+        assert_eq!((output.len(), &output[0]["type"]), (1, &json!("compaction")), "{response}");
+        assert!(!response.to_string().contains("tea"), "sealed");
+        // It goes on from there, wherever it is sent.
+        for model in ["mock/gpt-4o", "vendor/gpt-5.4"] {
+            let next =
+                json!({"model": model, "store": false, "input": [output[0], {"role": "user", "content": "go on"}]});
+            proxy.post("/v1/responses", next.to_string()).await;
+            let sent = String::from_utf8(upstream.last().body.to_vec()).expect("text");
+            assert!(sent.contains("They want tea.") && !sent.contains("omr1."), "{sent}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_trigger_passes_to_an_upstream_that_speaks_responses() {
+    let upstream = Upstream::answering(|_| json_answer(200, ANSWERED)).await;
+    let proxy = before(&upstream).await;
+    assert_eq!(proxy.post("/v1/responses", triggered("vendor/gpt-5.4", false).to_string()).await.status, 200);
+    let sent: Value = serde_json::from_slice(&upstream.last().body).expect("JSON");
+    assert_eq!(sent["input"][3], json!({"type": "compaction_trigger"}));
 }
 
 #[tokio::test]

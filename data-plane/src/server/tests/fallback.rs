@@ -366,7 +366,7 @@ async fn what_fails_in_mid_stream_counts_against_its_connection() {
     const CONTENT: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}]}\n\n";
     const LIMITED: &str = "data: {\"error\":{\"message\":\"slow down\",\"code\":\"rate_limit_exceeded\"}}\n\n";
     for (frames, asked, code) in
-        [(&[CONTENT, LIMITED][..], 1, "upstream_rate_limited"), (&[CONTENT], 2, "upstream_broken")]
+        [(&[CONTENT, LIMITED][..], 1, "upstream_rate_limited"), (&[CONTENT, ": on\n\n"], 2, "upstream_broken")]
     {
         let bad = Upstream::answering(move |_| events(frames, PAUSE)).await;
         let good = Upstream::answering(|_| events(WHOLE, Duration::ZERO)).await;

@@ -87,7 +87,7 @@ async fn a_stream_of_pictures_passes_as_it_comes() {
 #[tokio::test]
 async fn a_stream_of_pictures_that_breaks_off_or_fails_says_so() {
     for (frames, expected, code) in
-        [(&[PARTIAL][..], "broke off", "upstream_broken"), (&[PARTIAL, ERROR], "moderation_blocked", "upstream_error")]
+        [(&[PARTIAL, ": on\n\n"][..], "broke off", "upstream_broken"), (&[PARTIAL, ERROR], "moderation_blocked", "upstream_error")]
     {
         let upstream = Upstream::answering(move |_| events(frames, Duration::from_millis(20))).await;
         let proxy = Proxy::before(&upstream).await;

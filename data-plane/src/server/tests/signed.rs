@@ -99,6 +99,22 @@ async fn what_the_client_drops_goes_back_to_who_signed_it() {
 }
 
 #[tokio::test]
+async fn what_is_said_behind_a_result_ends_no_loop() {
+    let (upstream, proxy) = claude(false).await;
+    let (first, second) = rounds("claude/claude-sonnet-4-5", false);
+    assert_eq!(proxy.chat(first).await.status, StatusCode::OK);
+    let mut second: Value = serde_json::from_str(&second).expect("JSON");
+    second["messages"].as_array_mut().expect("messages").push(json!({"role": "user", "content": "be quick"}));
+    let answer = proxy.chat(second.to_string()).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    let blocks = assistant(&upstream);
+    assert_eq!((kinds(&blocks), &blocks[0]), (vec!["thinking", "tool_use"], &signed()));
+    let sent: Value = serde_json::from_slice(&upstream.last().body).expect("JSON");
+    assert_eq!(sent["thinking"]["type"], "enabled");
+    assert!(!answer.headers.contains_key("x-omniroute-dropped"), "{:?}", answer.headers);
+}
+
+#[tokio::test]
 async fn nobody_else_gets_it() {
     let (upstream, proxy) = claude(false).await;
     let (first, second) = rounds("claude/claude-sonnet-4-5", false);
@@ -111,7 +127,8 @@ async fn nobody_else_gets_it() {
     assert_eq!(kinds(&assistant(&upstream)), ["tool_use"], "another key");
     // A loop that is over needs none.
     let mut over: Value = serde_json::from_str(&second).expect("JSON");
-    over["messages"].as_array_mut().expect("messages").push(json!({"role": "user", "content": "thanks"}));
+    let turns = over["messages"].as_array_mut().expect("messages");
+    turns.extend([json!({"role": "assistant", "content": "done"}), json!({"role": "user", "content": "thanks"})]);
     assert_eq!(proxy.chat(over.to_string()).await.status, StatusCode::OK);
     assert_eq!(kinds(&assistant(&upstream)), ["tool_use"], "the loop is over");
 }

@@ -18,7 +18,10 @@ const DEEPSEEK_CALLS_STREAMED: &str = concat!(
     "data: [DONE]\n\n",
 );
 const SAYS: &str = r#"{"id":"c2","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"done"},"finish_reason":"stop"}],"usage":{"prompt_tokens":5,"completion_tokens":5,"total_tokens":10}}"#;
+const GREETS: &str = r#"{"id":"c3","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"Hello there.","reasoning_content":"They greet me."},"finish_reason":"stop"}],"usage":{"prompt_tokens":5,"completion_tokens":5,"total_tokens":10}}"#;
 const MISSED: &str = r#"{"error":{"message":"The `reasoning_content` in the thinking mode must be passed back to the API.","type":"invalid_request_error","param":null,"code":"invalid_request_error"}}"#;
+/// As MiMo says the same.
+const MISSED_PARAM: &str = r#"{"error":{"code":"400","message":"Param Incorrect","param":"The reasoning_content in the thinking mode must be passed back to the API.","type":""}}"#;
 /// As OpenRouter tells what Gemini thought: sealed, with the call's own id.
 const ROUTED_CALLS: &str = r#"{"id":"gen-1","object":"chat.completion","created":1,"model":"google/gemini-3-pro-preview","choices":[{"index":0,"message":{"role":"assistant","content":"","reasoning":"Look.","reasoning_details":[{"type":"reasoning.text","text":"Look.","format":"google-gemini-v1","index":0},{"type":"reasoning.encrypted","data":"c2VhbGVk","id":"call_1","format":"google-gemini-v1","index":1}],"tool_calls":[{"index":0,"id":"call_1","type":"function","function":{"name":"look","arguments":"{\"at\": \"this\"}"}}]},"finish_reason":"tool_calls"}],"usage":{"prompt_tokens":5,"completion_tokens":5,"total_tokens":10}}"#;
 const ROUTED_CALLS_STREAMED: &str = concat!(
@@ -33,14 +36,28 @@ fn has(asked: &Asked, text: &str) -> bool {
     memchr::memmem::find(&asked.body, text.as_bytes()).is_some()
 }
 
-/// Refuses a call without its thought, as DeepSeek and Moonshot do.
+/// Refuses a call without its thought, and among tools every other answer too, as DeepSeek does.
 fn deepseek(asked: &Asked) -> Given {
+    strict(asked, true, MISSED)
+}
+
+/// Refuses only a call, as MiMo and Moonshot do.
+fn mimo(asked: &Asked) -> Given {
+    strict(asked, false, MISSED_PARAM)
+}
+
+fn strict(asked: &Asked, every: bool, missed: &'static str) -> Given {
     let body: Value = serde_json::from_slice(&asked.body).expect("JSON");
     let messages = body["messages"].as_array().expect("messages");
+    let every = every && body["tools"].as_array().is_some_and(|tools| !tools.is_empty());
     let calls = messages.iter().filter(|message| message.get("tool_calls").is_some());
     let thought = |message: &Value| message["reasoning_content"].as_str().is_some_and(|text| !text.is_empty());
-    if !calls.clone().all(thought) {
-        return answer_json(400, MISSED);
+    let answers = messages.iter().filter(|message| message["role"] == "assistant");
+    if !calls.clone().all(thought) || (every && !answers.clone().all(thought)) {
+        return answer_json(400, missed);
+    }
+    if messages.last().is_some_and(|last| last["content"] == "hello") {
+        return answer_json(200, GREETS);
     }
     match (calls.count(), body["stream"] == true) {
         (0, true) => typed(200, "text/event-stream", DEEPSEEK_CALLS_STREAMED),
@@ -104,7 +121,7 @@ fn call() -> Value {
 async fn a_thought_that_was_never_shown_goes_back_to_who_demands_it() {
     for stream in [false, true] {
         let (upstream, proxy) = before_deepseek().await;
-        let first = ask("ds/deepseek-v4-pro", stream);
+        let first = ask("seek/deepseek-v4-pro", stream);
         let answer = proxy.post("/v1/messages", first.to_string()).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
         assert!(!answer.text().contains("I should"), "not asked for: {}", answer.text());
@@ -122,11 +139,82 @@ async fn a_thought_that_was_never_shown_goes_back_to_who_demands_it() {
     }
 }
 
+#[tokio::test]
+async fn among_tools_an_answer_that_calls_nothing_needs_its_thought_too() {
+    // As clients of Anthropic's and of Responses send it.
+    let (upstream, proxy) = before_deepseek().await;
+    let mut body = ask("seek/deepseek-v4-pro", false);
+    body["messages"] = json!([{"role": "user", "content": "hello"}]);
+    let items = json!([{"role": "user", "content": "hello"}]);
+    let tools = json!([{"type": "function", "name": "look", "parameters": {"type": "object"}}]);
+    let mut responses = json!({"model": "seek/deepseek-v4-pro", "store": false, "tools": tools, "input": items});
+    for (path, body, turns) in [("/v1/messages", &mut body, "messages"), ("/v1/responses", &mut responses, "input")] {
+        let answer = proxy.post(path, body.to_string()).await;
+        assert!(answer.text().contains("Hello there."), "{}", answer.text());
+        let asked = upstream.asked().len();
+        let next =
+            [json!({"role": "assistant", "content": "Hello there.\n"}), json!({"role": "user", "content": "look"})];
+        body[turns].as_array_mut().expect("turns").extend(next);
+        let answer = proxy.post(path, body.to_string()).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        assert_eq!(messages(&upstream)[1]["reasoning_content"], "They greet me.", "{path}");
+        // Where it is gone, something stands in for it.
+        let other = body.to_string().replace("Hello there.", "Good morning.");
+        assert_eq!(proxy.post(path, other).await.status, StatusCode::OK);
+        assert_eq!(messages(&upstream)[1]["reasoning_content"], " ", "{path}");
+        // Without tools nobody asks for it.
+        body.as_object_mut().expect("a body").remove("tools");
+        assert_eq!(proxy.post(path, body.to_string()).await.status, StatusCode::OK);
+        assert_eq!(messages(&upstream)[1].get("reasoning_content"), None, "{path}");
+        assert_eq!(upstream.asked().len(), asked + 3, "each at the first try");
+    }
+}
+
+#[tokio::test]
+async fn at_a_second_try_every_answer_among_tools_has_a_thought() {
+    let (upstream, proxy) = before_deepseek().await;
+    let tools = json!([{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]);
+    for model in ["seek/deepseek-v4-pro", "seek/house-model"] {
+        let body = json!({"model": model, "tools": tools, "messages": [
+            {"role": "user", "content": "hello"},
+            {"role": "assistant", "content": "Hello there."},
+            {"role": "user", "content": "hello"},
+        ]});
+        let before = upstream.asked().len();
+        let answer = proxy.chat(body.to_string()).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        assert_eq!((upstream.asked().len(), &messages(&upstream)[1]["reasoning_content"]), (before + 2, &json!(" ")));
+    }
+}
+
+#[tokio::test]
+async fn a_thought_that_is_missed_in_the_place_of_a_parameter_is_missed() {
+    let upstream = Upstream::answering(mimo).await;
+    let index = index_with(|resources| {
+        resources.node("xm", &upstream.base_url());
+        resources.connection("c1", "xm", |_| {});
+    });
+    let proxy = Proxy::start(&[], index).await;
+    // By its name, at once; and only of calls.
+    let mut second = and_then(ask("xm/mimo-v2.5-pro", false), call());
+    let turns = second["messages"].as_array_mut().expect("messages");
+    turns.push(json!({"role": "assistant", "content": "done"}));
+    turns.push(json!({"role": "user", "content": "hello"}));
+    assert_eq!(proxy.post("/v1/messages", second.to_string()).await.status, StatusCode::OK);
+    assert_eq!((upstream.asked().len(), &calls(&upstream)[0]["reasoning_content"]), (1, &json!(" ")));
+    let done = messages(&upstream).into_iter().find(|message| message["content"] == "done").expect("an answer");
+    assert_eq!(done.get("reasoning_content"), None);
+    // By what it says, at a second try.
+    second["model"] = "xm/house-model".into();
+    assert_eq!(proxy.post("/v1/messages", second.to_string()).await.status, StatusCode::OK);
+    assert_eq!((upstream.asked().len(), &calls(&upstream)[0]["reasoning_content"]), (3, &json!(" ")));
+}
+
 async fn before_deepseek() -> (Upstream, Proxy) {
     let upstream = Upstream::answering(deepseek).await;
     let index = index_with(|resources| {
-        resources.node("ds", &upstream.base_url());
-        resources.connection("c1", "ds", |_| {});
+        resources.node("seek", &upstream.base_url());
+        resources.connection("c1", "seek", |_| {});
         resources.key("k2", "sk-two", |_| {});
     });
     let proxy = Proxy::start(&[], index).await;
@@ -136,12 +224,12 @@ async fn before_deepseek() -> (Upstream, Proxy) {
 #[tokio::test]
 async fn where_the_thought_is_gone_something_stands_in_for_it() {
     let (upstream, proxy) = before_deepseek().await;
-    let second = and_then(ask("ds/deepseek-v4-pro", false), call());
+    let second = and_then(ask("seek/deepseek-v4-pro", false), call());
     let answer = proxy.post("/v1/messages", second.to_string()).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
     assert_eq!(calls(&upstream)[0]["reasoning_content"], " ");
     // Another key's thoughts are nobody else's.
-    let first = ask("ds/deepseek-v4-pro", false);
+    let first = ask("seek/deepseek-v4-pro", false);
     assert_eq!(proxy.post("/v1/messages", first.to_string()).await.status, StatusCode::OK);
     let request = proxy.request("POST", "/v1/messages").header("x-api-key", "sk-two");
     let answer = send(request.body(second.to_string().into()).expect("a request")).await;
@@ -155,7 +243,7 @@ async fn a_refusal_that_misses_a_thought_is_mended_whatever_the_model_is_called(
     let (upstream, proxy) = before_deepseek().await;
     let tools = json!([{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]);
     let called = json!([{"id": "call_1", "type": "function", "function": {"name": "look", "arguments": "{}"}}]);
-    let body = json!({"model": "ds/house-model", "tools": tools, "messages": [
+    let body = json!({"model": "seek/house-model", "tools": tools, "messages": [
         {"role": "user", "content": "look"},
         {"role": "assistant", "content": null, "tool_calls": called},
         {"role": "tool", "tool_call_id": "call_1", "content": "seen"},
@@ -186,9 +274,15 @@ async fn reasoning_details_go_back_as_they_came_from_a_client_that_never_saw_the
         let first = ask("openrouter/google/gemini-3-pro-preview", stream);
         let answer = proxy.post("/v1/messages", first.to_string()).await;
         assert!(answer.text().contains("call_1"), "{}", answer.text());
-        let answer = proxy.post("/v1/messages", and_then(first, call()).to_string()).await;
+        let mut second = and_then(first, call());
+        let answer = proxy.post("/v1/messages", second.to_string()).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
         assert_eq!(calls(&upstream)[0]["reasoning_details"], told(), "{stream}");
+        // As Claude Code puts a word of its own beside a result.
+        let reminder = json!({"type": "text", "text": "<system-reminder>\nno todos\n</system-reminder>"});
+        second["messages"][2]["content"].as_array_mut().expect("blocks").push(reminder);
+        assert_eq!(proxy.post("/v1/messages", second.to_string()).await.status, StatusCode::OK);
+        assert_eq!(calls(&upstream)[0]["reasoning_details"], told(), "{stream}, reminded");
     }
 }
 
@@ -442,6 +536,47 @@ async fn thoughts_stay_in_their_place_where_ids_are_counted() {
 }
 
 #[tokio::test]
+async fn a_result_that_the_client_cleared_takes_no_thought_with_it() {
+    for model in ["kimi/Kimi-K2-Thinking", "openrouter/google/gemini-3-pro-preview"] {
+        let (upstream, proxy) = before_counting().await;
+        for rounds in 0..=2 {
+            let (path, body) = in_messages(model, "one", rounds);
+            assert_eq!(proxy.post(path, body.to_string()).await.status, StatusCode::OK);
+        }
+        let (path, mut body) = in_messages(model, "one", 2);
+        body["messages"][2]["content"][0]["content"] = "[Old tool result content cleared]".into();
+        assert_eq!(proxy.post(path, body.to_string()).await.status, StatusCode::OK);
+        for round in 0..2 {
+            assert!(has(&upstream.last(), &secret("one", round)), "{model} {round}");
+        }
+        // What was really given back tells apart conversations whose calls are the same.
+        body["messages"][2]["content"][0]["content"] = "seen by another".into();
+        assert_eq!(proxy.post(path, body.to_string()).await.status, StatusCode::OK);
+        assert!(has(&upstream.last(), &secret("one", 0)), "{model}: before that they are one");
+        assert!(!has(&upstream.last(), &secret("one", 1)), "{model}");
+    }
+}
+
+#[tokio::test]
+async fn clients_of_googles_that_leave_out_ids_get_their_thoughts_back() {
+    let (upstream, proxy) = before_counting().await;
+    let path = "/v1beta/models/kimi/Kimi-K2-Thinking:generateContent";
+    let declared = json!([{"functionDeclarations": [{"name": "sh"}]}]);
+    let mut contents = vec![json!({"role": "user", "parts": [{"text": "one"}]})];
+    for rounds in 0..=2 {
+        let answer = proxy.post(path, json!({"contents": contents, "tools": declared}).to_string()).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        let thoughts: Vec<Value> = calls(&upstream).iter().map(|call| call["reasoning_content"].clone()).collect();
+        let own: Vec<Value> = (0..rounds).map(|round| secret("one", round).into()).collect();
+        assert_eq!(thoughts, own);
+        contents
+            .push(json!({"role": "model", "parts": [{"functionCall": {"name": "sh", "args": {"cmd": "ls", "n": 1}}}]}));
+        let response = json!({"functionResponse": {"name": "sh", "response": {"output": "seen"}}});
+        contents.push(json!({"role": "user", "parts": [response]}));
+    }
+}
+
+#[tokio::test]
 async fn a_system_tells_conversations_apart_and_later_reminders_do_not() {
     let (upstream, proxy) = before_counting().await;
     let of = |system: &str, rounds: usize| {
@@ -460,7 +595,9 @@ async fn a_system_tells_conversations_apart_and_later_reminders_do_not() {
     results[0]["cache_control"] = json!({"type": "ephemeral"});
     results.push(json!({"type": "text", "text": "<system-reminder>\nno todos\n</system-reminder>"}));
     assert_eq!(proxy.post(path, second.to_string()).await.status, StatusCode::OK);
-    let (path, third) = of("You help Ann.", 2);
+    let (path, mut third) = of("You help Ann.", 2);
+    let reminder = json!({"type": "text", "text": "<system-reminder>\nnew tools\n</system-reminder>"});
+    third["messages"][0]["content"] = json!([{"type": "text", "text": "one"}, reminder]);
     assert_eq!(proxy.post(path, third.to_string()).await.status, StatusCode::OK);
     let thoughts: Vec<Value> = calls(&upstream).iter().map(|call| call["reasoning_content"].clone()).collect();
     assert_eq!(thoughts, [secret("one", 0), secret("one", 1)]);
@@ -469,12 +606,12 @@ async fn a_system_tells_conversations_apart_and_later_reminders_do_not() {
 #[tokio::test]
 async fn a_refusal_that_misses_a_thought_is_mended_with_the_thought_that_was_kept() {
     let (upstream, proxy) = before_deepseek().await;
-    let first = ask("ds/deepseek-v4-pro", false);
+    let first = ask("seek/deepseek-v4-pro", false);
     assert_eq!(proxy.post("/v1/messages", first.to_string()).await.status, StatusCode::OK);
     // The conversation goes on in a Chat client, whose requests pass as they are.
     let tools = json!([{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]);
     let function = json!({"name": "look", "arguments": "{\"at\":\"this\"}"});
-    let body = json!({"model": "ds/deepseek-v4-pro", "tools": tools, "messages": [
+    let body = json!({"model": "seek/deepseek-v4-pro", "tools": tools, "messages": [
         {"role": "user", "content": "look"},
         {"role": "assistant", "content": null, "tool_calls": [{"id": "call_1", "type": "function", "function": function}]},
         {"role": "tool", "tool_call_id": "call_1", "content": "seen"},

@@ -209,16 +209,20 @@ fn families(provider: &str, name: &str, profile: &mut Profile) {
         profile.efforts = scale(&[Low, Effort::Medium, High, XHigh, Max]);
         // DeepSeek's own service thinks by default, and then takes no tool choice but "auto" and "none".
         let thinks = is("deepseek-reasoner") || provider == "deepseek" && is("deepseek-v");
-        profile.forced_tools = !thinks;
+        profile.forced_tools = !(thinks || thoughts::is_makers(provider) && is("deepseek-v4"));
         // There they are an error.
         profile.logprobs = !thinks;
     } else if is("kimi-k2") {
         profile.thinking = ThinkingStyle::None;
         // Since 2.5 any other temperature than the model's own is an error.
         profile.fixed_sampling = provider == "moonshot" && !is("kimi-k2-");
+        // While they think, which these do by default, Moonshot's take no tool choice but "auto" and "none".
+        profile.forced_tools = !(thoughts::is_makers(provider) && (is("thinking") || !is("kimi-k2-")));
     } else if is("kimi-k") {
         profile.efforts = scale(&[Low, High, Max]);
         profile.fixed_sampling = provider == "moonshot";
+        // The third can be made to call, but not a certain tool.
+        profile.named_tool = !thoughts::is_makers(provider);
     } else if is("glm-") {
         if is("glm-4") {
             profile.thinking = ThinkingStyle::None;
@@ -244,7 +248,7 @@ fn families(provider: &str, name: &str, profile: &mut Profile) {
 #[cfg(test)]
 mod tests {
     use Effort::{High, Low, Max, Medium, Minimal, None as Off, XHigh};
-    use omniroute_wire::ir::Format;
+    use omniroute_wire::ir::{Format, ThoughtDemand};
 
     use super::*;
     use crate::profile;
@@ -329,17 +333,20 @@ mod tests {
             let found = (own.thinking, own.reasoning_content_back, own.fixed_sampling);
             assert_eq!(found, (thinking, back, fixed), "{provider} {name}");
         }
+        let (nobodys, calls, tools) = (ThoughtDemand::None, ThoughtDemand::Calls, ThoughtDemand::Tools);
         for (format, provider, name, back, demanded, details) in [
-            (Format::OpenAiChat, "deepseek", "deepseek-v4-pro", true, true, false),
-            (Format::OpenAiChat, "deepseek", "deepseek-chat", true, false, false),
-            (Format::OpenAiChat, "moonshot", "kimi-k2.5", true, true, false),
-            (Format::OpenAiChat, "node-1", "zai-org/GLM-5", true, false, false),
-            (Format::OpenAiChat, "node-1", "DeepSeek-V3.2", true, true, false),
-            (Format::OpenAiChat, "together", "deepseek-ai/DeepSeek-V3.2", true, false, false),
-            (Format::OpenAiChat, "openrouter", "deepseek/deepseek-v4-pro", true, true, true),
-            (Format::OpenAiChat, "openrouter", "google/gemini-3-pro-preview", false, false, true),
-            (Format::Anthropic, "node-1", "deepseek-v4-pro", true, true, false),
-            (Format::Anthropic, "node-1", "claude-opus-5", false, false, false),
+            (Format::OpenAiChat, "deepseek", "deepseek-v4-pro", true, tools, false),
+            (Format::OpenAiChat, "deepseek", "deepseek-chat", true, nobodys, false),
+            (Format::OpenAiChat, "moonshot", "kimi-k2.5", true, calls, false),
+            (Format::OpenAiChat, "node-1", "mimo-v2.5-pro", true, calls, false),
+            (Format::OpenAiChat, "deepinfra", "XiaomiMiMo/MiMo-V2.5", true, nobodys, false),
+            (Format::OpenAiChat, "node-1", "zai-org/GLM-5", true, nobodys, false),
+            (Format::OpenAiChat, "node-1", "DeepSeek-V3.2", true, tools, false),
+            (Format::OpenAiChat, "together", "deepseek-ai/DeepSeek-V3.2", true, nobodys, false),
+            (Format::OpenAiChat, "openrouter", "deepseek/deepseek-v4-pro", true, tools, true),
+            (Format::OpenAiChat, "openrouter", "google/gemini-3-pro-preview", false, nobodys, true),
+            (Format::Anthropic, "node-1", "deepseek-v4-pro", true, tools, false),
+            (Format::Anthropic, "node-1", "claude-opus-5", false, nobodys, false),
         ] {
             let own = profile(provider, format, name);
             let found = (own.reasoning_content_back, own.reasoning_content_demanded, own.reasoning_details_back);
@@ -409,16 +416,26 @@ mod tests {
     }
 
     #[test]
-    fn who_thinks_at_deepseek_cannot_be_made_to_call() {
-        for (provider, name, forced) in [
-            ("deepseek", "deepseek-reasoner", false),
-            ("node-1", "deepseek-reasoner", false),
-            ("deepseek", "deepseek-v4-pro", false),
-            ("deepseek", "deepseek-chat", true),
-            ("deepinfra", "deepseek-ai/DeepSeek-V4-Pro", true),
-            ("openai", "gpt-5.4", true),
+    fn who_thinks_at_its_makers_cannot_be_made_to_call() {
+        // provider, name, any tool, a certain one
+        for (provider, name, forced, named) in [
+            ("deepseek", "deepseek-reasoner", false, true),
+            ("node-1", "deepseek-reasoner", false, true),
+            ("deepseek", "deepseek-v4-pro", false, true),
+            ("node-1", "deepseek-v4-flash", false, true),
+            ("node-1", "DeepSeek-V3.1", true, true),
+            ("deepseek", "deepseek-chat", true, true),
+            ("deepinfra", "deepseek-ai/DeepSeek-V4-Pro", true, true),
+            ("moonshot", "kimi-k2.5", false, true),
+            ("node-1", "kimi-k2.7-code", false, true),
+            ("moonshot", "kimi-k2-thinking", false, true),
+            ("moonshot", "kimi-k2-0905-preview", true, true),
+            ("deepinfra", "moonshotai/Kimi-K2.6", true, true),
+            ("moonshot", "kimi-k3", true, false),
+            ("openai", "gpt-5.4", true, true),
         ] {
-            assert_eq!(profile(provider, Format::OpenAiChat, name).forced_tools, forced, "{provider} {name}");
+            let own = profile(provider, Format::OpenAiChat, name);
+            assert_eq!((own.forced_tools, own.named_tool), (forced, named), "{provider} {name}");
         }
     }
 }

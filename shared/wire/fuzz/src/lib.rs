@@ -45,6 +45,7 @@ fn exchange(names: NameTable) -> Exchange {
         answer_tool: false,
         names,
         echo: Vec::new(),
+        compacts: false,
         sealer: Arc::new(PlainSealer),
     }
 }

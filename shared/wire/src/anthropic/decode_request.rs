@@ -11,8 +11,9 @@ use super::{
 };
 use crate::{
     codec::{DecodeContext, WireError},
-    ir::{CacheMark, Effort, Format, OutputFormat, Part, Reasoning, Request, Role, SystemPart, SystemRole, Turn},
+    ir::{CacheMark, Effort, Format, Json, OutputFormat, Part, Reasoning, Request, Role, SystemPart, SystemRole, Turn},
     object::{read, wire_object},
+    system_text::split_billing_line,
     text::{Str, TextOr},
 };
 
@@ -65,9 +66,6 @@ wire_object! {
         user_id: Str<'a> = "user_id",
     }
 }
-
-/// The first system block of Claude Code: it changes with every request, which would break other vendors' prompt caches.
-const BILLING_HEADER: &str = "x-anthropic-billing-header:";
 
 /// Reads a Messages request.
 ///
@@ -125,7 +123,11 @@ fn keep_rest<'a>(request: &mut Request<'a>, place: &str, rest: Vec<(Cow<'a, str>
 fn decode_system<'a>(request: &mut Request<'a>, system: Option<TextOr<'a, &'a RawValue>>) -> Result<(), WireError> {
     match system {
         None => {}
-        Some(TextOr::Text(text)) => push_system(request, text, None),
+        Some(TextOr::Text(text)) => {
+            if let Some(text) = without_billing_line(request, text, None) {
+                push_system(request, text, None);
+            }
+        }
         Some(TextOr::List(blocks)) => {
             for (index, raw) in blocks.into_iter().enumerate() {
                 let path = format!("system.{index}");
@@ -133,21 +135,33 @@ fn decode_system<'a>(request: &mut Request<'a>, system: Option<TextOr<'a, &'a Ra
                 let Some(text) = block.text else {
                     return Err(WireError::field(format!("{path}.text"), "`system` takes text blocks only"));
                 };
-                if text.starts_with(BILLING_HEADER) {
-                    request.extensions.push("system.billing_header", raw);
-                    continue;
-                }
+                let Some(text) = without_billing_line(request, text.0, Some(raw)) else { continue };
                 let (cache, scoped) = cache_mark(block.cache_control);
                 let place = format!("system.{}", request.system.len());
                 if let Some(raw) = block.cache_control.filter(|_| scoped) {
                     request.extensions.push(format!("{place}.cache_control"), raw);
                 }
                 keep_rest(request, &place, block.rest);
-                push_system(request, text.0, cache);
+                push_system(request, text, cache);
             }
         }
     }
     Ok(())
+}
+
+/// What a system text says behind Claude Code's line in front of it, which is kept for Anthropic as a block of its own; `None`
+/// where it says no more. `block`: in which the text came.
+fn without_billing_line<'a>(
+    request: &mut Request<'a>,
+    text: Cow<'a, str>,
+    block: Option<&'a RawValue>,
+) -> Option<Cow<'a, str>> {
+    let Some((line, behind)) = split_billing_line(&text) else { return Some(text) };
+    let behind = behind.trim_start();
+    let alone = || Json::from_value(&serde_json::json!({"type": "text", "text": line}));
+    let block = block.filter(|_| behind.is_empty()).map(Json::from).or_else(alone);
+    request.extensions.0.extend(block.map(|raw| (Cow::Borrowed("system.billing_header"), raw)));
+    (!behind.is_empty()).then(|| Cow::Owned(behind.to_owned()))
 }
 
 fn push_system<'a>(request: &mut Request<'a>, text: Cow<'a, str>, cache: Option<CacheMark>) {

@@ -35,6 +35,7 @@ fn exchange(request: &str) -> Exchange {
         answer_tool: false,
         names: NameTable::default(),
         echo: echo_fields(request.as_bytes()),
+        compacts: false,
         sealer: Arc::new(NoSealer),
     }
 }

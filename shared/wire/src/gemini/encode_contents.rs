@@ -16,6 +16,7 @@ use super::{
 use crate::{
     codec::{Target, WireError},
     ir::{Family, Format, Losses, Part, Request, Role, SystemPart, Turn},
+    system_text::split_billing_line,
 };
 
 /// One content to be written.
@@ -105,15 +106,15 @@ impl<'p, 'l> Planner<'p, 'l> {
     }
 
     fn system_text(&mut self, part: &'p SystemPart<'p>) -> Option<&'p str> {
-        // A line that changes with every request would break the prompt cache of everyone but its maker.
-        if part.text.starts_with("x-anthropic-billing-header:") {
+        let mut text = part.text.as_ref();
+        if let Some((_, behind)) = split_billing_line(text) {
             self.losses.drop_field("system.billing_header");
-            return None;
+            text = behind.trim_start();
         }
         if part.cache.is_some() {
             self.losses.drop_field("cache_control");
         }
-        (!part.text.is_empty()).then_some(part.text.as_ref())
+        (!text.is_empty()).then_some(text)
     }
 
     /// This format has no system turns but the first. A later one keeps its place, as a marked text of the user's: in front

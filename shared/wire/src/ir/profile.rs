@@ -33,6 +33,8 @@ pub struct Profile {
     pub tools_with_format: bool,
     /// Can be made to call a tool, or a certain one (DeepSeek's thinking models refuse that).
     pub forced_tools: bool,
+    /// Can be made to call a certain one, where it can be made to call any (Kimi K3 cannot).
+    pub named_tool: bool,
     /// Goes on from the beginning of an answer (Claude does not since 4.6).
     pub prefill: bool,
     /// Has a place for system texts (Gemma 3 has none at the Gemini API).
@@ -43,8 +45,8 @@ pub struct Profile {
     pub mid_conversation_system: bool,
     /// Wants the text of its own thoughts back with the calls that came of them (`reasoning_content` in Chat).
     pub reasoning_content_back: bool,
-    /// And refuses a turn with calls that has none.
-    pub reasoning_content_demanded: bool,
+    /// And which of its turns it refuses without.
+    pub reasoning_content_demanded: ThoughtDemand,
     /// Wants `reasoning_details` back as it gave them (Chat).
     pub reasoning_details_back: bool,
     /// Fetches media URLs itself.
@@ -64,6 +66,17 @@ pub enum ThinkingStyle {
     Budget { min: u64, max: u64, can_disable: bool },
     /// It decides itself, guided by an effort (Anthropic's adaptive thinking).
     Adaptive,
+}
+
+/// Which of its own turns a model refuses without the thought that came before them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ThoughtDemand {
+    #[default]
+    None,
+    /// Those with calls.
+    Calls,
+    /// In a request with tools all of them, also those that call nothing.
+    Tools,
 }
 
 /// The efforts that a model has a word for.
@@ -90,12 +103,13 @@ impl Default for Profile {
             tools: true,
             tools_with_format: true,
             forced_tools: true,
+            named_tool: true,
             prefill: true,
             system_text: true,
             system_anywhere: false,
             mid_conversation_system: false,
             reasoning_content_back: false,
-            reasoning_content_demanded: false,
+            reasoning_content_demanded: ThoughtDemand::None,
             reasoning_details_back: false,
             media_urls: true,
             automatic_cache_marks: true,

@@ -37,6 +37,8 @@ pub struct Request<'a> {
     pub cache_key: Option<Cow<'a, str>>,
     /// Whether the vendor may keep the answer (Responses, Chat).
     pub store: Option<bool>,
+    /// The client wants no answer but the conversation made shorter (Responses); its last turn asks for a summary.
+    pub compacts: bool,
     pub extensions: Extensions<'a>,
 }
 
@@ -168,6 +170,7 @@ impl<'a> Request<'a> {
             service_tier: None,
             cache_key: None,
             store: None,
+            compacts: false,
             extensions: Extensions::default(),
         }
     }

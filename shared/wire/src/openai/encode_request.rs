@@ -296,6 +296,13 @@ fn write_tools(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, l
         Some(ToolChoice::Auto) => w.field_str("tool_choice", "auto"),
         Some(ToolChoice::None) => w.field_str("tool_choice", "none"),
         Some(ToolChoice::Required) => w.field_str("tool_choice", "required"),
+        // Of one tool it is the same.
+        Some(ToolChoice::Named(_)) if !target.profile.named_tool => {
+            if request.tools.len() > 1 {
+                losses.drop_field("tool_choice");
+            }
+            w.field_str("tool_choice", "required");
+        }
         Some(ToolChoice::Named(name)) => w.key("tool_choice").object(|w| {
             w.field_str("type", "function");
             w.key("function").object(|w| w.field_str("name", target.names.upstream(name)));

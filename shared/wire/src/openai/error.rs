@@ -49,6 +49,8 @@ struct CodeField<'a>(std::borrow::Cow<'a, str>);
 
 /// What an error body says.
 pub fn decode_error(status: u16, body: &[u8]) -> UpstreamError {
+    // Some answer who asked for a stream with an event, whatever the status.
+    let body = body.trim_ascii_start().strip_prefix(b"data:").unwrap_or(body);
     let Ok(envelope) = read::<Envelope<'_>>(body) else {
         let text = read::<Str<'_>>(body).ok().map(|text| text.0.into_owned());
         return understood(status, text, ErrorObject::default());

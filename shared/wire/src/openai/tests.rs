@@ -34,6 +34,7 @@ fn exchange() -> Exchange {
         answer_tool: false,
         names: NameTable::default(),
         echo: Vec::new(),
+        compacts: false,
         sealer: Arc::new(NoSealer),
     }
 }
@@ -291,6 +292,24 @@ fn a_call_is_not_forced_on_a_model_that_refuses_to_be() {
         assert_eq!(written.get("tool_choice").is_none(), forced, "{choice}");
         assert_eq!(losses.names().collect::<Vec<_>>(), if forced { vec!["tool_choice"] } else { vec![] }, "{choice}");
         assert_eq!(written["tools"].as_array().map(Vec::len), Some(1));
+    }
+}
+
+#[test]
+fn where_no_certain_tool_can_be_forced_any_is() {
+    let profile = Profile { named_tool: false, ..Profile::default() };
+    for (others, lost) in [("", &[][..]), (r#",{"type":"function","function":{"name":"g"}}"#, &["tool_choice"])] {
+        let body = format!(
+            r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}],"tools":[{{"type":"function","function":{{"name":"f"}}}}{others}],"tool_choice":{{"type":"function","function":{{"name":"f"}}}}}}"#
+        );
+        let request = decode_request(body.as_bytes(), &CONTEXT).expect("a request");
+        let names = NameTable::default();
+        let target = Target { model: "m", profile: &profile, names: &names, stream: false };
+        let mut losses = Losses::default();
+        let encoded = encode_request(&request, &target, &mut losses).expect("encoded");
+        let written: serde_json::Value = serde_json::from_slice(&encoded.body).expect("valid JSON");
+        assert_eq!(written["tool_choice"], "required");
+        assert_eq!(losses.names().collect::<Vec<_>>(), lost);
     }
 }
 

@@ -1,11 +1,18 @@
-//! `/v1/responses/compact` where no upstream compacts: the model is asked for a summary, and the answer is told in the form
-//! that the vendor's own has. The summary stands there as a message that everybody can read, since nothing here is sealed.
+//! Conversations made shorter where no upstream does it: the model is asked for a summary, and the answer is told in the form
+//! that the vendor's own has.
+//!
+//! `/v1/responses/compact` answers with a message that everybody can read. A request whose last item is a
+//! `compaction_trigger` is answered with one `compaction` item and nothing else; the summary is sealed in it, and stands
+//! for itself again when the item comes back.
 
 use serde_json::value::RawValue;
 
-use super::{decode_content::within, history::input_items, stable_message_id};
+use super::{
+    decode_content::within, decode_tools::RAW_CHOICE, history::input_items, stable_message_id, write_response::Status,
+};
 use crate::{
-    codec::WireError,
+    codec::{Exchange, Sealer, WireError},
+    ir::{Choice, Family, FinishReason, OutputFormat, Part, Request, Response, Role, Signature, ToolChoice, Turn},
     object::{read, wire_object},
     text::Str,
     write::Writer,
@@ -18,6 +25,9 @@ results), what is still open, and the next step. Leave out what no longer matter
 
 /// In front of a summary, so that the next model knows what it reads.
 const HEADING: &str = "Summary of the conversation so far, whose messages have been left out:";
+
+/// In front of a sealed payload that is a summary.
+const SEALED_SUMMARY: &str = "summary:";
 
 wire_object! {
     struct Body<'a> {
@@ -51,6 +61,68 @@ wire_object! {
         kind: Str<'a> = "type",
         text: Str<'a> = "text",
     }
+}
+
+wire_object! {
+    struct Compaction<'a> {
+        encrypted_content: Str<'a> = lenient "encrypted_content",
+    }
+}
+
+/// Makes of a request with a trigger one for a summary.
+pub(super) fn ask_for_summary(request: &mut Request<'_>) {
+    request.turns.push(Turn { role: Role::User, parts: vec![Part::text(REQUEST)], name: None });
+    if !request.tools.is_empty() || !request.vendor_tools.is_empty() {
+        request.tool_choice = Some(ToolChoice::None);
+    }
+    request.extensions.0.retain(|(path, _)| path != RAW_CHOICE);
+    request.output = OutputFormat::Text;
+}
+
+/// The text that a `compaction` item stands for; `None` where it is the vendor's own.
+///
+/// # Errors
+/// When another gateway made it.
+pub(super) fn summary_in(item: &RawValue, sealer: &dyn Sealer, path: &str) -> Result<Option<String>, WireError> {
+    let item: Compaction<'_> = read(item.get().as_bytes()).map_err(|error| within(path, error))?;
+    let Some(signature) = item.encrypted_content.and_then(|token| sealer.open(&token)) else { return Ok(None) };
+    let Some(summary) = signature.payload.strip_prefix(SEALED_SUMMARY) else {
+        let field = format!("{path}.encrypted_content");
+        return Err(WireError::field(field, "this summary was not made here, and cannot be read"));
+    };
+    Ok(Some(format!("{HEADING}\n\n{summary}")))
+}
+
+/// The summary that an answer gives; `None` where it says nothing, or refuses.
+pub(super) fn summary_of(choice: &Choice<'_>) -> Option<String> {
+    let mut summary = String::new();
+    for part in &choice.parts {
+        match part {
+            Part::Text { text, .. } => summary.push_str(text),
+            Part::Refusal { .. } => return None,
+            _ => {}
+        }
+    }
+    (!summary.trim().is_empty()).then_some(summary)
+}
+
+/// Whether an answer came to its end without the summary that was asked for.
+pub fn misses_summary(response: &Response<'_>) -> bool {
+    response.choices.first().is_none_or(|choice| {
+        let status = Status::of(choice.finish.unwrap_or(FinishReason::End));
+        matches!(status, Status::Completed) && summary_of(choice).is_none()
+    })
+}
+
+/// The item that an answer consists of.
+pub(super) fn compaction_item(w: &mut Writer<'_>, id: &str, summary: &str, exchange: &Exchange) {
+    let payload = format!("{SEALED_SUMMARY}{summary}");
+    let signature = Signature { family: Family::OpenAi, payload: payload.into() };
+    w.object(|w| {
+        w.field_str("id", id);
+        w.field_str("type", "compaction");
+        w.field_str("encrypted_content", &exchange.sealer.seal(&signature, &exchange.model));
+    });
 }
 
 /// The request for a summary that stands for a request to compact.

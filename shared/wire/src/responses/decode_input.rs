@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use super::{
+    compact::summary_in,
     decode_content::{parts, result, text_field, within},
     item::{Item, SummaryPart},
 };
@@ -88,6 +89,16 @@ impl<'r, 'a, 's> Gatherer<'r, 'a, 's> {
             (None, None, Some(_)) => "item_reference",
             (None, None, None) => return Err(WireError::field(format!("{path}.type"), "every item needs a `type`")),
         };
+        if kind == "compaction_trigger" {
+            self.request.compacts = true;
+            return Ok(());
+        }
+        if kind == "compaction"
+            && let Some(summary) = summary_in(raw, self.context.sealer, path)?
+        {
+            self.turn(Role::User, vec![Part::text(summary)]);
+            return Ok(());
+        }
         let known = matches!(
             kind,
             "message"

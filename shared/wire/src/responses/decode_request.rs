@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::{decode_input::Gatherer, decode_tools};
+use super::{compact::ask_for_summary, decode_input::Gatherer, decode_tools};
 use crate::{
     codec::{DecodeContext, WireError},
     ir::{Effort, Format, Json, OutputFormat, Reasoning, Request, SystemPart, SystemRole},
@@ -115,6 +115,9 @@ pub fn decode_request<'a>(body: &'a [u8], context: &DecodeContext<'_>) -> Result
         if raw.get() != "null" {
             request.extensions.push(name, raw);
         }
+    }
+    if request.compacts {
+        ask_for_summary(&mut request);
     }
     Ok(request)
 }

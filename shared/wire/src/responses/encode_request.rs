@@ -97,7 +97,7 @@ fn split_system<'r>(
     let mut rest = Vec::new();
     for part in &request.system {
         // A line that changes with every request, and means nothing to other vendors.
-        if request.format == Format::Anthropic && part.text.starts_with("x-anthropic-billing-header:") {
+        if system_text::is_billing_line(request, part) {
             losses.drop_field("system.billing_header");
             continue;
         }

@@ -1,6 +1,7 @@
 //! [`Response`] → a `response`.
 
 use super::{
+    compact::{compaction_item, summary_of},
     write_item::{self, Life, ToolName, item_id},
     write_response::{Own, Status, write_response},
 };
@@ -24,6 +25,12 @@ pub fn encode_response(response: &Response<'_>, exchange: &Exchange, out: &mut V
         usage: Some(&response.usage),
     };
     write_response(&mut Writer::new(out), exchange, &own, |w| {
+        if exchange.compacts {
+            // Of half a summary nothing is told.
+            let summary = summary_of(choice).filter(|_| matches!(own.status, Status::Completed));
+            let id = item_id("cmp", exchange, 0);
+            return summary.iter().for_each(|summary| compaction_item(w, &id, summary, exchange));
+        }
         let mut output = Output { exchange, index: 0 };
         output.choice(w, choice);
         let refused = choice.parts.iter().any(|part| matches!(part, Part::Refusal { .. }));

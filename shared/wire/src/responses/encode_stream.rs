@@ -4,6 +4,7 @@
 //! carries the whole response. Items of parallel calls may be open at once.
 
 use super::{
+    compact::compaction_item,
     error::{event, write_event_fields},
     stream_parts::{Message, Open, OpenPart},
     write_item::item_id,
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::{
     codec::{Exchange, StreamEncoder},
-    ir::{Event, FinishReason, Json, StreamError},
+    ir::{Event, FinishReason, Json, PartKind, StreamError},
     openai::{REFUSED, tier_word},
     usage::Usage,
     write::Writer,
@@ -30,6 +31,8 @@ pub struct Encoder {
     /// The message that texts go to until something else comes.
     pub(super) message: Option<Message>,
     pub(super) refused: bool,
+    /// What the answer says, where it is a summary.
+    summary: String,
     usage: Usage,
     tier: Option<&'static str>,
     finish: Option<FinishReason>,
@@ -49,6 +52,7 @@ impl Encoder {
             parts: Vec::new(),
             message: None,
             refused: false,
+            summary: String::new(),
             usage: Usage::default(),
             tier: None,
             finish: None,
@@ -142,6 +146,21 @@ impl Encoder {
         }
     }
 
+    /// A summary is told once it is whole.
+    fn gather(&mut self, event: &Event<'_>) {
+        match event {
+            Event::PartStart { kind: PartKind::Refusal, .. } => self.refused = true,
+            Event::TextDelta { text, .. } => self.summary.push_str(text),
+            Event::Finish { choice: 0, reason, .. } => self.finish = Some(*reason),
+            _ => {}
+        }
+    }
+
+    fn compaction(&mut self, out: &mut Vec<u8>) {
+        let (summary, exchange) = (std::mem::take(&mut self.summary), self.exchange.clone());
+        self.whole_item(out, "cmp", |w, id| compaction_item(w, id, &summary, &exchange));
+    }
+
     fn finish(&mut self, reason: FinishReason, out: &mut Vec<u8>) {
         if reason == FinishReason::Refusal && !self.refused {
             let Open::Content(content) = self.content_start(true, out) else { return };
@@ -182,7 +201,11 @@ impl StreamEncoder for Encoder {
             Event::Ping => {}
             other => {
                 self.begin(out);
-                self.inside(other, out);
+                if self.exchange.compacts {
+                    self.gather(other);
+                } else {
+                    self.inside(other, out);
+                }
             }
         }
     }
@@ -203,6 +226,12 @@ impl StreamEncoder for Encoder {
             }
             Some(reason) => {
                 let status = Status::of(reason);
+                if self.exchange.compacts && matches!(status, Status::Completed) {
+                    if self.refused || self.summary.trim().is_empty() {
+                        return self.fail(&failure("upstream_malformed", "the model gave no summary"), out);
+                    }
+                    self.compaction(out);
+                }
                 let kind = match status {
                     Status::Incomplete(_) => "response.incomplete",
                     _ => "response.completed",

@@ -125,6 +125,13 @@ fn may_refer(input: &str) -> bool {
     input.contains("item_reference") || input.split('{').any(|rest| rest.trim_start().starts_with("\"id\""))
 }
 
+fn is_trigger(item: &Json<'_>) -> bool {
+    const TRIGGER: &str = "compaction_trigger";
+    let kind = |raw: &str| Some(serde_json::from_str::<Reference<'_>>(raw).ok()?.kind?.0 == TRIGGER);
+    // Almost no item is one: a look for the word spares the reading.
+    item.as_str().contains(TRIGGER) && kind(item.as_str()) == Some(true)
+}
+
 /// The id that an item refers to, when it is a reference.
 fn reference(raw: &RawValue) -> Option<Cow<'_, str>> {
     let item: Reference<'_> = serde_json::from_str(raw.get()).ok()?;
@@ -191,14 +198,15 @@ fn split_input(raw: &RawValue) -> Result<Vec<InputItem<'_>>, WireError> {
     })
 }
 
-/// The items of a body's input, as they are to be stored; a plain text becomes a message.
+/// The items of a body's input, as they are to be stored; a plain text becomes a message. What asks for a compaction does so
+/// once.
 ///
 /// # Errors
 /// When the body cannot be read.
 pub fn input_items(body: &[u8]) -> Result<Vec<Json<'_>>, WireError> {
     let body: Body<'_> = read(body)?;
     let items = body.input.map(split_input).transpose()?.unwrap_or_default();
-    Ok(items.into_iter().map(|item| item.json).collect())
+    Ok(items.into_iter().map(|item| item.json).filter(|item| !is_trigger(item)).collect())
 }
 
 /// The output items of a finished answer: a whole response, or the data of the event that ends a stream.

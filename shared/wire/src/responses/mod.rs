@@ -42,7 +42,7 @@ mod write_item;
 mod write_response;
 
 pub use answer::answer_facts;
-pub use compact::{compaction, summary_request};
+pub use compact::{compaction, misses_summary, summary_request};
 pub use count::{decode_count_response, encode_count_response};
 pub use decode_request::decode_request;
 pub use decode_response::decode_response;

@@ -108,6 +108,7 @@ pub(crate) fn exchange(names: NameTable) -> Exchange {
         answer_tool: false,
         names,
         echo: Vec::new(),
+        compacts: false,
         sealer: Arc::new(PlainSealer),
     }
 }

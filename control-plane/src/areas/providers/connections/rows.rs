@@ -288,11 +288,8 @@ async fn read(write: &mut Write, id: &str) -> Result<AnyRow, StoreError> {
 /// entered anew may be sealed with any; the rest is edited in parts, which takes the whole.
 async fn locked(write: &mut Write, row: &AnyRow, id: &str, has_new_secret: bool) -> Result<Sealed, StoreError> {
     let mut locked = Sealed::default();
-    let columns = [
-        (SECRET, &mut locked.secret),
-        (HEADERS, &mut locked.headers),
-        (PROVIDER_DATA, &mut locked.provider_data),
-    ];
+    let columns =
+        [(SECRET, &mut locked.secret), (HEADERS, &mut locked.headers), (PROVIDER_DATA, &mut locked.provider_data)];
     for (column, locked) in columns {
         let Some(sealed) = row.opt_blob(column.column)? else { continue };
         let opened = write.ring().open(column.of(id), &sealed).map(drop);

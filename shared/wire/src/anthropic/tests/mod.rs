@@ -50,6 +50,7 @@ fn exchange() -> Exchange {
         answer_tool: false,
         names: NameTable::default(),
         echo: Vec::new(),
+        compacts: false,
         sealer: Arc::new(TestSealer),
     }
 }

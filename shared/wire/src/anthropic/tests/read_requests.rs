@@ -78,6 +78,38 @@ fn what_claude_code_sends_goes_back_to_anthropic_with_nothing_lost() {
 }
 
 #[test]
+fn of_a_system_text_that_goes_on_behind_the_billing_line_only_that_is_cut() {
+    let line = "x-anthropic-billing-header: cc_version=2; cch=1;";
+    let whole = format!("{line}\nYou are Claude Code.");
+    for (system, texts) in [
+        (json!(whole), &["You are Claude Code."][..]),
+        (
+            json!([{"type": "text", "text": whole}, {"type": "text", "text": "More."}]),
+            &["You are Claude Code.", "More."],
+        ),
+        (json!(line), &[]),
+    ] {
+        let body =
+            json!({"model": "m", "max_tokens": 9, "system": system, "messages": [{"role": "user", "content": "hi"}]});
+        let body = body.to_string();
+        let request = read(&body);
+        assert_eq!(request.system.iter().map(|part| part.text.as_ref()).collect::<Vec<_>>(), texts, "{system}");
+        let (back, _, losses) = encode(&request, &profile());
+        assert_eq!((&back["system"][0]["text"], losses.len()), (&json!(line), 0), "{back}");
+        let written: Vec<_> = back["system"].as_array().expect("blocks")[1..].iter().map(|own| &own["text"]).collect();
+        assert_eq!(written, texts, "Anthropic gets all of it");
+        let names = NameTable::default();
+        let own = Profile::default();
+        let target = Target { model: "m", profile: &own, names: &names, stream: false };
+        let mut losses = Losses::default();
+        let chat = openai::encode_request(&request, &target, &mut losses).expect("encoded").body;
+        let chat = String::from_utf8(chat).expect("text");
+        assert!(!chat.contains("billing") && texts.iter().all(|text| chat.contains(text)), "{chat}");
+        assert_eq!(losses.names().collect::<Vec<_>>(), ["system.billing_header"]);
+    }
+}
+
+#[test]
 fn what_claude_code_sends_reaches_another_family_without_its_billing_header() {
     let request = read(CLAUDE_CODE);
     let names = NameTable::default();

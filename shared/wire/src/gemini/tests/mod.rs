@@ -49,6 +49,7 @@ fn exchange() -> Exchange {
         answer_tool: false,
         names: NameTable::default(),
         echo: Vec::new(),
+        compacts: false,
         sealer: Arc::new(OpenSealer),
     }
 }

@@ -183,6 +183,11 @@ fn conversations_begin_and_end_as_the_upstream_wants() {
     };
     let (written, lost) = encode(&billing);
     assert_eq!((written.get("systemInstruction"), lost.as_str()), (None, "system.billing_header"));
+    let mut goes_on = billing.clone();
+    goes_on.system = vec![system("x-anthropic-billing-header: cc=1\nBe kind.", 0)];
+    let (written, lost) = encode(&goes_on);
+    assert_eq!(written["systemInstruction"]["parts"][0]["text"], "Be kind.");
+    assert_eq!(lost, "system.billing_header");
 }
 
 #[test]

@@ -119,7 +119,7 @@ fn turns_with_nothing_to_say_are_left_out() {
     request.vendor_tools.push(VendorTool { family: crate::ir::Family::Anthropic, name: "bash_2025".into(), raw });
     let (body, losses) = encode(&request);
     let roles: Vec<_> = body["messages"].as_array().expect("messages").iter().map(|own| &own["role"]).collect();
-    assert_eq!(roles, ["user", "user"]);
+    assert_eq!(roles, ["user"], "what is said last joins what was said before");
     assert_eq!(losses, ["redacted_thinking", "server_tool", "tools.bash_2025", "cache_control"]);
 }
 

@@ -184,7 +184,6 @@ fn items_of_the_vendors_tools_are_carried_whole() {
         "mcp_approval_response",
         "mcp_call",
         "compaction",
-        "compaction_trigger",
         "shell_call",
         "apply_patch_call",
         "tool_search_call",

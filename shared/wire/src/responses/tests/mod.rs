@@ -2,6 +2,7 @@ mod accumulate;
 mod across;
 mod adversarial;
 mod answer;
+mod compaction;
 mod decode_request;
 mod decode_stream;
 mod encode_request;
@@ -52,6 +53,7 @@ pub(super) fn exchange() -> Exchange {
         answer_tool: false,
         names: NameTable::default(),
         echo: Vec::new(),
+        compacts: false,
         sealer: Arc::new(PlainSealer),
     }
 }
