@@ -123,10 +123,15 @@ fn files_that_import_each_other_are_found_through_their_folder() {
     assert_eq!(circles, [("middle/a.rs".to_owned(), "middle/b.rs".to_owned())]);
 }
 
+/// The crate in this folder of the repository.
+fn read_of(folder: &str) -> Crate {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder).join("src");
+    Crate::read(&src).expect("a crate with an order")
+}
+
 /// Holds the crate in this folder of the repository against its own order.
 fn check(folder: &str) {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder).join("src");
-    let violations = Crate::read(&src).expect("a crate with an order").violations();
+    let violations = read_of(folder).violations();
     assert!(violations.is_empty(), "{folder}:\n{}", violations.join("\n"));
 }
 
@@ -138,4 +143,13 @@ fn the_control_plane_keeps_to_its_order() {
 #[test]
 fn the_proxy_keeps_to_its_order() {
     check("data-plane");
+}
+
+#[test]
+fn the_wire_formats_and_the_providers_keep_to_their_order_and_no_two_files_import_each_other() {
+    for folder in ["shared/wire", "shared/providers"] {
+        check(folder);
+        let circles = read_of(folder).circles();
+        assert!(circles.is_empty(), "{folder}: {circles:?}");
+    }
 }

@@ -6,11 +6,10 @@ use bytes::Bytes;
 use memchr::memmem::Finder;
 use omniroute_core::error::GatewayError;
 use omniroute_wire::{
-    anthropic, gemini,
+    anthropic, gemini, images,
     ir::{Format, StreamError},
     json_tail::{AnswerFacts, UsageTail},
     ollama, openai, responses,
-    usage_scanner::UsageScanner,
 };
 
 use super::AnswerKind;
@@ -27,12 +26,12 @@ static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"error\
 /// Follows a stream of events.
 #[derive(Debug)]
 pub(super) enum Scanner {
-    Chat(UsageScanner),
+    Chat(openai::UsageScanner),
     Responses(responses::UsageScanner),
     Messages(anthropic::UsageScanner),
     Gemini(gemini::UsageScanner),
     Ollama(ollama::UsageScanner),
-    Images(openai::ImageScanner),
+    Images(images::ImageScanner),
 }
 
 /// Follows a document.
@@ -68,9 +67,9 @@ impl Scanner {
             AnswerKind::Chat(Format::OpenAiResponses) => Self::Responses(responses::UsageScanner::new()),
             AnswerKind::Chat(Format::Anthropic) => Self::Messages(anthropic::UsageScanner::new()),
             AnswerKind::Chat(Format::Gemini) => Self::Gemini(gemini::UsageScanner::new()),
-            AnswerKind::Images => Self::Images(openai::ImageScanner::new()),
+            AnswerKind::Images => Self::Images(images::ImageScanner::new()),
             AnswerKind::Chat(Format::Ollama) => Self::Ollama(ollama::UsageScanner::new()),
-            _ => Self::Chat(UsageScanner::new(hide_usage)),
+            _ => Self::Chat(openai::UsageScanner::new(hide_usage)),
         }
     }
 
@@ -201,7 +200,7 @@ impl Document {
             AnswerKind::Chat(Format::Anthropic) => anthropic::answer_facts(&self.tail),
             AnswerKind::Chat(Format::Gemini) => self.tail.facts_by(gemini::answer_facts),
             AnswerKind::Chat(Format::Ollama) => self.tail.facts_by(ollama::answer_facts),
-            _ => self.tail.facts(),
+            _ => openai::answer_facts(&self.tail),
         };
         Tally { usage, finish_reason, output_guess: self.tail.total() / BYTES_PER_TOKEN }
     }

@@ -494,6 +494,7 @@ fn take_lock(directory: &Path) -> Result<File, JournalError> {
 mod tests {
     use super::*;
 
+    #[expect(clippy::await_holding_lock, reason = "the disk that takes its time; nobody awaits who needs the lock")]
     #[tokio::test]
     async fn a_record_that_waits_for_the_disk_keeps_nobody_from_their_turn() {
         let directory = tempfile::tempdir().expect("a directory");

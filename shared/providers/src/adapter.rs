@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, StatusCode};
 
-use crate::{Anthropic, Auth, Bedrock, Cohere, Failure, Gemini, Ollama, OpenAiCompatible, Operation, OperationFormat};
+use crate::{Auth, Failure, Operation, OperationFormat};
 
 /// Speaks to one kind of upstream.
 pub trait Adapter: Send + Sync + std::fmt::Debug {
@@ -86,20 +86,6 @@ pub struct OfferedModel {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the upstream's answer is no list of models")]
 pub struct ParseModelsError;
-
-/// The adapter of a catalog format or a node type.
-pub fn adapter_of(format: &str) -> Option<&'static dyn Adapter> {
-    match format {
-        "openai" | "openai-compatible" => Some(&OpenAiCompatible::Chat),
-        "openai-responses" => Some(&OpenAiCompatible::Responses),
-        "anthropic" | "anthropic-compatible" => Some(&Anthropic),
-        "gemini" => Some(&Gemini),
-        "ollama" => Some(&Ollama),
-        "cohere" => Some(&Cohere),
-        "bedrock" => Some(&Bedrock),
-        _ => None,
-    }
-}
 
 /// A model's name as one segment of a path: whatever it is called, it stays inside. A name of dots, which would climb,
 /// never comes here.

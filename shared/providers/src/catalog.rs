@@ -4,10 +4,7 @@ use std::{borrow::Cow, collections::HashMap, sync::OnceLock};
 
 use serde::Deserialize;
 
-use crate::{
-    ChatApis,
-    aws::{DEFAULT_REGION, domain_of},
-};
+use crate::aws::{DEFAULT_REGION, domain_of};
 
 static CATALOG: OnceLock<Catalog> = OnceLock::new();
 
@@ -42,6 +39,16 @@ pub struct Provider {
     pub models: Vec<ModelFacts>,
 }
 
+/// Which of OpenAI's two chat APIs a host has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChatApis {
+    #[default]
+    Chat,
+    Responses,
+    Both,
+}
+
 /// How a request proves who it is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -69,6 +76,22 @@ pub struct ModelFacts {
     pub context_window: Option<u64>,
     pub max_output_tokens: Option<u64>,
     pub dimensions: Option<u64>,
+}
+
+// === impl ChatApis ===
+
+impl ChatApis {
+    /// Their names in settings.
+    pub const WORDS: [&str; 3] = ["chat", "responses", "both"];
+
+    pub fn parse(word: &str) -> Option<Self> {
+        match word {
+            "chat" => Some(Self::Chat),
+            "responses" => Some(Self::Responses),
+            "both" => Some(Self::Both),
+            _ => None,
+        }
+    }
 }
 
 // === impl Provider ===

@@ -4,19 +4,8 @@
 //! `/v1/chat/completions` ("Function tools with reasoning_effort are not supported for gpt-5.4 … Please use /v1/responses").
 
 use omniroute_wire::ir::Format;
-use serde::Deserialize;
 
-use crate::profile::openai_line;
-
-/// The chat APIs that a host has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ChatApis {
-    #[default]
-    Chat,
-    Responses,
-    Both,
-}
+use crate::profile::{ToolsOnChat, openai_line};
 
 /// What of a request decides between the two.
 #[derive(Clone, Copy, Debug)]
@@ -28,43 +17,6 @@ pub struct ChatWish<'a> {
     pub effort: Option<&'a str>,
     /// More than one answer is wanted, which only Chat gives.
     pub many: bool,
-}
-
-/// A model of OpenAI's, as far as this choice goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OpenAiLine {
-    /// The API that alone has it.
-    pub(crate) only: Option<Format>,
-    /// Thinks: what it thought crosses Responses only, sealed, and is wanted back.
-    pub(crate) thinks: bool,
-    /// What Chat refuses it.
-    pub(crate) tools_on_chat: ToolsOnChat,
-}
-
-/// Whether Chat takes functions for a model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ToolsOnChat {
-    Always,
-    /// As long as the request names no effort but "none".
-    WithoutEffort,
-    /// With "none" as the effort: it thinks if that is not said.
-    WithoutThoughts,
-}
-
-// === impl ChatApis ===
-
-impl ChatApis {
-    /// Their names in settings.
-    pub const WORDS: [&str; 3] = ["chat", "responses", "both"];
-
-    pub fn parse(word: &str) -> Option<Self> {
-        match word {
-            "chat" => Some(Self::Chat),
-            "responses" => Some(Self::Responses),
-            "both" => Some(Self::Both),
-            _ => None,
-        }
-    }
 }
 
 // === impl ChatWish ===

@@ -9,7 +9,7 @@ use omniroute_wire::{
     translate::{Dialect, encode_request, name_table},
 };
 
-use crate::{ChatWish, CompileError, Upstream, profile};
+use crate::{ChatWish, CompileError, Upstream};
 
 /// OpenAI's Responses take no smaller limit.
 const MAX_TOKENS: u64 = 16;
@@ -57,7 +57,7 @@ pub fn ping(upstream: &Upstream, model: &str) -> Result<http::Request<Vec<u8>>, 
         .decode_request(question.as_bytes(), &DecodeContext { sealer: &NoSealer, answer: "" })
         .map_err(wire)?;
     let names = name_table(format, &asked);
-    let profile = profile(upstream.provider().as_str(), format, model);
+    let profile = upstream.profile(format, model);
     let target = Target { model, profile: &profile, names: &names, stream: false };
     let encoded = encode_request(format, &asked, &target, &mut Losses::default()).map_err(wire)?;
     let mut request = http::Request::new(encoded.body);

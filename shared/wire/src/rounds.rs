@@ -11,6 +11,9 @@ use crate::{
     tools::orphan_text,
 };
 
+/// Extension of Responses: the `phase` of messages, as an object from `turn.part` to the word.
+pub(crate) const PHASES: &str = "input.phase";
+
 /// What stands for a result that never came.
 const NO_RESULT: &str = "No result of this call was recorded.";
 
@@ -128,7 +131,7 @@ fn mend(request: &mut Request<'_>, losses: &mut Losses) {
     // They name turns by their numbers.
     if request.format == Format::OpenAiResponses {
         let Extensions(all) = &mut request.extensions;
-        all.retain(|(path, _)| path != crate::responses::PHASES);
+        all.retain(|(path, _)| path != PHASES);
     }
 }
 

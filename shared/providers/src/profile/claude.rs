@@ -5,7 +5,7 @@
 
 use omniroute_wire::ir::{Effort, Profile, ThinkingStyle};
 
-use super::{others, scale, version};
+use super::{scale, thoughts, version};
 
 /// The smallest and the largest budget of thoughts, in tokens.
 const BUDGET: ThinkingStyle = ThinkingStyle::Budget { min: 1_024, max: 128_000, can_disable: true };
@@ -42,7 +42,7 @@ pub(super) fn apply(provider: &str, name: &str, profile: &mut Profile) {
     // A forced tool works with every host that speaks this format, a schema does not.
     profile.json_schema = false;
     let Some((line, version)) = read(name) else {
-        return others::thoughts_back(provider, name, profile);
+        return thoughts::wanted_back(provider, name, profile);
     };
     let is_opus_4_1 = line == Line::Opus && version == (4, 1);
     profile.json_schema = version >= (4, 5) || is_opus_4_1;

@@ -8,12 +8,13 @@ mod claude;
 mod gemini;
 mod openai;
 mod others;
+mod thoughts;
 
 use omniroute_wire::ir::{Effort, EffortScale, Format, Profile};
 
 use crate::{Catalog, PriceBook};
 
-pub(crate) use self::openai::line as openai_line;
+pub(crate) use self::openai::{ToolsOnChat, line as openai_line};
 
 /// Hosts whose lists tell their own models' limits. Resellers tend to list the context window instead.
 const VENDORS: [&str; 5] = ["anthropic", "bedrock", "cohere", "gemini", "openai"];

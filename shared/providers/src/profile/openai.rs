@@ -5,8 +5,7 @@
 
 use omniroute_wire::ir::{Effort, Format, Profile, ThinkingStyle};
 
-use super::{others, scale, version};
-use crate::chat_api::{OpenAiLine, ToolsOnChat};
+use super::{scale, thoughts, version};
 
 const WIDE: [Effort; 5] = [Effort::None, Effort::Low, Effort::Medium, Effort::High, Effort::XHigh];
 /// Of GPT since 5.6.
@@ -35,6 +34,27 @@ const SILENT: [&str; 19] = [
     "sonar",
 ];
 
+/// A model of OpenAI's, as far as the choice between the two APIs goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OpenAiLine {
+    /// The API that alone has it.
+    pub(crate) only: Option<Format>,
+    /// Thinks: what it thought crosses Responses only, sealed, and is wanted back.
+    pub(crate) thinks: bool,
+    /// What Chat refuses it.
+    pub(crate) tools_on_chat: ToolsOnChat,
+}
+
+/// Whether Chat takes functions for a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ToolsOnChat {
+    Always,
+    /// As long as the request names no effort but "none".
+    WithoutEffort,
+    /// With "none" as the effort: it thinks if that is not said.
+    WithoutThoughts,
+}
+
 pub(super) fn apply(provider: &str, name: &str, profile: &mut Profile) {
     let is_openais = provider == "openai" || is_openais(name);
     profile.system_anywhere = is_openais;
@@ -43,7 +63,7 @@ pub(super) fn apply(provider: &str, name: &str, profile: &mut Profile) {
     if provider == "openrouter" {
         profile.efforts = scale(&Effort::ALL);
         profile.reasoning_details_back = true;
-        others::thoughts_back(provider, name, profile);
+        thoughts::wanted_back(provider, name, profile);
         return;
     }
     if let Some(rest) = name.strip_prefix("gpt-")
@@ -184,12 +204,12 @@ fn grok(rest: &str, profile: &mut Profile) {
 fn families(provider: &str, name: &str, profile: &mut Profile) {
     use Effort::{High, Low, Max, None, XHigh};
     let is = |part: &str| name.contains(part);
-    others::thoughts_back(provider, name, profile);
+    thoughts::wanted_back(provider, name, profile);
     if is("deepseek") {
         profile.efforts = scale(&[Low, Effort::Medium, High, XHigh, Max]);
         // DeepSeek's own service thinks by default, and then takes no tool choice but "auto" and "none".
         let thinks = is("deepseek-reasoner") || provider == "deepseek" && is("deepseek-v");
-        profile.forced_tools = !(thinks || others::is_makers(provider) && is("deepseek-v4"));
+        profile.forced_tools = !(thinks || thoughts::is_makers(provider) && is("deepseek-v4"));
         // There they are an error.
         profile.logprobs = !thinks;
     } else if is("kimi-k2") {
@@ -197,12 +217,12 @@ fn families(provider: &str, name: &str, profile: &mut Profile) {
         // Since 2.5 any other temperature than the model's own is an error.
         profile.fixed_sampling = provider == "moonshot" && !is("kimi-k2-");
         // While they think, which these do by default, Moonshot's take no tool choice but "auto" and "none".
-        profile.forced_tools = !(others::is_makers(provider) && (is("thinking") || !is("kimi-k2-")));
+        profile.forced_tools = !(thoughts::is_makers(provider) && (is("thinking") || !is("kimi-k2-")));
     } else if is("kimi-k") {
         profile.efforts = scale(&[Low, High, Max]);
         profile.fixed_sampling = provider == "moonshot";
         // The third can be made to call, but not a certain tool.
-        profile.named_tool = !others::is_makers(provider);
+        profile.named_tool = !thoughts::is_makers(provider);
     } else if is("glm-") {
         if is("glm-4") {
             profile.thinking = ThinkingStyle::None;

@@ -3,10 +3,9 @@
 //! Sources: ollama.com on thinking and its model library; docs.cohere.com on reasoning, structured outputs and tool use;
 //! Amazon's Converse guide, its table of supported features, and its guide to Nova.
 
-use omniroute_wire::ir::{Effort, Profile, ThinkingStyle, ThoughtDemand};
+use omniroute_wire::ir::{Effort, Profile, ThinkingStyle};
 
 use super::{claude, scale};
-use crate::Catalog;
 
 /// Models that Ollama refuses to ask for thoughts, by the beginning of the name.
 const OLLAMA_SILENT: [&str; 24] = [
@@ -50,34 +49,6 @@ const OLLAMA_SWITCHED: [&str; 12] = [
     "cogito",
     "lfm2.5-thinking",
 ];
-
-/// Models that want their own thoughts back with their calls, in every later request. Whoever serves them, it is their
-/// template that asks. Their makers answer 400 where a thought is missing, and so may a host that is not known here.
-///
-/// DeepSeek since 3.2 (the first one refused them), Kimi since K2 Thinking, GLM since 4.7, MiniMax, MiMo since 2. Among tools
-/// DeepSeek asks it of every answer, the others of those with calls.
-pub(super) fn thoughts_back(provider: &str, name: &str, profile: &mut Profile) {
-    let is = |part: &str| name.contains(part);
-    let deepseek = is("deepseek") && !is("r1") && !is("coder");
-    let kimi = is("kimi-k") && (is("thinking") || !name.ends_with("instruct"));
-    let mimo = is("mimo-v2");
-    profile.reasoning_content_back = deepseek || kimi || mimo || is("glm-4.7") || is("glm-5") || is("minimax-m");
-    profile.reasoning_content_demanded = if !is_makers(provider) && provider != "openrouter" {
-        ThoughtDemand::None
-    } else if deepseek && !is("deepseek-chat") {
-        // DeepSeek's chat model does not think.
-        ThoughtDemand::Tools
-    } else if kimi || mimo {
-        ThoughtDemand::Calls
-    } else {
-        ThoughtDemand::None
-    };
-}
-
-/// Whether a host may be the maker's own of a model whose maker is strict with it: it is one of those, or nobody known.
-pub(super) fn is_makers(provider: &str) -> bool {
-    ["deepseek", "moonshot"].contains(&provider) || Catalog::builtin().get(provider).is_none()
-}
 
 pub(super) fn ollama(name: &str, profile: &mut Profile) {
     let is = |family: &&&str| name.starts_with(**family);

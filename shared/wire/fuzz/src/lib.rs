@@ -16,7 +16,6 @@ use omniroute_wire::{
     openai, responses,
     scan::scan,
     translate::{Dialect, decode_response, decoder, encode_request, name_table},
-    usage_scanner,
 };
 
 struct PlainSealer;
@@ -237,7 +236,7 @@ pub fn passthrough(bytes: &[u8]) {
     let pieces: Vec<Bytes> = bytes.chunks(bytes.len() % 61 + 1).map(Bytes::copy_from_slice).collect();
     let mut tail = UsageTail::default();
     pieces.iter().for_each(|piece| tail.feed(piece));
-    let _ = (tail.facts(), tail.facts_by(gemini::answer_facts));
+    let _ = (openai::answer_facts(&tail), tail.facts_by(gemini::answer_facts));
     let _ = (anthropic::answer_facts(&tail), responses::answer_facts(&tail));
     let _ = anthropic::read_answer_usage(bytes);
     macro_rules! watch {
@@ -250,11 +249,11 @@ pub fn passthrough(bytes: &[u8]) {
         }};
     }
     let through: [Vec<u8>; 4] = [
-        watch!(usage_scanner::UsageScanner::new(false)),
+        watch!(openai::UsageScanner::new(false)),
         watch!(anthropic::UsageScanner::new()),
         watch!(responses::UsageScanner::new()),
         watch!(gemini::UsageScanner::new()),
     ];
     assert!(through.iter().all(|out| out == bytes), "a scanner changed what it only watches");
-    assert!(watch!(usage_scanner::UsageScanner::new(true)).len() <= bytes.len());
+    assert!(watch!(openai::UsageScanner::new(true)).len() <= bytes.len());
 }

@@ -53,7 +53,7 @@ wire_object! {
 }
 
 wire_object! {
-    pub(super) struct Kind<'a> {
+    pub(super) struct TypeTag<'a> {
         kind: Str<'a> = "type",
     }
 }

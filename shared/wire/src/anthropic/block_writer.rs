@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::{
     encode_response::{MEDIA_NOTE, thinking_signature, write_citation},
-    encode_stream::event,
+    event::event,
 };
 use crate::{
     codec::{Exchange, signature_for},
@@ -24,14 +24,14 @@ pub(super) enum Piece<'a> {
 
 /// Writes the blocks of one part.
 pub(super) struct BlockWriter {
-    kind: Kind,
+    kind: BlockKind,
     /// Number of the open block; `None` until there is something to put into it.
     index: Option<u32>,
     /// For thinking: what stands at its end. For calls: what came after the block had begun.
     signature: Option<String>,
 }
 
-enum Kind {
+enum BlockKind {
     Text,
     Thinking,
     Call {
@@ -79,53 +79,53 @@ impl Piece<'_> {
 impl BlockWriter {
     pub(super) fn new(kind: &PartKind<'_>, exchange: &Exchange) -> Self {
         let kind = match kind {
-            PartKind::Text | PartKind::Refusal => Kind::Text,
-            PartKind::Thinking if exchange.show_thinking => Kind::Thinking,
+            PartKind::Text | PartKind::Refusal => BlockKind::Text,
+            PartKind::Thinking if exchange.show_thinking => BlockKind::Thinking,
             PartKind::RedactedThinking { data } if exchange.show_thinking => {
-                Kind::Whole(redacted(&signature_for(data, Family::Anthropic, exchange)))
+                BlockKind::Whole(redacted(&signature_for(data, Family::Anthropic, exchange)))
             }
-            PartKind::ToolCall { id, name, kind } => Kind::Call {
+            PartKind::ToolCall { id, name, kind } => BlockKind::Call {
                 id: id.as_ref().to_owned(),
                 name: exchange.names.client_name(name).to_owned(),
                 custom: *kind == CallKind::Custom,
             },
-            PartKind::ServerTool { family: Family::Anthropic, raw } => Kind::Whole(raw.as_str().to_owned()),
-            PartKind::Media { .. } => Kind::Whole(block_text(|w| {
+            PartKind::ServerTool { family: Family::Anthropic, raw } => BlockKind::Whole(raw.as_str().to_owned()),
+            PartKind::Media { .. } => BlockKind::Whole(block_text(|w| {
                 w.field_str("type", "text");
                 w.field_str("text", MEDIA_NOTE);
             })),
-            PartKind::Thinking | PartKind::RedactedThinking { .. } | PartKind::ServerTool { .. } => Kind::Silent,
+            PartKind::Thinking | PartKind::RedactedThinking { .. } | PartKind::ServerTool { .. } => BlockKind::Silent,
         };
         Self { kind, index: None, signature: None }
     }
 
     /// A part of which nothing is shown.
     pub(super) const fn silent() -> Self {
-        Self { kind: Kind::Silent, index: None, signature: None }
+        Self { kind: BlockKind::Silent, index: None, signature: None }
     }
 
     pub(super) fn piece(&mut self, piece: Piece<'_>, next: &mut u32, exchange: &Exchange, out: &mut Vec<u8>) {
         match (&self.kind, piece) {
-            (Kind::Text, Piece::Text(text)) if !text.is_empty() => {
+            (BlockKind::Text, Piece::Text(text)) if !text.is_empty() => {
                 let index = self.open(next, out);
                 delta(out, index, "text_delta", |w| w.field_str("text", &text));
             }
-            (Kind::Text, Piece::Citation(annotation)) => {
+            (BlockKind::Text, Piece::Citation(annotation)) => {
                 let index = self.open(next, out);
                 delta(out, index, "citations_delta", |w| write_citation(w.key("citation"), &annotation));
             }
-            (Kind::Thinking, Piece::Thinking(text)) if !text.is_empty() => {
+            (BlockKind::Thinking, Piece::Thinking(text)) if !text.is_empty() => {
                 let index = self.open(next, out);
                 delta(out, index, "thinking_delta", |w| w.field_str("thinking", &text));
             }
-            (Kind::Thinking, Piece::Signature(signature)) => {
+            (BlockKind::Thinking, Piece::Signature(signature)) => {
                 self.open(next, out);
                 self.signature = Some(thinking_signature(Some(&signature), exchange).into_owned());
             }
-            (Kind::Call { .. }, Piece::Signature(signature)) if exchange.show_thinking => {
+            (BlockKind::Call { .. }, Piece::Signature(signature)) if exchange.show_thinking => {
                 self.signature = Some(signature_for(&signature, Family::Anthropic, exchange).into_owned());
             }
-            (Kind::Call { custom, .. }, Piece::Arguments(text)) if !text.is_empty() => {
+            (BlockKind::Call { custom, .. }, Piece::Arguments(text)) if !text.is_empty() => {
                 let custom = *custom;
                 let index = self.open(next, out);
                 if custom {
@@ -146,7 +146,7 @@ impl BlockWriter {
         if let Some(index) = self.index {
             return index;
         }
-        if let Kind::Call { .. } = self.kind
+        if let BlockKind::Call { .. } = self.kind
             && let Some(payload) = self.signature.take()
         {
             // Calls have no field for it; the request's reader puts it back on the call.
@@ -155,24 +155,24 @@ impl BlockWriter {
         let index = take(next);
         self.index = Some(index);
         start(out, index, |w| match &self.kind {
-            Kind::Text => w.object(|w| {
+            BlockKind::Text => w.object(|w| {
                 w.field_str("type", "text");
                 w.field_str("text", "");
             }),
-            Kind::Thinking => w.object(|w| {
+            BlockKind::Thinking => w.object(|w| {
                 w.field_str("type", "thinking");
                 w.field_str("thinking", "");
                 w.field_str("signature", "");
             }),
-            Kind::Call { id, name, .. } => w.object(|w| {
+            BlockKind::Call { id, name, .. } => w.object(|w| {
                 w.field_str("type", "tool_use");
                 w.field_str("id", id);
                 w.field_str("name", name);
                 w.key("input").object(|_| {});
             }),
-            Kind::Whole(_) | Kind::Silent => w.raw("null"),
+            BlockKind::Whole(_) | BlockKind::Silent => w.raw("null"),
         });
-        if let Kind::Call { custom: true, .. } = self.kind {
+        if let BlockKind::Call { custom: true, .. } = self.kind {
             input_delta(out, index, "{\"input\":\"");
         }
         index
@@ -180,22 +180,22 @@ impl BlockWriter {
 
     pub(super) fn close(mut self, next: &mut u32, exchange: &Exchange, out: &mut Vec<u8>) {
         match &self.kind {
-            Kind::Whole(block) => return whole(out, next, block),
-            Kind::Silent => return,
+            BlockKind::Whole(block) => return whole(out, next, block),
+            BlockKind::Silent => return,
             // A call without arguments is still a call.
-            Kind::Call { .. } => {
+            BlockKind::Call { .. } => {
                 self.open(next, out);
             }
-            Kind::Text | Kind::Thinking => {}
+            BlockKind::Text | BlockKind::Thinking => {}
         }
         let Some(index) = self.index else { return };
         match &self.kind {
-            Kind::Thinking => {
+            BlockKind::Thinking => {
                 let payload = self.signature.take();
                 let payload = payload.unwrap_or_else(|| thinking_signature(None, exchange).into_owned());
                 delta(out, index, "signature_delta", |w| w.field_str("signature", &payload));
             }
-            Kind::Call { custom: true, .. } => input_delta(out, index, "\"}"),
+            BlockKind::Call { custom: true, .. } => input_delta(out, index, "\"}"),
             _ => {}
         }
         stop(out, index);

@@ -3,7 +3,7 @@
 //! A client of another format cannot say it, so marks are set for it where they pay: behind the tools, the system text
 //! and the last two messages of the user's. A client that sets marks itself knows better, and keeps exactly its own.
 
-use super::conversation::{Message, Slot, Speaker};
+use super::message::{Message, Slot, Speaker};
 use crate::{
     codec::Target,
     ir::{CacheMark, Request, Role},

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use super::{
-    block::{Block, Citation, CitationsConfig, Kind, RawResult, cache_mark, read_at},
+    block::{Block, Citation, CitationsConfig, RawResult, TypeTag, cache_mark, read_at},
     document,
 };
 use crate::{
@@ -87,7 +87,7 @@ fn block_in<'a>(
     if let Some(block) = block {
         return piece(within, block, None, Some(raw), path, context);
     }
-    let kind: Kind<'a> = read_at(raw, path)?;
+    let kind: TypeTag<'a> = read_at(raw, path)?;
     match kind.kind.as_deref() {
         Some(kind) if !is_known(kind, within) => Ok(opaque(raw)),
         Some("tool_result") => {

@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::block::{Kind, cache_mark, read_at};
+use super::block::{TypeTag, cache_mark, read_at};
 use crate::{
     codec::WireError,
     ir::{Family, Request, Tool, ToolChoice, ToolKind, VendorTool},
@@ -38,7 +38,7 @@ wire_object! {
 pub(super) fn decode_tools<'a>(request: &mut Request<'a>, tools: Option<Vec<&'a RawValue>>) -> Result<(), WireError> {
     for (index, raw) in tools.into_iter().flatten().enumerate() {
         let path = format!("tools.{index}");
-        let kind: Kind<'a> = read_at(raw, &path)?;
+        let kind: TypeTag<'a> = read_at(raw, &path)?;
         if let Some(kind) = kind.kind.filter(|kind| &**kind != "custom") {
             request.vendor_tools.push(VendorTool { family: Family::Anthropic, name: kind.into(), raw: raw.into() });
             continue;

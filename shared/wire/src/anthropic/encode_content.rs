@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use super::{
-    conversation::{Item, Slot},
     document::{is_image, write_document_source, write_image_source},
     extras::Extras,
+    message::{Item, Slot},
 };
 use crate::{
     codec::{NameTable, WireError},

@@ -3,10 +3,11 @@
 use super::{
     betas,
     cache_marks::{self, Marks},
-    conversation::{self, Message, Speaker, is_prompt_only},
+    conversation::{self, is_prompt_only},
     encode_content::{Blocks, write_mark},
     encode_tools::{self, Tools},
     extras::Extras,
+    message::{Message, Speaker},
     sampling, schema,
     thinking::{self, Circumstances, Thinking},
 };

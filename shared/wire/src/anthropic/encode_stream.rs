@@ -9,6 +9,7 @@ use super::{
     block_writer::{BlockWriter, Piece},
     encode_response::message_id,
     error::encode_stream_error,
+    event::event,
     stop_word,
     usage::write_counts,
 };
@@ -16,7 +17,6 @@ use crate::{
     codec::{Exchange, StreamEncoder},
     ir::{Event, FinishReason, PartKind, StreamError},
     usage::Usage,
-    write::Writer,
 };
 
 /// Most that one part may bring before its turn.
@@ -202,15 +202,3 @@ impl StreamEncoder for Encoder {
 }
 
 const PING: &[u8] = b"event: ping\ndata: {\"type\":\"ping\"}\n\n";
-
-/// Writes one event; its name stands in the data too.
-pub(super) fn event(out: &mut Vec<u8>, name: &str, fields: impl FnOnce(&mut Writer<'_>)) {
-    out.extend_from_slice(b"event: ");
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\ndata: ");
-    Writer::new(out).object(|w| {
-        w.field_str("type", name);
-        fields(w);
-    });
-    out.extend_from_slice(b"\n\n");
-}

@@ -5,10 +5,10 @@ use std::{borrow::Cow, collections::BTreeSet};
 use super::{
     STRUCTURED_TOOL,
     cache_marks::Marks,
-    conversation::{Item, Message},
     decode_tools::name_of,
     encode_content::write_mark,
     extras::Extras,
+    message::{Item, Message},
     schema,
 };
 use crate::{

@@ -6,7 +6,7 @@ use std::{
     collections::{HashMap, HashSet},
 };
 
-use super::conversation::{Item, Message, Slot, Speaker};
+use super::message::{Item, Message, Slot, Speaker};
 use crate::{
     ir::{Losses, Part},
     tools::orphan_text,

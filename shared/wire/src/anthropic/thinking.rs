@@ -5,8 +5,8 @@
 //! without thinking rather than be refused.
 
 use super::{
-    conversation::{Message, Slot, Speaker},
     effort_word,
+    message::{Message, Slot, Speaker},
 };
 use crate::{
     codec::Target,

@@ -5,10 +5,11 @@ use memchr::memmem;
 
 use super::usage::UsageField;
 use crate::{
+    event_scan::{event_end, keys, string_length, value_behind},
+    event_stream::MAX_EVENT_BYTES,
     object::wire_object,
     text::Str,
     usage::Usage,
-    usage_scanner::{MAX_EVENT_BYTES, event_end, keys, string_length, value_behind},
 };
 
 wire_object! {

@@ -1,7 +1,6 @@
 //! Cache points: the client's marks, or ours where its dialect has none.
 
 use super::{
-    content::is_extracted_document,
     conversation::{Conversation, Message, Side},
     tools::ToolPlan,
     vendor::Vendor,
@@ -9,7 +8,6 @@ use super::{
 use crate::{
     codec::Target,
     ir::{CacheMark, Family, Losses, Request, Role},
-    write::Writer,
 };
 
 /// The service takes no more in one request.
@@ -103,7 +101,7 @@ fn settle_for_nova(
 fn move_off_documents(message: &mut Message<'_, '_>, losses: &mut Losses) {
     for at in (0..message.items.len()).rev() {
         let item = &mut message.items[at];
-        if item.cache.is_none() || !is_extracted_document(&item.content) {
+        if item.cache.is_none() || !item.content.is_extracted_document() {
             continue;
         }
         let mark = item.cache.take();
@@ -112,17 +110,4 @@ fn move_off_documents(message: &mut Message<'_, '_>, losses: &mut Losses) {
             None => losses.drop_field("cache_control"),
         }
     }
-}
-
-/// Writes a cache point, if there is one.
-pub(super) fn write_point(w: &mut Writer<'_>, mark: Option<CacheMark>) {
-    let Some(mark) = mark else { return };
-    w.object(|w| {
-        w.key("cachePoint").object(|w| {
-            w.field_str("type", "default");
-            if mark == CacheMark::OneHour {
-                w.field_str("ttl", "1h");
-            }
-        });
-    });
 }

@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::{
-    cache::write_point,
+    cache_point::write_point,
     conversation::{Content, Item, Message, Side},
     media::{self, write_media, write_source},
     names::{DocumentNames, tool_use_id},
@@ -25,25 +25,6 @@ pub(super) struct ContentWriter<'x> {
     pub(super) vendor: Vendor,
     pub(super) losses: &'x mut Losses,
     pub(super) names: DocumentNames,
-}
-
-pub(super) const fn is_document(content: &Content<'_, '_>) -> bool {
-    matches!(content, Content::Part(Part::Document { .. }))
-}
-
-/// Whether the service makes text of it before the model sees it.
-pub(super) fn is_extracted_document(content: &Content<'_, '_>) -> bool {
-    let Content::Part(Part::Document { source, name, .. }) = content else { return false };
-    document_format(source, name.as_deref()) != Some("pdf")
-}
-
-fn document_format(source: &Source<'_>, name: Option<&str>) -> Option<&'static str> {
-    match source {
-        Source::Text(_) => Some("txt"),
-        Source::Inline { media_type, .. } => media::document_format(media_type, name),
-        Source::Url(url) => url.rsplit_once('.').and_then(|(_, extension)| media::document_format_of(extension)),
-        Source::File { .. } => None,
-    }
 }
 
 // === impl ContentWriter ===
@@ -134,7 +115,7 @@ impl ContentWriter<'_> {
         citations: bool,
     ) -> Result<(), WireError> {
         media::check("document", source)?;
-        let Some(format) = document_format(source, name) else {
+        let Some(format) = media::document_format_of_source(source, name) else {
             let message = "this upstream takes PDF, Word, Excel, CSV, HTML, Markdown and plain text as documents";
             return Err(WireError::unsupported("document", message));
         };

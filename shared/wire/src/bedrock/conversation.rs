@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, collections::HashSet};
 
-use super::{content::is_document, vendor::Vendor};
+use super::{media::document_format_of_source, vendor::Vendor};
 use crate::{
     codec::{Target, WireError},
     ir::{CacheMark, Family, Losses, Part, Request, Role, SystemPart, Turn},
@@ -240,7 +240,7 @@ impl Message<'_, '_> {
         let is_text = |item: &Item<'_, '_>| {
             matches!(item.content, Content::Note(_) | Content::Part(Part::Text { .. } | Part::Refusal { .. }))
         };
-        if self.items.iter().any(|item| is_document(&item.content)) && !self.items.iter().any(is_text) {
+        if self.items.iter().any(|item| item.content.is_document()) && !self.items.iter().any(is_text) {
             self.items.push(Item::note(DOCUMENT_TEXT));
         }
     }
@@ -261,5 +261,19 @@ impl Message<'_, '_> {
 impl Item<'_, '_> {
     fn note(text: &str) -> Self {
         Self { content: Content::Note(text.to_owned()), cache: None }
+    }
+}
+
+// === impl Content ===
+
+impl Content<'_, '_> {
+    pub(super) const fn is_document(&self) -> bool {
+        matches!(self, Self::Part(Part::Document { .. }))
+    }
+
+    /// Whether the service makes text of it before the model sees it.
+    pub(super) fn is_extracted_document(&self) -> bool {
+        let Self::Part(Part::Document { source, name, .. }) = self else { return false };
+        document_format_of_source(source, name.as_deref()) != Some("pdf")
     }
 }

@@ -1,7 +1,7 @@
 //! [`Request`] → a Converse body. ConverseStream's is the same; the model goes into the URL.
 
 use super::{
-    cache,
+    cache, cache_point,
     content::ContentWriter,
     conversation::{self, Conversation, SystemBlock},
     inference,
@@ -93,7 +93,7 @@ fn write_conversation(
         w.key("system").array(|w| {
             for block in &conversation.system {
                 w.object(|w| w.field_str("text", &block.text));
-                cache::write_point(w, block.cache);
+                cache_point::write_point(w, block.cache);
             }
         });
     }

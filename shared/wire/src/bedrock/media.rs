@@ -125,3 +125,13 @@ pub(super) fn write_source(w: &mut Writer<'_>, source: &Source<'_>) {
         Source::File { .. } => {}
     }
 }
+
+/// The service's word for a document's format; `None` for one that it does not read.
+pub(super) fn document_format_of_source(source: &Source<'_>, name: Option<&str>) -> Option<&'static str> {
+    match source {
+        Source::Text(_) => Some("txt"),
+        Source::Inline { media_type, .. } => document_format(media_type, name),
+        Source::Url(url) => url.rsplit_once('.').and_then(|(_, extension)| document_format_of(extension)),
+        Source::File { .. } => None,
+    }
+}

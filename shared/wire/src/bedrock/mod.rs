@@ -6,6 +6,7 @@
 
 mod block;
 mod cache;
+mod cache_point;
 mod citation;
 mod content;
 mod conversation;

@@ -1,6 +1,6 @@
 //! Which tools are declared, and how one is chosen.
 
-use super::{cache::write_point, schema, vendor::Vendor};
+use super::{cache_point::write_point, schema, vendor::Vendor};
 use crate::{
     answer_tool::{ANSWER_DESCRIPTION, ANSWER_TOOL, JSON_NOTE, NO_CALLS_NOTE},
     codec::{Target, WireError},

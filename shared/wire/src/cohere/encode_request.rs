@@ -1,6 +1,6 @@
 //! [`Request`] → a v2 Chat body.
 
-use super::{documents::Documents, messages::Messages, tools};
+use super::{documents::Documents, extension::Extension, messages::Messages, tools};
 use crate::{
     codec::{Encoded, Target, WireError},
     ir::{Effort, Losses, Modality, OutputFormat, Request, ThinkingStyle},
@@ -9,16 +9,6 @@ use crate::{
 
 /// Cohere takes this many stop sequences.
 const MAX_STOPS: usize = 5;
-
-/// Fields of Cohere's own that a client of another format may put into its body; they are passed on as they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Extension {
-    Documents,
-    CitationOptions,
-    SafetyMode,
-    StrictTools,
-    Priority,
-}
 
 /// Writes a request for Cohere.
 ///
@@ -215,23 +205,6 @@ fn note_identity(request: &Request<'_>, losses: &mut Losses) {
     ] {
         if given {
             losses.drop_field(name);
-        }
-    }
-}
-
-// === impl Extension ===
-
-impl Extension {
-    const ALL: [Self; 5] =
-        [Self::Documents, Self::CitationOptions, Self::SafetyMode, Self::StrictTools, Self::Priority];
-
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Documents => "documents",
-            Self::CitationOptions => "citation_options",
-            Self::SafetyMode => "safety_mode",
-            Self::StrictTools => "strict_tools",
-            Self::Priority => "priority",
         }
     }
 }

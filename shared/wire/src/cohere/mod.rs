@@ -11,6 +11,7 @@ mod documents;
 mod embed;
 mod encode_request;
 mod error;
+mod extension;
 mod logprobs;
 mod message;
 mod messages;

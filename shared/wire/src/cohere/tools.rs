@@ -1,6 +1,6 @@
 //! Tools, and how one is chosen where only `REQUIRED` and `NONE` can be said.
 
-use super::encode_request::Extension;
+use super::extension::Extension;
 use crate::{
     codec::{Target, WireError},
     ir::{Losses, Request, Tool, ToolChoice, ToolKind},

@@ -4,10 +4,11 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::{Counted, Middle, vector};
+use super::Counted;
 use crate::{
     codec::WireError,
     cohere::MAX_TEXTS,
+    embedding_list::{self, Middle},
     ir::Losses,
     object::{read, wire_object},
     text::TextOr,
@@ -47,7 +48,7 @@ const MOST_SINGLE: usize = 1024;
 /// OpenAI's body for the vendor of `model`: one, or one for each text.
 pub(super) fn encode(openai: &[u8], model: &str, losses: &mut Losses) -> Result<Vec<Vec<u8>>, WireError> {
     let own: OpenAiRequest<'_> = read(openai)?;
-    let texts = vector::texts(own.input)?;
+    let texts = embedding_list::texts(own.input)?;
     for (name, _) in own.rest {
         losses.drop_field(name.into_owned());
     }
@@ -119,5 +120,5 @@ pub(super) fn decode(parts: &[Counted<'_>], model: &str, base64: bool, estimate:
         let own = counted.or(answer.tokens);
         tokens = tokens.zip(own).map(|(sum, own): (u64, u64)| sum.saturating_add(own));
     }
-    vector::write(&vectors, model, base64, tokens, estimate)
+    embedding_list::write(&vectors, model, base64, tokens, estimate)
 }

@@ -2,9 +2,9 @@
 
 use serde_json::value::RawValue;
 
-use super::Middle;
 use crate::{
     codec::WireError,
+    embedding_list::Middle,
     object::{read, wire_object},
     text::{Str, TextOr},
 };

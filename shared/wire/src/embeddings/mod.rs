@@ -7,14 +7,13 @@
 mod bedrock;
 mod facts;
 mod ollama;
-mod vector;
 
 use std::borrow::Cow;
 
-pub(crate) use self::vector::{packed, plain, read_list, texts, write_list};
 use crate::{
     codec::WireError,
     cohere,
+    embedding_list::Middle,
     gemini::{self, Action},
     ir::Losses,
     ollama::{Timing, encode_embed_response, encode_embeddings_response},
@@ -84,12 +83,6 @@ pub struct EmbedAnswer {
     pub body: Vec<u8>,
     /// The upstream's own count.
     pub tokens: Option<u64>,
-}
-
-/// An upstream's answer in OpenAI's form.
-pub(crate) struct Middle {
-    pub(crate) body: Vec<u8>,
-    pub(crate) tokens: Option<u64>,
 }
 
 /// An upstream's answer, and the tokens of its prompt where the upstream tells them beside the body.

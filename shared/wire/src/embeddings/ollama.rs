@@ -2,9 +2,9 @@
 
 use serde_json::value::RawValue;
 
-use super::{Middle, vector};
 use crate::{
     codec::WireError,
+    embedding_list::{self, Middle},
     ir::Losses,
     object::{read, wire_object},
     ollama::{EmbedRequest, Embeddings, decode_embed_request, decode_embeddings_request, encode_embed_request},
@@ -66,7 +66,7 @@ pub(super) fn own_body(body: &[u8], one: bool, model: &str) -> Result<Vec<u8>, W
 /// OpenAI's body for `/api/embed`.
 pub(super) fn encode(openai: &[u8], model: &str, losses: &mut Losses) -> Result<Vec<u8>, WireError> {
     let own: OpenAiRequest<'_> = read(openai)?;
-    let inputs = vector::texts(own.input)?;
+    let inputs = embedding_list::texts(own.input)?;
     for (name, _) in own.rest {
         losses.drop_field(name.into_owned());
     }
@@ -83,11 +83,12 @@ pub(super) fn decode(body: &[u8], model: &str, base64: bool, estimate: u64) -> R
     let Some(vectors) = answer.embeddings else {
         return Err(WireError::field("embeddings", "the upstream's answer has no embeddings"));
     };
-    vector::write(&vectors, model, base64, answer.prompt_tokens, estimate)
+    embedding_list::write(&vectors, model, base64, answer.prompt_tokens, estimate)
 }
 
 /// OpenAI's answer as a client is shown it.
 pub(super) fn embeddings(openai: &[u8], model: &str, tokens: Option<u64>) -> Result<Embeddings, WireError> {
-    let vectors = vector::read_list(openai)?.0.into_iter().map(vector::floats).collect::<Result<_, _>>()?;
+    let vectors =
+        embedding_list::read_list(openai)?.0.into_iter().map(embedding_list::floats).collect::<Result<_, _>>()?;
     Ok(Embeddings { model: model.to_owned(), vectors, prompt_tokens: tokens })
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     codec::{DecodeContext, WireError},
-    ir::{CallKind, Family, Json, Part, Signature, Source},
+    ir::{CallKind, Family, Json, MediaKind, Part, Signature, Source},
     media,
     write::Writer,
 };
@@ -120,7 +120,8 @@ pub(super) fn file_part(file: FileData<'_>) -> Result<Part<'_>, WireError> {
         return Err(WireError::field("fileData.fileUri", "file data needs a `fileUri`"));
     };
     let media_type = file.mime_type.as_deref().filter(|kind| !kind.is_empty());
-    let kind = if is_video_page(&uri) { Kind::Video } else { kind_of(media_type.or(guess(&uri)).unwrap_or_default()) };
+    let kind =
+        if is_video_page(&uri) { MediaKind::Video } else { kind_of(media_type.or(guess(&uri)).unwrap_or_default()) };
     let name = file.display_name.map(Cow::from);
     let source = if is_own_file(&uri) {
         Source::File { id: uri.into(), owner: Family::Gemini }
@@ -130,35 +131,27 @@ pub(super) fn file_part(file: FileData<'_>) -> Result<Part<'_>, WireError> {
     Ok(media_part(kind, source, name))
 }
 
-#[derive(Clone, Copy)]
-enum Kind {
-    Image,
-    Audio,
-    Video,
-    Document,
-}
-
-fn kind_of(media_type: &str) -> Kind {
+fn kind_of(media_type: &str) -> MediaKind {
     match media_type.split('/').next() {
-        Some("image") => Kind::Image,
-        Some("audio") => Kind::Audio,
-        Some("video") => Kind::Video,
-        _ => Kind::Document,
+        Some("image") => MediaKind::Image,
+        Some("audio") => MediaKind::Audio,
+        Some("video") => MediaKind::Video,
+        _ => MediaKind::Document,
     }
 }
 
-fn media_part<'a>(kind: Kind, source: Source<'a>, name: Option<Cow<'a, str>>) -> Part<'a> {
+fn media_part<'a>(kind: MediaKind, source: Source<'a>, name: Option<Cow<'a, str>>) -> Part<'a> {
     match kind {
-        Kind::Image => Part::Image { source, detail: None, cache: None },
-        Kind::Audio => {
+        MediaKind::Image => Part::Image { source, detail: None, cache: None },
+        MediaKind::Audio => {
             let format = match &source {
                 Source::Inline { media_type, .. } => media::audio_format(media_type).map(Cow::Borrowed),
                 _ => None,
             };
             Part::Audio { source, format, transcript: None }
         }
-        Kind::Video => Part::Video { source },
-        Kind::Document => Part::Document { source, name, context: None, citations: false, cache: None },
+        MediaKind::Video => Part::Video { source },
+        MediaKind::Document => Part::Document { source, name, context: None, citations: false, cache: None },
     }
 }
 

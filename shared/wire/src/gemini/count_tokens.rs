@@ -3,7 +3,7 @@
 use super::{
     decode_request::{Body, decode_body},
     encode_request::write_body,
-    message::Whole,
+    message::WholeNumber,
 };
 use crate::{
     codec::{DecodeContext, Encoded, Target, WireError},
@@ -21,7 +21,7 @@ wire_object! {
 
 wire_object! {
     struct CountField<'a> {
-        total: Whole = "totalTokens" | "total_tokens",
+        total: WholeNumber = "totalTokens" | "total_tokens",
         error: &'a RawValue = "error",
     }
 }
@@ -72,7 +72,7 @@ pub fn decode_count_response(body: &[u8]) -> Result<u64, WireError> {
     if let Some(raw) = field.error {
         return Err(WireError::new("upstream_error", super::error::message_of(raw)));
     }
-    let count = field.total.and_then(Whole::count);
+    let count = field.total.and_then(WholeNumber::count);
     count.ok_or_else(|| WireError::field("totalTokens", "the upstream's answer has no count"))
 }
 

@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::{
-    message::Whole,
+    message::WholeNumber,
     schema,
     thinking::{ThinkingConfig, decode_thinking},
 };
@@ -18,15 +18,15 @@ wire_object! {
     pub(super) struct GenerationConfig<'a> {
         temperature: f64 = "temperature",
         top_p: f64 = "topP" | "top_p",
-        top_k: Whole = "topK" | "top_k",
-        candidate_count: Whole = "candidateCount" | "candidate_count",
-        max_output_tokens: Whole = "maxOutputTokens" | "max_output_tokens",
+        top_k: WholeNumber = "topK" | "top_k",
+        candidate_count: WholeNumber = "candidateCount" | "candidate_count",
+        max_output_tokens: WholeNumber = "maxOutputTokens" | "max_output_tokens",
         stop_sequences: TextOr<'a, Str<'a>> = "stopSequences" | "stop_sequences",
         response_logprobs: bool = "responseLogprobs" | "response_logprobs",
-        logprobs: Whole = "logprobs",
+        logprobs: WholeNumber = "logprobs",
         presence_penalty: f64 = "presencePenalty" | "presence_penalty",
         frequency_penalty: f64 = "frequencyPenalty" | "frequency_penalty",
-        seed: Whole = "seed",
+        seed: WholeNumber = "seed",
         response_mime_type: Str<'a> = "responseMimeType" | "response_mime_type",
         response_schema: &'a RawValue = "responseSchema" | "response_schema",
         response_json_schema: &'a RawValue =
@@ -45,7 +45,7 @@ const PREFIX: &str = "generationConfig";
 
 pub(super) fn decode_config<'a>(request: &mut Request<'a>, mut config: GenerationConfig<'a>) -> Result<(), WireError> {
     decode_sampling(request, &config)?;
-    request.max_tokens = config.max_output_tokens.and_then(Whole::count);
+    request.max_tokens = config.max_output_tokens.and_then(WholeNumber::count);
     request.stop = match config.stop_sequences.take() {
         Some(TextOr::Text(text)) => vec![text],
         Some(TextOr::List(all)) => all.into_iter().map(Into::into).collect(),
@@ -93,13 +93,13 @@ fn decode_sampling(request: &mut Request<'_>, config: &GenerationConfig<'_>) -> 
     sampling.top_p = in_range("topP", config.top_p, 0.0, 1.0)?;
     sampling.presence_penalty = in_range("presencePenalty", config.presence_penalty, -2.0, 2.0)?;
     sampling.frequency_penalty = in_range("frequencyPenalty", config.frequency_penalty, -2.0, 2.0)?;
-    sampling.top_k = config.top_k.and_then(Whole::count);
+    sampling.top_k = config.top_k.and_then(WholeNumber::count);
     sampling.seed = config.seed.map(|seed| seed.0);
     sampling.logprobs = config.response_logprobs;
     sampling.top_logprobs = config.logprobs.and_then(|count| u32::try_from(count.0).ok());
     sampling.n = match config.candidate_count {
         None => None,
-        Some(Whole(count)) => match u32::try_from(count) {
+        Some(WholeNumber(count)) => match u32::try_from(count) {
             Ok(count) if count > 0 => Some(count),
             _ => {
                 return Err(WireError::field(

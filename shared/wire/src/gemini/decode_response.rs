@@ -8,7 +8,7 @@ use super::{
     content::{Origin, push_part},
     error, finish, grounding,
     logprobs::{self, LogprobsResult},
-    message::{OneOrMany, Said, Whole},
+    message::{OneOrMany, Said, WholeNumber},
     text_map::TextMap,
     usage::UsageField,
 };
@@ -32,7 +32,7 @@ wire_object! {
 
 wire_object! {
     pub(super) struct Candidate<'a> {
-        index: Whole = lenient "index",
+        index: WholeNumber = lenient "index",
         content: Said<'a> = "content",
         finish_reason: Str<'a> = lenient "finishReason" | "finish_reason",
         grounding: &'a RawValue = "groundingMetadata" | "grounding_metadata",

@@ -8,12 +8,12 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use super::{
-    message::{Content, OneOrMany, Whole},
+    message::{Content, OneOrMany, WholeNumber},
     path::{Action, plain_model},
 };
 use crate::{
     codec::{Encoded, WireError},
-    embeddings::{packed, plain, read_list, texts, write_list},
+    embedding_list::{packed, plain, read_list, texts, write_list},
     ir::Losses,
     object::{read, wire_object},
     text::{Str, TextOr},
@@ -29,7 +29,7 @@ wire_object! {
 wire_object! {
     struct EmbedBody<'a> {
         content: Content<'a> = "content",
-        dimensions: Whole = "outputDimensionality" | "output_dimensionality",
+        dimensions: WholeNumber = "outputDimensionality" | "output_dimensionality",
         // The path says it.
         model: &'a RawValue = "model",
     }
@@ -103,7 +103,7 @@ pub fn decode_embed_request<'a>(
     let mut request = EmbedRequest { texts: Vec::with_capacity(requests.len()), dimensions: None, batch };
     for (index, own) in requests.into_iter().enumerate() {
         let path = if batch { format!("requests.{index}.") } else { String::new() };
-        let dimensions = own.dimensions.and_then(Whole::count);
+        let dimensions = own.dimensions.and_then(WholeNumber::count);
         if index > 0 && dimensions != request.dimensions {
             let message = "all requests of a batch must want the same `outputDimensionality`";
             return Err(WireError::unsupported(format!("{path}outputDimensionality"), message));

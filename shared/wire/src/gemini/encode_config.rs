@@ -1,9 +1,9 @@
 //! `generationConfig`, for an upstream.
 
-use super::{encode_request, thinking};
+use super::{extras, schema, thinking};
 use crate::{
     codec::{Target, WireError},
-    ir::{Format, Losses, Modality, OutputFormat, Request},
+    ir::{Format, Json, Losses, Modality, OutputFormat, Request},
     write::Writer,
 };
 
@@ -89,7 +89,7 @@ impl<'p> Plan<'p> {
     }
 
     pub(super) fn write(&self, w: &mut Writer<'_>, request: &Request<'_>) {
-        let extensions = encode_request::below(request, "generationConfig");
+        let extensions = extras::below(request, "generationConfig");
         if self.is_empty() && extensions.is_empty() {
             return;
         }
@@ -183,7 +183,7 @@ fn output(
                 losses.drop_field("response_format.json_schema");
                 return Ok((true, None));
             }
-            encode_request::response_schema(schema, target, losses).map(|schema| (true, Some(schema)))
+            response_schema(schema, target, losses).map(|schema| (true, Some(schema)))
         }
     }
 }
@@ -206,4 +206,20 @@ fn modalities(request: &Request<'_>) -> Result<Vec<&'static str>, WireError> {
             Modality::Image => "IMAGE",
         })
         .collect())
+}
+
+/// The schema of the answer, in the form that the target takes: field name and text.
+fn response_schema(
+    schema: &Json<'_>,
+    target: &Target<'_>,
+    losses: &mut Losses,
+) -> Result<(&'static str, String), WireError> {
+    const PARAM: &str = "response_format.json_schema.schema";
+    if !schema.as_str().starts_with('{') {
+        return Err(WireError::field(PARAM, "the schema of an answer must be an object"));
+    }
+    if target.profile.full_json_schema {
+        return Ok(("responseJsonSchema", schema.as_str().to_owned()));
+    }
+    schema::lower(schema, PARAM, true, losses).map(|text| ("responseSchema", text))
 }

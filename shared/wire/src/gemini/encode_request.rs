@@ -1,6 +1,6 @@
 //! [`Request`] → a `generateContent` body.
 
-use super::{encode_config, encode_contents::Planner, encode_tools, extras, path::plain_model, piece::Piece, schema};
+use super::{encode_config, encode_contents::Planner, encode_tools, extras, path::plain_model, piece::Piece};
 use crate::{
     codec::{Encoded, NameTable, Target, WireError},
     ir::{Family, Format, Losses, Request},
@@ -70,15 +70,6 @@ pub(super) fn write_body(
     Ok(tools.has_answer())
 }
 
-/// The extensions that this family put aside, below a path and without deeper ones.
-pub(super) fn below<'p>(request: &'p Request<'_>, prefix: &str) -> Vec<(&'p str, &'p str)> {
-    if request.format != Format::Gemini {
-        return Vec::new();
-    }
-    let own = |path: &'p str| path.strip_prefix(prefix)?.strip_prefix('.').filter(|field| !field.contains('.'));
-    request.extensions.iter().filter_map(|(path, raw)| Some((own(path)?, raw.as_str()))).collect()
-}
-
 fn top_level<'p>(request: &'p Request<'_>) -> impl Iterator<Item = (&'p str, &'p str)> {
     let own = request.format == Format::Gemini;
     let all = request.extensions.iter().filter(move |(path, _)| own && !path.contains('.'));
@@ -133,20 +124,4 @@ fn service_tier<'p>(request: &'p Request<'_>) -> Option<&'p str> {
 /// Words of the other families for what this one does when nothing is said.
 fn is_default_tier(request: &Request<'_>) -> bool {
     matches!(request.service_tier.as_deref(), Some("auto" | "default" | "standard" | "standard_only"))
-}
-
-/// The schema of the answer, in the form that the target takes: field name and text.
-pub(super) fn response_schema(
-    schema: &crate::ir::Json<'_>,
-    target: &Target<'_>,
-    losses: &mut Losses,
-) -> Result<(&'static str, String), WireError> {
-    const PARAM: &str = "response_format.json_schema.schema";
-    if !schema.as_str().starts_with('{') {
-        return Err(WireError::field(PARAM, "the schema of an answer must be an object"));
-    }
-    if target.profile.full_json_schema {
-        return Ok(("responseJsonSchema", schema.as_str().to_owned()));
-    }
-    schema::lower(schema, PARAM, true, losses).map(|text| ("responseSchema", text))
 }

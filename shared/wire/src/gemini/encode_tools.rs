@@ -1,6 +1,6 @@
 //! Tools and their choice, for an upstream.
 
-use super::{decode_tools::FUNCTION_PATH, schema};
+use super::{decode_tools::FUNCTION_PATH, extras, schema};
 use crate::{
     answer_tool::{ANSWER_DESCRIPTION, ANSWER_TOOL, JSON_NOTE},
     codec::{Target, WireError},
@@ -156,7 +156,7 @@ impl<'p> Plan<'p> {
 
     fn write_config(&self, w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>) {
         let choice = self.choice.filter(|_| !self.functions.is_empty());
-        let extensions = super::encode_request::below(request, "toolConfig");
+        let extensions = extras::below(request, "toolConfig");
         if choice.is_none() && extensions.is_empty() && self.answer.is_none() {
             return;
         }

@@ -71,3 +71,12 @@ fn extra<'p>(path: &'p str, raw: &'p str) -> Option<Extra<'p>> {
     let (part, field) = rest.strip_prefix("parts.")?.split_once('.')?;
     Some(Extra { path, turn: turn.parse().ok()?, part: part.parse().ok()?, field, raw, written: false })
 }
+
+/// The extensions that this family put aside, below a path and without deeper ones.
+pub(super) fn below<'p>(request: &'p Request<'_>, prefix: &str) -> Vec<(&'p str, &'p str)> {
+    if request.format != Format::Gemini {
+        return Vec::new();
+    }
+    let own = |path: &'p str| path.strip_prefix(prefix)?.strip_prefix('.').filter(|field| !field.contains('.'));
+    request.extensions.iter().filter_map(|(path, raw)| Some((own(path)?, raw.as_str()))).collect()
+}

@@ -1,7 +1,7 @@
 //! `groundingMetadata` and `citationMetadata` ↔ annotations.
 
 use super::{
-    message::{OneOrMany, Whole},
+    message::{OneOrMany, WholeNumber},
     text_map::TextMap,
 };
 use crate::{
@@ -36,15 +36,15 @@ wire_object! {
 wire_object! {
     pub(super) struct Support<'a> {
         segment: Segment<'a> = "segment",
-        chunks: Vec<Whole> = "groundingChunkIndices" | "grounding_chunk_indices",
+        chunks: Vec<WholeNumber> = "groundingChunkIndices" | "grounding_chunk_indices",
     }
 }
 
 wire_object! {
     pub(super) struct Segment<'a> {
-        part: Whole = "partIndex" | "part_index",
-        start: Whole = "startIndex" | "start_index",
-        end: Whole = "endIndex" | "end_index",
+        part: WholeNumber = "partIndex" | "part_index",
+        start: WholeNumber = "startIndex" | "start_index",
+        end: WholeNumber = "endIndex" | "end_index",
         text: Str<'a> = "text",
     }
 }
@@ -57,8 +57,8 @@ wire_object! {
 
 wire_object! {
     pub(super) struct Citation<'a> {
-        start: Whole = "startIndex" | "start_index",
-        end: Whole = "endIndex" | "end_index",
+        start: WholeNumber = "startIndex" | "start_index",
+        end: WholeNumber = "endIndex" | "end_index",
         uri: Str<'a> = "uri",
         title: Str<'a> = "title",
     }
@@ -82,8 +82,8 @@ pub(super) fn of_grounding<'a>(grounding: Grounding<'a>, map: &TextMap) -> Vec<A
         let segment = support.segment.unwrap_or_default();
         let part = segment.part.and_then(|part| usize::try_from(part.0).ok()).unwrap_or(0);
         let base = map.part_start(part);
-        let start = base.saturating_add(segment.start.and_then(Whole::count).unwrap_or(0));
-        let end = segment.end.and_then(Whole::count).map(|end| base.saturating_add(end));
+        let start = base.saturating_add(segment.start.and_then(WholeNumber::count).unwrap_or(0));
+        let end = segment.end.and_then(WholeNumber::count).map(|end| base.saturating_add(end));
         for index in support.chunks.unwrap_or_default() {
             let Some(at) = usize::try_from(index.0).ok().filter(|at| *at < chunks.len()) else { continue };
             if all.len() >= MAX_ANNOTATIONS {
@@ -106,8 +106,8 @@ pub(super) fn of_grounding<'a>(grounding: Grounding<'a>, map: &TextMap) -> Vec<A
 pub(super) fn of_citations<'a>(citations: Citations<'a>, map: &TextMap) -> Vec<Annotation<'a>> {
     let all = citations.citations.unwrap_or_default().0.into_iter().take(MAX_ANNOTATIONS);
     all.map(|citation| {
-        let end = citation.end.and_then(Whole::count);
-        let start = citation.start.and_then(Whole::count).unwrap_or(0);
+        let end = citation.end.and_then(WholeNumber::count);
+        let start = citation.start.and_then(WholeNumber::count).unwrap_or(0);
         Annotation {
             start: end.map(|_| map.char_at(start)),
             end: end.map(|end| map.char_at(end)),

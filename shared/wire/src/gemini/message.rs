@@ -93,7 +93,7 @@ pub(super) struct OneOrMany<T>(pub(super) Vec<T>);
 
 /// A whole number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Whole(pub(super) i64);
+pub(super) struct WholeNumber(pub(super) i64);
 
 // === impl OneOrMany ===
 
@@ -138,45 +138,45 @@ impl<'de, T: Forgiving<'de>> Forgiving<'de> for OneOrMany<T> {
     }
 }
 
-// === impl Whole ===
+// === impl WholeNumber ===
 
-impl Whole {
+impl WholeNumber {
     /// Counts are never negative; a client that sends one means nothing by it.
     pub(super) fn count(self) -> Option<u64> {
         u64::try_from(self.0).ok()
     }
 }
 
-impl<'de> Deserialize<'de> for Whole {
+impl<'de> Deserialize<'de> for WholeNumber {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct WholeVisitor;
 
         impl Visitor<'_> for WholeVisitor {
-            type Value = Whole;
+            type Value = WholeNumber;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a whole number")
             }
 
-            fn visit_i64<E: Error>(self, number: i64) -> Result<Whole, E> {
-                Ok(Whole(number))
+            fn visit_i64<E: Error>(self, number: i64) -> Result<WholeNumber, E> {
+                Ok(WholeNumber(number))
             }
 
-            fn visit_u64<E: Error>(self, number: u64) -> Result<Whole, E> {
-                i64::try_from(number).map(Whole).map_err(|_| E::custom("the number is too large"))
+            fn visit_u64<E: Error>(self, number: u64) -> Result<WholeNumber, E> {
+                i64::try_from(number).map(WholeNumber).map_err(|_| E::custom("the number is too large"))
             }
 
-            fn visit_f64<E: Error>(self, number: f64) -> Result<Whole, E> {
+            fn visit_f64<E: Error>(self, number: f64) -> Result<WholeNumber, E> {
                 // Beyond 2^53 a double is no exact whole number any more.
                 if number.fract() == 0.0 && number.abs() <= 9_007_199_254_740_992.0 {
-                    Ok(Whole(number as i64))
+                    Ok(WholeNumber(number as i64))
                 } else {
                     Err(E::invalid_value(serde::de::Unexpected::Float(number), &self))
                 }
             }
 
-            fn visit_str<E: Error>(self, text: &str) -> Result<Whole, E> {
-                text.parse().map(Whole).map_err(|_| E::invalid_value(serde::de::Unexpected::Str(text), &self))
+            fn visit_str<E: Error>(self, text: &str) -> Result<WholeNumber, E> {
+                text.parse().map(WholeNumber).map_err(|_| E::invalid_value(serde::de::Unexpected::Str(text), &self))
             }
         }
 
@@ -184,7 +184,7 @@ impl<'de> Deserialize<'de> for Whole {
     }
 }
 
-impl Forgiving<'_> for Whole {
+impl Forgiving<'_> for WholeNumber {
     fn of_whole(number: u64) -> Option<Self> {
         i64::try_from(number).ok().map(Self)
     }
@@ -205,10 +205,10 @@ mod tests {
     #[test]
     fn whole_numbers_come_in_three_spellings() {
         for (text, number) in [("40", 40), ("40.0", 40), ("\"40\"", 40), ("-1", -1)] {
-            assert_eq!(serde_json::from_str::<Whole>(text).expect(text), Whole(number));
+            assert_eq!(serde_json::from_str::<WholeNumber>(text).expect(text), WholeNumber(number));
         }
         for text in ["1.5", "\"x\"", "true", "1e300", "18446744073709551615"] {
-            assert!(serde_json::from_str::<Whole>(text).is_err(), "{text}");
+            assert!(serde_json::from_str::<WholeNumber>(text).is_err(), "{text}");
         }
     }
 

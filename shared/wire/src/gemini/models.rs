@@ -1,7 +1,7 @@
 //! `GET /v1beta/models`.
 
 use super::{
-    message::{OneOrMany, Whole},
+    message::{OneOrMany, WholeNumber},
     path::plain_model,
 };
 use crate::{
@@ -23,8 +23,8 @@ wire_object! {
         name: Str<'a> = "name",
         display_name: Str<'a> = "displayName" | "display_name",
         description: Str<'a> = "description",
-        input_limit: Whole = "inputTokenLimit" | "input_token_limit",
-        output_limit: Whole = "outputTokenLimit" | "output_token_limit",
+        input_limit: WholeNumber = "inputTokenLimit" | "input_token_limit",
+        output_limit: WholeNumber = "outputTokenLimit" | "output_token_limit",
         methods: Vec<Str<'a>> = "supportedGenerationMethods" | "supported_generation_methods" | "supportedActions",
         thinking: bool = "thinking",
     }
@@ -67,8 +67,8 @@ fn decode_model(field: ModelField<'_>) -> Option<Model> {
         id: plain_model(&field.name?).to_owned(),
         display_name: own(field.display_name),
         description: own(field.description),
-        input_limit: field.input_limit.and_then(Whole::count),
-        output_limit: field.output_limit.and_then(Whole::count),
+        input_limit: field.input_limit.and_then(WholeNumber::count),
+        output_limit: field.output_limit.and_then(WholeNumber::count),
         generates: has("generateContent"),
         embeds: has("embedContent"),
         thinking: field.thinking,

@@ -1,6 +1,6 @@
 //! `thinkingConfig`: a level on 3.x, a budget on 2.5.
 
-use super::message::Whole;
+use super::message::WholeNumber;
 use crate::{
     codec::{Target, WireError},
     ir::{Effort, Format, Losses, Reasoning, Request, ThinkingStyle},
@@ -12,7 +12,7 @@ use crate::{
 wire_object! {
     pub(super) struct ThinkingConfig<'a> {
         include_thoughts: bool = "includeThoughts" | "include_thoughts",
-        budget: Whole = "thinkingBudget" | "thinking_budget",
+        budget: WholeNumber = "thinkingBudget" | "thinking_budget",
         level: Str<'a> = "thinkingLevel" | "thinking_level",
     }
 }
@@ -21,8 +21,8 @@ pub(super) fn decode_thinking(config: ThinkingConfig<'_>) -> Result<Reasoning, W
     let mut reasoning = Reasoning { visible: config.include_thoughts, ..Reasoning::default() };
     match config.budget {
         None => {}
-        Some(Whole(0)) => reasoning.enabled = Some(false),
-        Some(Whole(-1)) => {
+        Some(WholeNumber(0)) => reasoning.enabled = Some(false),
+        Some(WholeNumber(-1)) => {
             reasoning.enabled = Some(true);
             reasoning.adaptive = true;
         }

@@ -1,16 +1,16 @@
 //! `usageMetadata`: the prompt includes what a cache served; candidates exclude thoughts; prompts of tools come on top.
 
-use super::message::{OneOrMany, Whole};
+use super::message::{OneOrMany, WholeNumber};
 use crate::{object::wire_object, usage::Usage, write::Writer};
 
 wire_object! {
     pub(super) struct UsageField<'a> {
-        prompt: Whole = lenient "promptTokenCount" | "prompt_token_count",
-        cached: Whole = lenient "cachedContentTokenCount" | "cached_content_token_count",
-        candidates: Whole = lenient "candidatesTokenCount" | "candidates_token_count" | "responseTokenCount",
-        thoughts: Whole = lenient "thoughtsTokenCount" | "thoughts_token_count",
-        tool_prompt: Whole = lenient "toolUsePromptTokenCount" | "tool_use_prompt_token_count",
-        total: Whole = lenient "totalTokenCount" | "total_token_count",
+        prompt: WholeNumber = lenient "promptTokenCount" | "prompt_token_count",
+        cached: WholeNumber = lenient "cachedContentTokenCount" | "cached_content_token_count",
+        candidates: WholeNumber = lenient "candidatesTokenCount" | "candidates_token_count" | "responseTokenCount",
+        thoughts: WholeNumber = lenient "thoughtsTokenCount" | "thoughts_token_count",
+        tool_prompt: WholeNumber = lenient "toolUsePromptTokenCount" | "tool_use_prompt_token_count",
+        total: WholeNumber = lenient "totalTokenCount" | "total_token_count",
         prompt_details: OneOrMany<ModalityCount<'a>> = lenient "promptTokensDetails" | "prompt_tokens_details",
         cache_details: OneOrMany<ModalityCount<'a>> = lenient "cacheTokensDetails" | "cache_tokens_details",
         candidates_details: OneOrMany<ModalityCount<'a>> = lenient "candidatesTokensDetails" | "candidates_tokens_details",
@@ -20,7 +20,7 @@ wire_object! {
 wire_object! {
     pub(super) struct ModalityCount<'a> {
         modality: crate::text::Str<'a> = lenient "modality",
-        tokens: Whole = lenient "tokenCount" | "token_count",
+        tokens: WholeNumber = lenient "tokenCount" | "token_count",
     }
 }
 
@@ -29,7 +29,7 @@ wire_object! {
 impl UsageField<'_> {
     /// Into disjoint classes. Details that exceed their total are cut to it: the total is what is billed.
     pub(super) fn disjoint(&self) -> Usage {
-        let count = |field: Option<Whole>| field.and_then(Whole::count);
+        let count = |field: Option<WholeNumber>| field.and_then(WholeNumber::count);
         let mut usage = Usage::default();
         let (prompt, cached) = (count(self.prompt), count(self.cached));
         let (total, tools) = (count(self.total), count(self.tool_prompt).unwrap_or(0));

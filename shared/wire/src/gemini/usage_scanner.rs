@@ -1,13 +1,13 @@
 //! Follows a stream that is passed through, in either framing, without parsing the elements that cannot matter.
 //!
-//! The interface is that of [`crate::usage_scanner::UsageScanner`]. Nothing is ever hidden from the client: usage is part of
+//! The interface is that of [`crate::openai::UsageScanner`]. Nothing is ever hidden from the client: usage is part of
 //! the answer in this format.
 
 use bytes::Bytes;
-use memchr::{memchr2, memmem};
+use memchr::memmem;
 
 use super::{passthrough::answer_facts, values::ValueReader};
-use crate::usage::Usage;
+use crate::{event_scan::string_length, usage::Usage};
 
 /// What a stream has shown so far.
 #[derive(Debug, Default)]
@@ -130,19 +130,6 @@ impl Seen {
 
 fn begins_with_error(element: &[u8]) -> bool {
     element[1..].trim_ascii_start().starts_with(b"\"error\"")
-}
-
-/// Bytes of a JSON string, escapes counted as they stand, up to its closing quote.
-fn string_length(rest: &[u8]) -> u64 {
-    let mut at = 0;
-    while let Some(found) = memchr2(b'"', b'\\', &rest[at..]) {
-        at += found;
-        if rest[at] == b'"' {
-            return at as u64;
-        }
-        at = (at + 2).min(rest.len());
-    }
-    rest.len() as u64
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 
 mod collect;
 mod content;
+mod effort;
 mod event;
 mod format;
 mod json;
@@ -24,6 +25,7 @@ pub use collect::Collector;
 pub use content::{
     Annotation, CacheMark, CallKind, Extensions, Part, Role, Signature, Source, SystemPart, SystemRole, Turn,
 };
+pub use effort::Effort;
 pub use event::{Event, PartKind, StreamError};
 pub use format::{Family, Format};
 pub use json::Json;
@@ -31,8 +33,6 @@ pub use losses::{Losses, MAX_LISTED};
 pub use media_urls::{MediaKind, UrlSource, fetches_media, replace_url, url_sources};
 pub use profile::{EffortScale, Profile, ThinkingStyle, ThoughtDemand};
 pub use replay::replay;
-pub use request::{
-    Effort, Modality, OutputFormat, Reasoning, Request, Sampling, Tool, ToolChoice, ToolKind, VendorTool,
-};
+pub use request::{Modality, OutputFormat, Reasoning, Request, Sampling, Tool, ToolChoice, ToolKind, VendorTool};
 pub use response::{Choice, FinishReason, Response};
 pub use validate::{OrderError, Validator};

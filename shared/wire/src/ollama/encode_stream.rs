@@ -1,6 +1,5 @@
 //! [`Event`]s → lines.
 
-use memchr::{memchr2, memchr2_iter};
 use omniroute_core::error::ErrorClass;
 
 use super::{
@@ -8,6 +7,7 @@ use super::{
     encode_request::{is_json_object, write_call},
     encode_response::write_head,
     error::encode_stream_error,
+    lines::end_line,
     logprobs::list_of,
     unspoken,
 };
@@ -237,35 +237,4 @@ fn write_empty(w: &mut Writer<'_>, shape: Shape) {
         }),
         Shape::Generate => w.field_str("response", ""),
     }
-}
-
-/// Ends the line that began at `start`, and makes sure that it is one: line breaks between the tokens of raw JSON become
-/// spaces, and the separators at which Python's `splitlines` breaks too (U+0085, U+2028, U+2029) are escaped.
-pub(super) fn end_line(out: &mut Vec<u8>, start: usize) {
-    for byte in &mut out[start..] {
-        if matches!(byte, b'\n' | b'\r') {
-            *byte = b' ';
-        }
-    }
-    if memchr2(0xe2, 0xc2, &out[start..]).is_some() && separators(&out[start..]).next().is_some() {
-        let line = out.split_off(start);
-        let mut done = 0;
-        for (at, length, escape) in separators(&line) {
-            out.extend_from_slice(&line[done..at]);
-            out.extend_from_slice(escape);
-            done = at + length;
-        }
-        out.extend_from_slice(&line[done..]);
-    }
-    out.push(b'\n');
-}
-
-/// Where they stand, how long they are, and how JSON writes them.
-fn separators(line: &[u8]) -> impl Iterator<Item = (usize, usize, &'static [u8])> {
-    memchr2_iter(0xe2, 0xc2, line).filter_map(|at| match line[at..] {
-        [0xe2, 0x80, 0xa8, ..] => Some((at, 3, &b"\\u2028"[..])),
-        [0xe2, 0x80, 0xa9, ..] => Some((at, 3, &b"\\u2029"[..])),
-        [0xc2, 0x85, ..] => Some((at, 2, &b"\\u0085"[..])),
-        _ => None,
-    })
 }

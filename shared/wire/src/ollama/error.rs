@@ -42,5 +42,5 @@ pub fn encode_stream_error(error: &StreamError, out: &mut Vec<u8>) {
         w.field("status", &error.class.status());
         w.field_str_opt("request_id", error.request_id.as_deref());
     });
-    super::encode_stream::end_line(out, start);
+    super::lines::end_line(out, start);
 }

@@ -1,6 +1,6 @@
-//! Lines of JSON out of bytes that may be split anywhere.
+//! Lines of JSON: out of bytes that may be split anywhere, and where they end.
 
-use memchr::memchr;
+use memchr::{memchr, memchr2, memchr2_iter};
 
 use crate::event_stream::{MAX_EVENT_BYTES, TooLong};
 
@@ -59,6 +59,37 @@ impl LineReader {
             emit(line);
         }
     }
+}
+
+/// Ends the line that began at `start`, and makes sure that it is one: line breaks between the tokens of raw JSON become
+/// spaces, and the separators at which Python's `splitlines` breaks too (U+0085, U+2028, U+2029) are escaped.
+pub(super) fn end_line(out: &mut Vec<u8>, start: usize) {
+    for byte in &mut out[start..] {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
+    if memchr2(0xe2, 0xc2, &out[start..]).is_some() && separators(&out[start..]).next().is_some() {
+        let line = out.split_off(start);
+        let mut done = 0;
+        for (at, length, escape) in separators(&line) {
+            out.extend_from_slice(&line[done..at]);
+            out.extend_from_slice(escape);
+            done = at + length;
+        }
+        out.extend_from_slice(&line[done..]);
+    }
+    out.push(b'\n');
+}
+
+/// Where they stand, how long they are, and how JSON writes them.
+fn separators(line: &[u8]) -> impl Iterator<Item = (usize, usize, &'static [u8])> {
+    memchr2_iter(0xe2, 0xc2, line).filter_map(|at| match line[at..] {
+        [0xe2, 0x80, 0xa8, ..] => Some((at, 3, &b"\\u2028"[..])),
+        [0xe2, 0x80, 0xa9, ..] => Some((at, 3, &b"\\u2029"[..])),
+        [0xc2, 0x85, ..] => Some((at, 2, &b"\\u0085"[..])),
+        _ => None,
+    })
 }
 
 #[cfg(test)]

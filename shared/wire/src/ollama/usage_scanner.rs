@@ -1,7 +1,7 @@
 //! Follows an answer that is passed through: the lines of a stream, or one document. Only the last line, which says that it
 //! is, gets parsed.
 //!
-//! The interface is that of [`crate::usage_scanner::UsageScanner`]. Nothing is ever hidden from the client: the counts are
+//! The interface is that of [`crate::openai::UsageScanner`]. Nothing is ever hidden from the client: the counts are
 //! part of the answer in this format.
 
 use bytes::Bytes;
@@ -9,9 +9,9 @@ use memchr::memmem;
 
 use super::{lines::LineReader, message::Answer};
 use crate::{
+    event_scan::{Key, keys, string_length, value_behind},
     json_tail::AnswerFacts,
     usage::Usage,
-    usage_scanner::{Key, keys, string_length, value_behind},
 };
 
 keys! {

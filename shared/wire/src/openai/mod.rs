@@ -4,6 +4,7 @@
 //! `reasoning_details` (with signatures), and both are read and written here. Gemini's thought signatures travel in
 //! `tool_calls[].extra_content.google.thought_signature`.
 
+mod answer_facts;
 mod content;
 mod decode_request;
 mod decode_response;
@@ -14,14 +15,15 @@ mod encode_request;
 mod encode_response;
 mod encode_stream;
 mod error;
-mod image_scanner;
 mod message;
 mod passthrough;
 mod sound;
 mod stream_calls;
 mod stream_choice;
 mod usage;
+mod usage_scanner;
 
+pub use answer_facts::answer_facts;
 pub use decode_request::decode_request;
 pub use decode_response::decode_response;
 pub use decode_stream::Decoder;
@@ -31,10 +33,10 @@ pub use encode_response::encode_response;
 pub use encode_stream::Encoder;
 pub use error::{decode_error, encode_error, encode_stream_error};
 pub(crate) use error::{wait_in_text, words};
-pub use image_scanner::ImageScanner;
 pub(crate) use passthrough::quoted;
 pub use passthrough::{UpstreamBody, renamed_body, upstream_body};
 pub(crate) use usage::write_usage;
+pub use usage_scanner::UsageScanner;
 
 use crate::ir::{Effort, Family, FinishReason};
 

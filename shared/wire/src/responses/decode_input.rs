@@ -16,6 +16,7 @@ use crate::{
     codec::{DecodeContext, WireError, signature_from},
     ir::{CallKind, Family, Part, Request, Role, Signature, SystemPart, SystemRole, Turn},
     object::{read, wire_object},
+    rounds::PHASES,
     text::{Str, TextOr},
 };
 
@@ -27,8 +28,6 @@ wire_object! {
     }
 }
 
-/// Extension: the `phase` of messages, as an object from `turn.part` to the word.
-pub(crate) const PHASES: &str = "input.phase";
 /// Extension: some item of reasoning had nothing in it but an id.
 pub(super) const EMPTY_REASONING: &str = "input.reasoning";
 

@@ -40,7 +40,7 @@ wire_object! {
 }
 
 wire_object! {
-    struct Kind<'a> {
+    struct TypeTag<'a> {
         kind: Str<'a> = "type",
     }
 }
@@ -82,7 +82,7 @@ fn tool<'a>(
     namespace: Option<&Cow<'a, str>>,
     path: &str,
 ) -> Result<(), WireError> {
-    let head: Kind<'a> = read(raw.get().as_bytes()).map_err(|error| within(path, error))?;
+    let head: TypeTag<'a> = read(raw.get().as_bytes()).map_err(|error| within(path, error))?;
     let kind = head.kind.map_or(Cow::Borrowed("function"), Cow::from);
     if !matches!(kind.as_ref(), "function" | "custom" | "namespace") {
         request.vendor_tools.push(VendorTool { family: Family::OpenAi, name: kind, raw: raw.into() });

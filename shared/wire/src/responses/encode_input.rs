@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 
 use super::{
-    decode_input::PHASES,
     encode_content::{call_id_here, document, image_source, reasoning, text_part},
     encode_tools::group_of,
 };
@@ -11,6 +10,7 @@ use crate::{
     codec::{Target, WireError},
     ir::{CacheMark, CallKind, Family, Format, Json, Losses, Part, Request, Role, SystemPart, SystemRole, Turn},
     media,
+    rounds::PHASES,
     write::Writer,
 };
 

@@ -1,7 +1,7 @@
 //! [`Request`] → a Responses body.
 
 use super::{
-    decode_input::{EMPTY_REASONING, PHASES},
+    decode_input::EMPTY_REASONING,
     decode_request::{ENCRYPTED_REASONING, LOGPROBS},
     decode_tools::RAW_CHOICE,
     encode_input::InputWriter,
@@ -11,6 +11,7 @@ use crate::{
     codec::{Encoded, Target, WireError},
     ir::{Effort, Family, Format, Losses, Modality, OutputFormat, Request, SystemPart, SystemRole, ThinkingStyle},
     openai::{effort_word, tier_word},
+    rounds::PHASES,
     stable_id::plain_user,
     system_text, tool_schema,
     write::Writer,

@@ -7,9 +7,9 @@ use serde_json::value::RawValue;
 
 use super::usage_scanner::data_of;
 use crate::{
+    event_scan::event_end,
     object::{read, wire_object},
     text::Str,
-    usage_scanner::event_end,
     write::Writer,
 };
 

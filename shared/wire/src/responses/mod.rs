@@ -44,7 +44,6 @@ mod write_response;
 pub use answer::answer_facts;
 pub use compact::{compaction, misses_summary, summary_request};
 pub use count::{decode_count_response, encode_count_response};
-pub(crate) use decode_input::PHASES;
 pub use decode_request::decode_request;
 pub use decode_response::decode_response;
 pub use decode_stream::Decoder;

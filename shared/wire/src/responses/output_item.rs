@@ -15,7 +15,7 @@ use crate::{
 };
 
 wire_object! {
-    pub(super) struct Kind<'a> {
+    pub(super) struct TypeTag<'a> {
         kind: Str<'a> = "type",
     }
 }
@@ -33,7 +33,7 @@ pub(super) enum OutputItem<'a> {
 
 impl<'a> OutputItem<'a> {
     pub(super) fn read(raw: &'a RawValue) -> Result<Self, WireError> {
-        let head: Kind<'a> = read(raw.get().as_bytes())?;
+        let head: TypeTag<'a> = read(raw.get().as_bytes())?;
         let kind = head.kind.as_deref().unwrap_or_default();
         if !matches!(kind, "message" | "reasoning" | "function_call" | "custom_tool_call") {
             return Ok(Self::Other(raw));

@@ -10,7 +10,7 @@ use crate::{
 };
 
 wire_object! {
-    struct Kind<'a> {
+    struct TypeTag<'a> {
         kind: Str<'a> = "type",
         id: &'a RawValue = "id",
     }
@@ -62,6 +62,6 @@ pub fn check_portable(request: &Request<'_>, target: Format) -> Result<(), WireE
 }
 
 fn is_reference(item: &str) -> bool {
-    serde_json::from_str::<Kind<'_>>(item)
+    serde_json::from_str::<TypeTag<'_>>(item)
         .is_ok_and(|item| item.kind.as_deref().is_none_or(|kind| kind == "item_reference") && item.id.is_some())
 }

@@ -6,10 +6,11 @@ use bytes::{Bytes, BytesMut};
 
 use super::{error::Begun, usage::UsageField};
 use crate::{
+    event_scan::{Key, event_end, keys, string_length, value_behind},
+    event_stream::MAX_EVENT_BYTES,
     object::wire_object,
     text::Str,
     usage::Usage,
-    usage_scanner::{Key, MAX_EVENT_BYTES, event_end, keys, string_length, value_behind},
 };
 
 wire_object! {

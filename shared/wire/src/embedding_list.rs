@@ -1,4 +1,4 @@
-//! Vectors as JSON lists of numbers and as OpenAI packs them (32-bit floats, little endian, in base64), and what OpenAI has
+//! OpenAI's list of embeddings, which stands in the middle: vectors as JSON lists of numbers and as OpenAI packs them (32-bit floats, little endian, in base64), and what OpenAI has
 //! around them.
 
 use std::borrow::Cow;
@@ -6,7 +6,6 @@ use std::borrow::Cow;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::value::RawValue;
 
-use super::Middle;
 use crate::{
     codec::WireError,
     object::{read, wire_object},
@@ -32,6 +31,12 @@ wire_object! {
         index: u64 = "index",
         embedding: &'a RawValue = "embedding",
     }
+}
+
+/// An upstream's answer in OpenAI's form.
+pub(crate) struct Middle {
+    pub(crate) body: Vec<u8>,
+    pub(crate) tokens: Option<u64>,
 }
 
 /// A vector as a list of numbers, from either form.
@@ -82,7 +87,7 @@ fn broken() -> WireError {
 ///
 /// # Errors
 /// When one of them is none.
-pub(super) fn write(
+pub(crate) fn write(
     vectors: &[&RawValue],
     model: &str,
     base64: bool,

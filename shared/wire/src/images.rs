@@ -1,16 +1,16 @@
 //! Follows a stream of pictures that is passed through: `image_generation.partial_image` and `image_generation.completed`.
 //!
 //! One event holds a whole picture, so that no event is kept: only its beginning and its end, where its type and the counts
-//! stand. The interface is that of [`crate::usage_scanner::UsageScanner`].
+//! stand. The interface is that of [`crate::openai::UsageScanner`].
 
 use bytes::Bytes;
 use memchr::{memchr, memmem};
 
 use crate::{
+    event_scan::{keys, value_behind},
     json_tail::{AnswerFacts, UsageTail},
     responses,
     usage::Usage,
-    usage_scanner::{keys, value_behind},
 };
 
 keys! {

@@ -1,25 +1,17 @@
 //! Follows a Chat stream that is passed through, without parsing the chunks that cannot matter.
 //!
-//! It finds usage, finish reason, `[DONE]` and errors in the stream with substring searches. A quoted word cannot be found
-//! inside a JSON string, where its quotes would be escaped; so a hit is a key or a whole value.
-
-use std::sync::LazyLock;
+//! It finds usage, finish reason, `[DONE]` and errors. A longer event than can be followed is passed on, but usage in it stays
+//! unknown.
 
 use bytes::{Bytes, BytesMut};
-use memchr::{memchr2, memmem::Finder};
+use memchr::memchr2;
 
-use crate::{openai, usage::Usage};
-
-/// A key with its quotes. The search for it is prepared once, which costs more than to search an event.
-pub(crate) type Key = LazyLock<Finder<'static>>;
-
-macro_rules! keys {
-    ($($name:ident = $key:literal;)*) => {
-        $( static $name: $crate::usage_scanner::Key =
-            std::sync::LazyLock::new(|| memchr::memmem::Finder::new(concat!("\"", $key, "\""))); )*
-    };
-}
-pub(crate) use keys;
+use super::read_usage;
+use crate::{
+    event_scan::{event_end, keys, string_length, value_behind},
+    event_stream::MAX_EVENT_BYTES,
+    usage::Usage,
+};
 
 keys! {
     USAGE = "usage";
@@ -31,9 +23,6 @@ keys! {
     TEXT = "text";
     ERROR = "error";
 }
-
-/// Longest event that is followed. A longer one is passed on, but usage in it stays unknown.
-pub const MAX_EVENT_BYTES: usize = 16 * 1024 * 1024;
 
 /// What a stream has shown so far.
 #[derive(Debug)]
@@ -155,7 +144,7 @@ impl UsageScanner {
         let mut only_usage = false;
         if let Some(value) = value_behind(event, &USAGE)
             && value.starts_with(b"{")
-            && let Some(usage) = openai::read_usage(value)
+            && let Some(usage) = read_usage(value)
         {
             self.usage = usage;
             only_usage = value_behind(event, &CHOICES).is_some_and(is_empty_list);
@@ -246,55 +235,8 @@ fn push_slice(frame: &Bytes, from: usize, to: usize, out: &mut Vec<Bytes>) {
     }
 }
 
-/// Length of the first event with its blank line.
-pub(crate) fn event_end(bytes: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    while let Some(found) = memchr2(b'\n', b'\r', &bytes[at..]) {
-        let line_end = at + found;
-        let next = match &bytes[line_end..] {
-            [b'\r', b'\n', ..] => line_end + 2,
-            // A carriage return at the very end may be half of a pair.
-            [b'\r'] => return None,
-            _ => line_end + 1,
-        };
-        match &bytes[next..] {
-            [b'\r', b'\n', ..] => return Some(next + 2),
-            [b'\n', ..] => return Some(next + 1),
-            [b'\r', _, ..] => return Some(next + 1),
-            _ => at = next,
-        }
-    }
-    None
-}
-
-/// What stands behind a key and its colon.
-pub(crate) fn value_behind<'e>(event: &'e [u8], key: &Key) -> Option<&'e [u8]> {
-    let mut rest = event;
-    loop {
-        let at = key.find(rest)?;
-        rest = &rest[at + key.needle().len()..];
-        let behind = rest.trim_ascii_start();
-        if let [b':', value @ ..] = behind {
-            return Some(value.trim_ascii_start());
-        }
-    }
-}
-
 fn is_empty_list(value: &[u8]) -> bool {
     value.strip_prefix(b"[").is_some_and(|rest| rest.trim_ascii_start().starts_with(b"]"))
-}
-
-/// Bytes of a JSON string, escapes counted as they stand, up to its closing quote.
-pub(crate) fn string_length(rest: &[u8]) -> u64 {
-    let mut at = 0;
-    while let Some(found) = memchr2(b'"', b'\\', &rest[at..]) {
-        at += found;
-        if rest[at] == b'"' {
-            return at as u64;
-        }
-        at = (at + 2).min(rest.len());
-    }
-    rest.len() as u64
 }
 
 #[cfg(test)]
