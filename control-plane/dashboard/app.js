@@ -190,7 +190,10 @@ async function refresh() {
     showRequests(requests);
     problem.hidden = true;
   } catch (error) {
-    if (error instanceof Unauthenticated) return signIn();
+    if (error instanceof Unauthenticated) {
+      problem.hidden = true;
+      return signIn();
+    }
     problem.textContent = error.message;
     problem.hidden = false;
   }

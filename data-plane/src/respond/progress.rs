@@ -1,4 +1,4 @@
-//! Events of progress between the events of an answer, for clients that ask for them (`X-OmniRoute-WithProgress: true`).
+//! Events of progress between the events of an answer, for clients that ask for them (`X-OmniRoute-Progress: true`).
 //!
 //! They are of the type `progress`, which readers of the other types pass over: `stage` (`waiting`, `generating`, `done`), the
 //! tokens that have come so far (the provider's count once it is there, an estimate before), and the milliseconds since the

@@ -95,6 +95,7 @@ pub(super) fn protocol() -> Value {
         },
         "closes": {
             "1001": "the proxy drains, or nobody was heard for too long",
+            "1003": "a message was binary",
             "1008": "a message came too slowly",
             "1009": "a message was too long",
             "4401": "the key is no good any more",

@@ -283,8 +283,9 @@ fn check_scopes(scopes: &[String], held: &[String]) -> Result<(), ApiError> {
         Some(index) => Err(ApiError::invalid_field(
             format!("scopes.{index}"),
             format!(
-                "is no scope; there are: {} (the use of this API), and `<area>:read` and `<area>:write` for one area of it: \
-                 {}",
+                "`{}` is no scope; there are: {} (the use of this API), and `<area>:read` and `<area>:write` for one area \
+                 of it: {}",
+                scopes[index],
                 scope::EVERYTHING.join(", "),
                 scope::AREAS.join(", ")
             ),
