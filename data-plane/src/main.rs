@@ -4,7 +4,7 @@ use std::{
 };
 
 use omniroute_core::settings::{DataPlaneSettings, SettingsTable as _};
-use omniroute_data_plane::{process, server::worker_count};
+use omniroute_data_plane::process;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -22,12 +22,11 @@ fn main() -> ExitCode {
 
 fn start() -> anyhow::Result<()> {
     let settings = DataPlaneSettings::load()?;
-    // For what is not a connection's: those have threads of their own.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(worker_count(&settings).get())
-        .enable_all()
-        .thread_name("omniroute")
-        .build()?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if settings.worker_threads > 0 {
+        runtime.worker_threads(settings.worker_threads as usize);
+    }
+    let runtime = runtime.enable_all().thread_name("omniroute").build()?;
     runtime.block_on(process::run(settings))?;
     // What still runs has had its time.
     runtime.shutdown_background();

@@ -36,6 +36,7 @@ pub enum Code {
     UpstreamUnreachable,
     DatabaseUnavailable,
     DatabaseUnwritable,
+    MasterKeyMissing,
     Internal,
 }
 
@@ -103,6 +104,7 @@ impl Code {
             Self::Internal => "INTERNAL_001",
             Self::DatabaseUnavailable => "INTERNAL_002",
             Self::DatabaseUnwritable => "INTERNAL_003",
+            Self::MasterKeyMissing => "INTERNAL_004",
         }
     }
 
@@ -126,7 +128,9 @@ impl Code {
             Self::Conflict | Self::Stale => StatusCode::CONFLICT,
             Self::UpstreamUnreachable => StatusCode::BAD_GATEWAY,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::DatabaseUnavailable | Self::DatabaseUnwritable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::DatabaseUnavailable | Self::DatabaseUnwritable | Self::MasterKeyMissing => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 }
@@ -238,6 +242,14 @@ impl From<StoreError> for ApiError {
                 let message =
                     "The database cannot be written: its disk is full, or it is read-only. Nothing was changed";
                 Self::new(Code::DatabaseUnwritable, message).with_retry_after(Duration::from_secs(5))
+            }
+            StoreError::RingIncomplete(key) => {
+                tracing::error!(key, "another control plane has this master key, and this one lacks it");
+                let message = format!(
+                    "What this would change is sealed with master key {key}, which another control plane has and this one \
+                     lacks. Make the change there, or give STORAGE_ENCRYPTION_KEY of this one the same keys"
+                );
+                Self::new(Code::MasterKeyMissing, message)
             }
             other => Self::internal(&other),
         }

@@ -89,9 +89,16 @@ impl Scanner {
         each!(self, scanner => scanner.complete())
     }
 
-    /// Whether the answer is whole, if nothing more is said. Of pictures, only the stream's end shows how many they are.
+    /// Whether the answer is whole, if nothing more is said. Of pictures, and of several choices, only the stream's end shows
+    /// that all are there.
     pub(super) fn is_whole(&self) -> bool {
-        self.complete() && !matches!(self, Self::Images(_))
+        let is_one = match self {
+            Self::Images(_) => false,
+            Self::Chat(scanner) => !scanner.has_several(),
+            Self::Gemini(scanner) => !scanner.has_several(),
+            _ => true,
+        };
+        is_one && self.complete()
     }
 
     /// What the answer cost has been told.
@@ -101,7 +108,10 @@ impl Scanner {
 
     /// Grows with what is said.
     pub(super) fn said(&self) -> u64 {
-        each!(self, scanner => scanner.estimated_output())
+        match self {
+            Self::Chat(scanner) => scanner.said(),
+            other => each!(other, scanner => scanner.estimated_output()),
+        }
     }
 
     pub(super) fn saw_error(&self) -> bool {

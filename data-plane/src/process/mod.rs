@@ -42,7 +42,7 @@ use crate::{
         journal::{Journal, JournalError, JournalOptions},
         sender,
     },
-    server::{Foundations, Server, SetupError, Stages, worker_count},
+    server::{Foundations, Server, SetupError, Stages},
     snapshot::{Snapshot, disk::DiskCopy, subscribe::Subscriber},
 };
 
@@ -72,8 +72,6 @@ pub enum ProcessError {
     Setup(#[from] SetupError),
     #[error("signals cannot be handled: {0}")]
     Signals(io::Error),
-    #[error("threads cannot be started: {0}")]
-    Workers(io::Error),
     #[error("a background task ended: {0}")]
     Background(String),
 }
@@ -138,8 +136,7 @@ pub async fn run(settings: DataPlaneSettings) -> Result<(), ProcessError> {
     background.spawn(reset(Arc::clone(stages.health()), repairs));
     background.spawn(sender::run(Arc::clone(&journal), control_plane.clone(), proxy));
     background.spawn(attach::run(control_plane, Arc::new(controlled)));
-    let server = Server::with_workers(listener, Arc::clone(&stages), worker_count(&settings));
-    background.spawn(server.map_err(ProcessError::Workers)?.run());
+    background.spawn(Server::new(listener, Arc::clone(&stages)).run());
     tracing::info!(%address, version = omniroute_core::VERSION, "listening");
 
     let ended = tokio::select! {

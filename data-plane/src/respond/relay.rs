@@ -29,6 +29,10 @@ use crate::{
 /// Once the terminator is through, the upstream has this long to end its body, so that its connection can be reused.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// So many bytes of an answer go out before other requests of the thread have their turn: between an upstream and a client that
+/// are both fast, nobody would ever wait.
+const TURN: usize = 128 * 1024;
+
 /// The limits of one answer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RelayLimits {
@@ -51,6 +55,8 @@ pin_project! {
         // What may go to the client before anything else is read, and how much of it has gone.
         ready: Vec<Bytes>,
         sent: usize,
+        // Bytes that have gone out since others last had their turn.
+        turn: usize,
         meter: Box<Meter>,
         times: RelayLimits,
         // When the whole request has to be over. The upstream may have less: its deadline is that of `times`.
@@ -128,6 +134,7 @@ where
             cut: None,
             flushed: false,
             sent: 0,
+            turn: 0,
             heard: now,
             waits: false,
             commented: now,
@@ -198,12 +205,18 @@ where
         let mut this = self.project();
         loop {
             std::task::ready!(this.meter.poll_written(cx));
+            if *this.turn >= TURN {
+                *this.turn = 0;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             if let Some(piece) = this.ready.get_mut(*this.sent).map(std::mem::take) {
                 *this.sent += 1;
                 if *this.sent == this.ready.len() {
                     this.ready.clear();
                     *this.sent = 0;
                 }
+                *this.turn += piece.len();
                 if let Some(remaining) = this.remaining {
                     *remaining = remaining.saturating_sub(piece.len() as u64);
                 }
@@ -236,6 +249,7 @@ where
                 Poll::Ready(Some(Err(_))) => Ending::Broken,
                 Poll::Ready(None) => Ending::Complete,
                 Poll::Pending => {
+                    *this.turn = 0;
                     if !std::mem::replace(this.waits, true) {
                         *this.heard = Instant::now();
                         this.meter.goes_on(*this.heard, || this.filter.tally());

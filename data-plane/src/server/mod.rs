@@ -25,18 +25,13 @@ mod stages;
 mod supervise;
 mod token_counts;
 mod websocket;
-mod workers;
 
-use std::{io, net::SocketAddr, num::NonZero, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use tokio::{net::TcpListener, sync::Semaphore};
 
-use self::workers::Workers;
-pub use self::{
-    stages::{Foundations, SetupError, Stages},
-    workers::worker_count,
-};
+pub use self::stages::{Foundations, SetupError, Stages};
 
 /// How long to wait when the process has no file descriptor left for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -45,8 +40,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Server {
     listener: TcpListener,
     shared: Arc<Shared>,
-    /// `None`: connections are served where the listener is.
-    workers: Option<Workers>,
 }
 
 /// What every connection needs.
@@ -61,19 +54,7 @@ impl Server {
     /// Takes the listener's connections from now on, once [`Self::run`] is polled.
     pub fn new(listener: TcpListener, stages: Arc<Stages>) -> Self {
         let router = router::router(&stages);
-        Self { listener, shared: Arc::new(Shared { stages, router }), workers: None }
-    }
-
-    /// As [`Self::new`], with so many threads of its own for connections. What takes long is left to the present
-    /// runtime.
-    ///
-    /// # Errors
-    /// When the system gives no threads.
-    pub fn with_workers(listener: TcpListener, stages: Arc<Stages>, count: NonZero<usize>) -> io::Result<Self> {
-        let router = router::router(&stages);
-        let shared = Arc::new(Shared { stages, router });
-        let workers = Workers::start(count.get(), &shared)?;
-        Ok(Self { listener, shared, workers: Some(workers) })
+        Self { listener, shared: Arc::new(Shared { stages, router }) }
     }
 
     /// The address it listens on.
@@ -96,13 +77,7 @@ impl Server {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
                     exhausted = false;
-                    let Some(workers) = &self.workers else {
-                        tokio::spawn(connection::serve(Arc::clone(&self.shared), stream, peer, slot));
-                        continue;
-                    };
-                    if let Err(error) = workers.serve(stream, peer, slot) {
-                        tracing::error!(%error, "a connection cannot be served");
-                    }
+                    tokio::spawn(connection::serve(Arc::clone(&self.shared), stream, peer, slot));
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {

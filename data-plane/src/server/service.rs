@@ -5,24 +5,19 @@ use std::{net::SocketAddr, sync::Arc};
 use axum::extract::ConnectInfo;
 use futures_util::{FutureExt as _, future::Either};
 use http::{HeaderName, HeaderValue, Request, Response};
-use http_body::Body as _;
 use hyper::body::Incoming;
 use omniroute_providers::Operation;
-use tokio::{runtime::Handle, task::JoinSet};
 use tower::ServiceExt;
 
 use super::{
     Shared, Stages, base_url, cors, pipeline, refuse,
     route::{Route, dialect_of_path},
-    workers,
 };
 use crate::{
-    admit::{self, is_packed},
-    metrics,
+    admit, metrics,
     reply::{Reply, refusal::Refusal},
     request::{RequestId, X_REQUEST_ID},
     respond::early_head::{self, WaitSignal},
-    translate::LARGE,
 };
 
 /// Anthropic's clients send it, and look for a request's id under a name of their own.
@@ -64,38 +59,13 @@ fn model_call(
     let sign = early_head::sign(&route.dialect).filter(|_| route.operation == Operation::Chat && !after.is_zero());
     let told = sign.map(|sign| (route.dialect.clone(), sign, Arc::<WaitSignal>::default()));
     let waiting = told.as_ref().map(|(.., waiting)| Arc::clone(waiting));
-    let elsewhere = if is_large(&request) { workers::background() } else { None };
     // It may have to go on as the body of its own answer, and is gone once there is one.
     let answering = Box::pin(pipeline::serve(stages, route, request, None, waiting));
-    let answered = match told {
+    match told {
         Some((dialect, sign, waiting)) => {
             Either::Left(early_head::answer_or_sign(answering, waiting, (dialect, sign), (after, every)))
         }
         None => Either::Right(answering),
-    };
-    match elsewhere {
-        None => Either::Left(answered),
-        Some(runtime) => Either::Right(Box::pin(answered_by(runtime, answered))),
-    }
-}
-
-/// Whether a request may take so long to be read or translated that others on its thread would notice.
-fn is_large(request: &Request<Incoming>) -> bool {
-    request.body().size_hint().exact().is_none_or(|bytes| bytes >= LARGE as u64) || is_packed(request.headers())
-}
-
-/// The answer, made by `runtime`. Dropped, it is cancelled there.
-async fn answered_by(
-    runtime: Handle,
-    answered: impl Future<Output = Response<Reply>> + Send + 'static,
-) -> Response<Reply> {
-    let mut task = JoinSet::new();
-    task.spawn_on(answered, &runtime);
-    match task.join_next().await {
-        Some(Ok(response)) => response,
-        Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        // The process ends.
-        Some(Err(_)) | None => std::future::pending().await,
     }
 }
 

@@ -9,7 +9,7 @@ use omniroute_core::{
 use omniroute_telemetry::MetricsReport;
 use tokio::sync::Semaphore;
 
-use super::{limits::Limits, workers::worker_count};
+use super::limits::Limits;
 use crate::{
     admit::Admission,
     cache::idempotency::Idempotency,
@@ -92,7 +92,7 @@ impl Stages {
         };
         let extra_roots = ExtraRoots::read(&settings.upstream_tls_ca)?;
         let client = UpstreamClient::new(ClientOptions {
-            idle_per_host: (settings.upstream_idle_connections as usize).div_ceil(worker_count(settings).get()),
+            idle_per_host: settings.upstream_idle_connections as usize,
             policy,
             extra_roots: extra_roots.clone(),
         })?;

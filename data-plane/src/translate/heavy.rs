@@ -8,7 +8,7 @@ use tokio::{
 };
 
 /// Bytes from which on a body counts as large: about a millisecond of work.
-pub(crate) const LARGE: usize = 256 * 1024;
+const LARGE: usize = 256 * 1024;
 
 /// As much of it at a time as there are cores. Closed never.
 static PLACES: LazyLock<Semaphore> =

@@ -26,7 +26,6 @@ use omniroute_wire::{
     translate::{Dialect, encode_request, name_table},
 };
 
-pub(crate) use self::heavy::LARGE;
 use self::heavy::heavy;
 pub(crate) use self::{
     document::{DocumentError, Gathered, from_document},

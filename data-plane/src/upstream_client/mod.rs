@@ -5,7 +5,7 @@
 //! DNS, TCP and TLS together, [`dns`] resolves the name (cached) and lets only addresses through that the operator allows.
 //! [`http1`] and [`http2`] send the request and give back the head of the answer and its [`body`]; [`error`] says in which
 //! stage a call failed. An HTTP/1 connection is driven by the task whose request is on it, an HTTP/2 connection has a task of
-//! its own. Threads that serve connections each have their own to providers, too ([`lane`]).
+//! its own.
 //!
 //! **HTTP/2 where the provider speaks it, on several connections.** One connection for all of an origin's requests, which
 //! is what hyper-util's client offers, fails its callers in two ways: what exceeds the peer's `MAX_CONCURRENT_STREAMS` waits
@@ -31,7 +31,6 @@ mod dns;
 mod error;
 mod http1;
 mod http2;
-pub(crate) mod lane;
 mod pool;
 mod roots;
 

@@ -27,7 +27,6 @@ use super::{
     connect::Connector,
     http1::{Http1, host_header},
     http2::{self, Http2, STREAMS, Taken},
-    lane,
 };
 
 /// How often connections are looked at that have been idle too long.
@@ -41,7 +40,7 @@ pub(super) struct Pool<B>(Arc<Inner<B>>);
 
 struct Inner<B> {
     connector: Connector,
-    /// Idle HTTP/1 connections per origin and lane.
+    /// Idle HTTP/1 connections per origin.
     most_idle: usize,
     origins: Mutex<Origins<B>>,
 }
@@ -54,12 +53,11 @@ struct Origins<B> {
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
-    lane: usize,
     is_secure: bool,
     authority: Authority,
 }
 
-/// The connections to one origin, of the threads that share them.
+/// The connections to one origin.
 pub(super) struct Origin<B> {
     uri: Uri,
     host: HeaderValue,
@@ -138,7 +136,7 @@ where
     pub(super) fn origin(&self, uri: &Uri) -> Option<Arc<Origin<B>>> {
         let is_secure = uri.scheme_str()? == "https";
         let authority = uri.authority()?;
-        let key = Key { lane: lane::current(), is_secure, authority: authority.clone() };
+        let key = Key { is_secure, authority: authority.clone() };
         let mut origins = self.0.origins.lock();
         if let Some(origin) = origins.all.get(&key) {
             return Some(Arc::clone(origin));

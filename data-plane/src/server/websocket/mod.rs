@@ -20,14 +20,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use omniroute_core::error::{ErrorClass, GatewayError};
 use omniroute_wire::translate::Dialect;
 use serde_json::{Value, json};
-use tokio::runtime::Handle;
 use url::form_urlencoded;
 
 use self::{frames::Bounds, session::Session, upgrade::Upgrade};
 use super::{
     Stages,
     router::{Shared, refuse_in},
-    workers,
 };
 use crate::{admit::Admitted, request::Caller};
 
@@ -67,7 +65,7 @@ pub(super) async fn open(State(stages): Shared, mut request: Request) -> Respons
     };
     let bounds = Bounds { largest, silence: stages.limits.client_timeout, memory: stages.admission.memory_of(&caller) };
     let (response, connection) = upgrade.agree();
-    workers::background().unwrap_or_else(Handle::current).spawn(async move {
+    tokio::spawn(async move {
         let _place = place;
         if let Ok(connection) = connection.await {
             Session::new(stages, credentials).run(connection, bounds).await;

@@ -27,6 +27,8 @@ struct Seen {
     finish_reason: Option<String>,
     /// Nothing was said after the finish reason: old models give one in every element.
     finished: bool,
+    /// More than one candidate is told.
+    several: bool,
     output_bytes: u64,
     error: bool,
 }
@@ -91,6 +93,11 @@ impl UsageScanner {
         !self.blind && self.reader.is_between() && (!self.any || blank)
     }
 
+    /// Whether more than one candidate was seen: then one finish reason does not tell that all have ended.
+    pub const fn has_several(&self) -> bool {
+        self.seen.several
+    }
+
     /// A guess at the output for a stream that was cut: four bytes of text a token.
     pub const fn estimated_output(&self) -> u64 {
         self.seen.output_bytes.div_ceil(4)
@@ -109,6 +116,10 @@ impl Seen {
         if has_ended {
             self.finish_reason = facts.finish_reason;
         }
+        self.several |= memmem::find(element, b"\"index\"").is_some_and(|at| {
+            let value = element[at + b"\"index\"".len()..].trim_ascii_start().strip_prefix(b":").unwrap_or_default();
+            !value.trim_ascii_start().starts_with(b"0")
+        });
         let before = self.output_bytes;
         if memmem::find(element, b"\"candidates\"").is_none() && begins_with_error(element) {
             self.error = true;

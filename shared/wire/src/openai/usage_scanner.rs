@@ -22,6 +22,12 @@ keys! {
     ARGUMENTS = "arguments";
     TEXT = "text";
     ERROR = "error";
+    INDEX = "index";
+    REASONING = "reasoning";
+    REASONING_DETAILS = "reasoning_details";
+    REFUSAL = "refusal";
+    AUDIO = "audio";
+    IMAGES = "images";
 }
 
 /// What a stream has shown so far.
@@ -37,7 +43,11 @@ pub struct UsageScanner {
     finish_reason: Option<Box<str>>,
     /// Nothing was said after the finish reason: some hosts give one in every chunk.
     finished: bool,
+    /// More than one choice is told.
+    several: bool,
     output_bytes: u64,
+    /// Events behind a finish reason that said something which is not counted in bytes.
+    uncounted: u64,
     done: bool,
     error: bool,
 }
@@ -53,7 +63,9 @@ impl UsageScanner {
             usage: Usage::default(),
             finish_reason: None,
             finished: false,
+            several: false,
             output_bytes: 0,
+            uncounted: 0,
             done: false,
             error: false,
         }
@@ -162,7 +174,11 @@ impl UsageScanner {
                 _ => {}
             }
         }
-        self.finished &= self.output_bytes == before;
+        if self.finished && (self.output_bytes != before || says_otherwise(event)) {
+            self.finished = false;
+            self.uncounted += u64::from(self.output_bytes == before);
+        }
+        self.several |= value_behind(event, &INDEX).is_some_and(|index| !index.starts_with(b"0"));
         match value_behind(event, &FINISH_REASON) {
             Some([b'"', rest @ ..]) => {
                 let end = memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
@@ -216,6 +232,16 @@ impl UsageScanner {
         !self.error && (self.done || self.finished)
     }
 
+    /// Whether more than one choice was seen: then one finish reason does not tell that all have ended.
+    pub const fn has_several(&self) -> bool {
+        self.several
+    }
+
+    /// Grows with what is said.
+    pub const fn said(&self) -> u64 {
+        self.output_bytes + self.uncounted
+    }
+
     /// Whether the last frame ended between two events, where a comment may be put.
     pub fn between_events(&self) -> bool {
         self.partial.is_empty() && !self.blind
@@ -225,6 +251,17 @@ impl UsageScanner {
     pub const fn estimated_output(&self) -> u64 {
         self.output_bytes.div_ceil(4)
     }
+}
+
+/// Whether an event says something that is not counted as text.
+fn says_otherwise(event: &[u8]) -> bool {
+    let is_said = |key| match value_behind(event, key) {
+        Some([b'"', rest @ ..]) => !rest.starts_with(b"\""),
+        Some(value @ [b'[', ..]) => !is_empty_list(value),
+        Some([b'{', ..]) => true,
+        _ => false,
+    };
+    [&REASONING, &REASONING_DETAILS, &REFUSAL, &AUDIO, &IMAGES].into_iter().any(is_said)
 }
 
 fn push_slice(frame: &Bytes, from: usize, to: usize, out: &mut Vec<Bytes>) {
@@ -335,6 +372,23 @@ mod tests {
         assert!(scanner.complete() && !scanner.done());
         let (_, scanner) = run(&stream(&[CHUNK, &FINISH.replace("stop", "error"), DONE]), false, 7);
         assert!(scanner.saw_error() && !scanner.complete(), "that is no reason");
+    }
+
+    #[test]
+    fn a_thought_behind_a_finish_reason_is_said_too_and_another_choice_is_seen() {
+        let thought = |text: &str| {
+            format!(
+                "data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"reasoning\":\"{text}\"}},\"finish_reason\":null}}]}}\n\n"
+            )
+        };
+        let (_, before) = run(&stream(&[CHUNK, FINISH]), false, 7);
+        let (_, empty) = run(&stream(&[CHUNK, FINISH, &thought("")]), false, 7);
+        let (_, more) = run(&stream(&[CHUNK, FINISH, &thought("hm")]), false, 7);
+        assert!(before.complete() && empty.complete() && !more.complete());
+        assert_eq!((empty.said(), more.said()), (before.said(), before.said() + 1));
+        let second = CHUNK.replace("\"index\":0", "\"index\":1");
+        let (_, several) = run(&stream(&[CHUNK, &second, FINISH]), false, 7);
+        assert!(several.has_several() && !before.has_several());
     }
 
     #[test]

@@ -158,18 +158,10 @@ impl ApiKeys {
         id: &str,
         change: KeyChange,
     ) -> Result<KeyRecord, ApiError> {
-        if change.scopes.is_some() || matches!(change.expires_at, Edit::Set(_)) {
-            // Clients send back what they were shown: what the key has already is no mistake of theirs.
-            let held = Keys::of(&self.store).get(id).await?;
-            let scopes = change.scopes.as_deref().unwrap_or_default();
-            check_scopes(scopes, &held.scopes)?;
-            check_grant(granted, scopes, &held.scopes)?;
-            self.check_expiry(change.expires_at.clone().set().filter(|at| Some(*at) != held.expires_at))?;
-        }
         let mut attempts = MERGE_ATTEMPTS;
         loop {
             attempts -= 1;
-            match self.try_update(actor, id, change.clone()).await {
+            match self.try_update(actor, granted, id, change.clone()).await {
                 Err(Refused::Store(StoreError::Stale { .. })) if attempts > 0 => {}
                 Err(Refused::Store(error)) => return Err(error.into()),
                 Err(Refused::Request(error)) => return Err(error),
@@ -178,13 +170,28 @@ impl ApiKeys {
         }
     }
 
-    async fn try_update(&self, actor: &Actor, id: &str, change: KeyChange) -> Result<KeyRecord, Refused> {
-        let (extras, expected_revision) = if change.extras.is_empty() {
-            (None, None)
-        } else {
-            let held = Keys::of(&self.store).get(id).await?;
-            (Some(merged(held.extras, change.extras)), Some(held.revision))
-        };
+    async fn try_update(
+        &self,
+        actor: &Actor,
+        granted: &Scopes,
+        id: &str,
+        change: KeyChange,
+    ) -> Result<KeyRecord, Refused> {
+        let held = Keys::of(&self.store).get(id).await?;
+        // Clients send back what they were shown: what the key has already is no mistake of theirs.
+        let scopes = change.scopes.as_deref().unwrap_or_default();
+        check_scopes(scopes, &held.scopes)?;
+        check_grant(granted, scopes, &held.scopes).map_err(ApiError::from)?;
+        self.check_expiry(change.expires_at.clone().set().filter(|at| Some(*at) != held.expires_at))?;
+        // Whoever brings a key back gives what it may anew.
+        let is_revived = is_revived(&held, &change);
+        if is_revived {
+            check_grant(granted, &held.scopes, &[]).map_err(ApiError::from)?;
+        }
+        // What was judged must be what is changed.
+        let is_judged = is_revived || change.scopes.is_some() || !change.extras.is_empty();
+        let expected_revision = is_judged.then_some(held.revision);
+        let extras = (!change.extras.is_empty()).then(|| merged(held.extras, change.extras));
         let patch = KeyPatch {
             expected_revision,
             name: change.name.map(|name| name.trim().to_owned()),
@@ -292,6 +299,17 @@ fn check_scopes(scopes: &[String], held: &[String]) -> Result<(), ApiError> {
         )),
         None => Ok(()),
     }
+}
+
+/// Whether a key that ends, or has ended, would go on.
+fn is_revived(held: &KeyRecord, change: &KeyChange) -> bool {
+    let is_switched_on = change.is_active == Some(true) && !held.is_active;
+    let lives_on = held.expires_at.is_some_and(|held| match change.expires_at {
+        Edit::Keep => false,
+        Edit::Clear => true,
+        Edit::Set(at) => at > held,
+    });
+    is_switched_on || lives_on
 }
 
 /// Nobody gives a key more than they have, but for what it has already.

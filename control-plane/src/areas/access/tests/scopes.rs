@@ -109,3 +109,25 @@ async fn turning_login_off_or_setting_the_password_wants_every_right() {
     let off = gateway.call(Method::PUT, "/api/settings/require-login").bearer(&token);
     off.json(json!({ "requireLogin": false })).send().await.ok(200);
 }
+
+#[tokio::test]
+async fn nobody_brings_back_a_key_that_may_more_than_they() {
+    let gateway = Gateway::new().await;
+    let (writer, _) = key(&gateway, &["access:write"]).await;
+    let (_, manager) = key(&gateway, &["manage"]).await;
+    let (_, plain) = key(&gateway, &[]).await;
+    let change = async |id: &str, body: Value| {
+        let path = format!("/api/keys/{id}");
+        gateway.call(Method::PATCH, &path).bearer(&writer).json(body).send().await
+    };
+    for id in [&manager, &plain] {
+        gateway.patch(&format!("/api/keys/{id}"), json!({ "isActive": false })).await.ok(200);
+    }
+    assert_eq!(change(&manager, json!({ "isActive": true })).await.code(403), "AUTH_004");
+    change(&manager, json!({ "name": "renamed" })).await.ok(200);
+    change(&plain, json!({ "isActive": true })).await.ok(200);
+    let soon = "2027-01-16T00:00:00.000Z";
+    gateway.patch(&format!("/api/keys/{manager}"), json!({ "isActive": true, "expiresAt": soon })).await.ok(200);
+    assert_eq!(change(&manager, json!({ "expiresAt": null })).await.code(403), "AUTH_004");
+    change(&manager, json!({ "isActive": true, "expiresAt": soon })).await.ok(200);
+}
