@@ -48,7 +48,7 @@ pub struct Source<'a> {
 // === impl dyn ConfigKind ===
 
 impl dyn ConfigKind {
-    /// The statement of [`Self::select`], for the revisions above `above` and up to `up_to`.
+    /// The statement of [`ConfigKind::select`], for the revisions above `above` and up to `up_to`.
     pub(super) fn rows(&self, above: i64, up_to: i64) -> Query {
         sql(self.select()).bind(above).bind(up_to)
     }

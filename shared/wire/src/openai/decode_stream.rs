@@ -213,7 +213,7 @@ impl State {
         self.finish(emit);
     }
 
-    /// Some hosts leave out [DONE]: then every choice must have said why it ended.
+    /// Some hosts leave out `[DONE]`: then every choice must have said why it ended.
     fn is_complete(&self) -> bool {
         let mut begun = self.choices.iter().filter(|choice| choice.begun).peekable();
         let all_ended = begun.peek().is_some() && begun.all(|choice| choice.complete);
