@@ -144,3 +144,18 @@ async fn a_control_plane_that_is_lost_does_not_hold_a_rotation_up() {
     }
     assert_eq!(rotate().await.ok(200)["failed"], json!([]));
 }
+
+#[tokio::test]
+async fn what_is_sealed_with_a_key_that_only_another_has_is_changed_there() {
+    let gateway = Gateway::new().await;
+    let whole = gateway.replica(&format!("{NEW_KEY},{KEY}")).await;
+    let mut write = whole.write(&admin()).await.expect("a transaction");
+    let draft = ConnectionDraft::new("openai", "c", Secret::new("sk"));
+    let id = connections::create(&mut write, draft).await.expect("made").id;
+    write.commit().await.expect("committed");
+    let refused = gateway.patch(&format!("/api/providers/{id}"), json!({ "priority": 7 })).await;
+    assert_eq!(refused.code(503), "INTERNAL_004");
+    assert!(refused.text.contains(&whole.master_key_id()), "{}", refused.text);
+    let kept = Connections::of(&whole).secret(id.as_str()).await.expect("it opens still");
+    assert_eq!(kept.expose(), "sk");
+}

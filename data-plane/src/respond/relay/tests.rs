@@ -441,3 +441,29 @@ async fn a_document_is_whole_when_its_length_is_used_up() {
     drop(relay);
     assert_eq!(gateway.closed()[0].outcome(), Outcome::Ok);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_fast_answer_lets_others_have_their_turn() {
+    const PIECES: usize = 6;
+    let long = TEXT.replace("12345678", &"x".repeat(TURN / 2));
+    let piece: &'static str = Box::leak(long.into_boxed_str());
+    let mut bench = Bench::new(AnswerFilter::events(CHAT, false), piece, TIMES);
+    (1..PIECES).for_each(|_| bench.says(Ok(piece)));
+    let relay = bench.relay.as_mut().expect("still there");
+    // Bytes that came without a pause, and all.
+    let (mut at_once, mut most, mut all) = (0, 0, 0);
+    poll_fn(|cx| {
+        while all < PIECES * piece.len() {
+            let Poll::Ready(frame) = relay.as_mut().poll_frame(cx) else {
+                at_once = 0;
+                return Poll::Pending;
+            };
+            let length = frame.expect("more").expect("no cut").into_data().expect("data").len();
+            (at_once, all) = (at_once + length, all + length);
+            most = most.max(at_once);
+        }
+        Poll::Ready(())
+    })
+    .await;
+    assert!(most < TURN + piece.len() && all == PIECES * piece.len(), "{most} of {all}");
+}
