@@ -301,18 +301,16 @@ impl Journal {
                 self.bytes.fetch_add(chunk.len() as u64, Ordering::Relaxed);
             }
             Err(error) => {
-                // The records are gone, and nobody may wait for them.
+                // The records are gone, and nobody may wait for them. An event is lost with its closed record alone: where
+                // only the opened one is, the closed one that follows has all of it.
                 let mut at = 0;
                 while let Some((kind, _, length)) = encode::read_record(&chunk[at..]) {
                     at += length;
-                    if kind == PROGRESS {
-                        continue;
-                    }
                     if kind == CLOSED {
                         segment.acknowledged(1);
                         self.unacknowledged.fetch_sub(1, Ordering::Relaxed);
+                        self.lose(&error.to_string());
                     }
-                    self.lose(&error.to_string());
                 }
             }
         }
@@ -493,6 +491,47 @@ fn take_lock(directory: &Path) -> Result<File, JournalError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn on_a_full_disk_an_event_is_lost_once_with_its_closed_record() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let options = JournalOptions {
+            directory: directory.path().to_owned(),
+            max_bytes: 1 << 20,
+            segment_bytes: 1 << 16,
+            fsync: false,
+        };
+        let journal = Journal::open(options).expect("a journal");
+        let sound = Arc::clone(&journal.pending.lock().current);
+        let full = Arc::new(Segment::on_a_full_disk().expect("a device"));
+        let closing = Closing {
+            outcome: omniroute_proto::v1::Outcome::Ok,
+            status: 200,
+            error_code: "",
+            usage: Usage::default(),
+            estimated: false,
+            duration: Duration::ZERO,
+            first_byte: None,
+            attempts: 1,
+            finish_reason: "stop",
+            answered_by: None,
+        };
+        journal.pending.lock().current = Arc::clone(&full);
+        let mut opened = Vec::new();
+        for _ in 0..2 {
+            let (segment, unwritten) = journal.opened(b"", &Usage::default()).expect("taken");
+            drop(unwritten);
+            opened.push(segment);
+        }
+        assert_eq!(journal.lost(), 0, "both may still be told of");
+        drop(journal.closed(b"", &closing, opened.remove(0)));
+        assert_eq!((journal.lost(), journal.unacknowledged()), (1, 0));
+        // The disk has room again.
+        journal.pending.lock().current = sound;
+        drop(journal.closed(b"", &closing, opened.remove(0)));
+        assert_eq!((journal.lost(), journal.unacknowledged()), (1, 1), "nothing of that one is missing");
+    }
 
     #[expect(clippy::await_holding_lock, reason = "the disk that takes its time; nobody awaits who needs the lock")]
     #[tokio::test]

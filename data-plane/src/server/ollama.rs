@@ -8,7 +8,7 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, StatusCode, Uri};
 use omniroute_core::error::{ErrorClass, GatewayError};
 use omniroute_wire::{
     ollama::{Shape, Timing, decode_show_request, encode_version},
@@ -61,6 +61,19 @@ pub(super) async fn show(State(stages): Shared, request: Request) -> Response {
 /// `GET /api/ps`: nothing runs here.
 pub(super) async fn running() -> Response {
     json_response(br#"{"models":[]}"#.to_vec())
+}
+
+/// Whatever manages models: without an answer in Ollama's words, its client would show what the management API says of a path
+/// that it does not have.
+pub(super) async fn manages_no_models(headers: HeaderMap) -> Response {
+    let error = GatewayError::new(
+        ErrorClass::NotFound,
+        "model_management_unsupported",
+        "this is a gateway, which holds no models: pull, push, create, copy and delete them on the Ollama server itself",
+    );
+    let mut response = refuse_in(error, &dialect(), &headers);
+    *response.status_mut() = StatusCode::NOT_IMPLEMENTED;
+    response
 }
 
 /// `GET /api/version`.

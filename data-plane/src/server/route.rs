@@ -145,10 +145,15 @@ pub(super) fn dialect_of_path(path: &str) -> Dialect {
     }
 }
 
+/// Under `/api`: what Ollama's client makes, fetches and deletes models with, of which a gateway has none. Besides, it uploads
+/// `blobs/{digest}`.
+pub(super) const MODEL_MANAGEMENT: [&str; 5] = ["pull", "push", "create", "copy", "delete"];
+
 /// Whether this path under `/api` is Ollama's: the rest of that tree is the control plane's.
 pub(super) fn is_ollamas(path: &str) -> bool {
     let names = ["chat", "generate", "tags", "show", "version", "ps", "embed", "embeddings"];
-    path.strip_prefix("/api/").is_some_and(|name| names.contains(&name))
+    let is_own = |name: &str| names.contains(&name) || MODEL_MANAGEMENT.contains(&name) || name.starts_with("blobs/");
+    path.strip_prefix("/api/").is_some_and(is_own)
 }
 
 #[cfg(test)]

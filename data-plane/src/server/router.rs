@@ -15,7 +15,11 @@ use omniroute_telemetry::MetricsReport;
 use omniroute_wire::translate::Dialect;
 use serde_json::json;
 
-use super::{Stages, base_url, model_lists, ollama, responses, route::dialect_of_path, token_counts, websocket};
+use super::{
+    Stages, base_url, model_lists, ollama, responses,
+    route::{MODEL_MANAGEMENT, dialect_of_path},
+    token_counts, websocket,
+};
 use crate::{
     lifecycle::Phase,
     metrics::{self, Levels},
@@ -62,6 +66,10 @@ pub(super) fn router(stages: &Arc<Stages>) -> Router {
             .route(&path("generate"), any(post_only))
             .route(&path("embed"), any(post_only))
             .route(&path("embeddings"), any(post_only));
+        for name in MODEL_MANAGEMENT {
+            router = router.route(&path(name), any(ollama::manages_no_models));
+        }
+        router = router.route(&path("blobs/{digest}"), any(ollama::manages_no_models));
     }
     // It holds for the routes that are there by now.
     router = router.method_not_allowed_fallback(get_only);
