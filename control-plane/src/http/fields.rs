@@ -168,9 +168,48 @@ impl Fields {
         }
     }
 
+    /// A text that is shown in lists and in logs.
     pub fn text(&mut self, name: &'static str, length: RangeInclusive<usize>) -> Option<String> {
         let value = self.take(name)?;
+        let text = self.as_text(name, value, length)?;
+        self.in_one_line(name, text)
+    }
+
+    /// A text that is shown nowhere, and may hold what it wants.
+    pub fn secret(&mut self, name: &'static str, length: RangeInclusive<usize>) -> Option<String> {
+        let value = self.take(name)?;
         self.as_text(name, value, length)
+    }
+
+    pub fn required_secret(&mut self, name: &'static str, length: RangeInclusive<usize>) -> String {
+        if self.is_missing(name) { String::new() } else { self.secret(name, length).unwrap_or_default() }
+    }
+
+    pub fn nullable_secret(&mut self, name: &'static str, length: RangeInclusive<usize>) -> Edit<String> {
+        match self.take(name) {
+            None => Edit::Keep,
+            Some(Value::Null) => Edit::Clear,
+            Some(value) => self.as_text(name, value, length).map_or(Edit::Keep, Edit::Set),
+        }
+    }
+
+    /// Refuses what would break the line it is shown in, or steer the terminal.
+    fn in_one_line(&mut self, name: &str, text: String) -> Option<String> {
+        if text.trim().contains(char::is_control) {
+            self.refuse(name, "must not contain line breaks or other control characters");
+            return None;
+        }
+        Some(text)
+    }
+
+    /// Notes a field that is not there and has to be.
+    fn is_missing(&mut self, name: &'static str) -> bool {
+        let is_missing = !self.object.contains_key(name);
+        if is_missing {
+            let _ = self.take(name);
+            self.refuse(name, "expected string, received undefined");
+        }
+        is_missing
     }
 
     fn as_text(&mut self, name: &str, value: Value, length: RangeInclusive<usize>) -> Option<String> {
@@ -196,20 +235,15 @@ impl Fields {
     }
 
     pub fn required_text(&mut self, name: &'static str, length: RangeInclusive<usize>) -> String {
-        if !self.object.contains_key(name) {
-            let _ = self.take(name);
-            self.refuse(name, "expected string, received undefined");
-            return String::new();
-        }
-        self.text(name, length).unwrap_or_default()
+        if self.is_missing(name) { String::new() } else { self.text(name, length).unwrap_or_default() }
     }
 
     pub fn nullable_text(&mut self, name: &'static str, length: RangeInclusive<usize>) -> Edit<String> {
-        match self.take(name) {
-            None => Edit::Keep,
-            Some(Value::Null) => Edit::Clear,
-            Some(value) => self.as_text(name, value, length).map_or(Edit::Keep, Edit::Set),
-        }
+        let text = match self.nullable_secret(name, length) {
+            Edit::Set(text) => self.in_one_line(name, text),
+            other => return other,
+        };
+        text.map_or(Edit::Keep, Edit::Set)
     }
 
     /// One of `allowed`.
@@ -238,8 +272,9 @@ impl Fields {
 
     /// A number, also where it is written as text (`"2"`): forms and query strings do that.
     fn as_whole(&mut self, name: &str, value: &Value, range: RangeInclusive<u64>) -> Option<u64> {
-        let number = match value {
-            Value::Number(number) => number.as_u64(),
+        // One below zero or beyond what counts here is a number all the same.
+        let number: Option<i128> = match value {
+            Value::Number(number) => number.as_u64().map(i128::from).or_else(|| number.as_i64().map(i128::from)),
             Value::String(text) => text.trim().parse().ok(),
             _ => None,
         };
@@ -247,11 +282,11 @@ impl Fields {
             self.expected(name, "whole number", value);
             return None;
         };
-        if !range.contains(&number) {
+        let fitting = u64::try_from(number).ok().filter(|number| range.contains(number));
+        if fitting.is_none() {
             self.refuse(name, format!("must be between {} and {}", range.start(), range.end()));
-            return None;
         }
-        Some(number)
+        fitting
     }
 
     pub fn nullable_whole(&mut self, name: &'static str, range: RangeInclusive<u64>) -> Edit<u64> {
@@ -297,7 +332,11 @@ impl Fields {
         let texts: Vec<String> = items
             .into_iter()
             .enumerate()
-            .filter_map(|(index, item)| self.as_text(&format!("{name}.{index}"), item, 1..=length))
+            .filter_map(|(index, item)| {
+                let field = format!("{name}.{index}");
+                let text = self.as_text(&field, item, 1..=length)?;
+                self.in_one_line(&field, text)
+            })
             .map(|text| text.trim().to_owned())
             .collect();
         (self.details.len() == before).then_some(texts)
@@ -402,6 +441,38 @@ mod tests {
         for name in ["b", "c", "d", "e"] {
             assert_eq!(fields.whole(name, 0..=10), None, "{name}");
         }
+    }
+
+    #[test]
+    fn a_number_out_of_range_is_told_the_range() {
+        for (value, said) in [
+            (json!("-1"), "must be between 1 and 1000"),
+            (json!(-1), "must be between 1 and 1000"),
+            (json!("99999999999999999999"), "must be between 1 and 1000"),
+            (json!("many"), "expected whole number, received string"),
+            (json!(1.5), "expected whole number, received number"),
+        ] {
+            let mut fields = fields(json!({ "limit": value }));
+            assert_eq!(fields.whole("limit", 1..=1000), None);
+            assert_eq!(fields.details[0].message, said);
+        }
+    }
+
+    #[test]
+    fn what_is_shown_holds_nothing_that_steers_a_terminal() {
+        let bad = ["a\u{1b}[2Jb", "two\nlines", "tab\tbed", "\u{9b}1m", "a\u{7f}"];
+        for text in bad {
+            let mut fields = fields(json!({ "a": text, "b": text, "c": [text], "d": text }));
+            assert_eq!(fields.text("a", 0..=50), None);
+            assert_eq!(fields.nullable_text("b", 0..=50), Edit::Keep);
+            assert_eq!(fields.texts("c", 0..=5, 50), None);
+            assert_eq!(fields.required_text("d", 0..=50), "");
+            let refused: Vec<_> = fields.details.iter().map(|detail| detail.field.as_str()).collect();
+            assert_eq!(refused, ["a", "b", "c.0", "d"], "{text:?}");
+        }
+        let mut fields = fields(json!({ "name": " grüße, 世界 🦀\n", "password": "tab\tbed", "key": "two\nlines" }));
+        assert!(fields.text("name", 0..=50).is_some(), "what is trimmed off does no harm");
+        assert!(fields.secret("password", 0..=50).is_some() && fields.nullable_secret("key", 0..=50) != Edit::Keep);
     }
 
     #[test]

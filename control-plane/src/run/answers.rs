@@ -119,7 +119,7 @@ fn report(Inventory { connections, nodes }: &Inventory) -> ProviderReport {
         active: count(|connection| connection.is_active),
         monitored: count(|connection| connection.test.tested_at.is_some()),
         active_connections: connections.iter().filter(|connection| connection.is_active).count(),
-        unreadable: connections.iter().any(|connection| connection.unreadable),
+        unreadable: connections.iter().any(|connection| connection.unopened.is_any()),
         nodes: nodes.iter().map(|node| node_health(node, connections)).collect(),
     }
 }

@@ -234,12 +234,21 @@ async fn open_store(settings: &ControlPlaneSettings, ring: KeyRing, clock: Arc<d
             Ok(store) => return Ok(store),
             Err(StoreError::Unavailable(cause)) => {
                 let again_in_seconds = wait.as_secs_f64();
-                tracing::warn!(%cause, again_in_seconds, "the database of DATABASE_URL does not answer yet");
+                tracing::warn!(%cause, again_in_seconds, "{}", unanswering(&url));
             }
             Err(error) => return Err(error.into()),
         }
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(LAST_RETRY);
+    }
+}
+
+/// What is said while a database is waited for. A file is not away: something is the matter with its disk.
+fn unanswering(url: &Secret) -> &'static str {
+    if url.expose().trim().starts_with("sqlite:") {
+        "the database file cannot be used yet: is its disk full, or read-only?"
+    } else {
+        "the database of DATABASE_URL does not answer yet"
     }
 }
 
@@ -253,4 +262,16 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_not_looked_for_behind_a_url() {
+        let said = |url: &str| unanswering(&Secret::new(url));
+        assert!(said("sqlite:/data/storage.sqlite").contains("disk") && !said("sqlite:/x").contains("DATABASE_URL"));
+        assert!(said("postgres://user@host/name").contains("DATABASE_URL"));
+    }
 }

@@ -23,9 +23,14 @@ use super::StoreError;
 /// How long a caller waits for a connection of the pool.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Of the connections to Postgres a fifth is the ledger's, and at most so many. The rest are for those who write
-/// configuration, of whom each may read beside its transaction.
+/// Of the connections to Postgres a fifth is the ledger's, and at most so many. The rest are for those who read, and for those
+/// who write configuration: each of them needs one, since whoever is in a transaction reads in it too. Were they to ask the
+/// pool for another, as many writers as there are connections would wait for one another.
 const LEDGER_CONNECTIONS: u32 = 4;
+
+/// A connection that was used a moment ago is not asked whether it is still there before it is used again: that would be a way
+/// to the database and back for every statement. One that has broken meanwhile says so to whoever uses it.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// What a path keeps unescaped in a URL.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
@@ -151,9 +156,16 @@ where
         .after_connect(move |connection: &mut DB::Connection, _| {
             Box::pin(async move { connection.execute(sqlx::raw_sql(session)).await.map(drop) })
         })
-        .before_acquire(move |_, held| {
+        .test_before_acquire(false)
+        .before_acquire(move |connection: &mut DB::Connection, held| {
             let is_trusted = trust.covers(held.age);
-            Box::pin(async move { Ok(is_trusted) })
+            let is_stale = is_stale(held.idle_for);
+            Box::pin(async move {
+                if is_trusted && is_stale {
+                    connection.ping().await?;
+                }
+                Ok(is_trusted)
+            })
         })
         .after_release(move |connection: &mut DB::Connection, _| {
             let doubt = Arc::clone(&doubt);
@@ -165,6 +177,11 @@ where
                 is_settled
             })
         })
+}
+
+/// Whether a connection has to be asked before it is used.
+fn is_stale(idle_for: Duration) -> bool {
+    idle_for >= FRESH
 }
 
 /// Whether a connection that comes back is outside of any transaction. SQLite ends a transaction by itself when the
@@ -221,6 +238,14 @@ mod tests {
         }
         assert!(sqlite_path(":memory:").is_err());
         assert!(sqlite_path("//").is_err());
+    }
+
+    #[test]
+    fn only_a_connection_that_has_been_idle_is_asked_whether_it_is_there() {
+        assert!(!is_stale(Duration::ZERO) && !is_stale(Duration::from_millis(999)));
+        assert!(is_stale(FRESH));
+        // The driver would ask each time besides.
+        assert!(!pool::<sqlx::Postgres>(2, POSTGRES_SESSION, &Signals::default()).get_test_before_acquire());
     }
 
     #[tokio::test]

@@ -102,6 +102,13 @@ async fn the_document_is_complete() {
         if path.contains('{') {
             assert!(responses.contains_key("404"), "{name}: 404");
         }
+        if !is_open {
+            for status in ["401", "403", "503"] {
+                let body =
+                    responses.get(status).and_then(|response| response.pointer("/content/application~1json/schema"));
+                assert!(body.is_some(), "{name}: the body of a {status}");
+            }
+        }
     }
     for reference in references(&document) {
         let pointer = reference.strip_prefix('#').expect("a local reference");

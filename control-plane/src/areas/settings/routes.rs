@@ -63,8 +63,8 @@ impl Body for ChangeSettings {
     fn read(fields: &mut Fields) -> Self {
         let change = Self {
             settings: GatewaySettings::read(fields),
-            new_password: fields.text("newPassword", password::MIN_LENGTH..=password::MAX_LENGTH).map(Secret::new),
-            current_password: fields.text("currentPassword", 1..=password::MAX_LENGTH).map(Secret::new),
+            new_password: fields.secret("newPassword", password::MIN_LENGTH..=password::MAX_LENGTH).map(Secret::new),
+            current_password: fields.secret("currentPassword", 1..=password::MAX_LENGTH).map(Secret::new),
         };
         fields.shown(&["setupComplete", "hasPassword", "runtimePorts", "apiPort", "dashboardPort", "machineId"]);
         if change.new_password.is_some() && change.current_password.is_none() {

@@ -178,18 +178,14 @@ impl ApiKeys {
         change: KeyChange,
     ) -> Result<KeyRecord, Refused> {
         let held = Keys::of(&self.store).get(id).await?;
+        check_reach(granted, &held).map_err(ApiError::from)?;
         // Clients send back what they were shown: what the key has already is no mistake of theirs.
         let scopes = change.scopes.as_deref().unwrap_or_default();
         check_scopes(scopes, &held.scopes)?;
         check_grant(granted, scopes, &held.scopes).map_err(ApiError::from)?;
         self.check_expiry(change.expires_at.clone().set().filter(|at| Some(*at) != held.expires_at))?;
-        // Whoever brings a key back gives what it may anew.
-        let is_revived = is_revived(&held, &change);
-        if is_revived {
-            check_grant(granted, &held.scopes, &[]).map_err(ApiError::from)?;
-        }
         // What was judged must be what is changed.
-        let is_judged = is_revived || change.scopes.is_some() || !change.extras.is_empty();
+        let is_judged = *granted != Scopes::Everything || change.scopes.is_some() || !change.extras.is_empty();
         let expected_revision = is_judged.then_some(held.revision);
         let extras = (!change.extras.is_empty()).then(|| merged(held.extras, change.extras));
         let patch = KeyPatch {
@@ -226,9 +222,9 @@ impl ApiKeys {
         id: &str,
         grace: Option<Duration>,
     ) -> Result<SecretKey, ApiError> {
-        check_grant(granted, &Keys::of(&self.store).get(id).await?.scopes, &[])?;
         let secret = generate();
         let mut write = self.store.write(actor).await?;
+        check_reach(granted, &rows::read(&mut write, id).await?)?;
         let patch = KeyPatch {
             secret: Some(RotatedSecret::new(&secret, &*write.pepper().await?)),
             overlap_until: grace.map(|grace| self.clock.now().saturating_add(grace)),
@@ -239,10 +235,13 @@ impl ApiKeys {
         Ok(SecretKey { record, secret })
     }
 
+    /// `granted`: as in [`Self::create`].
+    ///
     /// # Errors
-    /// 404.
-    pub async fn delete(&self, actor: &Actor, id: &str) -> Result<(), ApiError> {
+    /// 404, 403 for a key that may more than `granted`.
+    pub async fn delete(&self, actor: &Actor, granted: &Scopes, id: &str) -> Result<(), ApiError> {
         let mut write = self.store.write(actor).await?;
+        check_reach(granted, &rows::read(&mut write, id).await?)?;
         rows::delete(&mut write, id).await?;
         write.commit().await?;
         Ok(())
@@ -301,15 +300,14 @@ fn check_scopes(scopes: &[String], held: &[String]) -> Result<(), ApiError> {
     }
 }
 
-/// Whether a key that ends, or has ended, would go on.
-fn is_revived(held: &KeyRecord, change: &KeyChange) -> bool {
-    let is_switched_on = change.is_active == Some(true) && !held.is_active;
-    let lives_on = held.expires_at.is_some_and(|held| match change.expires_at {
-        Edit::Keep => false,
-        Edit::Clear => true,
-        Edit::Set(at) => at > held,
-    });
-    is_switched_on || lives_on
+/// Nobody changes, ends or renews a key that may more than they: else whoever may make keys could shut the administrators out,
+/// or bring back what an administrator has ended. What gives no right is no more than they have.
+fn check_reach(granted: &Scopes, key: &KeyRecord) -> Result<(), AuthError> {
+    let mut rights = key.scopes.iter().filter(|scope| scope::is_known(scope));
+    match rights.find(|scope| !granted.cover(scope)) {
+        Some(scope) => Err(AuthError::MissingScope(scope.clone())),
+        None => Ok(()),
+    }
 }
 
 /// Nobody gives a key more than they have, but for what it has already.

@@ -45,8 +45,8 @@ impl Body for ChangeLogin {
     fn read(fields: &mut Fields) -> Self {
         let change = Self {
             require_login: fields.flag("requireLogin"),
-            password: fields.text("password", password::MIN_LENGTH..=password::MAX_LENGTH).map(Secret::new),
-            current_password: fields.text("currentPassword", 1..=password::MAX_LENGTH).map(Secret::new),
+            password: fields.secret("password", password::MIN_LENGTH..=password::MAX_LENGTH).map(Secret::new),
+            current_password: fields.secret("currentPassword", 1..=password::MAX_LENGTH).map(Secret::new),
         };
         fields.shown(&["hasPassword", "setupComplete"]);
         fields.require_any();
@@ -60,7 +60,7 @@ impl Body for ChangeLogin {
     path = "/api/settings/require-login",
     tag = "Authentication",
     security(()),
-    responses((status = 200, body = RequireLogin))
+    responses((status = 200, body = RequireLogin), (status = 503, body = ErrorBody))
 )]
 pub(super) async fn show(State(login): State<Arc<Login>>) -> Result<Json<RequireLogin>, ApiError> {
     let state = login.state().await?;

@@ -27,7 +27,7 @@ type WithCookie<T> = (Option<[(HeaderName, HeaderValue); 1]>, Json<T>);
 
 impl Body for Login {
     fn read(fields: &mut Fields) -> Self {
-        Self { password: Secret::new(fields.required_text("password", 1..=password::MAX_LENGTH)) }
+        Self { password: Secret::new(fields.required_secret("password", 1..=password::MAX_LENGTH)) }
     }
 }
 

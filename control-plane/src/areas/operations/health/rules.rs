@@ -132,7 +132,8 @@ impl Operations {
         let proxies = self.store.proxies().list().await?;
         let now = self.clock.now();
         let mut control_planes = self.store.control_planes().await?;
-        control_planes.retain(|row| now.saturating_since(row.last_seen_at) < RECENT);
+        // Of one that runs, its own clock does not matter.
+        control_planes.retain(|row| !row.lost || now.saturating_since(row.last_seen_at) < RECENT);
         let providers = if with_configuration { self.providers.report().await? } else { self.providers.none() };
         Ok(Known { revision, proxies: ProxyHealth::of(proxies, revision), control_planes, providers })
     }

@@ -97,7 +97,12 @@ impl Providers {
     pub async fn test_connection(&self, id: &str, model: Option<&str>) -> Result<CheckResult, ApiError> {
         let record = Connections::of(&self.store).get(id).await?;
         let provider = self.provider(record.provider.as_str()).await?;
+        let local_failure = |why: String| {
+            let finding = Finding::failed("configuration", "local", why, "secret_unreadable");
+            self.result_of(finding, None, None, Instant::now())
+        };
         let result = match Connections::of(&self.store).secret(id).await {
+            _ if record.unopened.is_any() => local_failure(record.unopened.complaint().unwrap_or_default()),
             Ok(secret) => match compile(&record, &secret, &provider, self) {
                 Ok(upstream) => {
                     let known = self.model_to_ask(&record).await?;
@@ -108,12 +113,7 @@ impl Providers {
                 }
                 Err(error) => self.refused(&error),
             },
-            Err(error) => self.result_of(
-                Finding::failed("configuration", "local", error.to_string(), "secret_unreadable"),
-                None,
-                None,
-                Instant::now(),
-            ),
+            Err(error) => local_failure(error.to_string()),
         };
         let test = TestRecord {
             status: if result.valid { "active" } else { "error" }.to_owned(),
@@ -204,6 +204,12 @@ impl Providers {
     ) -> Result<(), ApiError> {
         let (field, error) = match compile(record, secret, provider, self) {
             Ok(_) | Err(CompileError::UnknownFormat(_)) => return Ok(()),
+            // It is there, and does not open: whoever edits something else need not know it.
+            Err(CompileError::Secret | CompileError::MissingSecret | CompileError::IncompleteKeys(_))
+                if record.unopened.secret =>
+            {
+                return Ok(());
+            }
             Err(error @ (CompileError::Secret | CompileError::MissingSecret | CompileError::IncompleteKeys(_))) => {
                 ("apiKey", error)
             }

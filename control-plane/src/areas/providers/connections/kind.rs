@@ -11,7 +11,7 @@ use serde_json::Value;
 use sqlx::any::AnyRow;
 use zeroize::Zeroize as _;
 
-use super::rows::opened;
+use super::rows::{opened, unopened};
 use crate::{
     publish::{ConfigKind, Source},
     store::{Columns as _, Store, StoreError},
@@ -55,7 +55,8 @@ fn connection(row: &AnyRow, id: &str, store: &Store) -> Result<v1::Connection, S
         return Err(StoreError::RingIncomplete(key.clone()));
     }
     if let Err(error) = &secrets {
-        tracing::error!(connection = id, %error, "a connection is published as inactive: enter its secret anew");
+        let fields = unopened(row, id, store.ring()).fields().join(", ");
+        tracing::error!(connection = id, fields, %error, "a connection is published as inactive: enter these fields anew");
         metrics::counter!(names::CONFIG_UNREADABLE).increment(1);
     }
     let is_readable = secrets.is_ok();

@@ -15,7 +15,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub(crate) use self::shapes::{ChangeConnection, CreateConnection};
 pub use self::{
     kind::ConnectionKind,
-    record::{ConnectionDraft, ConnectionPatch, ConnectionRecord, TestRecord},
+    record::{ConnectionDraft, ConnectionPatch, ConnectionRecord, TestRecord, Unopened},
     rules::{ConnectionChange, ConnectionView, MASK, NewConnection},
 };
 pub(super) use self::{

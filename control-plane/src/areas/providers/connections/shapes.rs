@@ -21,7 +21,7 @@ const PAGE: u64 = 10_000;
 const NOT_ENFORCED: [&str; 2] = ["rateLimitOverrides", "quotaWindowThresholds"];
 
 /// What an answer shows and an edit cannot change.
-const SHOWN: [&str; 13] = [
+const SHOWN: [&str; 14] = [
     "id",
     "provider",
     "authType",
@@ -32,6 +32,7 @@ const SHOWN: [&str; 13] = [
     "lastError",
     "errorCode",
     "unreadable",
+    "unreadableFields",
     "cooldown",
     "createdAt",
     "updatedAt",
@@ -63,10 +64,14 @@ pub(crate) struct Connection {
     last_error: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error_code: Option<String>,
-    /// The stored secret does not open with the master keys at hand: enter it anew.
+    /// Something stored does not open with the master keys at hand, and no proxy uses the connection.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schema(required = false)]
     unreadable: bool,
+    /// What of it: the fields to enter anew, or to set to null.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    unreadable_fields: Vec<&'static str>,
     /// Until when some proxy leaves it alone, and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     cooldown: Option<CooldownView>,
@@ -296,7 +301,7 @@ impl ChangeConnection {
 }
 
 pub(in super::super) fn api_key(fields: &mut Fields) -> Option<Secret> {
-    let key = fields.nullable_text("apiKey", 0..=MAX_SECRET).set()?;
+    let key = fields.nullable_secret("apiKey", 0..=MAX_SECRET).set()?;
     if key.contains(MASK) {
         fields.refuse("apiKey", "is masked; send the whole key, or leave it out to keep the stored one");
     }
@@ -384,7 +389,8 @@ impl From<ConnectionView> for Connection {
             latency_ms: record.test.latency_ms,
             last_error: record.test.error,
             error_code: record.test.error_code,
-            unreadable: record.unreadable,
+            unreadable: record.unopened.is_any(),
+            unreadable_fields: record.unopened.fields(),
             cooldown: cooling.map(|row| CooldownView { until: row.until.to_rfc3339(), reason: row.reason }),
             provider_specific_data: specific,
             timeouts: UpstreamTimeouts::of(&record.timeouts),

@@ -108,6 +108,12 @@ impl Providers {
             }
             uri = following;
         }
+        let before = models.len();
+        models.retain(has_usable_name);
+        if models.len() < before {
+            let left_out = before - models.len();
+            tracing::warn!(connection = %record.id, left_out, "models whose names hold control characters are left out");
+        }
         Ok(models)
     }
 
@@ -180,6 +186,12 @@ impl Providers {
         write.commit().await?;
         Ok(())
     }
+}
+
+/// A name is shown to people and sent in URLs and headers.
+fn has_usable_name(model: &OfferedModel) -> bool {
+    let texts = std::iter::once(&model.id).chain(&model.owned_by);
+    !texts.flat_map(|text| text.chars()).any(char::is_control)
 }
 
 fn draft(model: &OfferedModel) -> ModelDraft {

@@ -176,14 +176,14 @@ async fn move_connections(write: &mut Write, node: &str, secret: Option<Secret>)
             secret: Some(secret),
             ..ConnectionPatch::default()
         };
-        if only.headers.is_empty() && !only.unreadable {
+        if only.headers.is_empty() && !only.unopened.is_any() {
             connections::rows::update(write, only.id.as_str(), patch).await?;
             return Ok(());
         }
     }
     let laden: Vec<_> = following
         .iter()
-        .filter(|connection| connection.has_secret || !connection.headers.is_empty() || connection.unreadable)
+        .filter(|connection| connection.has_secret || !connection.headers.is_empty() || connection.unopened.is_any())
         .map(|connection| format!("`{}` ({})", connection.name, connection.id))
         .collect();
     if laden.is_empty() {
