@@ -160,12 +160,7 @@ where
         .before_acquire(move |connection: &mut DB::Connection, held| {
             let is_trusted = trust.covers(held.age);
             let is_stale = is_stale(held.idle_for);
-            Box::pin(async move {
-                if is_trusted && is_stale {
-                    connection.ping().await?;
-                }
-                Ok(is_trusted)
-            })
+            Box::pin(async move { Ok(is_trusted && (!is_stale || connection.ping().await.is_ok())) })
         })
         .after_release(move |connection: &mut DB::Connection, _| {
             let doubt = Arc::clone(&doubt);

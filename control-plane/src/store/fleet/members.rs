@@ -107,8 +107,10 @@ impl Fleet {
             let is_silent = silence.lasts > LOST_AFTER;
             row.lost = is_silent || (row.lost && !silence.was_heard);
             let is_gone = row.state.stopped || silence.lasts > GONE_AFTER || (is_silent && self.has_ended(&row.name));
-            // By the clock of this process, which may run ahead of all others: whoever might still run is listened for first.
-            let is_forgotten = row.last_seen_at < forgotten(now) && (row.state.stopped || is_silent);
+            // By the clock of this process, which may run ahead of all others. So whoever may still run is listened for first, and
+            // of one that was heard of it is known since when it has been silent.
+            let is_over = is_silent && (!silence.was_heard || silence.lasts > FORGET_AFTER);
+            let is_forgotten = row.last_seen_at < forgotten(now) && (row.state.stopped || is_over);
             Other { row, is_gone, is_forgotten }
         });
         others.collect()

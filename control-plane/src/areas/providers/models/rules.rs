@@ -247,3 +247,24 @@ fn catalogued(provider: &Provider) -> Vec<OfferedModel> {
     };
     provider.models.iter().map(offered).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_whose_name_steers_a_terminal_is_left_out() {
+        let model = |id: &str, owner: &str| OfferedModel {
+            id: id.to_owned(),
+            kind: "chat".into(),
+            context_window: None,
+            max_output_tokens: None,
+            created: None,
+            owned_by: Some(owner.to_owned()),
+        };
+        assert!(has_usable_name(&model("org/模型-7b:latest", "org")));
+        for (id, owner) in [("a\u{1b}[2J", "org"), ("a\nb", "org"), ("a\0", "org"), ("a", "\u{9b}1m")] {
+            assert!(!has_usable_name(&model(id, owner)), "{id:?} {owner:?}");
+        }
+    }
+}

@@ -2,4 +2,5 @@
 
 pub(crate) mod connections;
 pub(crate) mod nodes;
+mod unopened;
 mod vendors;
