@@ -22,7 +22,7 @@ mod router;
 mod service;
 mod socket;
 mod stages;
-mod supervise;
+mod write_timeout;
 mod token_counts;
 mod websocket;
 
