@@ -13,7 +13,7 @@ use super::{
     scanner::{Document, Scanner},
 };
 use crate::{
-    reply::{ErrorContext, Tally, parting::Standing},
+    reply::{ErrorContext, Tally, terminator_timeout::Completion},
     translate::{Streaming, stream_error},
 };
 
@@ -187,14 +187,14 @@ impl AnswerFilter {
     }
 
     /// Where a stream stands that is whole, if nothing more is said. Of a document only its end tells that.
-    pub(crate) fn standing(&self) -> Option<Standing> {
+    pub(crate) fn completion(&self) -> Option<Completion> {
         match self {
             Self::Events(events) => {
                 let Events { scanner, framer, .. } = &**events;
                 (scanner.is_whole() && framer.is_between())
-                    .then(|| Standing { is_counted: scanner.is_counted(), said: scanner.said() })
+                    .then(|| Completion { is_counted: scanner.is_counted(), said: scanner.said() })
             }
-            Self::Translated(streaming) => streaming.standing(),
+            Self::Translated(streaming) => streaming.completion(),
             Self::Json(_) | Self::Finished(_) => None,
         }
     }

@@ -6,7 +6,7 @@
 
 pub(crate) mod headers;
 pub(crate) mod observed;
-pub(crate) mod parting;
+pub(crate) mod terminator_timeout;
 pub(crate) mod refusal;
 mod tally;
 

@@ -23,7 +23,7 @@ use crate::{
     answer::{AnswerFilter, failure_of},
     meter::{End, Meter},
     record::Unwritten,
-    reply::{CutShort, ReplyBody, Tally, parting::Parting},
+    reply::{CutShort, ReplyBody, Tally, terminator_timeout::TerminatorTimeout},
 };
 
 /// Once the terminator is through, the upstream has this long to end its body, so that its connection can be reused.
@@ -67,7 +67,7 @@ pin_project! {
         waits: bool,
         commented: Instant,
         // How long a whole answer that goes on is waited for.
-        parting: Parting,
+        terminator: TerminatorTimeout,
         // Bytes to come, where that is known.
         remaining: Option<u64>,
         over: bool,
@@ -128,7 +128,7 @@ where
         }
         let mut relay = Self {
             timer: tokio::time::sleep_until(next_wake(&filter, &times, now, now)),
-            parting: Parting::default(),
+            terminator: TerminatorTimeout::default(),
             remaining: None,
             over: false,
             cut: None,
@@ -253,17 +253,17 @@ where
                     if !std::mem::replace(this.waits, true) {
                         *this.heard = Instant::now();
                         this.meter.goes_on(*this.heard, || this.filter.tally());
-                        this.parting.see(this.filter.standing(), *this.heard);
+                        this.terminator.see(this.filter.completion(), *this.heard);
                     }
-                    let parting = this.parting.limit(this.times.idle);
-                    if let Some(limit) = parting.filter(|limit| *limit < this.timer.deadline()) {
+                    let limit = this.terminator.limit(this.times.idle);
+                    if let Some(limit) = limit.filter(|limit| *limit < this.timer.deadline()) {
                         this.timer.as_mut().reset(limit);
                     }
                     std::task::ready!(this.timer.as_mut().poll(cx));
                     let now = Instant::now();
                     if now >= this.times.deadline {
                         Ending::Deadline
-                    } else if now >= *this.heard + this.times.idle || parting.is_some_and(|limit| now >= limit) {
+                    } else if now >= *this.heard + this.times.idle || limit.is_some_and(|limit| now >= limit) {
                         Ending::Idle
                     } else {
                         let silent_since = (*this.heard).max(*this.commented);
@@ -323,7 +323,7 @@ fn close_at_terminator(filter: &AnswerFilter, meter: &mut Meter) {
 fn settle(filter: &mut AnswerFilter, meter: &mut Meter, ready: &mut Vec<Bytes>, ending: Ending) -> Option<CutShort> {
     let mut rest = Vec::new();
     // Whatever becomes of the connection, an answer that is whole ends well.
-    let is_whole = filter.standing().is_some();
+    let is_whole = filter.completion().is_some();
     if ending == Ending::Complete {
         filter.flush(meter.error_context(), &mut rest);
     } else if is_whole {

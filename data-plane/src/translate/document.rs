@@ -14,7 +14,7 @@ use super::{
     BYTES_PER_TOKEN, Translation, broken,
     streaming::{finish_word, says},
 };
-use crate::reply::{Tally, parting::Standing};
+use crate::reply::{Tally, terminator_timeout::Completion};
 
 /// Why an answer could not be translated.
 #[derive(Debug)]
@@ -69,9 +69,9 @@ impl Gathered {
     }
 
     /// Where the answer stands, if it is whole as it is.
-    pub(crate) fn standing(&self) -> Option<Standing> {
+    pub(crate) fn completion(&self) -> Option<Completion> {
         let Seen { is_counted, said, .. } = self.seen;
-        self.decoder.complete().then_some(Standing { is_counted, said })
+        self.decoder.complete().then_some(Completion { is_counted, said })
     }
 
     /// The document, now that the stream is over.
