@@ -232,10 +232,10 @@ async fn translated(
             from_document(&whole, translation)
         };
         return match written {
-            Ok((bytes, tally)) => Ok(Answer {
+            Ok((bytes, stats)) => Ok(Answer {
                 head,
                 body,
-                filter: AnswerFilter::Finished(Box::new(tally)),
+                filter: AnswerFilter::Finished(Box::new(stats)),
                 ready: vec![bytes],
                 is_quiet: false,
                 reshaped: None,

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     answer::{Answer, AnswerFilter, AnswerKind, Lane, filter::is_error_object},
-    reply::Tally,
+    reply::AnswerStats,
     request::{Segmented, TimeLimits},
     translate::{Embedding, nothing_lost},
     upstream_client::{UpstreamBody, UpstreamClient},
@@ -87,11 +87,11 @@ pub(super) async fn embedded(
     match embedding.way.answer(&parts) {
         Ok(answer) => {
             let usage = Usage { input: answer.tokens, ..Usage::default() };
-            let tally = Tally { usage: Some(usage), ..Tally::default() };
+            let stats = AnswerStats { usage: Some(usage), ..AnswerStats::default() };
             Ok(Answer {
                 head,
                 body,
-                filter: AnswerFilter::Finished(Box::new(tally)),
+                filter: AnswerFilter::Finished(Box::new(stats)),
                 ready: vec![answer.body.into()],
                 is_quiet: false,
                 reshaped: None,

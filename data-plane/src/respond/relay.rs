@@ -23,7 +23,7 @@ use crate::{
     answer::{AnswerFilter, failure_of},
     meter::{End, Meter},
     record::Unwritten,
-    reply::{CutShort, ReplyBody, Tally, terminator_timeout::TerminatorTimeout},
+    reply::{CutShort, ReplyBody, AnswerStats, terminator_timeout::TerminatorTimeout},
 };
 
 /// Once the terminator is through, the upstream has this long to end its body, so that its connection can be reused.
@@ -84,12 +84,12 @@ pin_project! {
             // that the deadline was not seen in here.
             if this.meter.is_open() {
                 if Instant::now() >= this.times.deadline {
-                    this.meter.fail(&Ending::Deadline.error(), Ending::Deadline.failure(), this.filter.tally());
+                    this.meter.fail(&Ending::Deadline.error(), Ending::Deadline.failure(), this.filter.stats());
                 } else if this.ready.is_empty() && this.filter.is_told_whole() {
                     // It left with all of the answer, before the upstream closed.
-                    this.meter.close(End::Whole, this.filter.tally());
+                    this.meter.close(End::Whole, this.filter.stats());
                 } else {
-                    this.meter.abandon(this.filter.tally());
+                    this.meter.abandon(this.filter.stats());
                 }
             }
         }
@@ -189,8 +189,8 @@ where
         }
     }
 
-    fn tally(&self) -> Tally {
-        self.filter.tally()
+    fn stats(&self) -> AnswerStats {
+        self.filter.stats()
     }
 }
 
@@ -252,7 +252,7 @@ where
                     *this.turn = 0;
                     if !std::mem::replace(this.waits, true) {
                         *this.heard = Instant::now();
-                        this.meter.goes_on(*this.heard, || this.filter.tally());
+                        this.meter.goes_on(*this.heard, || this.filter.stats());
                         this.terminator.see(this.filter.completion(), *this.heard);
                     }
                     let limit = this.terminator.limit(this.times.idle);
@@ -313,9 +313,9 @@ fn next_wake(filter: &AnswerFilter, times: &RelayLimits, heard: Instant, comment
 fn close_at_terminator(filter: &AnswerFilter, meter: &mut Meter) {
     if filter.saw_error() {
         let failure = filter.upstream_error().map(|error| failure_of(error, &HeaderMap::new()));
-        meter.fail(&told_by_upstream(failure.as_ref()), failure, filter.tally());
+        meter.fail(&told_by_upstream(failure.as_ref()), failure, filter.stats());
     } else {
-        meter.close(End::Whole, filter.tally());
+        meter.close(End::Whole, filter.stats());
     }
 }
 
@@ -343,8 +343,8 @@ fn settle(filter: &mut AnswerFilter, meter: &mut Meter, ready: &mut Vec<Bytes>, 
     }
     let error = ending.error();
     match ending {
-        Ending::Drained => meter.abandon(filter.tally()),
-        _ => meter.fail(&error, ending.failure(), filter.tally()),
+        Ending::Drained => meter.abandon(filter.stats()),
+        _ => meter.fail(&error, ending.failure(), filter.stats()),
     }
     if !filter.is_stream() {
         return Some(CutShort("the answer broke off"));

@@ -14,7 +14,7 @@ use omniroute_wire::{
 
 use super::{BYTES_PER_TOKEN, Translation};
 use crate::{
-    reply::{ErrorContext, Tally, terminator_timeout::Completion},
+    reply::{ErrorContext, AnswerStats, terminator_timeout::Completion},
     signatures::{SignatureCapture, SignatureCollector},
 };
 
@@ -135,8 +135,8 @@ impl Streaming {
         self.encoder.keepalive()
     }
 
-    pub(crate) fn tally(&self) -> Tally {
-        Tally {
+    pub(crate) fn stats(&self) -> AnswerStats {
+        AnswerStats {
             usage: self.seen.usage,
             finish_reason: self.seen.finish.map(|reason| finish_word(reason).to_owned()),
             output_guess: self.seen.output_bytes / BYTES_PER_TOKEN,
