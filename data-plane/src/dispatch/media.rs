@@ -17,7 +17,7 @@ use super::{
 use crate::{
     media::{FetchedMedia, WantedMedia, missing},
     request::Target,
-    seal::FleetSealer,
+    seal::SignatureSealer,
 };
 
 /// How every URL in a body begins; made once.
@@ -40,7 +40,7 @@ impl ClientRequest<'_> {
             return Ok(Vec::new());
         };
         let profile = target.entry.upstream.profile(format, target.model);
-        let context = DecodeContext { sealer: &FleetSealer::new(self.pepper), answer: "" };
+        let context = DecodeContext { sealer: &SignatureSealer::new(self.pepper), answer: "" };
         let request = self.dialect.decode_request(&self.body, &context)?;
         missing(&request, format, &profile, fetched)
     }

@@ -28,7 +28,7 @@ use crate::{
     answer::{AnswerKind, Lane},
     media::{FetchedMedia, MediaStore},
     request::{BodyMemory, Segmented, Target, is_strict},
-    seal::{Cipher, FleetSealer, has_token},
+    seal::{Cipher, SignatureSealer, has_sealed_signature},
     signatures::Signatures,
     store::Store,
     translate::{Job, OldSignatures, Translation, Within, translate},
@@ -194,7 +194,7 @@ impl ClientRequest<'_> {
             stream: self.stream,
             strict: self.is_strict(),
             at: self.at,
-            sealer: Arc::new(FleetSealer::new(self.pepper)),
+            sealer: Arc::new(SignatureSealer::new(self.pepper)),
             media: &translator.media,
             fetched,
             memory: &translator.memory,
@@ -222,7 +222,7 @@ impl ClientRequest<'_> {
             include_usage: options
                 .is_some_and(|options| options.value.include_usage.as_ref().is_some_and(|asked| asked.value)),
             at: self.at,
-            sealer: Arc::new(FleetSealer::new(self.pepper)),
+            sealer: Arc::new(SignatureSealer::new(self.pepper)),
             previous: self.previous,
         })
     }
@@ -267,7 +267,7 @@ impl ClientRequest<'_> {
             Format::OpenAiChat => model.contains("gemini"),
             Format::Ollama | Format::Cohere | Format::Bedrock => false,
         };
-        if is_signed && has_token(&self.body, format) {
+        if is_signed && has_sealed_signature(&self.body, format) {
             return None;
         }
         let mut hide_usage = false;

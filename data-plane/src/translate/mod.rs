@@ -2,7 +2,7 @@
 //!
 //! [`translate`] turns a request's body into the upstream's and remembers in a [`Translation`] what its answer needs.
 //! [`document`] turns an answer in one piece, [`Streaming`] one that is streamed. What lies between is `wire`'s; a
-//! [`FleetSealer`] lets other families' signatures travel through the client.
+//! [`SignatureSealer`] lets other families' signatures travel through the client.
 
 mod document;
 mod embeddings;
@@ -35,7 +35,7 @@ pub(crate) use self::{
 use crate::{
     media::{self, FetchedMedia, MediaStore},
     request::{BodyMemory, would_be_lost},
-    seal::FleetSealer,
+    seal::SignatureSealer,
     signatures::{self, Restored, SignatureCapture, Signatures, WantedThoughts},
 };
 
@@ -58,7 +58,7 @@ pub(crate) struct Job<'a> {
     /// Whether the client would rather be refused than lose something.
     pub(crate) strict: bool,
     pub(crate) at: UnixMillis,
-    pub(crate) sealer: Arc<FleetSealer>,
+    pub(crate) sealer: Arc<SignatureSealer>,
     pub(crate) media: &'a MediaStore,
     pub(crate) memory: &'a BodyMemory,
     /// Media that have been fetched before.
@@ -114,7 +114,7 @@ pub(crate) struct Within<'a> {
     pub(crate) stream: bool,
     pub(crate) include_usage: bool,
     pub(crate) at: UnixMillis,
-    pub(crate) sealer: Arc<FleetSealer>,
+    pub(crate) sealer: Arc<SignatureSealer>,
     pub(crate) previous: Option<&'a str>,
 }
 

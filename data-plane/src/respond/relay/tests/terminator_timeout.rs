@@ -7,7 +7,7 @@ use omniroute_wire::ir::Format;
 
 use super::*;
 use crate::{
-    seal::FleetSealer,
+    seal::SignatureSealer,
     translate::{Streaming, Translation, Within},
 };
 
@@ -28,7 +28,7 @@ fn to_messages(upstream: Format) -> AnswerFilter {
         stream: true,
         include_usage: false,
         at: UnixMillis(0),
-        sealer: Arc::new(FleetSealer::new(&Pepper::new("fleet"))),
+        sealer: Arc::new(SignatureSealer::new(&Pepper::new("fleet"))),
         previous: None,
     });
     AnswerFilter::Translated(Box::new(Streaming::new(&translation)))
