@@ -18,7 +18,7 @@ use super::{
     outgoing::{ClientRequest, Outgoing, unsupported},
 };
 use crate::{
-    answer::{Answer, AnswerFilter, AnswerKind, Lane, filter::is_error_object},
+    answer::{Answer, AnswerFilter, AnswerKind, TranslationMode, filter::is_error_object},
     reply::AnswerStats,
     request::{Segmented, TimeLimits},
     translate::{Embedding, nothing_lost},
@@ -57,7 +57,7 @@ impl ClientRequest<'_> {
         let mut bodies = bodies.into_iter().map(|body| Segmented::new(vec![Bytes::from(body)]));
         let body = bodies.next().unwrap_or_else(|| Segmented::new(Vec::new()));
         let embedding = Embedding { way, more: bodies.collect(), dropped: losses.header() };
-        Ok(Outgoing { body, headers: Vec::new(), lane: Lane::Embed(Box::new(embedding)) })
+        Ok(Outgoing { body, headers: Vec::new(), mode: TranslationMode::Embed(Box::new(embedding)) })
     }
 }
 

@@ -35,7 +35,7 @@ use self::{
     plan::Targets,
 };
 use crate::{
-    answer::{Dispatched, Lane},
+    answer::{Dispatched, TranslationMode},
     health::Health,
     media::FetchedMedia,
     meter::{Meter, Recording, Sent},
@@ -147,7 +147,7 @@ impl Dispatcher {
                 meter: &meter,
                 request,
                 target,
-                lane: &outgoing.lane,
+                mode: &outgoing.mode,
                 times: &times,
                 begun,
                 heard: AtomicBool::new(false),
@@ -155,8 +155,8 @@ impl Dispatcher {
             let failed = match attempt.run(requests, &mut timeout).await {
                 Ok(mut answer) => {
                     meter.answered(answer.head.status.as_u16(), begun.elapsed());
-                    let lane = answer.reshaped.take().map_or(outgoing.lane, Lane::Translate);
-                    return Ok(Dispatched { answer, meter, times, lane });
+                    let mode = answer.reshaped.take().map_or(outgoing.mode, TranslationMode::Translate);
+                    return Ok(Dispatched { answer, meter, times, mode });
                 }
                 Err(failed) => failed,
             };
@@ -171,7 +171,7 @@ impl Dispatcher {
             }
             // Large futures that hardly any request needs.
             if retries.without_signatures(&failed, timeout.is_left()) {
-                let unsigned = request.unsigned(&self.translator, target, &fetched, &outgoing.lane, &failed.failure);
+                let unsigned = request.unsigned(&self.translator, target, &fetched, &outgoing.mode, &failed.failure);
                 if let Some(unsigned) = Box::pin(unsigned).await {
                     outgoing = unsigned;
                     continue;
@@ -179,7 +179,7 @@ impl Dispatcher {
             }
             if request.compacted.is_some() && failed.has_no_call() {
                 // A host of Responses that compacts nothing: the same target is asked for a summary.
-                let summary = request.summarized(&self.translator, target, &fetched, &outgoing.lane);
+                let summary = request.summarized(&self.translator, target, &fetched, &outgoing.mode);
                 if let Some(summary) = Box::pin(summary).await {
                     outgoing = summary;
                     continue;
@@ -195,7 +195,7 @@ impl Dispatcher {
                 Acquisition::Exhausted
             };
             let Acquisition::Acquired(mut next) = next else {
-                return Err(failed.give_up(&mut meter, &outgoing.lane));
+                return Err(failed.give_up(&mut meter, &outgoing.mode));
             };
             if request.may_need_media(&next.target) {
                 meter.leave();

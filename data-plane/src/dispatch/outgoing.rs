@@ -25,7 +25,7 @@ use omniroute_wire::{
 };
 
 use crate::{
-    answer::{AnswerKind, Lane},
+    answer::{AnswerKind, TranslationMode},
     media::{FetchedMedia, MediaStore},
     request::{BodyMemory, Segmented, Target, is_strict},
     seal::{Cipher, SignatureSealer, has_sealed_signature},
@@ -65,7 +65,7 @@ pub(crate) struct Outgoing {
     pub(crate) body: Segmented,
     /// Headers that the format demands for this request.
     pub(crate) headers: Vec<(&'static str, String)>,
-    pub(crate) lane: Lane,
+    pub(crate) mode: TranslationMode,
 }
 
 /// What it takes to write requests anew.
@@ -110,11 +110,11 @@ impl ClientRequest<'_> {
         translator: &Translator,
         target: Target<'_>,
         fetched: &FetchedMedia,
-        before: &Lane,
+        before: &TranslationMode,
         failure: &Failure,
     ) -> Option<Outgoing> {
         let format = before.format()?;
-        let or_nothing = matches!(before, Lane::Translate(translation) if !translation.signed_again);
+        let or_nothing = matches!(before, TranslationMode::Translate(translation) if !translation.signed_again);
         let old =
             if failure.misses_thought() { OldSignatures::StandIn } else { OldSignatures::LeaveOut { or_nothing } };
         // What cannot be written this way stays as it was refused.
@@ -127,9 +127,9 @@ impl ClientRequest<'_> {
         translator: &Translator,
         target: Target<'_>,
         fetched: &FetchedMedia,
-        before: &Lane,
+        before: &TranslationMode,
     ) -> Option<Outgoing> {
-        let format = before.format().filter(|_| self.compacted.is_some() && before.is_passed())?;
+        let format = before.format().filter(|_| self.compacted.is_some() && before.is_passthrough())?;
         self.translated(translator, target, format, OldSignatures::PutBack, fetched).await.ok()
     }
 
@@ -206,7 +206,7 @@ impl ClientRequest<'_> {
         Ok(Outgoing {
             body: Segmented::new(vec![translated.body]),
             headers: translated.headers,
-            lane: Lane::Translate(Box::new(translated.translation)),
+            mode: TranslationMode::Translate(Box::new(translated.translation)),
         })
     }
 
@@ -302,7 +302,7 @@ impl ClientRequest<'_> {
 
 impl Outgoing {
     pub(super) fn passed(segments: Segments, kind: AnswerKind, hide_usage: bool) -> Self {
-        Self { body: Segmented::new(segments), headers: Vec::new(), lane: Lane::Passthrough { kind, hide_usage } }
+        Self { body: Segmented::new(segments), headers: Vec::new(), mode: TranslationMode::Passthrough { kind, hide_usage } }
     }
 }
 

@@ -10,7 +10,7 @@ use omniroute_core::{
 use omniroute_providers::{Signer, Upstream};
 
 use super::outgoing::{COMPACT, ClientRequest, Outgoing};
-use crate::{answer::Lane, request::Segmented};
+use crate::{answer::TranslationMode, request::Segmented};
 
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("omniroute/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -45,7 +45,7 @@ fn build_with(
 ) -> Result<Request<Segmented>, GatewayError> {
     let template = upstream.headers();
     let mut headers = HeaderMap::with_capacity(template.len() + OWN_HEADERS);
-    let passes = outgoing.lane.stays_in_family();
+    let passes = outgoing.mode.stays_in_family();
     for (name, value) in &asked.head.headers {
         // A vendor's own switches mean nothing to another vendor.
         if may_pass(name) && (passes || !is_vendors(name)) {
@@ -70,8 +70,8 @@ fn build_with(
             headers.insert(*name, all);
         }
     }
-    let compacts = asked.compacted.is_some() && outgoing.lane.is_passed();
-    let uri = match (compacts.then(|| upstream.responses_uri(COMPACT)).flatten(), outgoing.lane.format()) {
+    let compacts = asked.compacted.is_some() && outgoing.mode.is_passthrough();
+    let uri = match (compacts.then(|| upstream.responses_uri(COMPACT)).flatten(), outgoing.mode.format()) {
         (Some(compact), _) => Ok(compact),
         (None, Some(format)) => upstream.chat_uri(format, model, asked.stream),
         (None, None) => upstream.uri_for(asked.operation, model, asked.stream),
@@ -101,7 +101,7 @@ pub(super) fn build_more(
     model: &str,
     clock: &dyn Clock,
 ) -> Result<Vec<Request<Segmented>>, GatewayError> {
-    let Lane::Embed(embedding) = &outgoing.lane else { return Ok(Vec::new()) };
+    let TranslationMode::Embed(embedding) = &outgoing.mode else { return Ok(Vec::new()) };
     embedding.more.iter().map(|body| build_with(upstream, asked, outgoing, body, model, clock)).collect()
 }
 

@@ -163,7 +163,7 @@ where
     let dispatched = stages.dispatcher.dispatch(arrival, &plan, &call).await?;
     let previous = stored.as_ref().and_then(|stored| stored.previous.as_deref()).filter(|_| !route.compacts);
     let named = Named { requested: plan.requested(), model: plan.model(), previous };
-    let is_summary = route.compacts && !dispatched.lane.is_passed();
+    let is_summary = route.compacts && !dispatched.mode.is_passthrough();
     let (mut response, pace) = stages.responder.begin(dispatched, named).await;
     if is_summary {
         response = Box::pin(compaction::told(response)).await?;

@@ -1,4 +1,4 @@
-//! The translate lane: a client that speaks one format, an upstream that speaks another.
+//! Translation: a client that speaks one format, an upstream that speaks another.
 //!
 //! [`translate`] turns a request's body into the upstream's and remembers in a [`Translation`] what its answer needs.
 //! [`document`] turns an answer in one piece, [`Streaming`] one that is streamed. What lies between is `wire`'s; a
