@@ -16,11 +16,11 @@ use omniroute_wire::byte_order_mark;
 use tokio::time::Instant;
 
 use super::{
-    beginning::{HOLD, pass, translated_from},
+    response_validation::{HOLD, pass, translated_from},
     embeddings::embedded,
     first_byte_timeout::FirstByteTimeout,
     outcome::FailedAttempt,
-    outgoing::ClientRequest,
+    upstream_payload::ClientRequest,
 };
 use crate::{
     answer::{Answer, TranslationMode},

@@ -11,7 +11,7 @@ use omniroute_wire::codec::DecodeContext;
 use super::{
     Dispatcher,
     acquire::{Acquired, Acquisition},
-    outgoing::ClientRequest,
+    upstream_payload::ClientRequest,
     plan::Targets,
 };
 use crate::{

@@ -61,7 +61,7 @@ pub(crate) struct ClientRequest<'a> {
 }
 
 /// What is sent.
-pub(crate) struct Outgoing {
+pub(crate) struct UpstreamPayload {
     pub(crate) body: Segmented,
     /// Headers that the format demands for this request.
     pub(crate) headers: Vec<(&'static str, String)>,
@@ -83,12 +83,12 @@ impl ClientRequest<'_> {
     ///
     /// # Errors
     /// When it cannot do what is asked.
-    pub(super) async fn outgoing(
+    pub(super) async fn payload(
         &self,
         translator: &Translator,
         target: Target<'_>,
         fetched: &FetchedMedia,
-    ) -> Result<Outgoing, GatewayError> {
+    ) -> Result<UpstreamPayload, GatewayError> {
         let Target { model, requested, .. } = target;
         let upstream = &target.entry.upstream;
         match self.operation {
@@ -97,7 +97,7 @@ impl ClientRequest<'_> {
             _ => {}
         }
         match self.as_it_is(upstream, model)? {
-            Ok(outgoing) => Ok(outgoing),
+            Ok(payload) => Ok(payload),
             // A large future that the other way does not pay for.
             Err(format) => Box::pin(self.translated(translator, target, format, OldSignatures::PutBack, fetched)).await,
         }
@@ -112,7 +112,7 @@ impl ClientRequest<'_> {
         fetched: &FetchedMedia,
         before: &TranslationMode,
         failure: &Failure,
-    ) -> Option<Outgoing> {
+    ) -> Option<UpstreamPayload> {
         let format = before.format()?;
         let or_nothing = matches!(before, TranslationMode::Translate(translation) if !translation.signed_again);
         let old =
@@ -128,7 +128,7 @@ impl ClientRequest<'_> {
         target: Target<'_>,
         fetched: &FetchedMedia,
         before: &TranslationMode,
-    ) -> Option<Outgoing> {
+    ) -> Option<UpstreamPayload> {
         let format = before.format().filter(|_| self.compacted.is_some() && before.is_passthrough())?;
         self.translated(translator, target, format, OldSignatures::PutBack, fetched).await.ok()
     }
@@ -137,7 +137,7 @@ impl ClientRequest<'_> {
     ///
     /// # Errors
     /// When the upstream cannot do what is asked at all.
-    pub(super) fn as_it_is(&self, upstream: &Upstream, model: &str) -> Result<Result<Outgoing, Format>, GatewayError> {
+    pub(super) fn as_it_is(&self, upstream: &Upstream, model: &str) -> Result<Result<UpstreamPayload, Format>, GatewayError> {
         let format = self.format_at(upstream, model);
         let format = format.ok_or_else(|| unsupported("the provider of this model does not chat"))?;
         Ok(self.passed(upstream, format, model).ok_or(format))
@@ -176,7 +176,7 @@ impl ClientRequest<'_> {
         format: Format,
         old: OldSignatures,
         fetched: &FetchedMedia,
-    ) -> Result<Outgoing, GatewayError> {
+    ) -> Result<UpstreamPayload, GatewayError> {
         let mut profile = entry.upstream.profile(format, model);
         if old == OldSignatures::StandIn {
             // The upstream said so itself, whatever its name, though not of which answers.
@@ -203,7 +203,7 @@ impl ClientRequest<'_> {
             old,
         })
         .await?;
-        Ok(Outgoing {
+        Ok(UpstreamPayload {
             body: Segmented::new(vec![translated.body]),
             headers: translated.headers,
             mode: TranslationMode::Translate(Box::new(translated.translation)),
@@ -232,11 +232,11 @@ impl ClientRequest<'_> {
     }
 
     /// Images are made in OpenAI's form only. The answer may be large and passes as it comes, as a document or a stream.
-    fn images(&self, upstream: &Upstream, model: &str) -> Result<Outgoing, GatewayError> {
+    fn images(&self, upstream: &Upstream, model: &str) -> Result<UpstreamPayload, GatewayError> {
         if upstream.adapter().format(Operation::Images) != Some(OperationFormat::OpenAiImages) {
             return Err(unsupported("the gateway makes no images with the provider of this model"));
         }
-        Ok(Outgoing::passed(renamed_body(self.body.clone(), self.scan, model), AnswerKind::Images, false))
+        Ok(UpstreamPayload::passed(renamed_body(self.body.clone(), self.scan, model), AnswerKind::Images, false))
     }
 
     /// Whether the upstream speaks the client's format.
@@ -256,7 +256,7 @@ impl ClientRequest<'_> {
     }
 
     /// The client's own bytes, where that is so.
-    fn passed(&self, upstream: &Upstream, format: Format, model: &str) -> Option<Outgoing> {
+    fn passed(&self, upstream: &Upstream, format: Format, model: &str) -> Option<UpstreamPayload> {
         if !self.passes(format) {
             return None;
         }
@@ -274,7 +274,7 @@ impl ClientRequest<'_> {
         if let Some(body) = self.compacted {
             upstream.responses_uri(COMPACT)?;
             let renamed = renamed_body(body.clone(), &scan(body).ok()?, model);
-            return Some(Outgoing::passed(renamed, AnswerKind::Chat(format), hide_usage));
+            return Some(UpstreamPayload::passed(renamed, AnswerKind::Chat(format), hide_usage));
         }
         let segments = match format {
             Format::OpenAiChat => {
@@ -294,13 +294,13 @@ impl ClientRequest<'_> {
             Format::Gemini => vec![self.body.clone()],
             Format::Ollama | Format::Cohere | Format::Bedrock => renamed_body(self.body.clone(), self.scan, model),
         };
-        Some(Outgoing::passed(segments, AnswerKind::Chat(format), hide_usage))
+        Some(UpstreamPayload::passed(segments, AnswerKind::Chat(format), hide_usage))
     }
 }
 
-// === impl Outgoing ===
+// === impl UpstreamPayload ===
 
-impl Outgoing {
+impl UpstreamPayload {
     pub(super) fn passed(segments: Segments, kind: AnswerKind, hide_usage: bool) -> Self {
         Self { body: Segmented::new(segments), headers: Vec::new(), mode: TranslationMode::Passthrough { kind, hide_usage } }
     }
