@@ -11,7 +11,7 @@
 //! media, signatures, meter  what a target cannot fetch, what clients drop, what a request cost
 //! tokens, health, store, reply  lengths of prompts, health of connections, values that are kept, bodies of answers
 //! request, seal       a client's request as the stages see it, what only the fleet can read
-//! snapshot, record, lifecycle  the configuration in force, the journal of usage, whether work is taken
+//! snapshot, usage_journal, lifecycle  the configuration in force, the journal of usage, whether work is taken
 //! control, upstream_client, metrics  ways to the control plane and to providers, and the numbers
 //! ```
 //!
@@ -31,7 +31,7 @@ mod meter;
 mod metrics;
 mod models;
 pub mod process;
-pub mod record;
+pub mod usage_journal;
 mod reply;
 mod request;
 mod resolve;

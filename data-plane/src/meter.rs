@@ -19,7 +19,7 @@ use crate::{
     health::{ConcurrencyPermit, Health},
     lifecycle::Lifecycle,
     metrics::{Metrics, ProviderMetrics},
-    record::{AnsweredBy, Closing, Open, Opening, Progress, Recorder, Unwritten},
+    usage_journal::{AnsweredBy, Closing, OpenEvent, Opening, Progress, UsageRecorder, PendingWrite},
     reply::{ErrorContext, AnswerStats},
     request::{Arrival, Caller, RequestId, Target},
     snapshot::ConnectionEntry,
@@ -51,7 +51,7 @@ pub(crate) enum End {
 
 /// Where requests are recorded: the journal, the metrics, and what an outcome says of a connection.
 pub(crate) struct Recording {
-    recorder: Recorder,
+    recorder: UsageRecorder,
     metrics: Metrics,
     lifecycle: Lifecycle,
     health: Arc<Health>,
@@ -75,7 +75,7 @@ pub(crate) struct Meter {
     recording: Arc<Recording>,
     arrival: Arrival,
     /// Taken when the event is closed.
-    open: Option<Open>,
+    open: Option<OpenEvent>,
     /// Whoever set it writes the closed record; without it that happens at once.
     deferred: Option<Deferred>,
     /// The closed record is on its way to the disk.
@@ -107,7 +107,7 @@ enum Prompt {
 
 /// A closed record is kept here until somebody writes it.
 #[derive(Debug)]
-struct Deferred(Option<Unwritten>);
+struct Deferred(Option<PendingWrite>);
 
 // === impl End ===
 
@@ -136,7 +136,7 @@ impl End {
 
 impl Recording {
     /// Metrics are counted by the recorder that is installed at this moment.
-    pub(crate) fn new(recorder: Recorder, lifecycle: Lifecycle, health: Arc<Health>) -> Self {
+    pub(crate) fn new(recorder: UsageRecorder, lifecycle: Lifecycle, health: Arc<Health>) -> Self {
         Self { recorder, metrics: Metrics::new(), lifecycle, health }
     }
 
@@ -145,7 +145,7 @@ impl Recording {
         self.metrics.operation(operation).refused(error);
     }
 
-    pub(crate) fn recorder(&self) -> &Recorder {
+    pub(crate) fn recorder(&self) -> &UsageRecorder {
         &self.recorder
     }
 
@@ -165,7 +165,7 @@ impl Meter {
         sent: Sent<'_>,
         target: &Target<'_>,
         permit: ConcurrencyPermit,
-    ) -> (Box<Self>, Option<Unwritten>) {
+    ) -> (Box<Self>, Option<PendingWrite>) {
         let Target { entry, model, requested, .. } = *target;
         let Sent { caller, path, dialect, stream, body, asked_in } = sent;
         let by_length = body.len() as u64 / BYTES_PER_TOKEN;
@@ -175,7 +175,7 @@ impl Meter {
         } else {
             Prompt::Measured(by_length)
         };
-        let (open, unwritten) = recording.recorder.begin(&Opening {
+        let (open, pending_write) = recording.recorder.open_deferred(&Opening {
             at: arrival.at,
             request_id: arrival.request_id.as_str(),
             key: caller.key_id(),
@@ -209,7 +209,7 @@ impl Meter {
             first_byte: None,
             status: 0,
         });
-        (meter, unwritten)
+        (meter, pending_write)
     }
 
     /// From now on the closed record waits for [`Self::take_deferred`].
@@ -218,7 +218,7 @@ impl Meter {
     }
 
     /// The closed record that waits, if it has come to that. Records that come later are written at once.
-    pub(crate) fn take_deferred(&mut self) -> Option<Unwritten> {
+    pub(crate) fn take_deferred(&mut self) -> Option<PendingWrite> {
         self.deferred.take().and_then(|deferred| deferred.0)
     }
 
@@ -381,7 +381,7 @@ impl Meter {
         self.provider.tokens(&usage);
         let operation = self.recording.metrics.operation(self.arrival.operation);
         operation.finished(self.stream, duration, self.status, end.code());
-        let unwritten = open.end(&Closing {
+        let pending_write = open.close_deferred(&Closing {
             outcome: end.outcome(),
             status: self.status,
             error_code: end.code(),
@@ -398,8 +398,8 @@ impl Meter {
             }),
         });
         match &mut self.deferred {
-            Some(deferred) => deferred.0 = unwritten,
-            None => self.commit = unwritten.and_then(Unwritten::write),
+            Some(deferred) => deferred.0 = pending_write,
+            None => self.commit = pending_write.and_then(PendingWrite::write),
         }
     }
 

@@ -37,8 +37,8 @@ use crate::{
     control::{ControlPlane, attach, link::LinkError},
     health::Health,
     lifecycle::{Lifecycle, Phase},
-    record::{
-        Recorder,
+    usage_journal::{
+        UsageRecorder,
         journal::{Journal, JournalError, JournalOptions},
         sender,
     },
@@ -124,7 +124,7 @@ pub async fn run(settings: DataPlaneSettings) -> Result<(), ProcessError> {
     let stages = Stages::build(Foundations {
         settings: &settings,
         snapshot,
-        recorder: Recorder::new(Arc::clone(&journal)),
+        recorder: UsageRecorder::new(Arc::clone(&journal)),
         coordination,
         lifecycle: lifecycle.clone(),
         clock: Arc::new(SystemClock),

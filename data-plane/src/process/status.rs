@@ -14,7 +14,7 @@ use crate::{
     control::attach::{Command, Controlled, resident_memory},
     health::Health,
     lifecycle::{Lifecycle, Phase},
-    record::journal::Journal,
+    usage_journal::journal::Journal,
     server::Stages,
     snapshot::{
         Snapshot,

@@ -91,7 +91,7 @@ impl Responder {
         meter.defer();
         let alone = meter.is_alone();
         let mut relay = Relay::new(answer.body, answer.filter, answer.ready, meter, times);
-        let unwritten = relay.take_deferred();
+        let pending_write = relay.take_deferred();
         let reply = match named.previous.filter(|_| mode.passes(Format::OpenAiResponses)) {
             Some(previous) => Reply::streamed(WithPreviousResponse::new(Box::pin(relay), previous)),
             None => Reply::streamed(relay),
@@ -99,8 +99,8 @@ impl Responder {
         let mut response = Response::new(reply);
         *response.status_mut() = answer.head.status;
         *response.headers_mut() = headers;
-        if let Some(unwritten) = unwritten {
-            unwritten.written(alone).await;
+        if let Some(pending_write) = pending_write {
+            pending_write.written(alone).await;
         }
         (response, pace)
     }

@@ -22,7 +22,7 @@ use tokio::time::{Instant, Sleep};
 use crate::{
     answer::{AnswerFilter, failure_of},
     meter::{End, Meter},
-    record::Unwritten,
+    usage_journal::PendingWrite,
     reply::{CutShort, ReplyBody, AnswerStats, terminator_timeout::TerminatorTimeout},
 };
 
@@ -161,7 +161,7 @@ where
     }
 
     /// See [`Meter::take_deferred`].
-    pub(crate) fn take_deferred(&mut self) -> Option<Unwritten> {
+    pub(crate) fn take_deferred(&mut self) -> Option<PendingWrite> {
         self.meter.take_deferred()
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     lifecycle::Lifecycle,
     media::MediaStore,
     meter::Recording,
-    record::Recorder,
+    usage_journal::UsageRecorder,
     request::BodyMemory,
     respond::Responder,
     response_store::ResponseStore,
@@ -36,7 +36,7 @@ const MAX_SOCKETS: usize = 2048;
 pub struct Foundations<'a> {
     pub settings: &'a DataPlaneSettings,
     pub snapshot: Snapshot,
-    pub recorder: Recorder,
+    pub recorder: UsageRecorder,
     pub coordination: Arc<dyn Coordination>,
     pub lifecycle: Lifecycle,
     pub clock: Arc<dyn Clock>,

@@ -14,8 +14,8 @@ use prost::Message as _;
 use super::{Foundations, Stages};
 use crate::{
     lifecycle::Lifecycle,
-    record::{
-        Recorder,
+    usage_journal::{
+        UsageRecorder,
         journal::{Journal, JournalOptions},
     },
     snapshot::{Applier, Index, Snapshot, Update},
@@ -141,7 +141,7 @@ impl TestGateway {
         let stages = Stages::build(Foundations {
             settings: &settings,
             snapshot,
-            recorder: Recorder::new(Journal::open(options).expect("a journal")),
+            recorder: UsageRecorder::new(Journal::open(options).expect("a journal")),
             coordination: Arc::new(LocalCoordination::new(clock.clone())),
             lifecycle: Lifecycle::new(),
             clock,
