@@ -5,7 +5,7 @@
 //! ```text
 //! process             what is started, in which order, and how it ends
 //! server              sockets, HTTP, routes, and the pipeline that takes a request through the stages
-//! admit, resolve, cache, response_store, dispatch, respond, count, models, forward  the stages, which do not know each other
+//! admit, resolve, idempotency, response_store, dispatch, respond, count, models, forward  the stages, which do not know each other
 //! answer              an upstream's answer, from its first bytes to its last
 //! translate           from one format to another
 //! media, signatures, meter  what a target cannot fetch, what clients drop, what a request cost
@@ -19,7 +19,7 @@
 
 mod admit;
 mod answer;
-mod cache;
+mod idempotency;
 pub mod control;
 mod count;
 mod dispatch;

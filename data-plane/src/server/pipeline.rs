@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use super::{Stages, compaction, preload, refuse, route::Route};
 use crate::{
     admit::Admitted,
-    cache::idempotency::{self, Start},
+    idempotency::{self, Lookup},
     dispatch::{Call, ClientRequest},
     reply::{Reply, headers::X_OMNIROUTE_PROGRESS, refusal::Refusal},
     request::{Arrival, RequestId, SessionId, X_OMNIROUTE_SESSION_ID, is_true, memory::Reservation, requested_timeout},
@@ -91,10 +91,10 @@ where
     let session = SessionId::of(&head.headers)?;
     let claimed = match idempotency::name(&stages.idempotency, &head.headers)? {
         Some(name) => {
-            match Box::pin(idempotency::begin(&stages.idempotency, name, head, &caller, settings, &body)).await? {
-                Start::First(claimed) => Some(claimed),
-                Start::Alone => None,
-                Start::Again(response) => return Ok(response),
+            match Box::pin(idempotency::look_up(&stages.idempotency, name, head, &caller, settings, &body)).await? {
+                Lookup::Miss(claimed) => Some(claimed),
+                Lookup::Bypass => None,
+                Lookup::Replay(response) => return Ok(response),
             }
         }
         None => None,

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use super::limits::Limits;
 use crate::{
     admit::Admission,
-    cache::idempotency::Idempotency,
+    idempotency::Idempotency,
     count::Counting,
     dispatch::{Dispatcher, Translator},
     forward::{ForwardError, Forwarder},
