@@ -31,7 +31,7 @@ use crate::{
     seal::{Cipher, SignatureSealer, has_sealed_signature},
     signatures::Signatures,
     store::Store,
-    translate::{Job, OldSignatures, Translation, Within, translate},
+    translate::{Job, OldSignatures, Translation, SameFormat, translate},
 };
 
 /// The call that makes a conversation shorter, beside Responses.
@@ -213,7 +213,7 @@ impl ClientRequest<'_> {
     /// How an answer in the client's own format is written anew, streamed or whole as the client asked.
     pub(super) fn reshaping(&self, format: Format, requested: &str) -> Translation {
         let options = self.scan.stream_options.as_ref();
-        Translation::within(&Within {
+        Translation::same_format(&SameFormat {
             dialect: self.dialect,
             format,
             body: &self.body,

@@ -8,7 +8,7 @@ use omniroute_wire::ir::Format;
 use super::*;
 use crate::{
     seal::SignatureSealer,
-    translate::{Streaming, Translation, Within},
+    translate::{Streaming, Translation, SameFormat},
 };
 
 const GEMINI: AnswerKind = AnswerKind::Chat(Format::Gemini);
@@ -20,7 +20,7 @@ const BEAT: &str = ": beat\n\n";
 
 /// From `upstream` to a client of Anthropic's.
 fn to_messages(upstream: Format) -> AnswerFilter {
-    let translation = Translation::within(&Within {
+    let translation = Translation::same_format(&SameFormat {
         dialect: &Dialect::Messages,
         format: upstream,
         body: b"{}",
