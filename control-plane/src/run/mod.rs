@@ -1,7 +1,7 @@
 //! Starts the parts of a control plane in order, and stops them in the other. [`assemble`] builds the areas, [`answers`]
 //! is what they want to know of one another.
 
-mod answers;
+mod cross_area;
 mod assemble;
 
 use std::{future::Future, net::SocketAddr, path::Path, sync::Arc, time::Duration};
