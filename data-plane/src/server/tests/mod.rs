@@ -1,17 +1,17 @@
 //! The request path over real sockets: a client, this proxy, an upstream.
 
-mod again;
+mod repeated_requests;
 mod bad_input;
 mod bad_upstream;
 mod balancer;
 mod chat;
 mod client;
 mod compact;
-mod counts;
-mod early;
-mod ends;
+mod token_counts;
+mod early_head;
+mod missing_terminator;
 mod fallback;
-mod hosts;
+mod provider_quirks;
 mod http2_upstream;
 mod images;
 mod lifecycle;
@@ -20,12 +20,12 @@ mod ollama;
 mod providers;
 mod reshaped;
 mod routes;
-mod secure;
-mod secure_upstream;
-mod signed;
+mod media_over_tls;
+mod tls_upstream;
+mod signatures;
 mod stored;
-mod switches;
-mod thoughts;
+mod gateway_headers;
+mod reasoning;
 mod upstream;
 mod websocket;
 
