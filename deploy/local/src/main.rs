@@ -2,7 +2,7 @@
 //!
 //! [`cli`] reads the command line, [`context`] the settings. `omniroute up` is [`up`]: it makes the missing secrets
 //! ([`secrets`], kept in [`data_dir`]), starts the two planes and watches over them. Every other command is a file of
-//! [`commands`], which asks the gateway through [`client`] and shows what it says with [`screen`], in the [`words`] of the
+//! [`commands`], which asks the gateway through [`client`] and shows what it says with [`screen`], in the [`flag_names`] of the
 //! command line.
 
 mod cli;
@@ -11,13 +11,13 @@ mod commands;
 mod context;
 mod data_dir;
 mod failure;
-mod foreign;
+mod database_owner;
 mod ports;
 mod screen;
 mod secrets;
 mod token;
 mod up;
-mod words;
+mod flag_names;
 
 use std::process::ExitCode;
 

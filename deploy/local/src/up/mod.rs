@@ -12,7 +12,7 @@ mod greeting;
 mod output;
 pub(crate) mod plane;
 mod ready;
-mod room;
+mod disk_space;
 mod supervisor;
 
 use std::{net::SocketAddr, process, time::Instant};
@@ -97,7 +97,7 @@ async fn run(
     }
     stop(context, running, output, signals).await;
     let dir = context.data_dir();
-    begun.map_err(|failure| room::explained(failure, dir.path(), room::free(dir.path())))
+    begun.map_err(|failure| disk_space::explained(failure, dir.path(), disk_space::free(dir.path())))
 }
 
 /// Stops what runs, last started first.
