@@ -19,11 +19,11 @@ use crate::{
     health::{ConcurrencyPermit, Health},
     lifecycle::Lifecycle,
     metrics::{Metrics, ProviderMetrics},
-    usage_journal::{AnsweredBy, Closing, OpenEvent, Opening, Progress, UsageRecorder, PendingWrite},
-    reply::{ErrorContext, AnswerStats},
+    reply::{AnswerStats, ErrorContext},
     request::{Arrival, Caller, RequestId, Target},
     snapshot::ConnectionEntry,
     tokens::guess,
+    usage_journal::{AnsweredBy, Closing, OpenEvent, Opening, PendingWrite, Progress, UsageRecorder},
 };
 
 /// Bytes of a prompt per token, about.

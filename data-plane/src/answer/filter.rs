@@ -13,7 +13,7 @@ use super::{
     scanner::{Document, Scanner},
 };
 use crate::{
-    reply::{ErrorContext, AnswerStats, terminator_timeout::Completion},
+    reply::{AnswerStats, ErrorContext, terminator_timeout::FinishState},
     translate::{Streaming, stream_error},
 };
 
@@ -187,14 +187,14 @@ impl AnswerFilter {
     }
 
     /// Where a stream stands that is whole, if nothing more is said. Of a document only its end tells that.
-    pub(crate) fn completion(&self) -> Option<Completion> {
+    pub(crate) fn finish_state(&self) -> Option<FinishState> {
         match self {
             Self::Events(events) => {
                 let Events { scanner, framer, .. } = &**events;
                 (scanner.is_whole() && framer.is_between())
-                    .then(|| Completion { is_counted: scanner.is_counted(), said: scanner.said() })
+                    .then(|| FinishState { is_counted: scanner.is_counted(), said: scanner.said() })
             }
-            Self::Translated(streaming) => streaming.completion(),
+            Self::Translated(streaming) => streaming.finish_state(),
             Self::Json(_) | Self::Finished(_) => None,
         }
     }

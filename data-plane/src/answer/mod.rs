@@ -9,9 +9,9 @@ pub(crate) mod filter;
 pub(crate) mod first_content;
 mod framer;
 mod kind;
-mod translation_mode;
 mod redact;
 mod scanner;
+mod translation_mode;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, response};

@@ -16,10 +16,10 @@ use omniroute_wire::byte_order_mark;
 use tokio::time::Instant;
 
 use super::{
-    response_validation::{HOLD, pass, translated_from},
     embeddings::embedded,
     first_byte_timeout::FirstByteTimeout,
     outcome::FailedAttempt,
+    response_validation::{HOLD, pass, translated_from},
     upstream_payload::ClientRequest,
 };
 use crate::{

@@ -11,8 +11,8 @@ use omniroute_wire::codec::DecodeContext;
 use super::{
     Dispatcher,
     acquire::{Acquired, Acquisition},
-    upstream_payload::ClientRequest,
     plan::Targets,
+    upstream_payload::ClientRequest,
 };
 use crate::{
     media::{FetchedMedia, WantedMedia, missing},

@@ -1,20 +1,21 @@
 //! From a plan to an answer: tries one target after another until one begins to answer.
 //!
 //! [`plan`] says in which order targets are tried, and why; [`acquire`] takes a place at the next one that can be used. An
-//! [`attempt`] is one target and one connection: it sends what [`payload`] (or [`embeddings`]) made of the client's request and
-//! [`upstream_request`] put a head on, for as long as [`first_byte_timeout`] lets it, and [`beginning`] judges what comes. The
-//! [`outcome`] of one that failed says what becomes of the connection, and what is tried next. [`mod@media`] fetches what a target
-//! cannot. All of it ends with the first byte: once an answer has begun, there is no other target to fall back to.
+//! [`attempt`] is one target and one connection: it sends what [`upstream_payload`] (or [`embeddings`]) made of the client's
+//! request and [`upstream_request`] put a head on, for as long as [`first_byte_timeout`] lets it, and
+//! [`response_validation`] judges what comes. The [`outcome`] of one that failed says what becomes of the connection, and what
+//! is tried next. [`mod@media`] fetches what a target cannot. All of it ends with the first byte: once an answer has begun,
+//! there is no other target to fall back to.
 
 mod acquire;
 mod attempt;
-mod response_validation;
 mod embeddings;
 mod first_byte_timeout;
 mod media;
 mod outcome;
-mod upstream_payload;
 mod plan;
+mod response_validation;
+mod upstream_payload;
 mod upstream_request;
 
 use std::{
@@ -31,8 +32,8 @@ use self::{
     attempt::{Attempt, Requests},
     first_byte_timeout::FirstByteTimeout,
     outcome::{Retries, SameTarget, refused},
-    upstream_payload::UpstreamPayload,
     plan::Targets,
+    upstream_payload::UpstreamPayload,
 };
 use crate::{
     answer::{Dispatched, TranslationMode},

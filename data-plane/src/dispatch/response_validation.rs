@@ -279,11 +279,12 @@ async fn gathered(
     translation: &Translation,
     idle: Duration,
 ) -> Result<Gathered, FailedAttempt> {
-    let (mut gathered, mut terminator, mut length) = (Gathered::new(translation), TerminatorTimeout::default(), first.len());
+    let (mut gathered, mut terminator, mut length) =
+        (Gathered::new(translation), TerminatorTimeout::default(), first.len());
     gathered.feed(&first);
     while !gathered.is_done() {
-        let completion = gathered.completion();
-        terminator.see(completion, Instant::now());
+        let finish_state = gathered.finish_state();
+        terminator.see(finish_state, Instant::now());
         let more = match terminator.limit(idle) {
             Some(limit) => match tokio::time::timeout_at(limit, next(body)).await {
                 Ok(more) => more,
@@ -301,7 +302,7 @@ async fn gathered(
             }
             Ok(None) => return Ok(gathered),
             // Whatever becomes of the connection, the answer is there.
-            Err(_) if completion.is_some() => return Ok(gathered),
+            Err(_) if finish_state.is_some() => return Ok(gathered),
             Err(failed) => return Err(failed),
         }
     }

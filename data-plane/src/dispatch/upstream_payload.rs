@@ -29,9 +29,9 @@ use crate::{
     media::{FetchedMedia, MediaStore},
     request::{BodyMemory, Segmented, Target, is_strict},
     seal::{Cipher, SignatureSealer, has_sealed_signature},
+    shared_store::Store,
     signatures::Signatures,
-    store::Store,
-    translate::{Job, OldSignatures, Translation, SameFormat, translate},
+    translate::{Job, OldSignatures, SameFormat, Translation, translate},
 };
 
 /// The call that makes a conversation shorter, beside Responses.
@@ -137,7 +137,11 @@ impl ClientRequest<'_> {
     ///
     /// # Errors
     /// When the upstream cannot do what is asked at all.
-    pub(super) fn as_it_is(&self, upstream: &Upstream, model: &str) -> Result<Result<UpstreamPayload, Format>, GatewayError> {
+    pub(super) fn as_it_is(
+        &self,
+        upstream: &Upstream,
+        model: &str,
+    ) -> Result<Result<UpstreamPayload, Format>, GatewayError> {
         let format = self.format_at(upstream, model);
         let format = format.ok_or_else(|| unsupported("the provider of this model does not chat"))?;
         Ok(self.passed(upstream, format, model).ok_or(format))
@@ -302,7 +306,11 @@ impl ClientRequest<'_> {
 
 impl UpstreamPayload {
     pub(super) fn passed(segments: Segments, kind: AnswerKind, hide_usage: bool) -> Self {
-        Self { body: Segmented::new(segments), headers: Vec::new(), mode: TranslationMode::Passthrough { kind, hide_usage } }
+        Self {
+            body: Segmented::new(segments),
+            headers: Vec::new(),
+            mode: TranslationMode::Passthrough { kind, hide_usage },
+        }
     }
 }
 

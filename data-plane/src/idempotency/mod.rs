@@ -38,8 +38,8 @@ use crate::{
     },
     request::{Caller, RequestId, TimeLimits, X_REQUEST_ID, is_strict, would_be_lost},
     seal::Cipher,
+    shared_store::{ENTRIES_PER_KEY, SHARE, Store, in_background},
     snapshot::Settings,
-    store::{ENTRIES_PER_KEY, SHARE, Store, in_background},
 };
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -205,7 +205,8 @@ pub(crate) async fn look_up(
             // Another first has begun meanwhile.
             continue;
         }
-        let again = held.get(HEAD..).and_then(|kept| at_rest.open(&fingerprint, &held.slice_ref(kept))).and_then(replayed);
+        let again =
+            held.get(HEAD..).and_then(|kept| at_rest.open(&fingerprint, &held.slice_ref(kept))).and_then(replayed);
         return Ok(match again {
             Some(mut response) => {
                 let dropped = response.headers().get(X_OMNIROUTE_DROPPED).and_then(|names| names.to_str().ok());

@@ -37,13 +37,13 @@ use crate::{
     control::{ControlPlane, attach, link::LinkError},
     health::Health,
     lifecycle::{Lifecycle, Phase},
+    server::{Foundations, Server, SetupError, Stages},
+    snapshot::{Snapshot, disk::DiskCopy, subscribe::Subscriber},
     usage_journal::{
         UsageRecorder,
         journal::{Journal, JournalError, JournalOptions},
         sender,
     },
-    server::{Foundations, Server, SetupError, Stages},
-    snapshot::{Snapshot, disk::DiskCopy, subscribe::Subscriber},
 };
 
 /// How long load balancers get to notice that this proxy is not ready, unless a setting says otherwise.

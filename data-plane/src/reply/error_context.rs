@@ -1,3 +1,5 @@
+//! What an error in the middle of an answer is told with.
+
 /// What it takes to tell a client of an error in the middle of its answer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ErrorContext<'a> {

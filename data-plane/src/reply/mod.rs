@@ -7,9 +7,9 @@
 mod error_context;
 pub(crate) mod headers;
 pub(crate) mod observed;
-pub(crate) mod terminator_timeout;
 pub(crate) mod refusal;
 mod stats;
+pub(crate) mod terminator_timeout;
 
 use std::{
     pin::Pin,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
-use super::{CutShort, Reply, ReplyBody, AnswerStats};
+use super::{AnswerStats, CutShort, Reply, ReplyBody};
 
 /// Work that an answer waits for.
 pub(crate) type Pause = Pin<Box<dyn Future<Output = ()> + Send>>;

@@ -25,7 +25,7 @@ use tokio::time::{Instant, Sleep};
 use super::{EVENT_STREAM, head};
 use crate::{
     answer::filter::{COMMENT, PING},
-    reply::{CutShort, Reply, ReplyBody, AnswerStats, refusal::Refusal},
+    reply::{AnswerStats, CutShort, Reply, ReplyBody, refusal::Refusal},
     request::{RequestId, X_REQUEST_ID},
     translate::stream_error,
 };

@@ -67,7 +67,9 @@ impl Responder {
         match &mode {
             TranslationMode::Passthrough { .. } => {}
             TranslationMode::Translate(translation) => head::translate(&mut headers, translation),
-            TranslationMode::Embed(embedding) => head::rewrite(&mut headers, "application/json", embedding.dropped.as_deref()),
+            TranslationMode::Embed(embedding) => {
+                head::rewrite(&mut headers, "application/json", embedding.dropped.as_deref())
+            }
         }
         headers.insert(X_REQUEST_ID, meter.request_id().header());
         headers.insert(X_OMNIROUTE_PROVIDER, meter.entry().shown.clone());

@@ -15,7 +15,7 @@ use http_body::{Body, Frame};
 use memchr::memmem;
 use tokio::time::Instant;
 
-use crate::reply::{CutShort, ReplyBody, AnswerStats};
+use crate::reply::{AnswerStats, CutShort, ReplyBody};
 
 const KEY: &[u8] = b"\"previous_response_id\"";
 const NULL: &[u8] = b"null";

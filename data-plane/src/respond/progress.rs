@@ -16,7 +16,7 @@ use http_body::{Body, Frame};
 use serde_json::json;
 use tokio::time::{Instant, Sleep};
 
-use crate::reply::{CutShort, Reply, ReplyBody, AnswerStats, headers::X_OMNIROUTE_PROGRESS};
+use crate::reply::{AnswerStats, CutShort, Reply, ReplyBody, headers::X_OMNIROUTE_PROGRESS};
 
 /// Time between two of them.
 const EVERY: Duration = Duration::from_secs(2);

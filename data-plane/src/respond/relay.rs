@@ -22,8 +22,8 @@ use tokio::time::{Instant, Sleep};
 use crate::{
     answer::{AnswerFilter, failure_of},
     meter::{End, Meter},
+    reply::{AnswerStats, CutShort, ReplyBody, terminator_timeout::TerminatorTimeout},
     usage_journal::PendingWrite,
-    reply::{CutShort, ReplyBody, AnswerStats, terminator_timeout::TerminatorTimeout},
 };
 
 /// Once the terminator is through, the upstream has this long to end its body, so that its connection can be reused.
@@ -253,7 +253,7 @@ where
                     if !std::mem::replace(this.waits, true) {
                         *this.heard = Instant::now();
                         this.meter.goes_on(*this.heard, || this.filter.stats());
-                        this.terminator.see(this.filter.completion(), *this.heard);
+                        this.terminator.see(this.filter.finish_state(), *this.heard);
                     }
                     let limit = this.terminator.limit(this.times.idle);
                     if let Some(limit) = limit.filter(|limit| *limit < this.timer.deadline()) {
@@ -323,7 +323,7 @@ fn close_at_terminator(filter: &AnswerFilter, meter: &mut Meter) {
 fn settle(filter: &mut AnswerFilter, meter: &mut Meter, ready: &mut Vec<Bytes>, ending: Ending) -> Option<CutShort> {
     let mut rest = Vec::new();
     // Whatever becomes of the connection, an answer that is whole ends well.
-    let is_whole = filter.completion().is_some();
+    let is_whole = filter.finish_state().is_some();
     if ending == Ending::Complete {
         filter.flush(meter.error_context(), &mut rest);
     } else if is_whole {

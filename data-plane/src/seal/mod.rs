@@ -8,5 +8,5 @@ mod signature_sealer;
 
 pub(crate) use self::{
     cipher::Cipher,
-    signature_sealer::{SignatureSealer, NoSealer, has_sealed_signature},
+    signature_sealer::{NoSealer, SignatureSealer, has_sealed_signature},
 };

@@ -127,7 +127,10 @@ mod tests {
     fn a_token_is_found_in_the_form_that_its_client_carries() {
         let token = SignatureSealer::new(&Pepper::new("fleet")).seal(&signature(), "m");
         let plain = format!("{{\"signature\": \"{token}\"}}");
-        assert!(has_sealed_signature(plain.as_bytes(), Format::Anthropic) && has_sealed_signature(plain.as_bytes(), Format::OpenAiResponses));
+        assert!(
+            has_sealed_signature(plain.as_bytes(), Format::Anthropic)
+                && has_sealed_signature(plain.as_bytes(), Format::OpenAiResponses)
+        );
         for engine in [&STANDARD, &URL_SAFE_NO_PAD] {
             let wrapped = format!("{{\"thoughtSignature\": \"{}\"}}", engine.encode(&token));
             assert!(has_sealed_signature(wrapped.as_bytes(), Format::Gemini), "{wrapped}");

@@ -22,8 +22,8 @@ use tokio::time::Instant;
 use super::{Stages, compaction, preload, refuse, route::Route};
 use crate::{
     admit::Admitted,
-    idempotency::{self, Lookup},
     dispatch::{Call, ClientRequest},
+    idempotency::{self, Lookup},
     reply::{Reply, headers::X_OMNIROUTE_PROGRESS, refusal::Refusal},
     request::{Arrival, RequestId, SessionId, X_OMNIROUTE_SESSION_ID, is_true, memory::Reservation, requested_timeout},
     resolve::resolve,

@@ -12,21 +12,21 @@ use tokio::sync::Semaphore;
 use super::limits::Limits;
 use crate::{
     admit::Admission,
-    idempotency::Idempotency,
     count::Counting,
     dispatch::{Dispatcher, Translator},
     forward::{ForwardError, Forwarder},
     health::Health,
+    idempotency::Idempotency,
     lifecycle::Lifecycle,
     media::MediaStore,
     meter::Recording,
-    usage_journal::UsageRecorder,
     request::BodyMemory,
     respond::Responder,
     response_store::ResponseStore,
     signatures,
     snapshot::Snapshot,
     upstream_client::{ClientOptions, ExtraRoots, RootsError, TlsError, UpstreamClient},
+    usage_journal::UsageRecorder,
 };
 
 /// WebSockets at once, and never more than connections.

@@ -14,11 +14,11 @@ use prost::Message as _;
 use super::{Foundations, Stages};
 use crate::{
     lifecycle::Lifecycle,
+    snapshot::{Applier, Index, Snapshot, Update},
     usage_journal::{
         UsageRecorder,
         journal::{Journal, JournalOptions},
     },
-    snapshot::{Applier, Index, Snapshot, Update},
 };
 
 /// The API key that the configuration of tests knows, with the id `k1`.

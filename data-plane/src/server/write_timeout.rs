@@ -2,9 +2,9 @@
 //!
 //! hyper asks a body for its next frame only when there is room for it. A client that does not read, or that grants an HTTP/2
 //! stream no window, or a byte of it now and then, keeps its answer from ever being asked, and so from seeing that its
-//! deadline has passed. So the body only tells how it gets on ([`StreamActivity`], written by [`TrackedBody`]), and [`WriteTimeout`] around
-//! the connection or the stream looks at that by a timer of its own. Whoever it gives up is dropped: the upstream and the slot
-//! are free at once, and the answer records why.
+//! deadline has passed. So the body only tells how it gets on ([`StreamActivity`], written by [`TrackedBody`]), and
+//! [`WriteTimeout`] around the connection or the stream looks at that by a timer of its own. Whoever it gives up is dropped:
+//! the upstream and the slot are free at once, and the answer records why.
 
 use std::{
     pin::Pin,

@@ -14,7 +14,7 @@ use super::{
     BYTES_PER_TOKEN, Translation, broken,
     streaming::{finish_word, says},
 };
-use crate::reply::{AnswerStats, terminator_timeout::Completion};
+use crate::reply::{AnswerStats, terminator_timeout::FinishState};
 
 /// Why an answer could not be translated.
 #[derive(Debug)]
@@ -69,9 +69,9 @@ impl Gathered {
     }
 
     /// Where the answer stands, if it is whole as it is.
-    pub(crate) fn completion(&self) -> Option<Completion> {
+    pub(crate) fn finish_state(&self) -> Option<FinishState> {
         let Seen { is_counted, said, .. } = self.seen;
-        self.decoder.complete().then_some(Completion { is_counted, said })
+        self.decoder.complete().then_some(FinishState { is_counted, said })
     }
 
     /// The document, now that the stream is over.

@@ -4,9 +4,9 @@
 //! [`document`] turns an answer in one piece, [`Streaming`] one that is streamed. What lies between is `wire`'s; a
 //! [`SignatureSealer`] lets other families' signatures travel through the client.
 
+mod cpu_bound;
 mod document;
 mod embeddings;
-mod cpu_bound;
 mod streaming;
 
 use std::sync::{Arc, OnceLock};

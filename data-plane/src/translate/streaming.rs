@@ -14,7 +14,7 @@ use omniroute_wire::{
 
 use super::{BYTES_PER_TOKEN, Translation};
 use crate::{
-    reply::{ErrorContext, AnswerStats, terminator_timeout::Completion},
+    reply::{AnswerStats, ErrorContext, terminator_timeout::FinishState},
     signatures::{SignatureCapture, SignatureCollector},
 };
 
@@ -117,9 +117,9 @@ impl Streaming {
         self.decoder.done()
     }
 
-    pub(crate) fn completion(&self) -> Option<Completion> {
+    pub(crate) fn finish_state(&self) -> Option<FinishState> {
         let is_whole = self.decoder.complete() && self.seen.error.is_none();
-        is_whole.then(|| Completion { is_counted: self.seen.usage.is_some(), said: self.seen.said })
+        is_whole.then(|| FinishState { is_counted: self.seen.usage.is_some(), said: self.seen.said })
     }
 
     pub(crate) fn has_finished(&self) -> bool {

@@ -48,7 +48,7 @@ pub use self::{
 };
 use self::{
     connect::Connector,
-    pool::{PooledConnection, Pool},
+    pool::{Pool, PooledConnection},
 };
 
 /// An idle connection is closed before most providers close it (60 s and up), so that few requests meet a dead one.

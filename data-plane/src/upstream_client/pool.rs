@@ -219,7 +219,11 @@ where
         Ok(pooled)
     }
 
-    async fn opened(&self, origin: &Arc<Origin<B>>, limit: Duration) -> Result<(Option<Http2>, PooledConnection<B>), Stage> {
+    async fn opened(
+        &self,
+        origin: &Arc<Origin<B>>,
+        limit: Duration,
+    ) -> Result<(Option<Http2>, PooledConnection<B>), Stage> {
         let until = Instant::now() + limit;
         let connected = self.0.connector.connect(origin.uri.clone(), limit).await?;
         let handshake = async {
@@ -274,7 +278,8 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    /// A connection for a request, or how it gets one. [`CheckoutMiss::Connect`] has been counted: [`Connecting`] takes it off.
+    /// A connection for a request, or how it gets one. [`CheckoutMiss::Connect`] has been counted: [`Connecting`] takes it
+    /// off.
     /// `others`: requests that wait.
     fn next(&self, connector: &Connector, others: usize) -> Result<PooledConnection<B>, CheckoutMiss> {
         let mut connections = self.connections.lock();

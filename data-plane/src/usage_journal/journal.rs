@@ -190,17 +190,27 @@ impl Journal {
     }
 
     /// Takes an opened record, and says in which segment it is; `None` when it is lost.
-    pub(super) fn append_opened(self: &Arc<Self>, fixed: &[u8], estimate: &Usage) -> Option<(Arc<Segment>, PendingWrite)> {
+    pub(super) fn append_opened(
+        self: &Arc<Self>,
+        fixed: &[u8],
+        estimate: &Usage,
+    ) -> Option<(Arc<Segment>, PendingWrite)> {
         if self.bytes.load(Ordering::Relaxed) >= self.options.max_bytes {
             self.lose("the journal is full");
             return None;
         }
-        let (ticket, segment) = self.enqueue(OPENED, fixed, |out| encode::estimate(out, estimate), Segment::request_began);
+        let (ticket, segment) =
+            self.enqueue(OPENED, fixed, |out| encode::estimate(out, estimate), Segment::request_began);
         Some((segment, PendingWrite::new(self, ticket, None)))
     }
 
     /// Takes a closed record. `opened` is where its opened record is.
-    pub(super) fn append_closed(self: &Arc<Self>, fixed: &[u8], closing: &Closing<'_>, opened: Arc<Segment>) -> PendingWrite {
+    pub(super) fn append_closed(
+        self: &Arc<Self>,
+        fixed: &[u8],
+        closing: &Closing<'_>,
+        opened: Arc<Segment>,
+    ) -> PendingWrite {
         let (ticket, _) = self.enqueue(
             CLOSED,
             fixed,
@@ -219,7 +229,8 @@ impl Journal {
         if self.bytes.load(Ordering::Relaxed) >= self.options.max_bytes {
             return None;
         }
-        let (ticket, segment) = self.enqueue(PROGRESS, &[], |out| encode::progress(out, id, so_far), Segment::request_began);
+        let (ticket, segment) =
+            self.enqueue(PROGRESS, &[], |out| encode::progress(out, id, so_far), Segment::request_began);
         drop(PendingWrite::new(self, ticket, None));
         Some(segment)
     }

@@ -1,10 +1,10 @@
 //! Usage: every request that reaches an upstream is recorded, exactly once, whoever dies.
 //!
-//! [`UsageRecorder::open`] writes an *opened* record to the [`journal`] before the upstream is called, [`OpenEvent::close`] writes the
-//! *closed* record before the last byte goes to the client. [`sender`] reads closed records back from the journal, streams
-//! them to the control plane, and lets go of a segment once all of it is acknowledged. After a crash [`journal::Journal::open`]
-//! turns what was opened and never closed into events of outcome *interrupted*, with the count that [`OpenEvent::progress`] noted
-//! last: a long wait does so after a second, a long answer about once a second.
+//! [`UsageRecorder::open`] writes an *opened* record to the [`journal`] before the upstream is called, [`OpenEvent::close`]
+//! writes the *closed* record before the last byte goes to the client. [`sender`] reads closed records back from the journal,
+//! streams them to the control plane, and lets go of a segment once all of it is acknowledged. After a crash
+//! [`journal::Journal::open`] turns what was opened and never closed into events of outcome *interrupted*, with the count that
+//! [`OpenEvent::progress`] noted last: a long wait does so after a second, a long answer about once a second.
 
 mod commit;
 mod encode;
@@ -120,7 +120,7 @@ impl UsageRecorder {
 
     /// Records that a request is about to reach an upstream. The record is written when this returns.
     pub fn open(&self, opening: &Opening<'_>) -> OpenEvent {
-        // Dropping what is pending_write writes it.
+        // Dropping the pending write has it done.
         self.open_deferred(opening).0
     }
 

@@ -11,8 +11,8 @@ use crate::{
     context::Context,
     data_dir,
     failure::{Exit, Failure},
-    ports, token,
     flag_names::FlagNames,
+    ports, token,
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -10,14 +10,14 @@ mod client;
 mod commands;
 mod context;
 mod data_dir;
-mod failure;
 mod database_owner;
+mod failure;
+mod flag_names;
 mod ports;
 mod screen;
 mod secrets;
 mod token;
 mod up;
-mod flag_names;
 
 use std::process::ExitCode;
 

@@ -5,8 +5,8 @@ use rand::RngExt as _;
 
 use crate::{
     data_dir::{self, DataDir},
-    failure::Failure,
     database_owner,
+    failure::Failure,
     screen::quoted,
 };
 

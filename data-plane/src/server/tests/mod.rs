@@ -1,31 +1,31 @@
 //! The request path over real sockets: a client, this proxy, an upstream.
 
-mod repeated_requests;
 mod bad_input;
 mod bad_upstream;
 mod balancer;
 mod chat;
 mod client;
 mod compact;
-mod token_counts;
 mod early_head;
-mod missing_terminator;
 mod fallback;
-mod provider_quirks;
+mod gateway_headers;
 mod http2_upstream;
 mod images;
 mod lifecycle;
+mod media_over_tls;
+mod missing_terminator;
 mod model_lists;
 mod ollama;
+mod provider_quirks;
 mod providers;
+mod reasoning;
+mod repeated_requests;
 mod reshaped;
 mod routes;
-mod media_over_tls;
-mod tls_upstream;
 mod signatures;
 mod stored;
-mod gateway_headers;
-mod reasoning;
+mod tls_upstream;
+mod token_counts;
 mod upstream;
 mod websocket;
 

@@ -42,7 +42,9 @@ pub(super) struct Upstream {
 
 impl Upstream {
     /// Answers every request with what `answer` makes of it.
-    pub(super) async fn answering(answer: impl Fn(&ReceivedRequest) -> UpstreamResponse + Send + Sync + 'static) -> Self {
+    pub(super) async fn answering(
+        answer: impl Fn(&ReceivedRequest) -> UpstreamResponse + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = listener.local_addr().expect("an address");
         let asked = Arc::new(Mutex::new(Vec::new()));

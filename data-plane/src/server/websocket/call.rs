@@ -37,16 +37,12 @@ struct Frames<'c> {
 }
 
 /// Runs a request until its end, until it is overdue, or until the drain cuts it. Dropping the future cancels it, upstream too.
-pub(super) async fn serve(
-    stages: &Arc<Stages>,
-    credentials: &HeaderMap,
-    asked: CallRequest,
-    out: &Sender<Message>,
-) {
+pub(super) async fn serve(stages: &Arc<Stages>, credentials: &HeaderMap, asked: CallRequest, out: &Sender<Message>) {
     let activity = StreamActivity::new();
     let call = run(stages, credentials, asked, out, &activity);
     // That the client is gone is noticed where its messages are read.
-    let _ = Box::pin(with_write_timeout(call, Arc::clone(&activity), stages.limits.unread(), stages.lifecycle.watch())).await;
+    let _ = Box::pin(with_write_timeout(call, Arc::clone(&activity), stages.limits.unread(), stages.lifecycle.watch()))
+        .await;
 }
 
 async fn run(

@@ -4,8 +4,8 @@
 pub(crate) mod config;
 pub(crate) mod doctor;
 pub(crate) mod keys;
-pub(crate) mod models;
 mod lookup;
+pub(crate) mod models;
 pub(crate) mod nodes;
 pub(crate) mod password;
 pub(crate) mod providers;

@@ -8,8 +8,8 @@ use crate::{
     client::Client,
     context::Context,
     failure::{Exit, Failure},
-    screen,
     flag_names::FlagNames,
+    screen,
 };
 
 const WORDS: FlagNames = FlagNames::new(&[("name", "--name"), ("prefix", "--prefix")]);

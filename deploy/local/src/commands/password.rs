@@ -14,8 +14,8 @@ use crate::{
     context::Context,
     data_dir,
     failure::{Exit, Failure},
-    ports, screen, secrets,
     flag_names::FlagNames,
+    ports, screen, secrets,
 };
 
 const WORDS: FlagNames = FlagNames::new(&[("password", "the new password")]);

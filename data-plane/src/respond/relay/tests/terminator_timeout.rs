@@ -8,7 +8,7 @@ use omniroute_wire::ir::Format;
 use super::*;
 use crate::{
     seal::SignatureSealer,
-    translate::{Streaming, Translation, SameFormat},
+    translate::{SameFormat, Streaming, Translation},
 };
 
 const GEMINI: AnswerKind = AnswerKind::Chat(Format::Gemini);

@@ -19,8 +19,8 @@ use crate::{
     client::Client,
     context::Context,
     failure::{Exit, Failure},
-    screen::{self, Screen, quoted},
     flag_names::FlagNames,
+    screen::{self, Screen, quoted},
 };
 
 /// `keys create` takes the name as its argument…

@@ -10,8 +10,8 @@ use crate::{
     commands::nodes,
     context::Context,
     failure::{Exit, Failure},
-    screen::{self, quoted},
     flag_names::FlagNames,
+    screen::{self, quoted},
 };
 
 /// An endpoint is named by what stands where a provider does.

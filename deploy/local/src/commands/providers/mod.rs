@@ -11,8 +11,8 @@ use crate::{
     client::Client,
     context::Context,
     failure::Failure,
-    screen,
     flag_names::FlagNames,
+    screen,
 };
 
 const WORDS: FlagNames = FlagNames::new(&[("name", "--name"), ("priority", "--priority")]);
