@@ -244,10 +244,13 @@ impl From<StoreError> for ApiError {
                 Self::new(Code::DatabaseUnwritable, message).with_retry_after(Duration::from_secs(5))
             }
             StoreError::RingIncomplete(key) => {
-                tracing::error!(key, "another control plane has this master key, and this one lacks it");
+                tracing::error!(
+                    key,
+                    "another control plane has this master key, or had it within a day, and this one lacks it"
+                );
                 let message = format!(
-                    "What this would change is sealed with master key {key}, which another control plane has and this one \
-                     lacks. Make the change there, or give STORAGE_ENCRYPTION_KEY of this one the same keys"
+                    "What this is about is sealed with master key {key}, which another control plane has, or had within a \
+                     day, and this one lacks. Do it there, or give STORAGE_ENCRYPTION_KEY of this one the same keys"
                 );
                 Self::new(Code::MasterKeyMissing, message)
             }

@@ -3,7 +3,7 @@
 //! [`cli`] reads the command line, [`context`] the settings. `omniroute up` is [`up`]: it makes the missing secrets
 //! ([`secrets`], kept in [`data_dir`]), starts the two planes with the settings that one machine needs ([`child_settings`]) and
 //! watches over them. Every other command is a file of
-//! [`commands`], which asks the gateway through [`client`] and shows what it says with [`screen`], in the [`words`] of the
+//! [`commands`], which asks the gateway through [`client`] and shows what it says with [`screen`], in the [`flag_names`] of the
 //! command line.
 
 mod child_settings;
@@ -12,15 +12,15 @@ mod client;
 mod commands;
 mod context;
 mod data_dir;
-mod disk;
+mod database_owner;
+mod disk_space;
 mod failure;
-mod foreign;
+mod flag_names;
 mod ports;
 mod screen;
 mod secrets;
 mod token;
 mod up;
-mod words;
 
 use std::process::ExitCode;
 

@@ -188,7 +188,7 @@ impl Store {
     }
 
     /// Whether another process has, or had within a day, a master key that this one has not; as the transaction sees it.
-    pub(in super::super) async fn is_elsewhere(&self, tx: &mut AnyConnection, key: &str) -> Result<bool, StoreError> {
+    pub(crate) async fn is_elsewhere(&self, tx: &mut AnyConnection, key: &str) -> Result<bool, StoreError> {
         let others = self.others_in(tx).await?;
         self.note_keys(&others);
         Ok(self.has_elsewhere(key))

@@ -16,14 +16,14 @@ use crate::{
     context::Context,
     data_dir,
     failure::{Exit, Failure},
+    flag_names::FlagNames,
     ports, screen, secrets,
-    words::Words,
 };
 
 /// What is true of a new password that did not reach the gateway.
 const OLD_COUNTS: &str = "the old password still counts until that is done";
 
-const WORDS: Words = Words::new(&[("password", "the new password")]);
+const WORDS: FlagNames = FlagNames::new(&[("password", "the new password")]);
 
 /// What the gateway says about a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +126,7 @@ async fn check_kept(context: &Context, kept: &Secret) -> Result<Check, Failure> 
 
 /// A client to set a password with.
 fn client_for(context: &Context) -> Result<Client, Failure> {
-    let client = Client::new(context)?.with_words(WORDS);
+    let client = Client::new(context)?.with_flag_names(WORDS);
     if context.is_remote() {
         return Ok(client);
     }

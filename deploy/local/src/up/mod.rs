@@ -3,7 +3,7 @@
 //! In order: see that the ports are free, take the data directory and note there where the gateway will listen, make the
 //! missing secrets, find the programs ([`environment`] says what each gets to know). Then the control plane, then the proxy, each under a [`supervisor`]
 //! that starts it ([`plane`]), passes its lines on ([`output`]) and starts it again when it dies. Once both are
-//! [`ready`], the [`greeting`] says how to use them; when they do not get there, [`disk`] sees whether the disk is full. A signal stops the proxy first, which still hands over its usage
+//! [`ready`], the [`greeting`] says how to use them; when they do not get there, [`disk_space`] sees whether the disk is full. A signal stops the proxy first, which still hands over its usage
 //! events, then the control plane; a second one does not wait.
 
 mod backoff;
@@ -25,7 +25,7 @@ use crate::{
     client,
     context::Context,
     data_dir::{self, Running},
-    disk,
+    disk_space,
     failure::{Exit, Failure},
     ports::{self, Port},
     secrets::Secrets,
@@ -100,7 +100,7 @@ async fn run(
     }
     stop(context, running, output, signals).await;
     let dir = context.data_dir();
-    begun.map_err(|failure| disk::explained(failure, dir.path(), disk::free(dir.path())))
+    begun.map_err(|failure| disk_space::explained(failure, dir.path(), disk_space::free(dir.path())))
 }
 
 /// Stops what runs, last started first.

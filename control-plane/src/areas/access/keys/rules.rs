@@ -16,9 +16,9 @@ use super::{
 };
 use crate::{
     auth::{AuthError, KeyIdentity, Scopes, scope},
-    http::{ApiError, Edit, Refused, merged},
+    http::{ApiError, Edit, merged},
     store::{
-        MERGE_ATTEMPTS, Store, StoreError, Write,
+        Store, StoreError, Write,
         records::{Actor, Object},
     },
 };
@@ -158,38 +158,17 @@ impl ApiKeys {
         id: &str,
         change: KeyChange,
     ) -> Result<KeyRecord, ApiError> {
-        let mut attempts = MERGE_ATTEMPTS;
-        loop {
-            attempts -= 1;
-            match self.try_update(actor, granted, id, change.clone()).await {
-                Err(Refused::Store(StoreError::Stale { .. })) if attempts > 0 => {}
-                Err(Refused::Store(error)) => return Err(error.into()),
-                Err(Refused::Request(error)) => return Err(error),
-                Ok(record) => return Ok(record),
-            }
-        }
-    }
-
-    async fn try_update(
-        &self,
-        actor: &Actor,
-        granted: &Scopes,
-        id: &str,
-        change: KeyChange,
-    ) -> Result<KeyRecord, Refused> {
-        let held = Keys::of(&self.store).get(id).await?;
-        check_reach(granted, &held).map_err(ApiError::from)?;
+        // Read where it is written: nobody else changes the key between what is judged here and what is done.
+        let mut write = self.store.write(actor).await?;
+        let held = rows::read(&mut write, id).await?;
+        check_reach(granted, &held)?;
         // Clients send back what they were shown: what the key has already is no mistake of theirs.
         let scopes = change.scopes.as_deref().unwrap_or_default();
         check_scopes(scopes, &held.scopes)?;
-        check_grant(granted, scopes, &held.scopes).map_err(ApiError::from)?;
+        check_grant(granted, scopes, &held.scopes)?;
         self.check_expiry(change.expires_at.clone().set().filter(|at| Some(*at) != held.expires_at))?;
-        // What was judged must be what is changed.
-        let is_judged = *granted != Scopes::Everything || change.scopes.is_some() || !change.extras.is_empty();
-        let expected_revision = is_judged.then_some(held.revision);
         let extras = (!change.extras.is_empty()).then(|| merged(held.extras, change.extras));
         let patch = KeyPatch {
-            expected_revision,
             name: change.name.map(|name| name.trim().to_owned()),
             is_active: change.is_active,
             no_log: change.no_log,
@@ -201,7 +180,6 @@ impl ApiKeys {
             extras,
             ..KeyPatch::default()
         };
-        let mut write = self.store.write(actor).await?;
         if let Some(connections) = &patch.allowed_connections {
             self.check_connections(&mut write, connections).await?;
         }

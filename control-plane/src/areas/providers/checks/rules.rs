@@ -93,17 +93,12 @@ impl Providers {
     /// Tests a connection and keeps what was found. A connection that works again leaves its cooldown.
     ///
     /// # Errors
-    /// 404.
+    /// 404; 503 where another control plane can open what this one cannot: then nothing is known of the connection.
     pub async fn test_connection(&self, id: &str, model: Option<&str>) -> Result<CheckResult, ApiError> {
-        let record = Connections::of(&self.store).get(id).await?;
+        let (record, secret) = Connections::of(&self.store).opened(id, false).await?;
         let provider = self.provider(record.provider.as_str()).await?;
-        let local_failure = |why: String| {
-            let finding = Finding::failed("configuration", "local", why, "secret_unreadable");
-            self.result_of(finding, None, None, Instant::now())
-        };
-        let result = match Connections::of(&self.store).secret(id).await {
-            _ if record.unopened.is_any() => local_failure(record.unopened.complaint().unwrap_or_default()),
-            Ok(secret) => match compile(&record, &secret, &provider, self) {
+        let result = match record.unopened.complaint() {
+            None => match compile(&record, &secret, &provider, self) {
                 Ok(upstream) => {
                     let known = self.model_to_ask(&record).await?;
                     // Of a provider that lists no models, the connection names one to test with.
@@ -113,7 +108,10 @@ impl Providers {
                 }
                 Err(error) => self.refused(&error),
             },
-            Err(error) => local_failure(error.to_string()),
+            Some(why) => {
+                let finding = Finding::failed("configuration", "local", why, "secret_unreadable");
+                self.result_of(finding, None, None, Instant::now())
+            }
         };
         let test = TestRecord {
             status: if result.valid { "active" } else { "error" }.to_owned(),

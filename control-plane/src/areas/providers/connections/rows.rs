@@ -116,6 +116,30 @@ impl<'a> Connections<'a> {
         record(&row.ok_or_else(|| StoreError::not_found(KIND, id))?, self.0.ring())
     }
 
+    /// A connection and its secret, empty where there is none, or where it does not open (see [`ConnectionRecord::unopened`]).
+    /// `has_new_secret`: the stored one does not matter.
+    ///
+    /// # Errors
+    /// `NotFound`; `RingIncomplete` when something of it is sealed with a key that another control plane has, or had within a
+    /// day: what that one can open is not damaged.
+    pub async fn opened(&self, id: &str, has_new_secret: bool) -> Result<(ConnectionRecord, Secret), StoreError> {
+        let mut connection = self.0.reader().acquire().await?;
+        let statement = sql(select!("WHERE c.id = $1")).bind(id.to_owned());
+        let row = statement.fetch_optional(&mut *connection).await?.ok_or_else(|| StoreError::not_found(KIND, id))?;
+        for column in SEALED {
+            let matters = !(column.column == SECRET.column && has_new_secret);
+            let Some(sealed) = row.opt_blob(column.column)?.filter(|_| matters) else { continue };
+            if let Err(SealError::UnknownKey(key)) = self.0.ring().open(column.of(id), &sealed)
+                && self.0.is_elsewhere(&mut connection, &key).await?
+            {
+                return Err(StoreError::RingIncomplete(key));
+            }
+        }
+        let record = record(&row, self.0.ring())?;
+        let secret = if record.unopened.secret { Secret::default() } else { open_secret(&row, id, self.0.ring())? };
+        Ok((record, secret))
+    }
+
     /// The secret itself, for a call upstream. Empty when there is none.
     ///
     /// # Errors

@@ -208,13 +208,9 @@ impl Providers {
         id: &str,
         change: &ConnectionChange,
     ) -> Result<ConnectionRecord, Refused> {
-        let held = Connections::of(&self.store).get(id).await?;
-        let secret = match &change.secret {
-            Some(secret) => secret.clone(),
-            // One that does not open any more does not stop the edit that replaces everything else.
-            None if held.unopened.secret => Secret::default(),
-            None => Connections::of(&self.store).secret(id).await?,
-        };
+        // A secret that does not open any more does not stop the edit that replaces everything else.
+        let (held, stored) = Connections::of(&self.store).opened(id, change.secret.is_some()).await?;
+        let secret = change.secret.clone().unwrap_or(stored);
         let mut write = self.store.write(actor).await?;
         let provider = provider_of(&mut write, held.provider.as_str()).await?;
         let specific = match &change.specific {

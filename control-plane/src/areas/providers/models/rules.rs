@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use omniroute_core::id::ConnectionId;
+use omniroute_core::{id::ConnectionId, settings::Secret};
 use omniroute_providers::{ModelPage, OfferedModel, Operation, Upstream};
 use serde_json::json;
 
@@ -57,12 +57,13 @@ impl Providers {
     /// Asks the provider; what it lists is stored. When it does not answer, what is known from before.
     ///
     /// # Errors
-    /// 404; 502 when the provider does not answer and nothing is known.
+    /// 404; 502 when the provider does not answer and nothing is known; 503 where another control plane can open what this one
+    /// cannot.
     pub async fn list_models(&self, actor: &Actor, id: &str) -> Result<Listing, ApiError> {
-        let record = Connections::of(&self.store).get(id).await?;
+        let (record, secret) = Connections::of(&self.store).opened(id, false).await?;
         let provider = self.provider(record.provider.as_str()).await?;
         let name = provider.id().to_owned();
-        let why = match self.ask_models(&record, &provider).await {
+        let why = match self.ask_models(&record, &secret, &provider).await {
             Ok(models) => {
                 self.keep_models(actor, &record, &models).await?;
                 return Ok(Listing { provider: name, models, source: ListingSource::Api, warning: None });
@@ -82,10 +83,16 @@ impl Providers {
     }
 
     /// The list of models as the provider gives it now, from all its pages.
-    async fn ask_models(&self, record: &ConnectionRecord, provider: &Provider) -> Result<Vec<OfferedModel>, String> {
-        let secret =
-            Connections::of(&self.store).secret(record.id.as_str()).await.map_err(|error| error.to_string())?;
-        let upstream = compile(record, &secret, provider, self).map_err(|error| error.to_string())?;
+    async fn ask_models(
+        &self,
+        record: &ConnectionRecord,
+        secret: &Secret,
+        provider: &Provider,
+    ) -> Result<Vec<OfferedModel>, String> {
+        if let Some(why) = record.unopened.complaint() {
+            return Err(why);
+        }
+        let upstream = compile(record, secret, provider, self).map_err(|error| error.to_string())?;
         let mut uri = upstream.uri(Operation::Models).clone();
         let mut models = Vec::new();
         let mut is_optional = false;

@@ -6,8 +6,8 @@ use super::Finding;
 use crate::{
     context::Context,
     data_dir::{self, DataDir},
-    disk,
-    foreign::Owner,
+    database_owner::Owner,
+    disk_space,
     ports::{self, Holder, Port},
 };
 
@@ -17,7 +17,7 @@ const OURS: [&str; 2] = ["omniroute-control-plane", "omniroute-data-plane"];
 pub(super) fn look(context: &Context) -> Vec<Finding> {
     let dir = context.data_dir();
     let mut findings = vec![directory(context, &dir)];
-    findings.extend(room(dir.path(), disk::free(dir.path())));
+    findings.extend(room(dir.path(), disk_space::free(dir.path())));
     findings.extend(files(&dir));
     findings.extend(master_key(context, &dir));
     findings.extend(pepper(context, &dir));
@@ -45,7 +45,7 @@ fn directory(context: &Context, dir: &DataDir) -> Finding {
 
 /// A full disk, which keeps a gateway from starting and one that runs from storing anything.
 fn room(dir: &Path, free: Option<u64>) -> Option<Finding> {
-    let free = free.filter(|free| *free < disk::LITTLE)?;
+    let free = free.filter(|free| *free < disk_space::LITTLE)?;
     let what = format!("the disk that holds {} is full: {} KiB are free", dir.display(), free / 1024);
     Some(Finding::bad("disk", what, "free space on it; until then nothing can be stored"))
 }
@@ -70,7 +70,7 @@ fn files(dir: &DataDir) -> Vec<Finding> {
 fn master_key(context: &Context, dir: &DataDir) -> Option<Finding> {
     let is_known = context.control_plane.storage_encryption_key.is_set() || dir.file(data_dir::MASTER_KEY).exists();
     let file = dir.file(data_dir::DATABASE);
-    let is_ours = file.exists() && crate::foreign::owner(&file).is_ok_and(|owner| owner == Owner::Gateway);
+    let is_ours = file.exists() && crate::database_owner::owner(&file).is_ok_and(|owner| owner == Owner::Gateway);
     let has_secrets = context.control_plane.database_url.is_set() || is_ours;
     (has_secrets && !is_known).then(|| {
         Finding::bad(
@@ -168,6 +168,6 @@ mod tests {
         let finding = room(dir, Some(2048)).expect("a finding");
         assert_eq!((finding.verdict, finding.subject.as_str()), (Verdict::Bad, "disk"));
         assert!(finding.what.contains("/var/lib/omniroute is full: 2 KiB"), "{}", finding.what);
-        assert!(room(dir, Some(disk::LITTLE)).is_none() && room(dir, None).is_none());
+        assert!(room(dir, Some(disk_space::LITTLE)).is_none() && room(dir, None).is_none());
     }
 }
