@@ -8,7 +8,7 @@
 //! admit, resolve, cache, response_store, dispatch, respond, count, models, forward  the stages, which do not know each other
 //! answer              an upstream's answer, from its first bytes to its last
 //! translate           from one format to another
-//! media, signatures, meter  what a target cannot fetch, what clients drop, what a request cost
+//! media, signatures, meter, credentials  what a target cannot fetch, what clients drop, what a request cost, tokens of clouds
 //! tokens, health, store, reply  lengths of prompts, health of connections, values that are kept, bodies of answers
 //! request, seal       a client's request as the stages see it, what only the fleet can read
 //! snapshot, record, lifecycle  the configuration in force, the journal of usage, whether work is taken
@@ -22,6 +22,7 @@ mod answer;
 mod cache;
 pub mod control;
 mod count;
+mod credentials;
 mod dispatch;
 pub mod forward;
 mod health;

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, StatusCode, response};
 use omniroute_core::error::GatewayError;
-use omniroute_providers::{Failure, FailureClass, Upstream};
+use omniroute_providers::{Failure, FailureClass, GrantError, Upstream};
 use omniroute_wire::ir::StreamError;
 
 use crate::{
@@ -114,6 +114,21 @@ impl FailedAttempt {
         let broke = matches!(stage, Stage::Broken | Stage::Connect);
         let failed = Self::of(class, stage.describe());
         Self { broke, is_unprocessed: error.is_unprocessed, ..failed }
+    }
+
+    /// The connection's credential brought no token.
+    pub(super) fn without_token(error: &GrantError) -> Self {
+        let class = match error {
+            GrantError::Unavailable { .. } => FailureClass::Server,
+            _ => FailureClass::Credential,
+        };
+        tracing::warn!(%error, "a connection has no token");
+        Self::from(Failure::without_answer(class, error.to_string()))
+    }
+
+    /// Whether the upstream did not know who asks.
+    pub(super) const fn is_unauthenticated(&self) -> bool {
+        matches!(self.failure.status, Some(401))
     }
 
     /// Whether it was the first byte that did not come in time.

@@ -33,6 +33,9 @@ pub struct Provider {
     /// Where its models are listed, when not below the base URL.
     pub models_url: Option<String>,
     pub auth: Auth,
+    /// Every customer has a host: a connection has to name it, and `base_url` is an example.
+    #[serde(default)]
+    pub own_host: bool,
     /// Of a provider that speaks OpenAI's API: which of its two chat APIs it has.
     #[serde(default)]
     pub apis: ChatApis,
@@ -63,6 +66,14 @@ pub enum Auth {
     XGoogApiKey,
     /// An API key as a bearer, or a pair of keys that signs every request.
     Aws,
+    /// `x-goog-api-key` for an API key, a token for a service account or a sign-in.
+    Google,
+    /// `api-key` for a key, a token for an application of Entra ID.
+    Azure,
+    /// A token for an API key of IBM Cloud.
+    Ibm,
+    /// A personal token as a bearer, or one for a service principal.
+    Databricks,
     /// A local server: a secret is sent as a bearer when there is one.
     None,
 }

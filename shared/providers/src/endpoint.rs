@@ -5,8 +5,10 @@ use omniroute_core::address::AddressPolicy;
 use url::Url;
 
 use crate::{
-    Adapter, Catalog, ChatApis, CompileError, ConnectionSpec, NextPage, OpenAiCompatible, Operation,
-    aws::{DEFAULT_REGION, is_region, region_of_host},
+    Account, Adapter, ChatApis, CompileError, ConnectionSpec, NextPage, Operation, Provider,
+    aws::{is_region, region_of_host},
+    credential::Credential,
+    place::{Place, account, default_region, place},
 };
 
 /// Of Amazon's hosts this one takes the calls and its sibling without the end has the lists.
@@ -19,6 +21,7 @@ pub(crate) struct Endpoint {
     pub(crate) base: Url,
     /// Of providers that have regions; else it says nothing.
     pub(crate) region: String,
+    pub(crate) account: Account,
     chat: Uri,
     /// Of a host that has OpenAI's two chat APIs: the other one.
     responses: Option<Uri>,
@@ -32,21 +35,24 @@ pub(crate) struct Endpoint {
 // === impl Endpoint ===
 
 impl Endpoint {
-    /// `secrets_region`: the one that came along with the credential.
+    /// `provider`: of the catalog, when the connection is none of a node's.
     pub(crate) fn new(
         spec: &ConnectionSpec<'_>,
+        provider: Option<&Provider>,
         adapter: &dyn Adapter,
         apis: ChatApis,
-        secrets_region: Option<&str>,
+        credential: &Credential,
         policy: AddressPolicy,
     ) -> Result<Self, CompileError> {
-        let provider = Catalog::builtin().get(spec.provider).filter(|_| spec.node.is_none());
-        let region = region(spec, secrets_region)?;
-        let is_moved = !spec.base_url.is_empty();
-        let written = match (&spec.node, provider) {
-            _ if is_moved => policy.check_url(spec.base_url)?,
-            (Some(node), _) => policy.check_url(node.base_url)?,
-            (None, Some(provider)) => policy.check_url(&provider.base_url_in(&region))?,
+        let usual = default_region(provider.map_or("", |provider| provider.format.as_str()));
+        let region = region(spec, credential.region(), usual)?;
+        let account = account(spec, provider, credential)?;
+        let Place { base: written, models: listed } = match (&spec.node, provider) {
+            (Some(node), _) => {
+                let url = if spec.base_url.is_empty() { node.base_url } else { spec.base_url };
+                Place { base: policy.check_url(url)?, models: None }
+            }
+            (None, Some(provider)) => place(spec, provider, &region, &account, credential, policy)?,
             (None, None) => return Err(CompileError::UnknownProvider(spec.provider.to_owned())),
         };
         let mut base = written.clone();
@@ -56,15 +62,15 @@ impl Endpoint {
             Some(path) => join(&written, path),
             None => join(&base, &adapter.path(operation, "", false)),
         };
-        let models = match provider.and_then(|provider| provider.models_url_in(&region)) {
-            Some(url) if !is_moved => url.parse().map_err(|_| CompileError::Path(url.into_owned()))?,
+        let models = match listed {
+            Some(url) => url.parse().map_err(|_| CompileError::Path(url))?,
             // A connection that points elsewhere lists its models there.
-            _ => at(spec.node.map(|node| node.models_path), Operation::Models).map(on_control_host)?,
+            None => at(spec.node.map(|node| node.models_path), Operation::Models).map(on_control_host)?,
         };
         Ok(Self {
             chat: at(spec.node.map(|node| node.chat_path), Operation::Chat)?,
             responses: match apis {
-                ChatApis::Both => Some(join(&base, &OpenAiCompatible::Responses.path(Operation::Chat, "", false))?),
+                ChatApis::Both => Some(join(&base, adapter.responses_path())?),
                 ChatApis::Chat | ChatApis::Responses => None,
             },
             embeddings: at(None, Operation::Embeddings)?,
@@ -73,6 +79,7 @@ impl Endpoint {
             own_chat_path: spec.node.is_some_and(|node| !node.chat_path.is_empty()),
             base,
             region,
+            account,
         })
     }
 
@@ -120,13 +127,13 @@ impl Endpoint {
 }
 
 /// What the operator set counts first, then what is written into the credential, then what the host's name says.
-fn region(spec: &ConnectionSpec<'_>, secrets: Option<&str>) -> Result<String, CompileError> {
+fn region(spec: &ConnectionSpec<'_>, secrets: Option<&str>, usual: &str) -> Result<String, CompileError> {
     let host = Url::parse(spec.base_url).ok().and_then(|url| url.host_str().map(str::to_owned));
     let named = [spec.region, secrets.unwrap_or_default()].into_iter().map(str::trim).find(|region| !region.is_empty());
     match named.or_else(|| host.as_deref().and_then(region_of_host)) {
         Some(region) if is_region(region) => Ok(region.to_owned()),
         Some(region) => Err(CompileError::Region(region.to_owned())),
-        None => Ok(DEFAULT_REGION.to_owned()),
+        None => Ok(usual.to_owned()),
     }
 }
 

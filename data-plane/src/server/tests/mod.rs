@@ -6,6 +6,7 @@ mod bad_upstream;
 mod balancer;
 mod chat;
 mod client;
+mod clouds;
 mod compact;
 mod counts;
 mod early;
