@@ -182,6 +182,12 @@ impl Body for ValidateNode {
 
 // === impl TestResult ===
 
+impl TestResult {
+    pub(super) const fn is_valid(&self) -> bool {
+        self.valid
+    }
+}
+
 impl From<CheckResult> for TestResult {
     fn from(result: CheckResult) -> Self {
         Self {

@@ -1,5 +1,6 @@
 //! Connections: credentials at providers. Secrets go in and never come out.
 
+mod bulk;
 mod cloud;
 mod kind;
 mod record;
@@ -27,7 +28,7 @@ pub use self::{
 use super::Providers;
 
 pub(super) fn router() -> OpenApiRouter<Arc<Providers>> {
-    OpenApiRouter::new().routes(routes!(routes::list, routes::create)).routes(routes!(
+    OpenApiRouter::new().routes(routes!(routes::list, routes::create)).routes(routes!(bulk::create)).routes(routes!(
         routes::show,
         routes::change,
         routes::delete

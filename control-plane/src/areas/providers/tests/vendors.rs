@@ -18,25 +18,25 @@ use crate::tests::gateway::Gateway;
 const PAIR: &str = "AKIAIOSFODNN7EXAMPLE:wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 
 #[derive(Clone, Debug)]
-struct Asked {
-    method: Method,
-    path: String,
-    headers: HeaderMap,
-    body: Value,
+pub(super) struct Asked {
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Value,
 }
 
 type Answering = dyn Fn(&Asked) -> Option<Value> + Send + Sync;
 
 /// A provider that answers what it is told to, and 404 elsewhere.
 #[derive(Clone)]
-struct Vendor {
+pub(super) struct Vendor {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<Asked>>>,
     answering: Arc<Answering>,
 }
 
 impl Vendor {
-    async fn start(answering: impl Fn(&Asked) -> Option<Value> + Send + Sync + 'static) -> Self {
+    pub(super) async fn start(answering: impl Fn(&Asked) -> Option<Value> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let vendor = Self { address, asked: Arc::default(), answering: Arc::new(answering) };
@@ -45,7 +45,7 @@ impl Vendor {
         vendor
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(super) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
@@ -53,7 +53,7 @@ impl Vendor {
         self.asked.lock().iter().map(|asked| asked.path.clone()).collect()
     }
 
-    fn last(&self) -> Asked {
+    pub(super) fn last(&self) -> Asked {
         self.asked.lock().last().cloned().expect("it was asked")
     }
 
@@ -73,7 +73,7 @@ async fn answer(State(vendor): State<Vendor>, method: Method, uri: Uri, headers:
 }
 
 /// Adds a connection and waits until its models have been asked for.
-async fn connect(gateway: &Gateway, body: Value) -> String {
+pub(super) async fn connect(gateway: &Gateway, body: Value) -> String {
     let id = gateway.post("/api/providers", body).await.ok(201)["connection"]["id"].as_str().expect("an id").to_owned();
     gateway.on.background.close();
     gateway.on.background.wait().await;
