@@ -89,7 +89,7 @@ impl Upstream {
             inner: Arc::new(Inner {
                 id: spec.id.into(),
                 provider: spec.provider.into(),
-                vendor: vendor(endpoint.base.as_str()),
+                vendor: vendor(endpoint.base.as_str()).or((format == "azure-openai").then_some("openai")),
                 adapter,
                 endpoint,
                 headers,
@@ -118,7 +118,9 @@ impl Upstream {
 
     /// What one of its models can take, asked in this format.
     pub fn profile(&self, format: ir::Format, model: &str) -> ir::Profile {
-        profile(self.inner.vendor.unwrap_or(self.inner.provider.as_str()), format, model)
+        let mut profile = profile(self.inner.vendor.unwrap_or(self.inner.provider.as_str()), format, model);
+        profile.media_urls &= self.inner.adapter.fetches_media(format);
+        profile
     }
 
     pub fn adapter(&self) -> &'static dyn Adapter {
