@@ -10,7 +10,7 @@ use crate::{
     cli::{ProviderKey, ProvidersAction},
     client::Client,
     context::Context,
-    failure::Failure,
+    failure::{Exit, Failure},
     flag_names::FlagNames,
     screen,
 };
