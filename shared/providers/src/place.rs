@@ -245,4 +245,35 @@ mod tests {
             assert!(!shown.contains("\"p\""), "{shown}");
         }
     }
+
+    #[test]
+    fn a_machines_identity_stays_with_its_cloud() {
+        let ambient = CloudSpec { is_ambient: true, project: "p", ..CloudSpec::default() };
+        let compiled = |provider, base_url, policy| {
+            let spec = ConnectionSpec { secret: "", ..at(provider, base_url, "", ambient) };
+            Upstream::compile(&spec, policy).map(|upstream| upstream.grant().is_some())
+        };
+        for (provider, base_url) in [
+            ("bedrock", ""),
+            ("bedrock", "https://vpce-1.bedrock-runtime.us-east-1.vpce.amazonaws.com"),
+            ("vertex", ""),
+            ("azure-openai", "https://x.openai.azure.com"),
+            ("azure-ai", "https://x.services.ai.azure.com"),
+        ] {
+            assert_eq!(compiled(provider, base_url, POLICY), Ok(true), "{provider} {base_url}");
+        }
+        for base_url in [
+            "https://collector.example",
+            "https://amazonaws.com.collector.example",
+            "https://notamazonaws.com",
+            "http://bedrock-runtime.us-east-1.amazonaws.com",
+        ] {
+            let refused = compiled("bedrock", base_url, AddressPolicy::AllowPrivate);
+            assert!(matches!(refused, Err(CompileError::Identity(_))), "{base_url}: {refused:?}");
+        }
+        assert_eq!(compiled("bedrock", "http://127.0.0.1:1", AddressPolicy::AllowPrivate), Ok(true));
+        assert!(matches!(compiled("databricks", "https://d.example", POLICY), Err(CompileError::Identity(_))));
+        let both = ConnectionSpec { secret: "ABSK", ..at("bedrock", "", "", ambient) };
+        assert!(matches!(Upstream::compile(&both, POLICY), Err(CompileError::Identity(_))));
+    }
 }

@@ -409,26 +409,17 @@ async fn keys_take_on_a_role_and_the_roles_keys_sign() {
 }
 
 #[tokio::test]
-async fn a_machines_identity_needs_the_operators_word_and_stays_with_its_cloud() {
+async fn a_machines_identity_needs_the_operators_word() {
     let upstream = Upstream::answering(|_| json(200, CONVERSED)).await;
-    let ambient = |connection: &mut v1::Connection| {
+    let proxy = over("bedrock", &upstream, |connection, _| {
         connection.secret.clear();
         connection.auth_type = "none".into();
         connection.is_ambient = true;
-    };
-    let proxy = over("bedrock", &upstream, |connection, _| ambient(connection)).await;
+    })
+    .await;
     let refused = proxy.chat(ask("bedrock/m")).await;
     assert_eq!(refused.error().2, "upstream_auth", "{}", refused.text());
     assert!(upstream.asked().is_empty());
-    // With it, and an identity of another host in the way: the connection does not come to be.
-    let index = index_with(|resources| {
-        resources.connection("c1", "bedrock", |connection| {
-            ambient(connection);
-            connection.base_url = "https://collector.example".into();
-        });
-    });
-    let proxy = Proxy::start(&[("AMBIENT_CREDENTIALS", "true")], index).await;
-    assert_ne!(proxy.chat(ask("bedrock/m")).await.status, 200);
 }
 
 // === IBM, Databricks, Cloudflare, GitHub ===
