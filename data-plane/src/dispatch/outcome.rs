@@ -134,7 +134,8 @@ impl FailedAttempt {
     /// Nothing else is tried: what the client is told, and the ledger.
     pub(super) fn give_up(&self, meter: &mut Meter, lane: &Lane) -> Box<Refusal> {
         let mut error = self.failure.to_gateway_error(meter.entry().upstream.hidden());
-        if self.failure.class == FailureClass::Client && !lane.is_passed() {
+        let is_clients = matches!(self.failure.class, FailureClass::Client | FailureClass::ContentFilter);
+        if is_clients && !lane.is_passed() {
             // A path into a body that the client did not write.
             error.param = None;
         }

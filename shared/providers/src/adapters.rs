@@ -1,6 +1,6 @@
 //! The adapters that there are.
 
-use crate::{Adapter, Anthropic, Bedrock, Cohere, Gemini, Ollama, OpenAiCompatible};
+use crate::{Adapter, Anthropic, Bedrock, Cohere, Gemini, Ollama, OpenAiCompatible, OwnApi};
 
 /// The adapter of a catalog format or a node type.
 pub fn adapter_of(format: &str) -> Option<&'static dyn Adapter> {
@@ -12,6 +12,7 @@ pub fn adapter_of(format: &str) -> Option<&'static dyn Adapter> {
         "ollama" => Some(&Ollama),
         "cohere" => Some(&Cohere),
         "bedrock" => Some(&Bedrock),
+        "own" => Some(&OwnApi),
         _ => None,
     }
 }

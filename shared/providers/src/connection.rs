@@ -65,6 +65,8 @@ pub enum CompileError {
     Header(String),
     #[error("the credential has characters that no header can carry")]
     Secret,
+    #[error("every customer has a host of their own here: give the connection's base URL, of the form `{0}`")]
+    MissingBaseUrl(&'static str),
     #[error("a credential is needed")]
     MissingSecret,
     #[error("`{0}` is none of the APIs `chat`, `responses` and `both`")]

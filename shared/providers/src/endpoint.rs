@@ -5,7 +5,7 @@ use omniroute_core::address::AddressPolicy;
 use url::Url;
 
 use crate::{
-    Adapter, Catalog, ChatApis, CompileError, ConnectionSpec, NextPage, OpenAiCompatible, Operation,
+    Adapter, Catalog, ChatApis, CompileError, ConnectionSpec, NextPage, OpenAiCompatible, Operation, Provider, Service,
     aws::{DEFAULT_REGION, is_region, region_of_host},
 };
 
@@ -25,6 +25,10 @@ pub(crate) struct Endpoint {
     embeddings: Uri,
     images: Uri,
     models: Uri,
+    /// Of a provider that has a call to test a credential with.
+    check: Option<Uri>,
+    /// The connection has a base URL of its own.
+    is_moved: bool,
     /// The operator named the path of chat; the adapter's own does not count.
     own_chat_path: bool,
 }
@@ -41,11 +45,15 @@ impl Endpoint {
         policy: AddressPolicy,
     ) -> Result<Self, CompileError> {
         let provider = Catalog::builtin().get(spec.provider).filter(|_| spec.node.is_none());
-        let region = region(spec, secrets_region)?;
+        let usual = provider.map_or(DEFAULT_REGION, Provider::usual_region);
+        let region = region(spec, secrets_region, usual)?;
         let is_moved = !spec.base_url.is_empty();
         let written = match (&spec.node, provider) {
             _ if is_moved => policy.check_url(spec.base_url)?,
             (Some(node), _) => policy.check_url(node.base_url)?,
+            (None, Some(provider)) if provider.needs_base_url() => {
+                return Err(CompileError::MissingBaseUrl(provider.base_url));
+            }
             (None, Some(provider)) => policy.check_url(&provider.base_url_in(&region))?,
             (None, None) => return Err(CompileError::UnknownProvider(spec.provider.to_owned())),
         };
@@ -61,14 +69,29 @@ impl Endpoint {
             // A connection that points elsewhere lists its models there.
             _ => at(spec.node.map(|node| node.models_path), Operation::Models).map(on_control_host)?,
         };
+        // Where the catalog says; at a host of the connection's own, as far as that mirrors the provider's.
+        let listed = |url: &'static str| match provider.and_then(|provider| provider.below_base(url)) {
+            Some(rest) => join(&base, rest).map(Some),
+            None if is_moved => Ok(None),
+            None => url.parse().map(Some).map_err(|_| CompileError::Path(url.to_owned())),
+        };
+        let service = |service: Service, operation| {
+            let url = provider.and_then(|provider| provider.endpoints.get(&service)).copied();
+            match url.filter(|_| adapter.format(operation).is_some()).map(listed).transpose()?.flatten() {
+                Some(uri) => Ok(uri),
+                None => at(None, operation),
+            }
+        };
         Ok(Self {
             chat: at(spec.node.map(|node| node.chat_path), Operation::Chat)?,
             responses: match apis {
                 ChatApis::Both => Some(join(&base, &OpenAiCompatible::Responses.path(Operation::Chat, "", false))?),
                 ChatApis::Chat | ChatApis::Responses => None,
             },
-            embeddings: at(None, Operation::Embeddings)?,
-            images: at(None, Operation::Images)?,
+            embeddings: service(Service::Embeddings, Operation::Embeddings)?,
+            images: service(Service::Images, Operation::Images)?,
+            check: provider.and_then(|provider| provider.check).map(|check| listed(check.url)).transpose()?.flatten(),
+            is_moved,
             models,
             own_chat_path: spec.node.is_some_and(|node| !node.chat_path.is_empty()),
             base,
@@ -83,6 +106,24 @@ impl Endpoint {
             Operation::Images => &self.images,
             Operation::Models => &self.models,
         }
+    }
+
+    pub(crate) const fn check(&self) -> Option<&Uri> {
+        self.check.as_ref()
+    }
+
+    /// Where a kind of call goes: where the catalog says, else to OpenAI's path below the base URL.
+    pub(crate) fn service(&self, provider: &Provider, service: Service) -> Option<Uri> {
+        let path = match provider.endpoints.get(&service).copied() {
+            Some(url) => match provider.below_base(url) {
+                Some(rest) => rest,
+                None if self.is_moved => return None,
+                None => return url.parse().ok(),
+            },
+            None if provider.format == "openai" => openai_path(service)?,
+            None => return None,
+        };
+        join(&self.base, path).ok()
     }
 
     pub(crate) const fn has_own_chat_path(&self) -> bool {
@@ -120,13 +161,28 @@ impl Endpoint {
 }
 
 /// What the operator set counts first, then what is written into the credential, then what the host's name says.
-fn region(spec: &ConnectionSpec<'_>, secrets: Option<&str>) -> Result<String, CompileError> {
+fn region(spec: &ConnectionSpec<'_>, secrets: Option<&str>, usual: &str) -> Result<String, CompileError> {
     let host = Url::parse(spec.base_url).ok().and_then(|url| url.host_str().map(str::to_owned));
     let named = [spec.region, secrets.unwrap_or_default()].into_iter().map(str::trim).find(|region| !region.is_empty());
     match named.or_else(|| host.as_deref().and_then(region_of_host)) {
         Some(region) if is_region(region) => Ok(region.to_owned()),
         Some(region) => Err(CompileError::Region(region.to_owned())),
-        None => Ok(DEFAULT_REGION.to_owned()),
+        None => Ok(usual.to_owned()),
+    }
+}
+
+/// OpenAI's paths of calls beside chat.
+const fn openai_path(service: Service) -> Option<&'static str> {
+    match service {
+        Service::Embeddings => Some("/embeddings"),
+        Service::Images => Some("/images/generations"),
+        Service::Speech => Some("/audio/speech"),
+        Service::Transcriptions => Some("/audio/transcriptions"),
+        Service::Translations => Some("/audio/translations"),
+        Service::Moderations => Some("/moderations"),
+        // Not OpenAI's, but of one form and at one path wherever it is beside them.
+        Service::Rerank => Some("/rerank"),
+        Service::Video | Service::Music | Service::Search | Service::Fetch | Service::Ocr => None,
     }
 }
 

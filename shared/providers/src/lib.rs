@@ -11,6 +11,7 @@
 //! upstream                                        a connection, ready to be used
 //! endpoint, adapters                              where its requests go, and who writes them
 //! anthropic, bedrock, cohere, gemini, ollama      adapters
+//! own_api                                         of providers that no format fits
 //! openai_compatible                               the one that others borrow from
 //! adapter, connection, chat_api                   what an adapter is; a connection as it is stored
 //! profile                                         what a model takes
@@ -33,6 +34,7 @@ mod gemini;
 mod ollama;
 mod openai_compatible;
 mod operation;
+mod own_api;
 mod ping;
 pub mod prices;
 mod profile;
@@ -44,7 +46,7 @@ pub use adapters::adapter_of;
 pub use anthropic::Anthropic;
 pub use aws::{IncompleteKeys, SignError, Signer};
 pub use bedrock::Bedrock;
-pub use catalog::{Auth, Catalog, ChatApis, ModelFacts, Provider};
+pub use catalog::{Auth, Catalog, Category, ChatApis, Group, ModelFacts, Provider, Quirks, Service};
 pub use chat_api::ChatWish;
 pub use cohere::Cohere;
 pub use connection::{CompileError, ConnectionSpec, NodeSpec, Timeouts};
@@ -53,6 +55,7 @@ pub use gemini::Gemini;
 pub use ollama::Ollama;
 pub use openai_compatible::OpenAiCompatible;
 pub use operation::{Operation, OperationFormat};
+pub use own_api::OwnApi;
 pub use ping::{PingError, ping};
 pub use prices::{PriceBook, PriceFacts};
 pub use profile::{profile, thinks};

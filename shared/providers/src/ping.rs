@@ -60,7 +60,7 @@ pub fn ping(upstream: &Upstream, model: &str) -> Result<http::Request<Vec<u8>>, 
     let profile = upstream.profile(format, model);
     let target = Target { model, profile: &profile, names: &names, stream: false };
     let encoded = encode_request(format, &asked, &target, &mut Losses::default()).map_err(wire)?;
-    let mut request = http::Request::new(encoded.body);
+    let mut request = http::Request::new(upstream.in_its_words(format, encoded.body.into()).into());
     *request.method_mut() = http::Method::POST;
     *request.uri_mut() = upstream.chat_uri(format, model, false)?;
     *request.headers_mut() = upstream.headers().clone();
