@@ -6,10 +6,11 @@ use std::sync::Arc;
 use axum::Router;
 use omniroute_coordination::Coordination;
 use omniroute_core::{settings::ControlPlaneSettings, time::Clock};
+use omniroute_credentials::{Machine, Place};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use utoipa_axum::router::OpenApiRouter;
 
-use super::answers::{Keys, KnownProviders, Password};
+use super::cross_area::{Keys, KnownProviders, Password};
 use crate::{
     areas::{
         access::{
@@ -89,7 +90,8 @@ impl Areas {
             background: on.background.clone(),
             stopping: on.stopping.clone(),
         };
-        let providers = Arc::new(Providers::new(providers, &settings.upstream_tls_ca)?);
+        let machine = settings.ambient_credentials.then(|| Machine::new(Place::here()));
+        let providers = Arc::new(Providers::new(providers, &settings.upstream_tls_ca, machine)?);
         let login = LoginHandles {
             store: on.store.clone(),
             clock: Arc::clone(&on.clock),
@@ -186,7 +188,7 @@ pub(crate) fn limits(settings: &ControlPlaneSettings) -> Limits {
 
 /// What one replica does for all.
 pub(super) fn jobs(store: &Store, ledger: &Ledger, config_log_days: u32) -> Vec<Job> {
-    let mut all = jobs::of_store(store, config_log_days);
+    let mut all = jobs::retention_jobs(store, config_log_days);
     all.extend(ledger.jobs());
     all.extend(access::jobs(store));
     all

@@ -6,7 +6,8 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 use http_body_util::BodyExt;
 use omniroute_core::error::GatewayError;
-use omniroute_providers::{ChatWish, Upstream};
+use omniroute_credentials::Keeper;
+use omniroute_providers::{ChatWish, Token, Upstream};
 use omniroute_wire::{
     anthropic,
     codec::{DecodeContext, Encoded, Target, WireError},
@@ -21,7 +22,7 @@ use omniroute_wire::{
 use super::CountRequest;
 use crate::{
     request::{self, Segmented},
-    seal::{FleetSealer, has_token},
+    seal::{SignatureSealer, has_sealed_signature},
     tokens::decode,
     upstream_client::{UpstreamBody, UpstreamClient},
 };
@@ -44,6 +45,7 @@ const SWITCHES: [HeaderName; 2] =
 /// When the request cannot be written for the provider, or the provider says that it is wrong.
 pub(super) async fn ask(
     client: &UpstreamClient<Segmented>,
+    keeper: &Keeper,
     target: request::Target<'_>,
     asked: &CountRequest<'_>,
 ) -> Result<Option<u64>, GatewayError> {
@@ -51,7 +53,7 @@ pub(super) async fn ask(
     let wish = ChatWish::plain(asked.dialect.format());
     let Some(format) = upstream.chat_format_for(model, &wish) else { return Ok(None) };
     let uri = match (format, asked.dialect) {
-        (Format::OpenAiResponses, Dialect::Responses) if !has_token(asked.body, format) => {
+        (Format::OpenAiResponses, Dialect::Responses) if !has_sealed_signature(asked.body, format) => {
             upstream.responses_uri("input_tokens")
         }
         // What crosses to it from another dialect is counted here as well as there, and sooner.
@@ -64,6 +66,14 @@ pub(super) async fn ask(
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri;
     *request.headers_mut() = head(upstream, asked, &headers);
+    if let Some(grant) = upstream.grant() {
+        let token = tokio::time::timeout(TIME, Box::pin(keeper.token(grant))).await;
+        let Ok(Ok(Token::Bearer(bearer))) = token else { return Ok(None) };
+        request.headers_mut().insert(header::AUTHORIZATION, bearer);
+    }
+    for (name, value) in upstream.envelope(format, model).iter().flat_map(|envelope| envelope.headers()) {
+        request.headers_mut().insert(*name, HeaderValue::from_static(value));
+    }
     match tokio::time::timeout(TIME, exchange(client, request)).await {
         Ok(Some((response, text))) => judge(upstream, format, &response, &text),
         Ok(None) | Err(_) => Ok(None),
@@ -85,7 +95,7 @@ fn write(
     if let (Dialect::Responses, Format::OpenAiResponses) = (asked.dialect, format) {
         return Ok((renamed_body(asked.body.clone(), asked.scan, model), Vec::new()));
     }
-    let sealer = FleetSealer::new(asked.pepper);
+    let sealer = SignatureSealer::new(asked.pepper);
     let request = decode(asked.dialect, asked.body, &DecodeContext { sealer: &sealer, answer: "" })?;
     let profile = upstream.profile(format, model);
     let names = name_table(format, &request);

@@ -12,21 +12,22 @@ use tokio::sync::Semaphore;
 use super::limits::Limits;
 use crate::{
     admit::Admission,
-    cache::idempotency::Idempotency,
     count::Counting,
+    credentials,
     dispatch::{Dispatcher, Translator},
     forward::{ForwardError, Forwarder},
     health::Health,
+    idempotency::Idempotency,
     lifecycle::Lifecycle,
     media::MediaStore,
     meter::Recording,
-    record::Recorder,
     request::BodyMemory,
     respond::Responder,
     response_store::ResponseStore,
     signatures,
     snapshot::Snapshot,
     upstream_client::{ClientOptions, ExtraRoots, RootsError, TlsError, UpstreamClient},
+    usage_journal::UsageRecorder,
 };
 
 /// WebSockets at once, and never more than connections.
@@ -36,7 +37,7 @@ const MAX_SOCKETS: usize = 2048;
 pub struct Foundations<'a> {
     pub settings: &'a DataPlaneSettings,
     pub snapshot: Snapshot,
-    pub recorder: Recorder,
+    pub recorder: UsageRecorder,
     pub coordination: Arc<dyn Coordination>,
     pub lifecycle: Lifecycle,
     pub clock: Arc<dyn Clock>,
@@ -96,6 +97,7 @@ impl Stages {
             policy,
             extra_roots: extra_roots.clone(),
         })?;
+        let keeper = credentials::keeper(client.clone(), Arc::clone(&clock), settings.ambient_credentials);
         let media_policy = AddressPolicy::from_allow_private(settings.allow_private_media_urls);
         let limits = Limits::new(settings);
         let memory = BodyMemory::new(settings.body_memory.0);
@@ -110,9 +112,10 @@ impl Stages {
             idempotency: Idempotency::open(&*coordination, settings, limits.times),
             responses: ResponseStore::open(&*coordination, settings, memory.clone(), Arc::clone(&clock)),
             admission: Admission::new(settings, snapshot.clone(), lifecycle.clone(), memory),
-            counting: Counting::new(client.clone(), Arc::clone(&health)),
+            counting: Counting::new(client.clone(), keeper.clone(), Arc::clone(&health)),
             dispatcher: Dispatcher::new(
                 client,
+                keeper,
                 translator,
                 Arc::clone(&health),
                 Arc::clone(&recording),

@@ -2,7 +2,6 @@
 
 use std::{fmt, sync::Arc};
 
-use aws_credential_types::Credentials;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use omniroute_core::{
@@ -14,12 +13,15 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use crate::{
-    Adapter, Auth, Catalog, Category, ChatApis, ChatWish, CompileError, ConnectionSpec, NextPage, Operation,
-    OperationFormat, Provider, Quirks, Service, Signer, Timeouts,
+    Adapter, Auth, AzureDeployments, AzureFoundry, Catalog, Category, ChatApis, ChatWish, CompileError, ConnectionSpec,
+    Envelope, Grant, NextPage, OpenAiCompatible, Operation, OperationFormat, Provider, Quirks, Service, Signer,
+    Timeouts,
     adapter::has_version,
     adapter_of,
-    aws::{AwsSecret, read_secret},
+    azure::Surface,
+    credential::Credential,
     endpoint::{self, Endpoint},
+    place::is_gateway,
     profile::profile,
 };
 
@@ -60,6 +62,8 @@ struct Inner {
     headers: HeaderMap,
     /// Of connections whose credential signs instead of being sent.
     signer: Option<Signer>,
+    /// Of connections whose credential is exchanged for tokens.
+    grant: Option<Grant>,
     secret: Zeroizing<String>,
     /// The secret and the values of the operator's headers, a line each.
     hidden: Zeroizing<String>,
@@ -75,39 +79,35 @@ impl Upstream {
     /// # Errors
     /// With the reason, in words for the operator.
     pub fn compile(spec: &ConnectionSpec<'_>, policy: AddressPolicy) -> Result<Self, CompileError> {
-        let catalog = Catalog::builtin().get(spec.provider);
-        let listed = catalog.filter(|_| spec.node.is_none());
-        let (format, auth) = match (&spec.node, catalog) {
+        let provider = Catalog::builtin().get(spec.provider);
+        let (format, auth) = match (&spec.node, provider) {
             (Some(node), _) => (node.kind, None),
             (None, Some(provider)) => (provider.format, Some(provider.auth)),
             (None, None) => return Err(CompileError::UnknownProvider(spec.provider.to_owned())),
         };
-        let is_openais = matches!(format, "openai" | "openai-compatible");
-        let apis = match is_openais {
-            true => chat_apis(spec, catalog.map_or(ChatApis::Chat, |provider| provider.apis))?,
-            false => ChatApis::Chat,
-        };
-        let format = if is_openais && apis == ChatApis::Responses { "openai-responses" } else { format };
-        let adapter = adapter_of(format).ok_or_else(|| CompileError::UnknownFormat(format.to_owned()))?;
-        let credential = Credential::new(spec, auth.unwrap_or_else(|| adapter.auth()))?;
-        let endpoint = Endpoint::new(spec, adapter, apis, credential.region(), policy)?;
+        let provider = provider.filter(|_| spec.node.is_none());
+        let (adapter, apis) = spoken(spec, format, provider)?;
+        let credential = Credential::read(spec, auth.unwrap_or_else(|| adapter.auth()))?;
+        let endpoint = Endpoint::new(spec, provider, adapter, apis, &credential, policy)?;
         let vendors =
-            listed.into_iter().flat_map(|provider| provider.headers.iter().map(|(name, value)| (*name, *value)));
+            provider.into_iter().flat_map(|provider| provider.headers.iter().map(|(name, value)| (*name, *value)));
         let headers = headers(spec, &credential, adapter.headers().iter().copied().chain(vendors))?;
-        let signer = credential.into_signer(&endpoint.region);
+        let signer = credential.keys(spec).map(|keys| Signer::new(keys.clone(), endpoint.region.clone()));
+        let grant = credential.grant(spec, format, &endpoint.region, &endpoint.base, policy)?;
         let vendor = vendor(endpoint.base.as_str());
-        let ways = vendor.or(listed.map(|provider| provider.id)).and_then(|id| Catalog::builtin().get(id));
+        let ways = vendor.or(provider.map(|provider| provider.id)).and_then(|id| Catalog::builtin().get(id));
         Ok(Self {
             inner: Arc::new(Inner {
                 id: spec.id.into(),
                 provider: spec.provider.into(),
                 vendor,
-                listed,
+                listed: provider,
                 quirks: ways.map(|provider| &provider.quirks).filter(|quirks| !quirks.is_empty()),
                 adapter,
                 endpoint,
                 headers,
                 signer,
+                grant,
                 secret: Zeroizing::new(spec.secret.to_owned()),
                 hidden: Zeroizing::new(
                     std::iter::once(spec.secret)
@@ -244,10 +244,18 @@ impl Upstream {
 
     /// The format in which a request to `model` is asked; `None` when it does not chat.
     pub fn chat_format_for(&self, model: &str, wish: &ChatWish<'_>) -> Option<ir::Format> {
-        match self.inner.endpoint.responses() {
-            Some(_) if self.serves(Category::Chat) => Some(wish.api_for(model)),
-            _ => self.chat_format(),
+        if !self.serves(Category::Chat) {
+            return None;
         }
+        match (self.inner.endpoint.responses(), self.inner.adapter.chat_format(model)) {
+            (Some(_), Some(ir::Format::OpenAiChat)) => Some(wish.api_for(model)),
+            (_, format) => format,
+        }
+    }
+
+    /// What it wants of a body beside its format.
+    pub fn envelope(&self, format: ir::Format, model: &str) -> Option<Envelope> {
+        self.inner.adapter.envelope(format, model, &self.inner.endpoint.account)
     }
 
     /// The usual format of its chat; `None` when it does not chat. Of a host with two APIs, it takes the model and the request
@@ -298,6 +306,16 @@ impl Upstream {
         self.inner.signer.as_ref()
     }
 
+    /// How tokens are had for it, where the credential itself is not sent.
+    pub fn grant(&self) -> Option<&Grant> {
+        self.inner.grant.as_ref()
+    }
+
+    /// The region that its requests are signed for.
+    pub fn region(&self) -> &str {
+        &self.inner.endpoint.region
+    }
+
     /// What [`crate::sanitise()`] takes out of the upstream's words: the secret and the operator's own header values.
     pub fn hidden(&self) -> &str {
         &self.inner.hidden
@@ -327,6 +345,36 @@ impl fmt::Debug for Upstream {
             .field("base", &self.inner.endpoint.base.as_str())
             .finish_non_exhaustive()
     }
+}
+
+/// Who speaks to the connection's host, and which of OpenAI's chat APIs that has.
+fn spoken(
+    spec: &ConnectionSpec<'_>,
+    format: &str,
+    provider: Option<&Provider>,
+) -> Result<(&'static dyn Adapter, ChatApis), CompileError> {
+    let catalogs = provider.map_or(ChatApis::Chat, |provider| provider.apis);
+    if let Some(surface) = Surface::of(format, spec) {
+        let own = ChatApis::parse(spec.api_type);
+        let unknown = || CompileError::ApiType(spec.api_type.to_owned());
+        let own = if spec.api_type.is_empty() { None } else { Some(own.ok_or_else(unknown)?) };
+        let (adapter, apis): (&'static dyn Adapter, _) = match surface {
+            Surface::V1 => (&OpenAiCompatible::Chat, ChatApis::Both),
+            Surface::Foundry => (&AzureFoundry, ChatApis::Both),
+            Surface::Deployments { has_responses: true } => (&AzureDeployments, ChatApis::Both),
+            Surface::Deployments { has_responses: false } => (&AzureDeployments, ChatApis::Chat),
+            Surface::Below => (&OpenAiCompatible::Chat, ChatApis::Chat),
+        };
+        return Ok((adapter, own.filter(|apis| *apis != ChatApis::Responses).unwrap_or(apis)));
+    }
+    if format == "watsonx" && is_gateway(spec) {
+        return Ok((&OpenAiCompatible::Chat, ChatApis::Chat));
+    }
+    let is_openais = matches!(format, "openai" | "openai-compatible");
+    let apis = if is_openais { chat_apis(spec, catalogs)? } else { ChatApis::Chat };
+    let format = if is_openais && apis == ChatApis::Responses { "openai-responses" } else { format };
+    let adapter = adapter_of(format).ok_or_else(|| CompileError::UnknownFormat(format.to_owned()))?;
+    Ok((adapter, apis))
 }
 
 /// Which of OpenAI's chat APIs the host has, in the connection's words, else the node's, else the catalog's. What the catalog
@@ -366,46 +414,6 @@ fn is_openais_own(base_url: &str) -> bool {
     })
 }
 
-/// How a connection proves who it is, once its secret has been read.
-enum Credential {
-    Nothing,
-    Header(Auth),
-    Keys(Credentials, Option<String>),
-}
-
-// === impl Credential ===
-
-impl Credential {
-    fn new(spec: &ConnectionSpec<'_>, auth: Auth) -> Result<Self, CompileError> {
-        if spec.secret.is_empty() {
-            let optional = auth == Auth::None || spec.auth_type == "none" || spec.node.is_some();
-            return if optional { Ok(Self::Nothing) } else { Err(CompileError::MissingSecret) };
-        }
-        if auth != Auth::Aws {
-            return Ok(Self::Header(auth));
-        }
-        Ok(match read_secret(spec.secret)? {
-            AwsSecret::ApiKey => Self::Header(Auth::Bearer),
-            AwsSecret::Keys(keys, region) => Self::Keys(keys, region),
-        })
-    }
-
-    /// The region that is written into the secret.
-    fn region(&self) -> Option<&str> {
-        match self {
-            Self::Keys(_, region) => region.as_deref(),
-            Self::Nothing | Self::Header(_) => None,
-        }
-    }
-
-    fn into_signer(self, region: &str) -> Option<Signer> {
-        match self {
-            Self::Keys(keys, _) => Some(Signer::new(keys, region.to_owned())),
-            Self::Nothing | Self::Header(_) => None,
-        }
-    }
-}
-
 fn headers(
     spec: &ConnectionSpec<'_>,
     credential: &Credential,
@@ -430,14 +438,16 @@ fn headers(
         return Ok(headers);
     };
     let (name, value) = match auth {
-        Auth::Bearer | Auth::Aws | Auth::None => {
+        Auth::Bearer | Auth::Aws | Auth::Ibm | Auth::Databricks | Auth::None => {
             (header::AUTHORIZATION, Zeroizing::new(format!("Bearer {}", spec.secret)))
         }
-        Auth::ApiKey => (HeaderName::from_static("api-key"), Zeroizing::new(spec.secret.to_owned())),
+        Auth::ApiKey | Auth::Azure => (HeaderName::from_static("api-key"), Zeroizing::new(spec.secret.to_owned())),
         Auth::XApiKey => (HeaderName::from_static("x-api-key"), Zeroizing::new(spec.secret.to_owned())),
         Auth::Header(name) => (HeaderName::from_static(name), Zeroizing::new(spec.secret.to_owned())),
         Auth::Scheme(scheme) => (header::AUTHORIZATION, Zeroizing::new(format!("{scheme} {}", spec.secret))),
-        Auth::XGoogApiKey => (HeaderName::from_static("x-goog-api-key"), Zeroizing::new(spec.secret.to_owned())),
+        Auth::XGoogApiKey | Auth::Google => {
+            (HeaderName::from_static("x-goog-api-key"), Zeroizing::new(spec.secret.to_owned()))
+        }
     };
     let mut value: HeaderValue = value.parse().map_err(|_| CompileError::Secret)?;
     value.set_sensitive(true);
@@ -453,7 +463,7 @@ pub(crate) mod tests {
     use omniroute_core::address::AddressError;
 
     use super::*;
-    use crate::NodeSpec;
+    use crate::{CloudSpec, NodeSpec};
 
     pub(crate) fn spec<'a>() -> ConnectionSpec<'a> {
         ConnectionSpec {
@@ -469,6 +479,7 @@ pub(crate) mod tests {
             timeouts: Timeouts::default(),
             max_concurrent: 0,
             node: None,
+            cloud: CloudSpec::default(),
         }
     }
 

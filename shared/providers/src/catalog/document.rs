@@ -18,8 +18,8 @@ Each of these works by its id or by one of its short names, in `omniroute provid
 - **Serves**: what the provider offers. The gateway asks for chat, embeddings and images; the other kinds are stored and
   tested, for calls that the gateway does not make yet.
 - **API**: whose format it speaks, hence how requests are written. `own` is an API that is nobody else's.
-- **Base URL**: where requests go unless a connection has a base URL of its own. `{region}` comes from the connection's region;
-  anything else in braces is yours, and the connection has to give the whole URL.
+- **Base URL**: where requests go unless a connection has a base URL of its own. `{region}` comes from the connection's region,
+  `{account}` from its `projectId`. Where it says *yours*, every customer has a host, and the connection has to name it.
 - **Key**: how the key is sent; `none` needs no key, and sends one as a bearer if it is given.
 - **Free**: something can be had without paying, when the entry was written. The vendor decides.
 ";
@@ -78,12 +78,13 @@ fn row(text: &mut String, provider: &Provider) {
         .collect();
     let _ = writeln!(
         text,
-        "| {name} | `{}` | {} | {} | {} | `{}` | {} | {} |",
+        "| {name} | `{}` | {} | {} | {} | `{}`{} | {} | {} |",
         provider.id,
         aliases.join(", "),
         serves.join(", "),
         provider.format,
         provider.base_url,
+        if provider.own_host { " *yours*" } else { "" },
         key(provider.auth),
         if provider.free_tier { "yes" } else { "" },
     );
@@ -98,6 +99,10 @@ fn key(auth: Auth) -> String {
         Auth::Header(name) => format!("`{name}`"),
         Auth::Scheme(scheme) => format!("`Authorization: {scheme} …`"),
         Auth::Aws => "bearer, or a pair of keys that signs".to_owned(),
+        Auth::Google => "`x-goog-api-key`, or a service account".to_owned(),
+        Auth::Azure => "`api-key`, or an application of Entra ID".to_owned(),
+        Auth::Ibm => "an API key of IBM Cloud, which is exchanged".to_owned(),
+        Auth::Databricks => "bearer, or a service principal".to_owned(),
         Auth::None => "none".to_owned(),
     }
 }

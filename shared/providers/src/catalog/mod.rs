@@ -84,7 +84,10 @@ impl Catalog {
             }
         }
         let mut by_host = HashMap::new();
-        for (index, provider) in providers.iter().enumerate().filter(|(_, provider)| provider.auth != Auth::None) {
+        for (index, provider) in providers.iter().enumerate() {
+            if provider.auth == Auth::None || provider.own_host {
+                continue;
+            }
             if let Some(host) = host_of(provider.base_url) {
                 by_host.entry(host).or_insert(index);
             }

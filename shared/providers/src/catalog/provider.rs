@@ -24,8 +24,8 @@ pub struct Provider {
     pub categories: Vec<Category>,
     /// Which adapter speaks to it.
     pub format: &'static str,
-    /// May hold `{region}` and `{domain}`, where every region has a host of its own. Any other name in braces is the
-    /// customer's: then each connection gives its base URL.
+    /// May hold `{region}` and `{domain}`, where every region has a host of its own, and `{account}`
+    /// for the customer's.
     pub base_url: &'static str,
     /// The usual one, of a provider that has regions.
     #[serde(borrow)]
@@ -40,6 +40,9 @@ pub struct Provider {
     #[serde(default = "yes")]
     pub lists_models: bool,
     pub auth: Auth,
+    /// Every customer has a host: a connection has to name it, and `base_url` is an example.
+    #[serde(default)]
+    pub own_host: bool,
     /// Of a provider that speaks OpenAI's API: which of its two chat APIs it has.
     #[serde(default)]
     pub apis: ChatApis,
@@ -153,6 +156,14 @@ pub enum Auth {
     Scheme(&'static str),
     /// An API key as a bearer, or a pair of keys that signs every request.
     Aws,
+    /// `x-goog-api-key` for an API key, a token for a service account or a sign-in.
+    Google,
+    /// `api-key` for a key, a token for an application of Entra ID.
+    Azure,
+    /// A token for an API key of IBM Cloud.
+    Ibm,
+    /// A personal token as a bearer, or one for a service principal.
+    Databricks,
     /// A local server: a secret is sent as a bearer when there is one.
     None,
 }
@@ -192,11 +203,6 @@ impl Provider {
     /// The region that counts where nobody names one.
     pub fn usual_region(&self) -> &'static str {
         self.region.unwrap_or(DEFAULT_REGION)
-    }
-
-    /// Whether its host is the customer's own, so that each connection has to name it.
-    pub fn needs_base_url(&self) -> bool {
-        self.base_url_in("").contains('{')
     }
 
     pub fn serves(&self, category: Category) -> bool {

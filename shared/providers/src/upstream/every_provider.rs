@@ -10,14 +10,15 @@ use crate::{catalog::Group, ping};
 const KEY: &str = "a-key-of-17-chars";
 const MOVED: &str = "http://127.0.0.1:9/here";
 
-/// Names in braces are the customer's.
-fn filled(url: &str) -> String {
-    url.replace(['{', '}'], "")
+/// All but the clouds that are asked by account and with tokens: those have tests of their own, against servers that verify.
+fn ordinary() -> impl Iterator<Item = &'static Provider> {
+    const CLOUDS: [&str; 6] = ["azure-openai", "azure-foundry", "vertex", "watsonx", "databricks", "cloudflare"];
+    Catalog::builtin().providers().iter().filter(|provider| !CLOUDS.contains(&provider.format))
 }
 
 fn compiled(provider: &Provider, base_url: &str) -> Upstream {
-    let own = if base_url.is_empty() && provider.needs_base_url() {
-        filled(&provider.base_url_in(""))
+    let own = if base_url.is_empty() && provider.own_host {
+        provider.base_url_in("").into_owned()
     } else {
         base_url.to_owned()
     };
@@ -41,7 +42,7 @@ fn chat_path(format: &str) -> &'static str {
 #[test]
 fn chat_goes_to_the_documented_url_with_the_documented_header_and_body() {
     let mut chats = 0;
-    for provider in Catalog::builtin().providers() {
+    for provider in ordinary() {
         let id = provider.id;
         let upstream = compiled(provider, "");
         if !provider.serves(Category::Chat) {
@@ -51,7 +52,7 @@ fn chat_goes_to_the_documented_url_with_the_documented_header_and_body() {
         }
         chats += 1;
         let request = ping(&upstream, "m").expect(id);
-        let base = filled(&provider.base_url_in(""));
+        let base = provider.base_url_in("").into_owned();
         assert_eq!(request.uri().to_string(), format!("{base}{}", chat_path(provider.format)), "{id}");
         assert_eq!(request.method(), http::Method::POST, "{id}");
         let body: Value = serde_json::from_slice(request.body()).expect("JSON");
@@ -75,7 +76,7 @@ fn chat_goes_to_the_documented_url_with_the_documented_header_and_body() {
 
 #[test]
 fn the_key_is_where_the_vendor_wants_it_and_nowhere_else() {
-    for provider in Catalog::builtin().providers() {
+    for provider in ordinary() {
         let id = provider.id;
         let upstream = compiled(provider, "");
         let (name, value) = match provider.auth {
@@ -107,7 +108,7 @@ fn the_key_is_where_the_vendor_wants_it_and_nowhere_else() {
 
 #[test]
 fn other_kinds_of_calls_have_their_urls_also_at_a_host_of_ones_own() {
-    for provider in Catalog::builtin().providers() {
+    for provider in ordinary() {
         let id = provider.id;
         let upstream = compiled(provider, "");
         for (service, url) in &provider.endpoints {
@@ -145,7 +146,7 @@ fn other_kinds_of_calls_have_their_urls_also_at_a_host_of_ones_own() {
 
 #[test]
 fn a_credential_is_tested_at_its_providers_host_and_nowhere_else() {
-    for provider in Catalog::builtin().providers() {
+    for provider in ordinary() {
         let id = provider.id;
         let upstream = compiled(provider, "");
         let Some(check) = provider.check else {
@@ -250,7 +251,7 @@ fn what_vendors_document_is_what_the_catalog_says() {
 fn who_has_a_host_per_customer_says_so() {
     let snowflake = ConnectionSpec { provider: "snowflake", ..spec() };
     let error = Upstream::compile(&snowflake, AddressPolicy::PublicOnly).expect_err("no host");
-    assert!(error.to_string().contains("https://{account}.snowflakecomputing.com/"), "{error}");
+    assert!(error.to_string().contains("https://my-account.snowflakecomputing.com/"), "{error}");
     let own = ConnectionSpec { base_url: "https://acme.snowflakecomputing.com/api/v2/cortex/v1", ..snowflake };
     let upstream = Upstream::compile(&own, AddressPolicy::PublicOnly).expect("compiled");
     let request = ping(&upstream, "m").expect("a question");

@@ -1,6 +1,7 @@
 //! Whether providers would take us: tests of connections, of credentials, of endpoints; lists of models.
 
 mod advice;
+mod batch;
 mod routes;
 mod rules;
 
@@ -19,5 +20,6 @@ pub(super) fn router() -> OpenApiRouter<Arc<Providers>> {
         .routes(routes!(routes::validate_node))
         .routes(routes!(routes::validate))
         .routes(routes!(routes::test))
+        .routes(routes!(batch::test_batch))
         .routes(routes!(routes::models))
 }

@@ -6,20 +6,24 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use omniroute_core::{address::AddressError, settings::Secret, time::UnixMillis};
 use omniroute_providers::{
-    ChatApis, CompileError, ConnectionSpec, Failure, FailureClass, NodeSpec, Timeouts, Upstream, ping, sanitise,
+    ChatApis, CloudSpec, CompileError, ConnectionSpec, Failure, FailureClass, GrantError, NodeSpec, Signer, Timeouts,
+    Token, Upstream, ping, sanitise,
 };
 
 use super::{
     super::{
         Providers,
         client::{UpstreamError, UpstreamResponse},
-        connections::{ConnectionRecord, Provider, TestRecord, rows::Connections},
+        connections::{ConnectionRecord, Provider, TestRecord, cloud_spec, rows::Connections},
         models::rows::Models,
         nodes::NodeRecord,
     },
     advice::{NO_LIST, advice, is_page},
 };
-use crate::{http::ApiError, store::Command};
+use crate::{
+    http::ApiError,
+    store::{Command, records::Object},
+};
 
 /// A credential that may become a connection.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ pub struct Candidate {
     pub region: Option<String>,
     /// Which of OpenAI's chat APIs the host has.
     pub api_type: Option<String>,
+    /// What clouds want to know beside, as `providerSpecificData` of a connection has it.
+    pub specific: Object,
     /// Ask this model something instead of asking for the list of models.
     pub model: Option<String>,
 }
@@ -168,6 +174,7 @@ impl Providers {
             secret: candidate.secret.expose(),
             provider: provider.id(),
             node: provider.node().map(node_spec),
+            cloud: cloud_spec(&candidate.specific),
             ..blank()
         };
         let known = provider.chat_model();
@@ -207,15 +214,22 @@ impl Providers {
     ) -> Result<(), ApiError> {
         let (field, error) = match compile(record, secret, provider, self) {
             Ok(_) | Err(CompileError::UnknownFormat(_)) => return Ok(()),
-            Err(error @ (CompileError::Secret | CompileError::MissingSecret | CompileError::IncompleteKeys(_))) => {
-                ("apiKey", error)
-            }
+            Err(
+                error @ (CompileError::Secret
+                | CompileError::MissingSecret
+                | CompileError::SecretForm(_)
+                | CompileError::IncompleteKeys(_)),
+            ) => ("apiKey", error),
             Err(error @ CompileError::Region(_)) => ("providerSpecificData.region", error),
             Err(error @ CompileError::ApiType(_)) => ("providerSpecificData.apiType", error),
             Err(error @ CompileError::UnknownProvider(_)) => ("provider", error),
             Err(error @ CompileError::Header(_)) => ("providerSpecificData.customHeaders", error),
-            Err(error @ (CompileError::Address(_) | CompileError::Path(_) | CompileError::MissingBaseUrl(_))) => {
+            Err(error @ (CompileError::Address(_) | CompileError::Path(_) | CompileError::NeedsBaseUrl(_))) => {
                 ("providerSpecificData.baseUrl", error)
+            }
+            Err(error @ CompileError::Identity(_)) => ("providerSpecificData.identity", error),
+            Err(CompileError::Field(field, why)) => {
+                return Err(ApiError::invalid_field(format!("providerSpecificData.{field}"), why));
             }
         };
         Err(ApiError::invalid_field(field, error.to_string()))
@@ -335,9 +349,21 @@ impl Providers {
         self.ask(upstream, request).await
     }
 
-    /// Sends a request, signed where the connection signs.
+    /// Sends a request, with a token where the connection's credential is exchanged for one, signed where it signs.
     async fn ask(&self, upstream: &Upstream, mut request: Request<Bytes>) -> Result<UpstreamResponse, UpstreamError> {
-        if let Some(signer) = upstream.signer() {
+        let token = match upstream.grant() {
+            Some(grant) => Some(self.keeper.token(grant).await.map_err(UpstreamError::Token)?),
+            None => None,
+        };
+        let lent = match token {
+            Some(Token::Bearer(bearer)) => {
+                request.headers_mut().insert(http::header::AUTHORIZATION, bearer);
+                None
+            }
+            Some(Token::Keys(keys)) => Some(Signer::new(keys, upstream.region().to_owned())),
+            None => None,
+        };
+        if let Some(signer) = lent.as_ref().or(upstream.signer()) {
             let body = request.body().clone();
             signer.sign(&mut request, std::iter::once(&body[..]), self.clock.now()).map_err(|_| UpstreamError::Sign)?;
         }
@@ -400,6 +426,9 @@ impl Finding {
             UpstreamError::Address(_) => ("blocked", "blocked"),
             UpstreamError::TooLarge | UpstreamError::Broken => ("upstream_error", "malformed_answer"),
             UpstreamError::Sign => ("configuration", "signing_failed"),
+            UpstreamError::Token(GrantError::Machine(_)) => ("configuration", "no_identity"),
+            UpstreamError::Token(GrantError::Unavailable { .. }) => ("upstream_unavailable", "no_token"),
+            UpstreamError::Token(_) => ("upstream_auth_error", "token_refused"),
             UpstreamError::Timeout => ("network_error", "timeout"),
             UpstreamError::Resolve | UpstreamError::Connect | UpstreamError::Tls => ("network_error", "network_error"),
         };
@@ -476,6 +505,7 @@ pub(in super::super) fn compile(
         api_type: api_type.filter(|word| ChatApis::parse(word).is_some()).unwrap_or_default(),
         headers: &headers,
         node: provider.node().map(node_spec),
+        cloud: cloud_spec(&record.provider_data),
         ..blank()
     };
     Upstream::compile(&spec, providers.address_policy())
@@ -500,5 +530,6 @@ pub(super) fn blank<'a>() -> ConnectionSpec<'a> {
         timeouts: Timeouts::default(),
         max_concurrent: 0,
         node: None,
+        cloud: CloudSpec::default(),
     }
 }

@@ -13,6 +13,7 @@ use super::{
         Providers, models,
         nodes::{self, ANTHROPIC, NodeRecord, OPENAI, rows::Nodes},
     },
+    cloud,
     record::{ConnectionDraft, ConnectionPatch, ConnectionRecord},
     rows::{self, Connections},
 };
@@ -136,7 +137,7 @@ impl Providers {
         // In the transaction: a node that is being deleted must not leave a connection behind.
         let mut write = self.store.write(actor).await?;
         let provider = provider_of(&mut write, &new.provider).await?;
-        if !new.secret.is_set() && provider.needs_key() {
+        if !new.secret.is_set() && provider.needs_key() && !cloud::is_ambient(&new.specific) {
             return Err(ApiError::invalid_field("apiKey", "API key is required"));
         }
         let specific = self.take_apart(&provider, new.specific, &BTreeMap::new())?;
@@ -220,6 +221,14 @@ impl Providers {
                 if provider.origin(from) != provider.origin(to) {
                     refuse_to_carry(&held, change, edit)?;
                     tracing::warn!(connection = id, actor = actor.name, "a connection is moved to another host");
+                }
+                let issuers = [&held.provider_data, &specific.data].map(|data| origin_of(cloud::auth_url(data)));
+                if issuers[0] != issuers[1] && held.has_secret && change.secret.is_none() {
+                    return Err(ApiError::invalid_field(
+                        "apiKey",
+                        "the new authUrl is another host, and the stored secret is not sent there: enter the secret anew",
+                    )
+                    .into());
                 }
                 Some(specific)
             }
@@ -315,7 +324,10 @@ impl Providers {
         let region = region.map(|region| region.trim().to_ascii_lowercase()).filter(|region| !region.is_empty());
         let api_type = fields.choice("apiType", &ChatApis::WORDS);
         let headers = custom.map(|custom| read_headers(&mut fields, custom, held)).unwrap_or_default();
+        let mut cloud = Object::new();
+        cloud::take(&mut fields, &mut cloud);
         let mut data = fields.rest();
+        data.extend(cloud);
         if let Some(region) = region {
             data.insert("region".into(), json!(region));
         }
@@ -364,7 +376,7 @@ impl Provider {
         match self {
             Self::Node(node) => Some(node.base_url.trim_end_matches('/')),
             // Where every region has a host of its own, none of them is the provider's.
-            Self::Catalog(provider) if provider.has_regions() || provider.needs_base_url() => None,
+            Self::Catalog(provider) if provider.has_regions() || provider.own_host => None,
             Self::Catalog(provider) => Some(provider.base_url.trim_end_matches('/')),
         }
     }

@@ -6,7 +6,7 @@ use super::{API_TYPE, TEST_MODEL, all, key_of, outcome, tested};
 use crate::{
     cli::{EditProvider, ProviderKey},
     client::Client,
-    commands::{named::id_of, nodes},
+    commands::{lookup::id_of, nodes},
     context::Context,
     failure::{Exit, Failure},
     screen::{self, quoted},
@@ -47,6 +47,9 @@ pub(super) async fn edit(context: &Context, client: &Client, edit: EditProvider)
         if let Some(given) = given {
             specific.insert(field.to_owned(), json!((given != none).then_some(given)));
         }
+    }
+    for (field, value) in &edit.data.data {
+        specific.insert(field.clone(), json!((!value.is_empty()).then_some(value)));
     }
     if !specific.is_empty() {
         body.insert("providerSpecificData".to_owned(), Value::Object(specific));
