@@ -4,7 +4,7 @@
     pip download --no-deps litellm && unzip litellm-*.whl 'litellm/model_prices_and_context_window_backup.json'
     python3 update_prices.py litellm/model_prices_and_context_window_backup.json
 
-Only facts are taken (prices, context windows, output limits), only of the providers in catalog.json, in our own schema:
+Only facts are taken (prices, context windows, output limits), only of the providers of the catalog, in our own schema:
 micro-dollars per million tokens.
 """
 
@@ -62,7 +62,8 @@ def price_row(provider, key, facts):
 
 def main():
     table = json.loads(pathlib.Path(sys.argv[1]).read_text())
-    known = {provider["id"] for provider in json.loads((HERE / "catalog.json").read_text())["providers"]}
+    files = sorted((HERE / "providers").glob("*.json"))
+    known = {provider["id"] for file in files for provider in json.loads(file.read_text())}
     rows = {}
     for key, facts in table.items():
         source = facts.get("litellm_provider")

@@ -14,6 +14,7 @@
 //! credential                                      what its secret is
 //! vertex                                          an adapter that tells errors apart as another does
 //! anthropic, bedrock, cohere, gemini, ollama, azure, watsonx, serving  adapters
+//! own_api                                         of providers that no format fits
 //! openai_compatible                               the one that others borrow from
 //! adapter, connection, chat_api                   what an adapter is; a connection as it is stored
 //! profile                                         what a model takes
@@ -42,6 +43,7 @@ mod grant;
 mod ollama;
 mod openai_compatible;
 mod operation;
+mod own_api;
 mod ping;
 mod place;
 pub mod prices;
@@ -59,7 +61,7 @@ pub use anthropic::Anthropic;
 pub use aws::{IncompleteKeys, SignError, Signer};
 pub use azure::{AzureDeployments, AzureFoundry};
 pub use bedrock::Bedrock;
-pub use catalog::{Auth, Catalog, ChatApis, ModelFacts, Provider};
+pub use catalog::{Auth, Catalog, Category, ChatApis, Group, ModelFacts, Provider, Quirks, Service};
 pub use chat_api::ChatWish;
 pub use cohere::Cohere;
 pub use connection::{CloudSpec, CompileError, ConnectionSpec, NodeSpec, Timeouts};
@@ -74,6 +76,7 @@ pub use grant::{
 pub use ollama::Ollama;
 pub use openai_compatible::OpenAiCompatible;
 pub use operation::{Operation, OperationFormat};
+pub use own_api::OwnApi;
 pub use ping::{PingError, ping};
 pub use prices::{PriceBook, PriceFacts};
 pub use profile::{profile, thinks};

@@ -368,7 +368,7 @@ impl Provider {
     pub(in super::super) fn id(&self) -> &str {
         match self {
             Self::Node(node) => node.id.as_str(),
-            Self::Catalog(provider) => &provider.id,
+            Self::Catalog(provider) => provider.id,
         }
     }
 
@@ -399,13 +399,12 @@ async fn provider_of(write: &mut Write, name: &str) -> Result<Provider, ApiError
 fn unknown(name: &str) -> String {
     let providers = Catalog::builtin().providers();
     let known = providers.iter().flat_map(|provider| std::iter::once(&provider.id).chain(&provider.aliases));
-    let known: Vec<&str> = known.map(String::as_str).collect();
+    let known: Vec<&str> = known.copied().collect();
     let said = "Invalid provider: neither a node nor a provider of the catalog";
     match nearest(name, &known) {
         Some(meant) => format!("{said}; did you mean `{meant}`?"),
         None => {
-            let ids: Vec<&str> = providers.iter().map(|provider| provider.id.as_str()).collect();
-            format!("{said}; the catalog has {}", ids.join(", "))
+            format!("{said}; docs/providers.md lists the {} of the catalog", providers.len())
         }
     }
 }
@@ -444,7 +443,7 @@ fn refuse_to_carry(held: &ConnectionRecord, change: &ConnectionChange, edit: &Ob
 
 /// The catalog's id of a provider that may be named by an alias.
 pub(in super::super) fn canonical(name: &str) -> &str {
-    Catalog::builtin().get(name).map_or(name, |provider| &provider.id)
+    Catalog::builtin().get(name).map_or(name, |provider| provider.id)
 }
 
 fn read_headers(fields: &mut Fields, custom: Value, held: &BTreeMap<String, String>) -> BTreeMap<String, String> {

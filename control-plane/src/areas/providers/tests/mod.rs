@@ -2,5 +2,6 @@
 
 mod clouds;
 pub(crate) mod connections;
+mod every_provider;
 pub(crate) mod nodes;
 mod vendors;
