@@ -1,4 +1,4 @@
-//! Upstreams: what is known about providers ([`catalog`], [`prices`]), how each kind is spoken to ([`adapter`]), and what a
+//! Upstreams: what is known about providers ([`catalog`]) and their models ([`models`]), how each kind is spoken to ([`adapter`]), and what a
 //! connection looks like once it is ready to be used ([`upstream`]).
 //!
 //! Nothing here does I/O. A connection record becomes an [`Upstream`] once, when the configuration changes; a request only
@@ -14,7 +14,8 @@
 //! openai_compatible                               the one that others borrow from
 //! adapter, connection, chat_api                   what an adapter is; a connection as it is stored
 //! profile                                         what a model takes
-//! catalog, prices, failure, operation             facts and words
+//! catalog                                         facts about providers
+//! models, failure, operation                      facts about models; words
 //! aws, sanitise
 //! ```
 
@@ -30,11 +31,11 @@ mod connection;
 mod endpoint;
 mod failure;
 mod gemini;
+pub mod models;
 mod ollama;
 mod openai_compatible;
 mod operation;
 mod ping;
-pub mod prices;
 mod profile;
 mod sanitise;
 mod upstream;
@@ -50,11 +51,11 @@ pub use cohere::Cohere;
 pub use connection::{CompileError, ConnectionSpec, NodeSpec, Timeouts};
 pub use failure::{Failure, FailureClass};
 pub use gemini::Gemini;
+pub use models::{KnownModel, ModelTable};
 pub use ollama::Ollama;
 pub use openai_compatible::OpenAiCompatible;
 pub use operation::{Operation, OperationFormat};
 pub use ping::{PingError, ping};
-pub use prices::{PriceBook, PriceFacts};
 pub use profile::{profile, thinks};
 pub use sanitise::sanitise;
 pub use upstream::Upstream;

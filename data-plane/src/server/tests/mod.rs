@@ -4,6 +4,7 @@ mod again;
 mod bad_input;
 mod bad_upstream;
 mod balancer;
+mod charged;
 mod chat;
 mod client;
 mod compact;

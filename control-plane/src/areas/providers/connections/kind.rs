@@ -11,7 +11,10 @@ use serde_json::Value;
 use sqlx::any::AnyRow;
 use zeroize::Zeroize as _;
 
-use super::rows::opened;
+use super::{
+    super::pricing::{REFUSE, UNPRICED},
+    rows::opened,
+};
 use crate::{
     publish::{ConfigKind, Source},
     store::{Columns as _, Store, StoreError},
@@ -81,6 +84,12 @@ fn connection(row: &AnyRow, id: &str, store: &Store) -> Result<v1::Connection, S
             .get("apiType")
             .and_then(Value::as_str)
             .filter(|word| ChatApis::parse(word).is_some())
+            .unwrap_or_default()
+            .to_owned(),
+        unpriced: specific
+            .get(UNPRICED)
+            .and_then(Value::as_str)
+            .filter(|word| *word == REFUSE)
             .unwrap_or_default()
             .to_owned(),
         max_concurrent: row.opt_u64("max_concurrent")?.map_or(0, |limit| u32::try_from(limit).unwrap_or(u32::MAX)),

@@ -12,6 +12,7 @@ use super::{
     super::{
         Providers, models,
         nodes::{self, ANTHROPIC, NodeRecord, OPENAI, rows::Nodes},
+        pricing::{self, Unpriced},
     },
     record::{ConnectionDraft, ConnectionPatch, ConnectionRecord},
     rows::{self, Connections},
@@ -154,6 +155,7 @@ impl Providers {
         let secret = draft.secret.clone();
         let record = rows::create(&mut write, draft).await?;
         self.check_compiles(&record, &secret, &provider)?;
+        pricing::price_unlisted(&mut write, &record).await?;
         write.commit().await?;
         self.discover_in_background(record.id.clone());
         self.view(record, None).await
@@ -247,6 +249,7 @@ impl Providers {
         }
         let record = rows::update(&mut write, id, patch).await?;
         self.check_compiles(&record, &secret, &provider)?;
+        pricing::price_unlisted(&mut write, &record).await?;
         write.commit().await?;
         Ok(record)
     }
@@ -260,6 +263,7 @@ impl Providers {
         let mut write = self.store.write(actor).await?;
         rows::delete(&mut write, id).await?;
         self.references.forget_connections(&mut write, &[id.to_owned()]).await?;
+        pricing::forget_unlisted(&mut write, &[id.to_owned()]).await?;
         if rows::of_provider(&mut write, record.provider.as_str()).await?.is_empty() {
             models::rows::replace(&mut write, record.provider.as_str(), models::FROM_API, Vec::new()).await?;
         }
@@ -315,7 +319,9 @@ impl Providers {
         let region = region.map(|region| region.trim().to_ascii_lowercase()).filter(|region| !region.is_empty());
         let api_type = fields.choice("apiType", &ChatApis::WORDS);
         let headers = custom.map(|custom| read_headers(&mut fields, custom, held)).unwrap_or_default();
+        let unpriced = Unpriced::read(&mut fields);
         let mut data = fields.rest();
+        unpriced.write(&mut data);
         if let Some(region) = region {
             data.insert("region".into(), json!(region));
         }
