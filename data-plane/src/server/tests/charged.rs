@@ -1,5 +1,7 @@
 //! The service for which a provider charged goes into the ledger, in either lane, streamed or whole: it has a price of its own.
 
+use std::time::Duration;
+
 use super::{
     upstream::{events, json},
     *,
