@@ -4,10 +4,7 @@ use std::{borrow::Cow, collections::HashMap, sync::OnceLock};
 
 use serde::Deserialize;
 
-use crate::{
-    aws::{DEFAULT_REGION, domain_of},
-    models::{KnownModel, ModelTable},
-};
+use crate::aws::{DEFAULT_REGION, domain_of};
 
 static CATALOG: OnceLock<Catalog> = OnceLock::new();
 
@@ -112,54 +109,6 @@ impl Provider {
 
     pub fn has_regions(&self) -> bool {
         self.base_url.contains("{region}")
-    }
-}
-
-impl Provider {
-    /// Models that it is known to have: those of its entry, else those of the table that it has not announced to withdraw.
-    pub fn known_models(&self) -> impl Iterator<Item = ModelFacts> {
-        let table = ModelTable::builtin();
-        let own = self.models.iter().map(move |facts| facts.completed(table.get(&self.id, &facts.id)));
-        let others = if self.models.is_empty() { table.of(&self.id) } else { &[] };
-        own.chain(others.iter().filter(|known| known.retired.is_none()).map(ModelFacts::of))
-    }
-
-    /// Whether ids of its known models have slashes.
-    pub fn has_slashes(&self) -> bool {
-        let others = if self.models.is_empty() { ModelTable::builtin().of(&self.id) } else { &[] };
-        self.models.iter().any(|facts| facts.id.contains('/')) || others.iter().any(|known| known.model.contains('/'))
-    }
-
-    /// Whether it is known to have a model of this name.
-    pub fn has_model(&self, model: &str) -> bool {
-        if self.models.is_empty() {
-            return ModelTable::builtin().get(&self.id, model).is_some_and(|known| known.retired.is_none());
-        }
-        self.models.iter().any(|facts| facts.id == model)
-    }
-}
-
-// === impl ModelFacts ===
-
-impl ModelFacts {
-    pub fn of(known: &KnownModel) -> Self {
-        Self {
-            id: known.model.clone(),
-            kind: known.kind.clone(),
-            context_window: known.context_window,
-            max_output_tokens: known.output_limit(),
-            dimensions: known.dimensions,
-        }
-    }
-
-    /// With what the table knows and the entry does not say.
-    fn completed(&self, known: Option<&KnownModel>) -> Self {
-        Self {
-            context_window: self.context_window.or_else(|| known?.context_window),
-            max_output_tokens: self.max_output_tokens.or_else(|| known?.output_limit()),
-            dimensions: self.dimensions.or_else(|| known?.dimensions),
-            ..self.clone()
-        }
     }
 }
 

@@ -14,8 +14,8 @@
 //! openai_compatible                               the one that others borrow from
 //! adapter, connection, chat_api                   what an adapter is; a connection as it is stored
 //! profile                                         what a model takes
-//! catalog                                         facts about providers
-//! models, failure, operation                      facts about models; words
+//! known_models                                    what a provider has before it is asked
+//! catalog, models, failure, operation             facts and words
 //! aws, sanitise
 //! ```
 
@@ -31,6 +31,7 @@ mod connection;
 mod endpoint;
 mod failure;
 mod gemini;
+mod known_models;
 pub mod models;
 mod ollama;
 mod openai_compatible;

@@ -89,7 +89,6 @@ pub struct Variant {
     pub rates: Rates,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 const fn is_zero(number: &u64) -> bool {
     *number == 0
 }

@@ -174,7 +174,7 @@ pub(super) async fn show(
     }
     let mut ids: BTreeSet<String> = connected.iter().map(|id| (*id).to_owned()).chain(stored.keys().cloned()).collect();
     if query.all || only.is_some() {
-        ids.extend(Catalog::builtin().providers().iter().map(|provider| provider.id.clone()));
+        ids.extend(Catalog::builtin().providers().iter().map(|provider| provider.id.to_string()));
     }
     let mut catalog = BTreeMap::new();
     for id in ids.into_iter().filter(|id| only.as_ref().is_none_or(|only| only == id)) {

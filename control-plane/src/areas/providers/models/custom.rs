@@ -41,6 +41,14 @@ pub(super) struct ModelChange {
     pub(super) extras: Object,
 }
 
+/// What the operator did to models, by provider.
+#[derive(Debug, Default)]
+pub(super) struct OwnModels {
+    pub(super) custom: BTreeMap<String, Vec<ModelRecord>>,
+    /// Names of the hidden ones.
+    pub(super) hidden: BTreeMap<String, Vec<String>>,
+}
+
 /// The kind of a model with such endpoints.
 pub(super) fn kind_of(endpoints: &[String]) -> Option<&'static str> {
     let of_first = |first: &String| ENDPOINTS.iter().find(|(endpoint, _)| endpoint == first).map(|(_, kind)| *kind);
@@ -146,25 +154,21 @@ impl Providers {
     ///
     /// # Errors
     /// When the database fails.
-    pub(super) async fn custom_models(
-        &self,
-        provider: Option<&Named>,
-    ) -> Result<(BTreeMap<String, Vec<ModelRecord>>, BTreeMap<String, Vec<String>>), ApiError> {
+    pub(super) async fn custom_models(&self, provider: Option<&Named>) -> Result<OwnModels, ApiError> {
         let models = match provider {
             Some(provider) => Models::of(&self.store).of_provider(&provider.id).await?,
             None => Models::of(&self.store).list().await?,
         };
-        let mut custom: BTreeMap<String, Vec<ModelRecord>> = BTreeMap::new();
-        let mut hidden: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut own = OwnModels::default();
         for model in models {
             if model.hidden {
-                hidden.entry(model.provider.to_string()).or_default().push(model.model.clone());
+                own.hidden.entry(model.provider.to_string()).or_default().push(model.model.clone());
             }
             if model.source == CUSTOM {
-                custom.entry(model.provider.to_string()).or_default().push(model);
+                own.custom.entry(model.provider.to_string()).or_default().push(model);
             }
         }
-        Ok((custom, hidden))
+        Ok(own)
     }
 }
 

@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     super::Providers,
-    custom::{ModelChange, endpoints, kind_of},
+    custom::{ModelChange, OwnModels, endpoints, kind_of},
     names::{MAX_MODEL, MAX_PROVIDER},
     rows::ModelRecord,
 };
@@ -37,10 +37,10 @@ pub(super) struct CustomModel {
     api_format: String,
     #[schema(value_type = Vec<String>)]
     supported_endpoints: Value,
-    /// `chat`, `embedding`, `image`…
-    #[serde(rename = "type", skip_serializing_if = "is_chat")]
+    /// `embedding`, `image`…; missing for `chat`.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     #[schema(rename = "type")]
-    kind: String,
+    kind: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     input_token_limit: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -167,11 +167,6 @@ pub(crate) struct HideModels {
     model_ids: Option<Vec<String>>,
 }
 
-#[expect(clippy::ptr_arg, reason = "serde calls it so")]
-fn is_chat(kind: &String) -> bool {
-    kind == "chat"
-}
-
 // === impl SetModel ===
 
 impl Body for SetModel {
@@ -279,7 +274,7 @@ impl From<ModelRecord> for CustomModel {
             name: record.name.unwrap_or_else(|| record.model.clone()),
             id: record.model,
             source: "manual",
-            kind: record.kind,
+            kind: Some(record.kind).filter(|kind| kind != "chat"),
             input_token_limit: record.context_window,
             output_token_limit: record.max_output_tokens,
             is_hidden: record.hidden,
@@ -307,7 +302,7 @@ pub(super) async fn list(
         Some(name) => Some(providers.named("provider", name).await?),
         None => None,
     };
-    let (custom, hidden_models_by_provider) = providers.custom_models(provider.as_ref()).await?;
+    let OwnModels { custom, hidden } = providers.custom_models(provider.as_ref()).await?;
     let views = |models: Vec<ModelRecord>| models.into_iter().map(CustomModel::from).collect::<Vec<_>>();
     let models: BTreeMap<String, Vec<CustomModel>> =
         custom.into_iter().map(|(provider, models)| (provider, views(models))).collect();
@@ -315,7 +310,7 @@ pub(super) async fn list(
         Some(provider) => json!(models.get(&provider.id).map_or(&[][..], Vec::as_slice)),
         None => json!(models),
     };
-    Ok(Json(CustomModels { models, model_compat_overrides: [], hidden_models_by_provider }))
+    Ok(Json(CustomModels { models, model_compat_overrides: [], hidden_models_by_provider: hidden }))
 }
 
 /// Add a model.
@@ -395,8 +390,7 @@ pub(super) async fn hide(
         return Err(ApiError::invalid_field("modelIds", "name a model here, or as modelId in the query"));
     }
     providers.hide_models(&actor, &provider, &models, body.is_hidden).await?;
-    let (mut custom, _) = providers.custom_models(Some(&provider)).await?;
-    let custom = custom.remove(&provider.id).unwrap_or_default();
+    let custom = providers.custom_models(Some(&provider)).await?.custom.remove(&provider.id).unwrap_or_default();
     Ok(Json(HiddenModels {
         ok: true,
         updated: models.len(),

@@ -54,6 +54,6 @@ impl Providers {
         let known = known.ok_or_else(|| {
             ApiError::invalid_field(field, "is neither a provider of the catalog nor the id or prefix of a node")
         })?;
-        Ok(Named { id: known.id.clone(), prefix: known.id.clone() })
+        Ok(Named { id: known.id.to_string(), prefix: known.id.to_string() })
     }
 }

@@ -68,11 +68,9 @@ impl Providers {
     /// 400 for a provider that does not exist.
     pub(super) async fn set_prices(&self, actor: &Actor, set: SetPrices, mode: Mode) -> Result<Prices, ApiError> {
         let mut ids: BTreeMap<String, String> = BTreeMap::new();
-        for price in &set.0 {
-            if !ids.contains_key(&price.provider) {
-                let named = self.named(&price.provider, &price.provider).await?;
-                ids.insert(price.provider.clone(), named.id);
-            }
+        let names: BTreeSet<&String> = set.0.iter().map(|price| &price.provider).collect();
+        for name in names {
+            ids.insert(name.clone(), self.named(name, name).await?.id);
         }
         let mut write = self.store.write(actor).await?;
         for NewPrice { provider, model, rates, valid_from } in set.0 {
@@ -155,7 +153,7 @@ impl Providers {
         for provider in Catalog::builtin().providers() {
             for facts in provider.known_models() {
                 let model = PricedModel { id: facts.id.clone(), name: facts.id.clone(), custom: false };
-                names.entry(provider.id.clone()).or_default().insert(facts.id, model);
+                names.entry(provider.id.to_string()).or_default().insert(facts.id, model);
             }
         }
         for record in Models::of(&self.store).list().await? {
@@ -176,11 +174,13 @@ impl Providers {
             let node = nodes.iter().find(|node| node.id.as_str() == id);
             let known = Catalog::builtin().get(&id);
             let needs_no_key = known.is_some_and(|known| known.auth == Auth::None);
+            let name = node.map(|node| node.name.clone()).or_else(|| known.map(|known| known.name.to_string()));
+            let format = node.map(|node| node.kind.clone()).or_else(|| known.map(|known| known.format.to_string()));
             let provider = PricedProvider {
                 alias: prefix.clone(),
-                name: node.map(|node| &node.name).or(known.map(|known| &known.name)).unwrap_or(&id).clone(),
+                name: name.unwrap_or_else(|| id.clone()),
                 auth_type: if needs_no_key { "none" } else { "apikey" },
-                format: node.map(|node| &node.kind).or(known.map(|known| &known.format)).cloned().unwrap_or_default(),
+                format: format.unwrap_or_default(),
                 model_count: models.len(),
                 models: models.into_values().collect(),
                 id,
