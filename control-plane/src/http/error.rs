@@ -191,6 +191,15 @@ impl ApiError {
         self
     }
 
+    /// What is wrong, in one line: the mistakes in fields, else the message.
+    pub fn words(&self) -> String {
+        if self.details.is_empty() {
+            return self.message.clone().into_owned();
+        }
+        let details = self.details.iter().map(|Detail { field, message }| format!("{field}: {message}"));
+        details.collect::<Vec<_>>().join("; ")
+    }
+
     /// The body, once the id of the request is known.
     pub(super) fn body(&self, correlation_id: &str) -> ErrorBody {
         ErrorBody {

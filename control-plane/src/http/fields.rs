@@ -331,6 +331,37 @@ impl Fields {
         Some(value)
     }
 
+    /// A list of objects, each read with the same care.
+    pub fn nested_list<T>(
+        &mut self,
+        name: &'static str,
+        count: RangeInclusive<usize>,
+        read: impl Fn(&mut Self) -> T,
+    ) -> Option<Vec<T>> {
+        let value = self.take(name)?;
+        let Value::Array(items) = value else {
+            self.expected(name, "array", &value);
+            return None;
+        };
+        if !count.contains(&items.len()) {
+            self.refuse(name, format!("must have {} to {} entries", count.start(), count.end()));
+            return None;
+        }
+        let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
+        let mut values = Vec::with_capacity(items.len());
+        for (index, item) in items.into_iter().enumerate() {
+            let Value::Object(object) = item else {
+                self.expected(&format!("{name}.{index}"), "object", &item);
+                continue;
+            };
+            let mut inner = Self { path: format!("{path}.{index}"), ..Self::new(object) };
+            values.push(read(&mut inner));
+            inner.refuse_unknown();
+            self.details.append(&mut inner.details);
+        }
+        Some(values)
+    }
+
     /// What nobody has asked for yet, in an object that may hold anything besides. A name that is almost one of those
     /// that were asked for is a mistake all the same.
     pub fn rest(&mut self) -> Object {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use omniroute_coordination::Coordination;
 use omniroute_core::{settings::ControlPlaneSettings, time::Clock};
+use omniroute_credentials::{Machine, Place};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use utoipa_axum::router::OpenApiRouter;
 
@@ -95,7 +96,8 @@ impl Areas {
             background: on.background.clone(),
             stopping: on.stopping.clone(),
         };
-        let providers = Arc::new(Providers::new(providers, &settings.upstream_tls_ca)?);
+        let machine = settings.ambient_credentials.then(|| Machine::new(Place::here()));
+        let providers = Arc::new(Providers::new(providers, &settings.upstream_tls_ca, machine)?);
         let login = LoginHandles {
             store: on.store.clone(),
             clock: Arc::clone(&on.clock),

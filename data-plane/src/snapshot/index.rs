@@ -145,9 +145,9 @@ impl Index {
         }
         let provider = Catalog::builtin().get(prefix)?;
         Some(Arc::new(ProviderEntry {
-            id: provider.id.as_str().into(),
-            prefix: provider.id.clone(),
-            name: provider.name.clone(),
+            id: provider.id.into(),
+            prefix: provider.id.to_owned(),
+            name: provider.name.to_owned(),
         }))
     }
 

@@ -9,14 +9,14 @@ impl Provider {
     /// Those of its entry, else those of the table that it has not announced to withdraw.
     pub fn known_models(&self) -> impl Iterator<Item = ModelFacts> {
         let table = ModelTable::builtin();
-        let own = self.models.iter().map(move |facts| facts.completed(table.get(&self.id, &facts.id)));
+        let own = self.models.iter().map(move |facts| facts.completed(table.get(self.id, &facts.id)));
         own.chain(self.others().map(ModelFacts::of))
     }
 
     /// Whether it is known to have a model of this name.
     pub fn has_model(&self, model: &str) -> bool {
         if self.models.is_empty() {
-            return ModelTable::builtin().get(&self.id, model).is_some_and(|known| known.retired.is_none());
+            return ModelTable::builtin().get(self.id, model).is_some_and(|known| known.retired.is_none());
         }
         self.models.iter().any(|facts| facts.id == model)
     }
@@ -27,7 +27,7 @@ impl Provider {
     }
 
     fn others(&self) -> impl Iterator<Item = &'static KnownModel> {
-        let others = if self.models.is_empty() { ModelTable::builtin().of(&self.id) } else { &[] };
+        let others = if self.models.is_empty() { ModelTable::builtin().of(self.id) } else { &[] };
         others.iter().filter(|known| known.retired.is_none())
     }
 }
@@ -58,7 +58,14 @@ impl ModelFacts {
 
 #[cfg(test)]
 mod tests {
-    use crate::Catalog;
+    use crate::{Catalog, ModelTable};
+
+    #[test]
+    fn every_provider_of_the_table_is_in_the_catalog_by_its_id() {
+        for id in &ModelTable::builtin().header().providers {
+            assert!(Catalog::builtin().get(id).is_some_and(|provider| provider.id == id.as_str()), "{id}");
+        }
+    }
 
     #[test]
     fn an_entry_is_completed_by_the_table() {

@@ -6,6 +6,7 @@ mod balancer;
 mod charged;
 mod chat;
 mod client;
+mod clouds;
 mod compact;
 mod early_head;
 mod fallback;

@@ -11,7 +11,7 @@ use omniroute_proto::{
     Kind,
     v1::{self, resource::Body},
 };
-use omniroute_providers::{Catalog, ConnectionSpec, NodeSpec, Operation, Upstream};
+use omniroute_providers::{Catalog, CloudSpec, ConnectionSpec, NodeSpec, Operation, Upstream};
 use zeroize::Zeroizing;
 
 use super::{ConfigKind, Draft, mismatched, timeouts};
@@ -191,6 +191,16 @@ impl ConnectionSource {
                 chat_path: &node.chat_path,
                 models_path: &node.models_path,
             }),
+            cloud: CloudSpec {
+                project: &self.spec.project,
+                space: &self.spec.space,
+                api_version: &self.spec.api_version,
+                role_arn: &self.spec.role_arn,
+                external_id: &self.spec.external_id,
+                profile: &self.spec.profile,
+                token_url: &self.spec.token_url,
+                is_ambient: self.spec.is_ambient,
+            },
         };
         let upstream = Upstream::compile(&spec, policy).map_err(|error| error.to_string())?;
         let shown = node.map_or(self.spec.provider.as_str(), |node| &node.prefix);

@@ -14,6 +14,7 @@ use super::{
         nodes::{self, ANTHROPIC, NodeRecord, OPENAI, rows::Nodes},
         pricing::{self, Unpriced},
     },
+    cloud,
     record::{ConnectionDraft, ConnectionPatch, ConnectionRecord},
     rows::{self, Connections},
 };
@@ -137,7 +138,7 @@ impl Providers {
         // In the transaction: a node that is being deleted must not leave a connection behind.
         let mut write = self.store.write(actor).await?;
         let provider = provider_of(&mut write, &new.provider).await?;
-        if !new.secret.is_set() && provider.needs_key() {
+        if !new.secret.is_set() && provider.needs_key() && !cloud::is_ambient(&new.specific) {
             return Err(ApiError::invalid_field("apiKey", "API key is required"));
         }
         let specific = self.take_apart(&provider, new.specific, &BTreeMap::new())?;
@@ -222,6 +223,14 @@ impl Providers {
                 if provider.origin(from) != provider.origin(to) {
                     refuse_to_carry(&held, change, edit)?;
                     tracing::warn!(connection = id, actor = actor.name, "a connection is moved to another host");
+                }
+                let issuers = [&held.provider_data, &specific.data].map(|data| origin_of(cloud::auth_url(data)));
+                if issuers[0] != issuers[1] && held.has_secret && change.secret.is_none() {
+                    return Err(ApiError::invalid_field(
+                        "apiKey",
+                        "the new authUrl is another host, and the stored secret is not sent there: enter the secret anew",
+                    )
+                    .into());
                 }
                 Some(specific)
             }
@@ -319,8 +328,11 @@ impl Providers {
         let region = region.map(|region| region.trim().to_ascii_lowercase()).filter(|region| !region.is_empty());
         let api_type = fields.choice("apiType", &ChatApis::WORDS);
         let headers = custom.map(|custom| read_headers(&mut fields, custom, held)).unwrap_or_default();
+        let mut cloud = Object::new();
+        cloud::take(&mut fields, &mut cloud);
         let unpriced = Unpriced::read(&mut fields);
         let mut data = fields.rest();
+        data.extend(cloud);
         unpriced.write(&mut data);
         if let Some(region) = region {
             data.insert("region".into(), json!(region));
@@ -362,7 +374,7 @@ impl Provider {
     pub(in super::super) fn id(&self) -> &str {
         match self {
             Self::Node(node) => node.id.as_str(),
-            Self::Catalog(provider) => &provider.id,
+            Self::Catalog(provider) => provider.id,
         }
     }
 
@@ -370,7 +382,7 @@ impl Provider {
         match self {
             Self::Node(node) => Some(node.base_url.trim_end_matches('/')),
             // Where every region has a host of its own, none of them is the provider's.
-            Self::Catalog(provider) if provider.has_regions() => None,
+            Self::Catalog(provider) if provider.has_regions() || provider.own_host => None,
             Self::Catalog(provider) => Some(provider.base_url.trim_end_matches('/')),
         }
     }
@@ -393,13 +405,12 @@ async fn provider_of(write: &mut Write, name: &str) -> Result<Provider, ApiError
 fn unknown(name: &str) -> String {
     let providers = Catalog::builtin().providers();
     let known = providers.iter().flat_map(|provider| std::iter::once(&provider.id).chain(&provider.aliases));
-    let known: Vec<&str> = known.map(String::as_str).collect();
+    let known: Vec<&str> = known.copied().collect();
     let said = "Invalid provider: neither a node nor a provider of the catalog";
     match nearest(name, &known) {
         Some(meant) => format!("{said}; did you mean `{meant}`?"),
         None => {
-            let ids: Vec<&str> = providers.iter().map(|provider| provider.id.as_str()).collect();
-            format!("{said}; the catalog has {}", ids.join(", "))
+            format!("{said}; docs/providers.md lists the {} of the catalog", providers.len())
         }
     }
 }
@@ -438,7 +449,7 @@ fn refuse_to_carry(held: &ConnectionRecord, change: &ConnectionChange, edit: &Ob
 
 /// The catalog's id of a provider that may be named by an alias.
 pub(in super::super) fn canonical(name: &str) -> &str {
-    Catalog::builtin().get(name).map_or(name, |provider| &provider.id)
+    Catalog::builtin().get(name).map_or(name, |provider| provider.id)
 }
 
 fn read_headers(fields: &mut Fields, custom: Value, held: &BTreeMap<String, String>) -> BTreeMap<String, String> {

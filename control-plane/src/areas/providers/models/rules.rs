@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{
     super::{
         Providers,
-        checks::compile,
+        checks::{advice, compile},
         connections::{self, ConnectionRecord, Provider, rows::Connections},
     },
     rows::{self, ModelDraft, ModelRecord, Models},
@@ -108,11 +108,19 @@ impl Providers {
             }
             uri = following;
         }
+        if models.len() > MAX_MODELS {
+            let listed = models.len();
+            tracing::warn!(connection = %record.id, listed, kept = MAX_MODELS, "a list of models is too long to be kept whole");
+            models.truncate(MAX_MODELS);
+        }
         Ok(models)
     }
 
     async fn page(&self, upstream: &Upstream, uri: &http::Uri) -> Result<ModelPage, String> {
         let answer = self.list_page(upstream, uri).await.map_err(|error| error.to_string())?;
+        if let Some(advice) = advice(upstream, answer.status, &answer.body) {
+            return Err(advice);
+        }
         if !answer.status.is_success() {
             let failure = upstream.adapter().classify(answer.status, &answer.headers, &answer.body);
             return Err(failure.to_gateway_error(upstream.hidden()).message);
@@ -218,7 +226,7 @@ fn catalogued(provider: &Provider) -> Vec<OfferedModel> {
         context_window: model.context_window,
         max_output_tokens: model.max_output_tokens,
         created: None,
-        owned_by: Some(provider.id.clone()),
+        owned_by: Some(provider.id.to_owned()),
     };
     provider.known_models().map(offered).collect()
 }
