@@ -152,7 +152,8 @@ impl FailedAttempt {
     /// Nothing else is tried: what the client is told, and the ledger.
     pub(super) fn give_up(&self, meter: &mut Meter, mode: &TranslationMode) -> Box<Refusal> {
         let mut error = self.failure.to_gateway_error(meter.entry().upstream.hidden());
-        if self.failure.class == FailureClass::Client && !mode.is_passthrough() {
+        let is_clients = matches!(self.failure.class, FailureClass::Client | FailureClass::ContentFilter);
+        if is_clients && !mode.is_passthrough() {
             // A path into a body that the client did not write.
             error.param = None;
         }

@@ -2,7 +2,7 @@
 
 use crate::{
     Adapter, Anthropic, AzureFoundry, Bedrock, Cloudflare, Cohere, Databricks, Gemini, Ollama, OpenAiCompatible,
-    Vertex, Watsonx,
+    OwnApi, Vertex, Watsonx,
 };
 
 /// The adapter of a catalog format or a node type.
@@ -22,6 +22,7 @@ pub fn adapter_of(format: &str) -> Option<&'static dyn Adapter> {
         "watsonx" => Some(&Watsonx),
         "databricks" => Some(&Databricks),
         "cloudflare" => Some(&Cloudflare),
+        "own" => Some(&OwnApi),
         _ => None,
     }
 }

@@ -5,8 +5,8 @@ use omniroute_core::address::AddressPolicy;
 use url::Url;
 
 use crate::{
-    Account, Adapter, ChatApis, CompileError, ConnectionSpec, NextPage, Operation, Provider,
-    aws::{is_region, region_of_host},
+    Account, Adapter, ChatApis, CompileError, ConnectionSpec, NextPage, Operation, Provider, Service,
+    aws::{DEFAULT_REGION, is_region, region_of_host},
     credential::Credential,
     place::{Place, account, default_region, place},
 };
@@ -28,6 +28,10 @@ pub(crate) struct Endpoint {
     embeddings: Uri,
     images: Uri,
     models: Uri,
+    /// Of a provider that has a call to test a credential with.
+    check: Option<Uri>,
+    /// The connection has a base URL of its own.
+    is_moved: bool,
     /// The operator named the path of chat; the adapter's own does not count.
     own_chat_path: bool,
 }
@@ -44,7 +48,9 @@ impl Endpoint {
         credential: &Credential,
         policy: AddressPolicy,
     ) -> Result<Self, CompileError> {
-        let usual = default_region(provider.map_or("", |provider| provider.format.as_str()));
+        let is_moved = !spec.base_url.is_empty();
+        let usual =
+            provider.map_or(DEFAULT_REGION, |provider| provider.region.unwrap_or(default_region(provider.format)));
         let region = region(spec, credential.region(), usual)?;
         let account = account(spec, provider, credential)?;
         let Place { base: written, models: listed } = match (&spec.node, provider) {
@@ -67,14 +73,33 @@ impl Endpoint {
             // A connection that points elsewhere lists its models there.
             None => at(spec.node.map(|node| node.models_path), Operation::Models).map(on_control_host)?,
         };
+        // Where the catalog says; at a host of the connection's own, as far as that mirrors the provider's.
+        let documented = |url: &'static str| match provider.and_then(|provider| provider.below_base(url)) {
+            Some(rest) => join(&base, rest).map(Some),
+            None if is_moved => Ok(None),
+            None => url.parse().map(Some).map_err(|_| CompileError::Path(url.to_owned())),
+        };
+        let service = |service: Service, operation| {
+            let url = provider.and_then(|provider| provider.endpoints.get(&service)).copied();
+            match url.filter(|_| adapter.format(operation).is_some()).map(documented).transpose()?.flatten() {
+                Some(uri) => Ok(uri),
+                None => at(None, operation),
+            }
+        };
         Ok(Self {
             chat: at(spec.node.map(|node| node.chat_path), Operation::Chat)?,
             responses: match apis {
                 ChatApis::Both => Some(join(&base, adapter.responses_path())?),
                 ChatApis::Chat | ChatApis::Responses => None,
             },
-            embeddings: at(None, Operation::Embeddings)?,
-            images: at(None, Operation::Images)?,
+            embeddings: service(Service::Embeddings, Operation::Embeddings)?,
+            images: service(Service::Images, Operation::Images)?,
+            check: provider
+                .and_then(|provider| provider.check)
+                .map(|check| documented(check.url))
+                .transpose()?
+                .flatten(),
+            is_moved,
             models,
             own_chat_path: spec.node.is_some_and(|node| !node.chat_path.is_empty()),
             base,
@@ -90,6 +115,24 @@ impl Endpoint {
             Operation::Images => &self.images,
             Operation::Models => &self.models,
         }
+    }
+
+    pub(crate) const fn check(&self) -> Option<&Uri> {
+        self.check.as_ref()
+    }
+
+    /// Where a kind of call goes: where the catalog says, else to OpenAI's path below the base URL.
+    pub(crate) fn service(&self, provider: &Provider, service: Service) -> Option<Uri> {
+        let path = match provider.endpoints.get(&service).copied() {
+            Some(url) => match provider.below_base(url) {
+                Some(rest) => rest,
+                None if self.is_moved => return None,
+                None => return url.parse().ok(),
+            },
+            None if provider.format == "openai" => openai_path(service)?,
+            None => return None,
+        };
+        join(&self.base, path).ok()
     }
 
     pub(crate) const fn has_own_chat_path(&self) -> bool {
@@ -134,6 +177,21 @@ fn region(spec: &ConnectionSpec<'_>, secrets: Option<&str>, usual: &str) -> Resu
         Some(region) if is_region(region) => Ok(region.to_owned()),
         Some(region) => Err(CompileError::Region(region.to_owned())),
         None => Ok(usual.to_owned()),
+    }
+}
+
+/// OpenAI's paths of calls beside chat.
+const fn openai_path(service: Service) -> Option<&'static str> {
+    match service {
+        Service::Embeddings => Some("/embeddings"),
+        Service::Images => Some("/images/generations"),
+        Service::Speech => Some("/audio/speech"),
+        Service::Transcriptions => Some("/audio/transcriptions"),
+        Service::Translations => Some("/audio/translations"),
+        Service::Moderations => Some("/moderations"),
+        // Not OpenAI's, but of one form and at one path wherever it is beside them.
+        Service::Rerank => Some("/rerank"),
+        Service::Video | Service::Music | Service::Search | Service::Fetch | Service::Ocr => None,
     }
 }
 

@@ -65,7 +65,7 @@ pub fn ping(upstream: &Upstream, model: &str) -> Result<http::Request<Vec<u8>>, 
         Some(changed) => changed,
         None => encoded.body,
     };
-    let mut request = http::Request::new(body);
+    let mut request = http::Request::new(upstream.in_its_words(format, body.into()).into());
     *request.method_mut() = http::Method::POST;
     *request.uri_mut() = upstream.chat_uri(format, model, false)?;
     *request.headers_mut() = upstream.headers().clone();

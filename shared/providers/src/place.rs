@@ -49,7 +49,7 @@ pub(crate) fn account(
     }
     let Some(provider) = provider else { return Ok(account) };
     let is_complete = spec.base_url.contains("/projects/") || spec.base_url.contains("/accounts/");
-    let missing = match provider.format.as_str() {
+    let missing = match provider.format {
         "vertex" if account.project.is_empty() && !credential.is_sent() && !is_complete => {
             "the id of the Google Cloud project is needed"
         }
@@ -86,7 +86,7 @@ pub(crate) fn place(
         url => Some(policy.check_url(url)?),
     };
     if provider.own_host && written.is_none() {
-        return Err(CompileError::NeedsBaseUrl(provider.base_url.clone()));
+        return Err(CompileError::NeedsBaseUrl(provider.base_url.to_owned()));
     }
     if provider.format == "vertex" {
         let is_express = credential.is_sent() && account.project.is_empty();
@@ -99,10 +99,10 @@ pub(crate) fn place(
         Some(written) => written,
         None => policy.check_url(&fill(&provider.base_url_in(region)))?,
     };
-    if let Some(surface) = Surface::of(&provider.format, spec) {
+    if let Some(surface) = Surface::of(provider.format, spec) {
         base = surface.base(&base, spec);
     }
-    let models = match provider.format.as_str() {
+    let models = match provider.format {
         "databricks" => {
             let mut list = base.clone();
             list.set_path("/api/2.0/serving-endpoints");

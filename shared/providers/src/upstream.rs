@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use omniroute_core::{
     address::AddressPolicy,
@@ -12,8 +13,11 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use crate::{
-    Adapter, Auth, AzureDeployments, AzureFoundry, Catalog, ChatApis, ChatWish, CompileError, ConnectionSpec, Envelope,
-    Grant, NextPage, OpenAiCompatible, Operation, OperationFormat, Provider, Signer, Timeouts, adapter_of,
+    Adapter, Auth, AzureDeployments, AzureFoundry, Catalog, Category, ChatApis, ChatWish, CompileError, ConnectionSpec,
+    Envelope, Grant, NextPage, OpenAiCompatible, Operation, OperationFormat, Provider, Quirks, Service, Signer,
+    Timeouts,
+    adapter::has_version,
+    adapter_of,
     azure::Surface,
     credential::Credential,
     endpoint::{self, Endpoint},
@@ -50,6 +54,9 @@ struct Inner {
     provider: ProviderId,
     /// Whose rules its models are under, where that is known.
     vendor: Option<&'static str>,
+    /// Its entry in the catalog, when it is no node.
+    listed: Option<&'static Provider>,
+    quirks: Option<&'static Quirks>,
     adapter: &'static dyn Adapter,
     endpoint: Endpoint,
     headers: HeaderMap,
@@ -75,21 +82,27 @@ impl Upstream {
         let provider = Catalog::builtin().get(spec.provider);
         let (format, auth) = match (&spec.node, provider) {
             (Some(node), _) => (node.kind, None),
-            (None, Some(provider)) => (provider.format.as_str(), Some(provider.auth)),
+            (None, Some(provider)) => (provider.format, Some(provider.auth)),
             (None, None) => return Err(CompileError::UnknownProvider(spec.provider.to_owned())),
         };
         let provider = provider.filter(|_| spec.node.is_none());
         let (adapter, apis) = spoken(spec, format, provider)?;
         let credential = Credential::read(spec, auth.unwrap_or_else(|| adapter.auth()))?;
         let endpoint = Endpoint::new(spec, provider, adapter, apis, &credential, policy)?;
-        let headers = headers(spec, &credential, adapter.headers())?;
+        let vendors =
+            provider.into_iter().flat_map(|provider| provider.headers.iter().map(|(name, value)| (*name, *value)));
+        let headers = headers(spec, &credential, adapter.headers().iter().copied().chain(vendors))?;
         let signer = credential.keys(spec).map(|keys| Signer::new(keys.clone(), endpoint.region.clone()));
         let grant = credential.grant(spec, format, &endpoint.region, &endpoint.base, policy)?;
+        let vendor = vendor(endpoint.base.as_str()).or((format == "azure-openai").then_some("openai"));
+        let ways = vendor.or(provider.map(|provider| provider.id)).and_then(|id| Catalog::builtin().get(id));
         Ok(Self {
             inner: Arc::new(Inner {
                 id: spec.id.into(),
                 provider: spec.provider.into(),
-                vendor: vendor(endpoint.base.as_str()).or((format == "azure-openai").then_some("openai")),
+                vendor,
+                listed: provider,
+                quirks: ways.map(|provider| &provider.quirks).filter(|quirks| !quirks.is_empty()),
                 adapter,
                 endpoint,
                 headers,
@@ -120,7 +133,64 @@ impl Upstream {
     pub fn profile(&self, format: ir::Format, model: &str) -> ir::Profile {
         let mut profile = profile(self.inner.vendor.unwrap_or(self.inner.provider.as_str()), format, model);
         profile.media_urls &= self.inner.adapter.fetches_media(format);
+        if let Some(quirks) = self.inner.quirks {
+            quirks.apply(&mut profile);
+        }
         profile
+    }
+
+    /// How its host departs from the API that it speaks.
+    pub fn quirks(&self) -> Option<&'static Quirks> {
+        self.inner.quirks
+    }
+
+    /// A chat body in the host's own words.
+    pub fn in_its_words(&self, format: ir::Format, body: Bytes) -> Bytes {
+        let quirks = self.inner.quirks.filter(|_| format == ir::Format::OpenAiChat);
+        match quirks.and_then(|quirks| quirks.body_rules().apply(&body)) {
+            Some(changed) => changed.into(),
+            None => body,
+        }
+    }
+
+    /// Its base URL with a version, where it has none and those of its API mostly do.
+    pub fn base_with_version(&self) -> Option<String> {
+        let mut url = self.base().clone();
+        if self.inner.adapter.id() != "openai" || has_version(url.path()) {
+            return None;
+        }
+        url.set_query(None);
+        Some(format!("{}/v1", url.as_str().trim_end_matches('/')))
+    }
+
+    /// Whether it is known to list its models; a node is asked.
+    pub fn lists_models(&self) -> bool {
+        self.inner.listed.is_none_or(|provider| provider.lists_models)
+    }
+
+    /// The call that tests its credential, unsigned, where the catalog names one.
+    pub fn check(&self) -> Option<http::Request<Vec<u8>>> {
+        let uri = self.inner.endpoint.check()?;
+        let body = self.inner.listed?.check?.body.map(|body| body.get().as_bytes().to_vec());
+        let mut request = http::Request::new(body.clone().unwrap_or_default());
+        *request.uri_mut() = uri.clone();
+        *request.headers_mut() = self.inner.headers.clone();
+        if body.is_some() {
+            *request.method_mut() = http::Method::POST;
+            request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        Some(request)
+    }
+
+    /// Where the catalog's provider takes a kind of call that is not chat.
+    pub fn service_uri(&self, service: Service) -> Option<Uri> {
+        self.inner.endpoint.service(self.inner.listed?, service)
+    }
+
+    /// Of providers that do not chat, only what their entry names is asked for. Those that chat, and nodes, are asked for
+    /// whatever their format has.
+    fn serves(&self, category: Category) -> bool {
+        self.inner.listed.is_none_or(|provider| provider.serves(Category::Chat) || provider.serves(category))
     }
 
     pub fn adapter(&self) -> &'static dyn Adapter {
@@ -175,6 +245,9 @@ impl Upstream {
 
     /// The format in which a request to `model` is asked; `None` when it does not chat.
     pub fn chat_format_for(&self, model: &str, wish: &ChatWish<'_>) -> Option<ir::Format> {
+        if !self.serves(Category::Chat) {
+            return None;
+        }
         match (self.inner.endpoint.responses(), self.inner.adapter.chat_format(model)) {
             (Some(_), Some(ir::Format::OpenAiChat)) => Some(wish.api_for(model)),
             (_, format) => format,
@@ -190,7 +263,7 @@ impl Upstream {
     /// to know.
     pub fn chat_format(&self) -> Option<ir::Format> {
         match self.inner.adapter.format(Operation::Chat) {
-            Some(OperationFormat::Chat(format)) => Some(format),
+            Some(OperationFormat::Chat(format)) if self.serves(Category::Chat) => Some(format),
             _ => None,
         }
     }
@@ -198,9 +271,15 @@ impl Upstream {
     /// The format of its embeddings; `None` when it makes none.
     pub fn embed_format(&self) -> Option<EmbedFormat> {
         match self.inner.adapter.format(Operation::Embeddings) {
-            Some(OperationFormat::Embeddings(format)) => Some(format),
+            Some(OperationFormat::Embeddings(format)) if self.serves(Category::Embeddings) => Some(format),
             _ => None,
         }
+    }
+
+    /// Whether it makes images in OpenAI's form.
+    pub fn makes_images(&self) -> bool {
+        self.inner.adapter.format(Operation::Images) == Some(OperationFormat::OpenAiImages)
+            && self.serves(Category::Images)
     }
 
     /// Name in the ledger of the format that it is asked in, for chat as [`Self::chat_format`] says.
@@ -319,7 +398,7 @@ fn vendor(base_url: &str) -> Option<&'static str> {
     if is_openais_own(base_url) {
         return Some("openai");
     }
-    Catalog::builtin().at(base_url).map(|provider| provider.id.as_str())
+    Catalog::builtin().at(base_url).map(|provider| provider.id)
 }
 
 /// Whether OpenAI's models are served below this base URL by OpenAI itself, in any region, or by Azure.
@@ -339,7 +418,7 @@ fn is_openais_own(base_url: &str) -> bool {
 fn headers(
     spec: &ConnectionSpec<'_>,
     credential: &Credential,
-    vendors: &[(&'static str, &'static str)],
+    vendors: impl Iterator<Item = (&'static str, &'static str)>,
 ) -> Result<HeaderMap, CompileError> {
     let mut headers = HeaderMap::with_capacity(spec.headers.len() + 3);
     for (name, value) in vendors {
@@ -365,6 +444,8 @@ fn headers(
         }
         Auth::ApiKey | Auth::Azure => (HeaderName::from_static("api-key"), Zeroizing::new(spec.secret.to_owned())),
         Auth::XApiKey => (HeaderName::from_static("x-api-key"), Zeroizing::new(spec.secret.to_owned())),
+        Auth::Header(name) => (HeaderName::from_static(name), Zeroizing::new(spec.secret.to_owned())),
+        Auth::Scheme(scheme) => (header::AUTHORIZATION, Zeroizing::new(format!("{scheme} {}", spec.secret))),
         Auth::XGoogApiKey | Auth::Google => {
             (HeaderName::from_static("x-goog-api-key"), Zeroizing::new(spec.secret.to_owned()))
         }
@@ -374,6 +455,9 @@ fn headers(
     headers.insert(name, value);
     Ok(headers)
 }
+
+#[cfg(test)]
+mod every_provider;
 
 #[cfg(test)]
 pub(crate) mod tests {

@@ -54,7 +54,10 @@ pub enum UpstreamError {
     Resolve,
     #[error("the connection was refused or broke off")]
     Connect,
-    #[error("the TLS handshake failed: the certificate is not trusted or belongs to another name")]
+    #[error(
+        "the TLS handshake failed: the certificate is not trusted or belongs to another name; \
+             for a certificate of your own, name the file of its CA in UPSTREAM_TLS_CA"
+    )]
     Tls,
     #[error("no answer in time")]
     Timeout,

@@ -1,5 +1,6 @@
 //! Whether providers would take us: tests of connections, of credentials, of endpoints; lists of models.
 
+mod advice;
 mod batch;
 mod routes;
 mod rules;
@@ -10,8 +11,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 #[cfg(test)]
 pub(crate) use self::routes::{TestOptions, ValidateNode, ValidateProvider};
-pub(super) use self::rules::compile;
 pub use self::rules::{Candidate, CheckResult, Diagnosis, NodeCandidate};
+pub(super) use self::{advice::advice, rules::compile};
 use super::Providers;
 
 pub(super) fn router() -> OpenApiRouter<Arc<Providers>> {

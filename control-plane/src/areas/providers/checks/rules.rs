@@ -10,12 +10,15 @@ use omniroute_providers::{
     Token, Upstream, ping, sanitise,
 };
 
-use super::super::{
-    Providers,
-    client::{UpstreamError, UpstreamResponse},
-    connections::{ConnectionRecord, Provider, TestRecord, cloud_spec, rows::Connections},
-    models::rows::Models,
-    nodes::NodeRecord,
+use super::{
+    super::{
+        Providers,
+        client::{UpstreamError, UpstreamResponse},
+        connections::{ConnectionRecord, Provider, TestRecord, cloud_spec, rows::Connections},
+        models::rows::Models,
+        nodes::NodeRecord,
+    },
+    advice::{NO_LIST, advice, is_page},
 };
 use crate::{
     http::ApiError,
@@ -57,7 +60,7 @@ pub struct CheckResult {
     pub valid: bool,
     pub error: Option<String>,
     pub warning: Option<String>,
-    /// How it was asked: `models` or `chat`.
+    /// How it was asked: `models`, `chat`, or `check` by a call that its provider has for this.
     pub method: Option<&'static str>,
     pub diagnosis: Diagnosis,
     pub latency_ms: u64,
@@ -175,6 +178,7 @@ impl Providers {
             ..blank()
         };
         let known = provider.chat_model();
+        let known = known.as_deref();
         match Upstream::compile(&spec, self.address_policy()) {
             Ok(upstream) => Ok(self.check(&upstream, candidate.model.as_deref(), known).await),
             Err(error) => Ok(self.refused(&error)),
@@ -238,7 +242,9 @@ impl Providers {
         let stored = models.into_iter().find(|model| model.kind == "chat").map(|model| model.model);
         Ok(stored.or_else(|| {
             let catalog = omniroute_providers::Catalog::builtin().get(record.provider.as_str());
-            catalog.and_then(|provider| provider.models.iter().find(|model| model.kind == "chat")).map(|m| m.id.clone())
+            catalog
+                .and_then(|provider| provider.known_models().find(|model| model.kind == "chat"))
+                .map(|model| model.id)
         }))
     }
 
@@ -248,6 +254,20 @@ impl Providers {
         let begun = Instant::now();
         if let Some(model) = model {
             return self.check_chat(upstream, model, begun).await;
+        }
+        if let Some(question) = upstream.check() {
+            return self.check_call(upstream, question.map(Bytes::from), begun).await;
+        }
+        if !upstream.lists_models() {
+            if let Some(model) = known.filter(|_| upstream.chat_format().is_some()) {
+                return self.check_chat(upstream, model, begun).await;
+            }
+            let message = match upstream.chat_format() {
+                Some(_) => "the provider lists no models: name a model to test with",
+                None => "the provider has no call that tests a key; the first request will tell",
+            };
+            let finding = Finding::failed("unsupported", "local", message.to_owned(), "unsupported");
+            return self.result_of(finding, None, None, begun);
         }
         let answer = match self.list_page(upstream, upstream.uri(upstream.adapter().probe())).await {
             Ok(answer) => answer,
@@ -263,15 +283,33 @@ impl Providers {
         let finding = if answer.status.is_success() {
             match upstream.adapter().parse_models(&answer.body) {
                 Ok(_) => Finding::Passed { warning: None },
-                Err(error) => Finding::failed("upstream_error", "upstream", error.to_string(), "malformed_answer"),
+                Err(error) => {
+                    let message = advice(upstream, answer.status, &answer.body).unwrap_or_else(|| error.to_string());
+                    Finding::failed("upstream_error", "upstream", message, "malformed_answer")
+                }
             }
         } else if has_no_list {
-            let message = "no list of models at this URL; check it, or name a model to test with";
-            Finding::failed("unsupported", "upstream", message.into(), answer.status.as_str())
+            let message = advice(upstream, answer.status, &answer.body);
+            let message = message.unwrap_or_else(|| NO_LIST.to_owned());
+            Finding::failed("unsupported", "upstream", message, answer.status.as_str())
         } else {
             Finding::of_failure(upstream, answer.status, &answer.headers, &answer.body)
         };
         self.result_of(finding, Some("models"), Some(answer.status.as_u16()), begun)
+    }
+
+    /// Makes the call that the catalog names for this.
+    async fn check_call(&self, upstream: &Upstream, question: Request<Bytes>, begun: Instant) -> CheckResult {
+        let answer = match self.ask(upstream, question).await {
+            Ok(answer) => answer,
+            Err(error) => return self.result_of(Finding::no_answer(&error), Some("check"), None, begun),
+        };
+        let finding = match advice(upstream, answer.status, &answer.body) {
+            _ if answer.status.is_success() && !is_page(&answer.body) => Finding::Passed { warning: None },
+            Some(message) => Finding::failed("upstream_error", "upstream", message, answer.status.as_str()),
+            None => Finding::of_failure(upstream, answer.status, &answer.headers, &answer.body),
+        };
+        self.result_of(finding, Some("check"), Some(answer.status.as_u16()), begun)
     }
 
     async fn check_chat(&self, upstream: &Upstream, model: &str, begun: Instant) -> CheckResult {
@@ -291,7 +329,8 @@ impl Providers {
             match is_object {
                 true => Finding::Passed { warning: None },
                 false => {
-                    let message = "the upstream's answer is no JSON object".to_owned();
+                    let message = advice(upstream, answer.status, &answer.body);
+                    let message = message.unwrap_or_else(|| "the upstream's answer is no JSON object".to_owned());
                     Finding::failed("upstream_error", "upstream", message, "malformed_answer")
                 }
             }
@@ -418,12 +457,16 @@ impl Finding {
             FailureClass::Quota => {
                 Self::failed("upstream_rate_limited", "upstream", format!("the quota is used up: {message}"), code)
             }
-            FailureClass::Connect | FailureClass::Server | FailureClass::FirstByteTimeout => {
+            FailureClass::Connect
+            | FailureClass::Server
+            | FailureClass::Overloaded
+            | FailureClass::FirstByteTimeout => {
                 Self::failed("upstream_unavailable", "upstream", format!("the provider failed: {message}"), code)
             }
-            FailureClass::ModelUnknown | FailureClass::ContextTooLong | FailureClass::Client => {
-                Self::failed("upstream_error", "upstream", message, code)
-            }
+            FailureClass::ModelUnknown
+            | FailureClass::ContextTooLong
+            | FailureClass::ContentFilter
+            | FailureClass::Client => Self::failed("upstream_error", "upstream", message, code),
         }
     }
 }
@@ -438,10 +481,10 @@ impl Provider {
         }
     }
 
-    fn chat_model(&self) -> Option<&str> {
+    fn chat_model(&self) -> Option<String> {
         match self {
             Self::Node(_) => None,
-            Self::Catalog(provider) => provider.models.iter().find(|m| m.kind == "chat").map(|m| m.id.as_str()),
+            Self::Catalog(provider) => provider.known_models().find(|model| model.kind == "chat").map(|model| model.id),
         }
     }
 }
@@ -476,7 +519,7 @@ fn pairs(headers: &BTreeMap<String, String>) -> Vec<(String, String)> {
 }
 
 /// A connection of which nothing is known. Timeouts and limits of requests do not apply to checks.
-fn blank<'a>() -> ConnectionSpec<'a> {
+pub(super) fn blank<'a>() -> ConnectionSpec<'a> {
     ConnectionSpec {
         id: "candidate",
         provider: "",

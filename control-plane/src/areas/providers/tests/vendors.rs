@@ -25,7 +25,7 @@ pub(super) struct Asked {
     pub(super) body: Value,
 }
 
-type Answering = dyn Fn(&Asked) -> Option<Value> + Send + Sync;
+type Answering = dyn Fn(&Asked) -> (u16, String) + Send + Sync;
 
 /// A provider that answers what it is told to, and 404 elsewhere.
 #[derive(Clone)]
@@ -37,6 +37,15 @@ pub(super) struct Vendor {
 
 impl Vendor {
     pub(super) async fn start(answering: impl Fn(&Asked) -> Option<Value> + Send + Sync + 'static) -> Self {
+        Self::start_with(move |asked| match answering(asked) {
+            Some(body) => (200, body.to_string()),
+            None => (404, json!({ "message": "nothing here" }).to_string()),
+        })
+        .await
+    }
+
+    /// One that answers with a status of its own, and with anything.
+    pub(super) async fn start_with(answering: impl Fn(&Asked) -> (u16, String) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let vendor = Self { address, asked: Arc::default(), answering: Arc::new(answering) };
@@ -49,7 +58,7 @@ impl Vendor {
         format!("http://{}{path}", self.address)
     }
 
-    fn paths(&self) -> Vec<String> {
+    pub(super) fn paths(&self) -> Vec<String> {
         self.asked.lock().iter().map(|asked| asked.path.clone()).collect()
     }
 
@@ -57,19 +66,17 @@ impl Vendor {
         self.asked.lock().last().cloned().expect("it was asked")
     }
 
-    fn forget(&self) {
+    pub(super) fn forget(&self) {
         self.asked.lock().clear();
     }
 }
 
 async fn answer(State(vendor): State<Vendor>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     let one = Asked { method, path: uri.to_string(), headers, body: serde_json::from_slice(&body).unwrap_or_default() };
-    let given = (vendor.answering)(&one);
+    let (status, body) = (vendor.answering)(&one);
     vendor.asked.lock().push(one);
-    match given {
-        Some(body) => axum::Json(body).into_response(),
-        None => (StatusCode::NOT_FOUND, axum::Json(json!({ "message": "nothing here" }))).into_response(),
-    }
+    let status = StatusCode::from_u16(status).expect("a status");
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 /// Adds a connection and waits until its models have been asked for.
