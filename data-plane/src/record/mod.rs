@@ -155,11 +155,8 @@ impl Open {
 
     /// Records what an answer that goes on has come to, for the case that this process does not live to its end.
     pub(crate) fn progress(&self, so_far: &Progress<'_>) {
-        if self.segment.is_some()
-            && let Some(noted) = self.journal.progress(self.id, so_far)
-        {
-            let earlier = self.noted.lock().replace(noted);
-            self.journal.ended(earlier);
+        if self.segment.is_some() {
+            self.journal.progress(self.id, so_far, &mut self.noted.lock());
         }
     }
 
@@ -176,10 +173,7 @@ impl Open {
     fn finish(&mut self, closing: &Closing<'_>) -> Option<Unwritten> {
         self.is_closed = true;
         let opened = self.segment.take()?;
-        let unwritten = self.journal.closed(&self.fixed, closing, opened);
-        // Without the note, what was opened still counts.
-        self.journal.ended(self.noted.get_mut().take());
-        Some(unwritten)
+        Some(self.journal.closed(&self.fixed, closing, [Some(opened), self.noted.get_mut().take()]))
     }
 }
 

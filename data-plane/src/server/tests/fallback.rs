@@ -74,6 +74,9 @@ async fn the_event_names_the_provider_that_answered() {
     assert_eq!((bad.asked().len(), good.asked().len()), (1, 1));
     let event = proxy.event().await;
     assert_eq!((event.connection_id.as_str(), event.provider.as_str()), ("c-second", "second"));
+    let noted = proxy.inner.noted();
+    let told: Vec<_> = noted.iter().map(|noted| (noted.connection_id.as_str(), noted.attempts)).collect();
+    assert_eq!(told, [("c-second", 2)], "should the process die meanwhile, the attempt under way counts");
     assert_eq!((event.requested_model.as_str(), event.model.as_str()), ("shared", "shared"));
 }
 
