@@ -6,8 +6,12 @@
 use bytes::Bytes;
 use memchr::memmem;
 
-use super::{passthrough::answer_facts, values::ValueReader};
-use crate::{event_scan::string_length, usage::Usage};
+use super::{decode_response::Body, passthrough::answer_facts, values::ValueReader};
+use crate::{
+    choice_ends::{ChoiceEnds, Told},
+    event_scan::string_length,
+    usage::Usage,
+};
 
 /// What a stream has shown so far.
 #[derive(Debug, Default)]
@@ -25,10 +29,13 @@ pub struct UsageScanner {
 struct Seen {
     usage: Usage,
     finish_reason: Option<String>,
-    /// Nothing was said after the finish reason: old models give one in every element.
+    /// Nothing was said after the finish reason: old models give one in every element. Of several candidates, all have got so
+    /// far.
     finished: bool,
-    /// More than one candidate is told.
-    several: bool,
+    /// A candidate has been told.
+    begun: bool,
+    /// How each stands, once more than one is told.
+    ends: Option<ChoiceEnds>,
     output_bytes: u64,
     error: bool,
 }
@@ -95,7 +102,7 @@ impl UsageScanner {
 
     /// Whether more than one candidate was seen: then one finish reason does not tell that all have ended.
     pub const fn has_several(&self) -> bool {
-        self.seen.several
+        self.seen.ends.is_some()
     }
 
     /// A guess at the output for a stream that was cut: four bytes of text a token.
@@ -116,12 +123,17 @@ impl Seen {
         if has_ended {
             self.finish_reason = facts.finish_reason;
         }
-        self.several |= memmem::find(element, b"\"index\"").is_some_and(|at| {
+        let is_second = memmem::find(element, b"\"index\"").is_some_and(|at| {
             let value = element[at + b"\"index\"".len()..].trim_ascii_start().strip_prefix(b":").unwrap_or_default();
             !value.trim_ascii_start().starts_with(b"0")
         });
+        if is_second && self.ends.is_none() {
+            self.ends = Some(if self.begun { ChoiceEnds::after_first(self.finished) } else { ChoiceEnds::default() });
+        }
         let before = self.output_bytes;
-        if memmem::find(element, b"\"candidates\"").is_none() && begins_with_error(element) {
+        let has_candidates = memmem::find(element, b"\"candidates\"").is_some();
+        self.begun |= has_candidates;
+        if !has_candidates && begins_with_error(element) {
             self.error = true;
         }
         for key in [b"\"text\"".as_slice(), b"\"args\""] {
@@ -135,8 +147,23 @@ impl Seen {
                 };
             }
         }
-        self.finished = has_ended || (self.finished && self.output_bytes == before);
+        let says = self.output_bytes != before;
+        self.finished = has_ended || (self.finished && !says);
+        if let Some(ends) = &mut self.ends {
+            ends.see(candidates_of(element), says);
+            self.finished = ends.all();
+        }
     }
+}
+
+/// The candidates that an element tells of. This reads it, which only a stream of several is worth.
+fn candidates_of(element: &[u8]) -> impl Iterator<Item = Told> {
+    let body = serde_json::from_slice::<Body<'_>>(element).ok();
+    let candidates = body.and_then(|body| body.candidates).unwrap_or_default().0;
+    candidates.into_iter().map(|candidate| Told {
+        index: candidate.index.map_or(0, |index| u32::try_from(index.0).unwrap_or(u32::MAX)),
+        has_ended: candidate.finish_reason.is_some_and(|word| !word.is_empty()),
+    })
 }
 
 fn begins_with_error(element: &[u8]) -> bool {
@@ -209,6 +236,23 @@ mod tests {
         assert!(!run(&[&told]).done() && run(&[&told]).complete());
         assert!(!run(&[&told, TEXT]).complete());
         assert!(run(&[&told, TEXT, LAST]).complete());
+    }
+
+    #[test]
+    fn of_several_candidates_each_has_to_say_why_it_ended() {
+        let second = |element: &str| element.replace("\"index\":0", "\"index\":1");
+        let (said, ended) = (second(TEXT), second(LAST));
+        let run = |elements: &[&str]| run(format!("[{}]", elements.join(",")).as_bytes(), 11).1;
+        for (elements, is_whole) in [
+            (&[TEXT, &said, LAST][..], false),
+            (&[TEXT, LAST, &said], false),
+            (&[&said, TEXT, &ended], false),
+            (&[TEXT, &said, LAST, &ended], true),
+            (&[TEXT, LAST, &said, &ended], true),
+            (&[&said, &ended, TEXT, LAST], true),
+        ] {
+            assert_eq!(run(elements).complete(), is_whole, "{elements:?}");
+        }
     }
 
     #[test]

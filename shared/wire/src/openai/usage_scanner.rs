@@ -4,14 +4,30 @@
 //! unknown.
 
 use bytes::{Bytes, BytesMut};
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 
 use super::read_usage;
 use crate::{
+    choice_ends::{ChoiceEnds, Told},
     event_scan::{event_end, keys, string_length, value_behind},
     event_stream::MAX_EVENT_BYTES,
+    object::wire_object,
+    text::Str,
     usage::Usage,
 };
+
+wire_object! {
+    struct Chunk<'a> {
+        choices: Vec<ChoiceEnd<'a>> = "choices",
+    }
+}
+
+wire_object! {
+    struct ChoiceEnd<'a> {
+        index: u32 = lenient "index",
+        finish_reason: Str<'a> = lenient "finish_reason",
+    }
+}
 
 keys! {
     USAGE = "usage";
@@ -41,10 +57,12 @@ pub struct UsageScanner {
     blind: bool,
     usage: Usage,
     finish_reason: Option<Box<str>>,
-    /// Nothing was said after the finish reason: some hosts give one in every chunk.
+    /// Nothing was said after the finish reason: some hosts give one in every chunk. Of several choices, all have got so far.
     finished: bool,
-    /// More than one choice is told.
-    several: bool,
+    /// A choice has been told.
+    begun: bool,
+    /// How each stands, once more than one is told.
+    ends: Option<ChoiceEnds>,
     output_bytes: u64,
     /// Events behind a finish reason that said something which is not counted in bytes.
     uncounted: u64,
@@ -63,7 +81,8 @@ impl UsageScanner {
             usage: Usage::default(),
             finish_reason: None,
             finished: false,
-            several: false,
+            begun: false,
+            ends: None,
             output_bytes: 0,
             uncounted: 0,
             done: false,
@@ -174,11 +193,16 @@ impl UsageScanner {
                 _ => {}
             }
         }
-        if self.finished && (self.output_bytes != before || says_otherwise(event)) {
+        let index = value_behind(event, &INDEX);
+        if self.ends.is_none() && index.is_some_and(|index| !index.starts_with(b"0")) {
+            self.ends = Some(if self.begun { ChoiceEnds::after_first(self.finished) } else { ChoiceEnds::default() });
+        }
+        self.begun |= index.is_some();
+        let says = self.output_bytes != before || ((self.finished || self.ends.is_some()) && says_otherwise(event));
+        if self.finished && says {
             self.finished = false;
             self.uncounted += u64::from(self.output_bytes == before);
         }
-        self.several |= value_behind(event, &INDEX).is_some_and(|index| !index.starts_with(b"0"));
         match value_behind(event, &FINISH_REASON) {
             Some([b'"', rest @ ..]) => {
                 let end = memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
@@ -189,6 +213,10 @@ impl UsageScanner {
             }
             Some(_) => {}
             None => self.without_choices(event),
+        }
+        if let Some(ends) = &mut self.ends {
+            ends.see(choices_of(event), says);
+            self.finished = ends.all();
         }
         only_usage
     }
@@ -234,7 +262,7 @@ impl UsageScanner {
 
     /// Whether more than one choice was seen: then one finish reason does not tell that all have ended.
     pub const fn has_several(&self) -> bool {
-        self.several
+        self.ends.is_some()
     }
 
     /// Grows with what is said.
@@ -251,6 +279,17 @@ impl UsageScanner {
     pub const fn estimated_output(&self) -> u64 {
         self.output_bytes.div_ceil(4)
     }
+}
+
+/// The choices that an event tells of. This reads it, which only a stream of several choices is worth.
+fn choices_of(event: &[u8]) -> impl Iterator<Item = Told> {
+    let start = memchr(b'{', event).unwrap_or(event.len());
+    let chunk = serde_json::Deserializer::from_slice(&event[start..]).into_iter::<Chunk<'_>>().next();
+    let choices = chunk.and_then(Result::ok).and_then(|chunk| chunk.choices).unwrap_or_default();
+    choices.into_iter().map(|choice| Told {
+        index: choice.index.unwrap_or(0),
+        has_ended: choice.finish_reason.is_some_and(|word| !word.is_empty()),
+    })
 }
 
 /// Whether an event says something that is not counted as text.
@@ -389,6 +428,32 @@ mod tests {
         let second = CHUNK.replace("\"index\":0", "\"index\":1");
         let (_, several) = run(&stream(&[CHUNK, &second, FINISH]), false, 7);
         assert!(several.has_several() && !before.has_several());
+    }
+
+    #[test]
+    fn of_several_choices_each_has_to_say_why_it_ended() {
+        let second = |event: &str| event.replace("\"index\":0", "\"index\":1");
+        let (said, ended) = (second(CHUNK), second(FINISH));
+        for (events, is_whole) in [
+            (&[CHUNK, &said, FINISH][..], false),
+            (&[CHUNK, FINISH, &said], false),
+            (&[&said, CHUNK, &ended], false),
+            (&[CHUNK, FINISH, &said, &said, USAGE], false),
+            (&[CHUNK, &said, FINISH, &ended], true),
+            (&[CHUNK, FINISH, &said, &ended, USAGE], true),
+            (&[&said, &ended, CHUNK, FINISH], true),
+            (&[CHUNK, &said, FINISH, DONE], true),
+        ] {
+            let (_, scanner) = run(&stream(events), false, 7);
+            assert_eq!(scanner.complete(), is_whole, "{events:?}");
+        }
+        // The number of a call that stands in front of the choice's own is none of a choice.
+        let call = "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":1,\"function\":{\"arguments\":\"{}\"}}]},\"index\":0}]}\n\n";
+        let (_, scanner) = run(&stream(&[CHUNK, call, FINISH]), false, 7);
+        assert!(scanner.complete());
+        let both = "data: {\"choices\":[{\"index\":1,\"delta\":{},\"finish_reason\":\"stop\"},{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+        let (_, scanner) = run(&stream(&[CHUNK, &said, both]), false, 7);
+        assert!(scanner.complete(), "in one event");
     }
 
     #[test]
