@@ -223,13 +223,13 @@ async fn translated(
     }
     if !streams || !translation.stream {
         let written = if streams {
-            gathered(&mut body, first, translation, attempt.times.idle).await?.written(translation)
+            gathered(&mut body, first, translation, attempt.times.idle).await?.written(translation).await
         } else {
             let whole = rest(&mut body, first).await?;
             if is_error_object(&whole) {
                 return Err(FailedAttempt::in_disguise(upstream, &head, &whole));
             }
-            from_document(&whole, translation)
+            from_document(&whole, translation).await
         };
         return match written {
             Ok((bytes, tally)) => Ok(Answer {

@@ -21,7 +21,7 @@ use crate::{
     answer::{Answer, AnswerFilter, AnswerKind, Lane, filter::is_error_object},
     reply::Tally,
     request::{Segmented, TimeLimits},
-    translate::{Embedding, nothing_lost},
+    translate::{Embedding, heavy, nothing_lost},
     upstream_client::{UpstreamBody, UpstreamClient},
 };
 
@@ -84,7 +84,8 @@ pub(super) async fn embedded(
         }
     }
     let parts: Vec<_> = parts.iter().map(|(body, counted)| (&body[..], *counted)).collect();
-    match embedding.way.answer(&parts) {
+    let length = parts.iter().map(|(body, _)| body.len()).sum();
+    match heavy(length, || embedding.way.answer(&parts)).await {
         Ok(answer) => {
             let usage = Usage { input: answer.tokens, ..Usage::default() };
             let tally = Tally { usage: Some(usage), ..Tally::default() };

@@ -4,7 +4,7 @@
 //! [`attempt`] is one target and one connection: it sends what [`outgoing`] (or [`embeddings`]) made of the client's request and
 //! [`upstream_request`] put a head on, for as long as [`first_byte_timeout`] lets it, and [`beginning`] judges what comes. The
 //! [`outcome`] of one that failed says what becomes of the connection, and what is tried next. [`mod@media`] fetches what a target
-//! cannot. All of it ends with the first byte: once an answer has begun, there is no other target to fall back to.
+//! cannot; [`thought_demands`] is what refusals taught. All of it ends with the first byte: once an answer has begun, there is no other target to fall back to.
 
 mod acquire;
 mod attempt;
@@ -15,6 +15,7 @@ mod media;
 mod outcome;
 mod outgoing;
 mod plan;
+mod thought_demands;
 mod upstream_request;
 
 use std::{
@@ -25,7 +26,6 @@ use std::{
 use omniroute_core::{error::GatewayError, time::Clock};
 use tokio::time::Instant;
 
-pub(crate) use self::outgoing::{ClientRequest, Translator};
 use self::{
     acquire::{Acquired, Acquisition},
     attempt::{Attempt, Requests},
@@ -33,6 +33,10 @@ use self::{
     outcome::{Retries, SameTarget, refused},
     outgoing::Outgoing,
     plan::Targets,
+};
+pub(crate) use self::{
+    outgoing::{ClientRequest, Translator},
+    thought_demands::ThoughtDemands,
 };
 use crate::{
     answer::{Dispatched, Lane},
@@ -78,6 +82,12 @@ impl Call<'_> {
 
     fn times(&self, target: &Target<'_>) -> TimeLimits {
         self.own_times(target).within(self.requested_timeout)
+    }
+
+    /// What the request has, whichever target answers.
+    pub(crate) fn longest(&self, plan: &Plan) -> Duration {
+        let totals = plan.targets().map(|target| self.times(&target).total);
+        totals.max().unwrap_or(self.times.total)
     }
 }
 
@@ -134,6 +144,8 @@ impl Dispatcher {
         }
         let mut retries = Retries::new(call.max_attempts);
         let mut tried = Vec::new();
+        // The target refused the request for want of a thought, and now gets one.
+        let mut stands_in = false;
         loop {
             let times = call.times(&target);
             let requests = match self.requests(request, &target, &outgoing) {
@@ -155,6 +167,9 @@ impl Dispatcher {
             let failed = match attempt.run(requests, &mut timeout).await {
                 Ok(mut answer) => {
                     meter.answered(answer.head.status.as_u16(), begun.elapsed());
+                    if stands_in {
+                        self.translator.demands.note(target.entry, target.model);
+                    }
                     let lane = answer.reshaped.take().map_or(outgoing.lane, Lane::Translate);
                     return Ok(Dispatched { answer, meter, times, lane });
                 }
@@ -174,6 +189,7 @@ impl Dispatcher {
                 let unsigned = request.unsigned(&self.translator, target, &fetched, &outgoing.lane, &failed.failure);
                 if let Some(unsigned) = Box::pin(unsigned).await {
                     outgoing = unsigned;
+                    stands_in = failed.failure.misses_thought();
                     continue;
                 }
             }
@@ -214,6 +230,7 @@ impl Dispatcher {
             );
             let is_written = request.is_written_alike(&target, &next.target);
             (index, target) = (next.index, next.target);
+            stands_in = false;
             let asked_in = request.format_name_at(&target.entry.upstream, target.model);
             meter.switch_to(target.entry, next.permit, asked_in);
             if !is_written {

@@ -42,6 +42,11 @@ pub(crate) trait ReplyBody: Body<Data = Bytes, Error = CutShort> + Send {
     /// When it has to be over, where it is an upstream's.
     fn deadline(&self) -> Option<Instant>;
 
+    /// Whether it is known who answers: what has not begun may get another deadline then.
+    fn has_begun(&self) -> bool {
+        true
+    }
+
     /// Ends it where it is, because the deadline of a drain has come.
     fn cut(self: Pin<&mut Self>);
 
@@ -91,6 +96,13 @@ impl ReplyBody for Reply {
         match &self.0 {
             Content::Whole(_) | Content::Routed(_) => None,
             Content::Streamed(body) => body.deadline(),
+        }
+    }
+
+    fn has_begun(&self) -> bool {
+        match &self.0 {
+            Content::Whole(_) | Content::Routed(_) => true,
+            Content::Streamed(body) => body.has_begun(),
         }
     }
 

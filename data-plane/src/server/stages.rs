@@ -14,7 +14,7 @@ use crate::{
     admit::Admission,
     cache::idempotency::Idempotency,
     count::Counting,
-    dispatch::{Dispatcher, Translator},
+    dispatch::{Dispatcher, ThoughtDemands, Translator},
     forward::{ForwardError, Forwarder},
     health::Health,
     lifecycle::Lifecycle,
@@ -105,6 +105,7 @@ impl Stages {
             media: MediaStore::new(media_policy, extra_roots)?,
             memory: memory.clone(),
             signatures: signatures::open(&*coordination, settings.signature_ttl.0, settings.signature_memory.0),
+            demands: ThoughtDemands::default(),
         };
         Ok(Arc::new(Self {
             idempotency: Idempotency::open(&*coordination, settings, limits.times),

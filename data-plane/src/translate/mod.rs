@@ -26,10 +26,10 @@ use omniroute_wire::{
     translate::{Dialect, encode_request, name_table},
 };
 
-use self::heavy::heavy;
 pub(crate) use self::{
     document::{DocumentError, Gathered, from_document},
     embeddings::Embedding,
+    heavy::heavy,
     streaming::Streaming,
 };
 use crate::{

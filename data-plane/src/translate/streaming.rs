@@ -185,10 +185,8 @@ impl Seen {
             self.signed.see(event);
         }
         self.said += u64::from(says(event));
+        self.output_bytes += said_bytes(event);
         match event {
-            Event::TextDelta { text, .. } | Event::ThinkingDelta { text, .. } | Event::ArgsDelta { text, .. } => {
-                self.output_bytes += text.len() as u64;
-            }
             Event::PartStart { .. } => self.substance = true,
             Event::Usage(usage) => self.usage = Some(*usage),
             Event::Finish { reason, .. } => {
@@ -212,6 +210,16 @@ pub(super) const fn says(event: &Event<'_>) -> bool {
         event,
         Event::PartStart { .. } | Event::TextDelta { .. } | Event::ThinkingDelta { .. } | Event::ArgsDelta { .. }
     )
+}
+
+/// Bytes of text that an event brings.
+pub(super) fn said_bytes(event: &Event<'_>) -> u64 {
+    match event {
+        Event::TextDelta { text, .. } | Event::ThinkingDelta { text, .. } | Event::ArgsDelta { text, .. } => {
+            text.len() as u64
+        }
+        _ => 0,
+    }
 }
 
 /// The ledger's words for why an answer ended: OpenAI's, whatever the upstream spoke.
