@@ -1,6 +1,6 @@
 //! More than one connection.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use omniroute_proto::v1::Outcome;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
@@ -258,7 +258,6 @@ async fn a_full_connection_hands_over_and_the_last_one_makes_wait() {
     while upstream.asked().is_empty() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    let started = Instant::now();
     let waiting = tokio::spawn({
         let proxy = Arc::clone(&proxy);
         async move { proxy.chat(CHAT).await.status }
@@ -267,8 +266,7 @@ async fn a_full_connection_hands_over_and_the_last_one_makes_wait() {
     assert_eq!(upstream.asked().len(), 1, "the second waits for the place");
     drop(sender);
     assert_eq!(held.await.expect("no panic").status, 200);
-    assert_eq!(waiting.await.expect("no panic"), 200);
-    assert!(started.elapsed() < Duration::from_secs(4), "woken, not timed out");
+    assert_eq!(waiting.await.expect("no panic"), 200, "woken: who is not, is refused in the end");
 }
 
 #[tokio::test]
