@@ -13,7 +13,7 @@ use super::{
     scanner::{Document, Scanner},
 };
 use crate::{
-    reply::{ErrorContext, Tally, parting::Standing},
+    reply::{AnswerStats, ErrorContext, terminator_timeout::FinishState},
     translate::{Streaming, stream_error},
 };
 
@@ -33,7 +33,7 @@ pub(crate) enum AnswerFilter {
     /// From the upstream's format to the client's, as it comes.
     Translated(Box<Streaming>),
     /// Translated as a whole, before its first byte went out.
-    Finished(Box<Tally>),
+    Finished(Box<AnswerStats>),
 }
 
 /// A stream of events, or of lines.
@@ -109,6 +109,14 @@ impl AnswerFilter {
         let scanner = Scanner::new(kind, hide_usage);
         let framer = if scanner.is_lines() { EventFramer::lines() } else { EventFramer::events() };
         Self::Events(Box::new(Events { kind, scanner, framer, error: None }))
+    }
+
+    /// So many choices were asked for.
+    pub(crate) fn of_choices(mut self, choices: u64) -> Self {
+        if let Self::Events(events) = &mut self {
+            events.scanner.follow_choices(choices);
+        }
+        self
     }
 
     pub(crate) fn json(kind: AnswerKind) -> Self {
@@ -187,22 +195,31 @@ impl AnswerFilter {
     }
 
     /// Where a stream stands that is whole, if nothing more is said. Of a document only its end tells that.
-    pub(crate) fn standing(&self) -> Option<Standing> {
+    pub(crate) fn finish_state(&self) -> Option<FinishState> {
         match self {
             Self::Events(events) => {
                 let Events { scanner, framer, .. } = &**events;
                 (scanner.is_whole() && framer.is_between())
-                    .then(|| Standing { is_counted: scanner.is_counted(), said: scanner.said() })
+                    .then(|| FinishState { is_counted: scanner.is_counted(), said: scanner.said() })
             }
-            Self::Translated(streaming) => streaming.standing(),
+            Self::Translated(streaming) => streaming.finish_state(),
             Self::Json(_) | Self::Finished(_) => None,
+        }
+    }
+
+    /// Whether all of a stream that has begun has come to an end, though it may lack choices that were asked for.
+    pub(crate) fn is_complete(&self) -> bool {
+        match self {
+            Self::Events(events) => events.scanner.is_complete() && events.framer.is_between(),
+            Self::Translated(streaming) => streaming.is_complete(),
+            Self::Json(_) | Self::Finished(_) => false,
         }
     }
 
     /// Whether the client of a stream has, with what went out, why the answer ended and what it cost. Formats without a terminator
     /// have no other end than the upstream's.
     pub(crate) fn is_told_whole(&self) -> bool {
-        matches!(self, Self::Events(events) if events.scanner.complete() && events.scanner.tally().usage.is_some())
+        matches!(self, Self::Events(events) if events.scanner.is_whole() && events.scanner.stats().usage.is_some())
     }
 
     /// The answer has come to its own end: the stream has said why it finished, the document is all there.
@@ -283,12 +300,12 @@ impl AnswerFilter {
         }
     }
 
-    pub(crate) fn tally(&self) -> Tally {
+    pub(crate) fn stats(&self) -> AnswerStats {
         match self {
-            Self::Events(events) => events.scanner.tally(),
-            Self::Json(document) => document.tally(),
-            Self::Translated(streaming) => streaming.tally(),
-            Self::Finished(tally) => Tally::clone(tally),
+            Self::Events(events) => events.scanner.stats(),
+            Self::Json(document) => document.stats(),
+            Self::Translated(streaming) => streaming.stats(),
+            Self::Finished(stats) => AnswerStats::clone(stats),
         }
     }
 }

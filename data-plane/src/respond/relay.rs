@@ -22,16 +22,12 @@ use tokio::time::{Instant, Sleep};
 use crate::{
     answer::{AnswerFilter, failure_of},
     meter::{End, Meter},
-    record::Unwritten,
-    reply::{CutShort, ReplyBody, Tally, parting::Parting},
+    reply::{AnswerStats, CutShort, ReplyBody, terminator_timeout::TerminatorTimeout, turn::Turn},
+    usage_journal::PendingWrite,
 };
 
 /// Once the terminator is through, the upstream has this long to end its body, so that its connection can be reused.
 const LINGER: Duration = Duration::from_secs(2);
-
-/// So many bytes of an answer go out before other requests of the thread have their turn: between an upstream and a client that
-/// are both fast, nobody would ever wait.
-const TURN: usize = 128 * 1024;
 
 /// The limits of one answer.
 #[derive(Clone, Copy, Debug)]
@@ -55,8 +51,7 @@ pin_project! {
         // What may go to the client before anything else is read, and how much of it has gone.
         ready: Vec<Bytes>,
         sent: usize,
-        // Bytes that have gone out since others last had their turn.
-        turn: usize,
+        turn: Turn,
         meter: Box<Meter>,
         times: RelayLimits,
         // When the whole request has to be over. The upstream may have less: its deadline is that of `times`.
@@ -67,7 +62,7 @@ pin_project! {
         waits: bool,
         commented: Instant,
         // How long a whole answer that goes on is waited for.
-        parting: Parting,
+        terminator: TerminatorTimeout,
         // Bytes to come, where that is known.
         remaining: Option<u64>,
         over: bool,
@@ -84,12 +79,12 @@ pin_project! {
             // that the deadline was not seen in here.
             if this.meter.is_open() {
                 if Instant::now() >= this.times.deadline {
-                    this.meter.fail(&Ending::Deadline.error(), Ending::Deadline.failure(), this.filter.tally());
+                    this.meter.fail(&Ending::Deadline.error(), Ending::Deadline.failure(), this.filter.stats());
                 } else if this.ready.is_empty() && this.filter.is_told_whole() {
                     // It left with all of the answer, before the upstream closed.
-                    this.meter.close(End::Whole, this.filter.tally());
+                    this.meter.close(End::Whole, this.filter.stats());
                 } else {
-                    this.meter.abandon(this.filter.tally());
+                    this.meter.abandon(this.filter.stats());
                 }
             }
         }
@@ -128,13 +123,13 @@ where
         }
         let mut relay = Self {
             timer: tokio::time::sleep_until(next_wake(&filter, &times, now, now)),
-            parting: Parting::default(),
+            terminator: TerminatorTimeout::default(),
             remaining: None,
             over: false,
             cut: None,
             flushed: false,
             sent: 0,
-            turn: 0,
+            turn: Turn::default(),
             heard: now,
             waits: false,
             commented: now,
@@ -161,7 +156,7 @@ where
     }
 
     /// See [`Meter::take_deferred`].
-    pub(crate) fn take_deferred(&mut self) -> Option<Unwritten> {
+    pub(crate) fn take_deferred(&mut self) -> Option<PendingWrite> {
         self.meter.take_deferred()
     }
 }
@@ -189,8 +184,8 @@ where
         }
     }
 
-    fn tally(&self) -> Tally {
-        self.filter.tally()
+    fn stats(&self) -> AnswerStats {
+        self.filter.stats()
     }
 }
 
@@ -205,18 +200,14 @@ where
         let mut this = self.project();
         loop {
             std::task::ready!(this.meter.poll_written(cx));
-            if *this.turn >= TURN {
-                *this.turn = 0;
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
+            std::task::ready!(this.turn.poll_pass(cx));
             if let Some(piece) = this.ready.get_mut(*this.sent).map(std::mem::take) {
                 *this.sent += 1;
                 if *this.sent == this.ready.len() {
                     this.ready.clear();
                     *this.sent = 0;
                 }
-                *this.turn += piece.len();
+                this.turn.took(piece.len());
                 if let Some(remaining) = this.remaining {
                     *remaining = remaining.saturating_sub(piece.len() as u64);
                 }
@@ -234,6 +225,8 @@ where
                 Poll::Ready(Some(Ok(frame))) => {
                     let Ok(piece) = frame.into_data() else { continue };
                     *this.waits = false;
+                    // What gives nothing out costs its time too.
+                    this.turn.took(piece.len());
                     this.filter.feed(piece, this.meter.error_context(), this.ready);
                     if !is_over(&*this.upstream) {
                         if this.filter.is_done() && this.meter.is_open() {
@@ -249,21 +242,21 @@ where
                 Poll::Ready(Some(Err(_))) => Ending::Broken,
                 Poll::Ready(None) => Ending::Complete,
                 Poll::Pending => {
-                    *this.turn = 0;
+                    this.turn.waited();
                     if !std::mem::replace(this.waits, true) {
                         *this.heard = Instant::now();
-                        this.meter.goes_on(*this.heard, || this.filter.tally());
-                        this.parting.see(this.filter.standing(), *this.heard);
+                        this.meter.goes_on(*this.heard, || this.filter.stats());
+                        this.terminator.see(this.filter.finish_state(), *this.heard);
                     }
-                    let parting = this.parting.limit(this.times.idle);
-                    if let Some(limit) = parting.filter(|limit| *limit < this.timer.deadline()) {
+                    let limit = this.terminator.limit(this.times.idle);
+                    if let Some(limit) = limit.filter(|limit| *limit < this.timer.deadline()) {
                         this.timer.as_mut().reset(limit);
                     }
                     std::task::ready!(this.timer.as_mut().poll(cx));
                     let now = Instant::now();
                     if now >= this.times.deadline {
                         Ending::Deadline
-                    } else if now >= *this.heard + this.times.idle || parting.is_some_and(|limit| now >= limit) {
+                    } else if now >= *this.heard + this.times.idle || limit.is_some_and(|limit| now >= limit) {
                         Ending::Idle
                     } else {
                         let silent_since = (*this.heard).max(*this.commented);
@@ -313,17 +306,18 @@ fn next_wake(filter: &AnswerFilter, times: &RelayLimits, heard: Instant, comment
 fn close_at_terminator(filter: &AnswerFilter, meter: &mut Meter) {
     if filter.saw_error() {
         let failure = filter.upstream_error().map(|error| failure_of(error, &HeaderMap::new()));
-        meter.fail(&told_by_upstream(failure.as_ref()), failure, filter.tally());
+        meter.fail(&told_by_upstream(failure.as_ref()), failure, filter.stats());
     } else {
-        meter.close(End::Whole, filter.tally());
+        meter.close(End::Whole, filter.stats());
     }
 }
 
 /// Closes the event and queues what the client still gets. `Some`: the answer has to be cut.
 fn settle(filter: &mut AnswerFilter, meter: &mut Meter, ready: &mut Vec<Bytes>, ending: Ending) -> Option<CutShort> {
     let mut rest = Vec::new();
-    // Whatever becomes of the connection, an answer that is whole ends well.
-    let is_whole = filter.standing().is_some();
+    // Whatever becomes of the connection, an answer that is whole ends well; and so does one of fewer choices than were asked
+    // for, once nothing more comes of it.
+    let is_whole = filter.finish_state().is_some() || (ending == Ending::Idle && filter.is_complete());
     if ending == Ending::Complete {
         filter.flush(meter.error_context(), &mut rest);
     } else if is_whole {
@@ -343,8 +337,8 @@ fn settle(filter: &mut AnswerFilter, meter: &mut Meter, ready: &mut Vec<Bytes>, 
     }
     let error = ending.error();
     match ending {
-        Ending::Drained => meter.abandon(filter.tally()),
-        _ => meter.fail(&error, ending.failure(), filter.tally()),
+        Ending::Drained => meter.abandon(filter.stats()),
+        _ => meter.fail(&error, ending.failure(), filter.stats()),
     }
     if !filter.is_stream() {
         return Some(CutShort("the answer broke off"));

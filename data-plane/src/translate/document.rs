@@ -12,10 +12,10 @@ use omniroute_wire::{
 
 use super::{
     BYTES_PER_TOKEN, Translation, broken,
-    heavy::heavy,
+    cpu_bound::cpu_bound,
     streaming::{finish_word, said_bytes, says},
 };
-use crate::reply::{Tally, parting::Standing};
+use crate::reply::{AnswerStats, terminator_timeout::FinishState};
 
 /// Why an answer could not be translated.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub(crate) enum DocumentError {
 pub(crate) struct Gathered {
     decoder: Box<dyn StreamDecoder>,
     seen: Seen,
+    /// Choices that were asked for.
+    asked: u32,
     /// Bytes that came.
     length: usize,
 }
@@ -40,13 +42,18 @@ struct Seen {
     collector: Collector,
     is_counted: bool,
     said: u64,
+    /// Choices that have begun, by their highest number.
+    begun: u32,
 }
 
 /// From one document.
 ///
 /// # Errors
 /// When it is no answer.
-pub(crate) async fn from_document(body: &[u8], translation: &Translation) -> Result<(Bytes, Tally), DocumentError> {
+pub(crate) async fn from_document(
+    body: &[u8],
+    translation: &Translation,
+) -> Result<(Bytes, AnswerStats), DocumentError> {
     let work = || {
         let response = decode_answer(translation.upstream, body, &translation.exchange).map_err(|error| {
             let failure = failure_in(translation.upstream, body, &error);
@@ -54,7 +61,7 @@ pub(crate) async fn from_document(body: &[u8], translation: &Translation) -> Res
         })?;
         write(&response, translation)
     };
-    heavy(body.len(), work).await
+    cpu_bound(body.len(), work).await
 }
 
 // === impl Gathered ===
@@ -62,12 +69,12 @@ pub(crate) async fn from_document(body: &[u8], translation: &Translation) -> Res
 impl Gathered {
     pub(crate) fn new(translation: &Translation) -> Self {
         let decoder = answer_decoder(translation.upstream, &translation.exchange);
-        Self { decoder, seen: Seen::default(), length: 0 }
+        Self { decoder, seen: Seen::default(), asked: translation.choices, length: 0 }
     }
 
     /// Takes the next bytes of the upstream.
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
-        let Self { decoder, seen, length } = self;
+        let Self { decoder, seen, length, .. } = self;
         *length += bytes.len();
         decoder.feed(bytes, &mut |event| seen.push(&event));
     }
@@ -78,23 +85,24 @@ impl Gathered {
     }
 
     /// Where the answer stands, if it is whole as it is.
-    pub(crate) fn standing(&self) -> Option<Standing> {
-        let Seen { is_counted, said, .. } = self.seen;
-        self.decoder.complete().then_some(Standing { is_counted, said })
+    pub(crate) fn finish_state(&self) -> Option<FinishState> {
+        let Seen { is_counted, said, begun, .. } = self.seen;
+        let is_whole = self.decoder.complete() && (self.asked <= 1 || begun >= self.asked);
+        is_whole.then_some(FinishState { is_counted, said })
     }
 
     /// The document, now that the stream is over.
     ///
     /// # Errors
     /// When the stream ended with an error, or too early.
-    pub(crate) async fn written(self, translation: &Translation) -> Result<(Bytes, Tally), DocumentError> {
-        let Self { mut decoder, mut seen, length } = self;
+    pub(crate) async fn written(self, translation: &Translation) -> Result<(Bytes, AnswerStats), DocumentError> {
+        let Self { mut decoder, mut seen, length, .. } = self;
         let work = move || {
             decoder.end(&mut |event| seen.push(&event));
             let response = seen.collector.finish().map_err(DocumentError::Upstream)?;
             write(&response, translation)
         };
-        heavy(length, work).await
+        cpu_bound(length, work).await
     }
 }
 
@@ -104,11 +112,14 @@ impl Seen {
     fn push(&mut self, event: &Event<'_>) {
         self.is_counted |= matches!(event, Event::Usage(_));
         self.said += u64::from(says(event));
+        if let Event::PartStart { choice, .. } = event {
+            self.begun = self.begun.max(choice + 1);
+        }
         self.collector.push(event);
     }
 }
 
-fn write(response: &Response<'_>, translation: &Translation) -> Result<(Bytes, Tally), DocumentError> {
+fn write(response: &Response<'_>, translation: &Translation) -> Result<(Bytes, AnswerStats), DocumentError> {
     let finish = response.choices.first().and_then(|choice| choice.finish);
     if finish == Some(FinishReason::MalformedCall) {
         return Err(DocumentError::Upstream(broken("the model made a tool call that cannot be read")));
@@ -132,12 +143,12 @@ fn write(response: &Response<'_>, translation: &Translation) -> Result<(Bytes, T
     } else {
         translation.dialect.encode_response(response, &translation.exchange, &mut out);
     }
-    let tally = Tally {
+    let stats = AnswerStats {
         usage: (!response.usage.is_unknown()).then_some(response.usage),
         finish_reason: finish.map(|reason| finish_word(reason).to_owned()),
         output_guess: generated_bytes(response) / BYTES_PER_TOKEN,
     };
-    Ok((out.into(), tally))
+    Ok((out.into(), stats))
 }
 
 /// Of what the model said. The client's document may repeat half of the request beside it.
@@ -155,21 +166,22 @@ mod tests {
     use omniroute_core::{hash::Pepper, time::UnixMillis};
     use omniroute_wire::{ir::Format, translate::Dialect};
 
-    use super::{super::heavy, *};
-    use crate::{seal::FleetSealer, translate::Within};
+    use super::{super::cpu_bound, *};
+    use crate::{seal::SignatureSealer, translate::SameFormat};
 
     /// From Chat to a client of Responses, whose answers repeat the instructions.
     fn translation(instructions: &str) -> Translation {
         let body = serde_json::json!({"model": "m", "instructions": instructions, "input": "hi"}).to_string();
-        Translation::within(&Within {
+        Translation::same_format(&SameFormat {
             dialect: &Dialect::Responses,
             format: Format::OpenAiChat,
             body: body.as_bytes(),
             requested: "p/m",
             stream: false,
             include_usage: false,
+            choices: 1,
             at: UnixMillis(0),
-            sealer: Arc::new(FleetSealer::new(&Pepper::new("p"))),
+            sealer: Arc::new(SignatureSealer::new(&Pepper::new("p"))),
             previous: None,
         })
     }
@@ -191,20 +203,20 @@ mod tests {
         let translation = translation(&"Rules. ".repeat(1_000));
         let mut gathered = Gathered::new(&translation);
         gathered.feed(&stream("12345678"));
-        for (told, tally) in [
+        for (told, stats) in [
             from_document(&document("12345678"), &translation).await.expect("an answer"),
             gathered.written(&translation).await.expect("an answer"),
         ] {
             assert!(told.len() > 7_000, "it repeats the instructions");
-            assert_eq!((tally.usage, tally.output_guess), (None, 2));
+            assert_eq!((stats.usage, stats.output_guess), (None, 2));
         }
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn a_large_answer_waits_for_a_place_beside_the_threads_that_serve() {
         let translation = translation("");
-        let large = "x".repeat(heavy::LARGE);
-        let occupied = heavy::occupied().await;
+        let large = "x".repeat(cpu_bound::LARGE);
+        let occupied = cpu_bound::occupied().await;
         assert!(from_document(&document("x"), &translation).now_or_never().is_some(), "a small one does not");
         let document = document(&large);
         let mut whole = pin!(from_document(&document, &translation));

@@ -14,7 +14,7 @@ use omniroute_wire::{
 
 use super::{BYTES_PER_TOKEN, Translation};
 use crate::{
-    reply::{ErrorContext, Tally, parting::Standing},
+    reply::{AnswerStats, ErrorContext, terminator_timeout::FinishState},
     signatures::{SignatureCapture, SignatureCollector},
 };
 
@@ -30,6 +30,8 @@ pub(crate) struct Streaming {
     /// Where the client's dialect tells how long things took.
     timing: Option<Timing>,
     ended: bool,
+    /// Choices that were asked for.
+    asked: u32,
 }
 
 /// What has gone by.
@@ -39,6 +41,8 @@ struct Seen {
     output_bytes: u64,
     /// Events that said something.
     said: u64,
+    /// Choices that have begun, by their highest number.
+    begun: u32,
     /// Something that a client would show: from here on no other connection can take over.
     substance: bool,
     error: Option<StreamError>,
@@ -57,6 +61,7 @@ impl Streaming {
             out: Vec::new(),
             timing: translation.timing(),
             ended: false,
+            asked: translation.choices,
         }
     }
 
@@ -117,9 +122,14 @@ impl Streaming {
         self.decoder.done()
     }
 
-    pub(crate) fn standing(&self) -> Option<Standing> {
-        let is_whole = self.decoder.complete() && self.seen.error.is_none();
-        is_whole.then(|| Standing { is_counted: self.seen.usage.is_some(), said: self.seen.said })
+    pub(crate) fn finish_state(&self) -> Option<FinishState> {
+        let is_whole = self.is_complete() && (self.asked <= 1 || self.seen.begun >= self.asked);
+        is_whole.then(|| FinishState { is_counted: self.seen.usage.is_some(), said: self.seen.said })
+    }
+
+    /// All that has begun has come to an end.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.decoder.complete() && self.seen.error.is_none()
     }
 
     pub(crate) fn has_finished(&self) -> bool {
@@ -135,8 +145,8 @@ impl Streaming {
         self.encoder.keepalive()
     }
 
-    pub(crate) fn tally(&self) -> Tally {
-        Tally {
+    pub(crate) fn stats(&self) -> AnswerStats {
+        AnswerStats {
             usage: self.seen.usage,
             finish_reason: self.seen.finish.map(|reason| finish_word(reason).to_owned()),
             output_guess: self.seen.output_bytes / BYTES_PER_TOKEN,
@@ -153,6 +163,7 @@ impl Seen {
             finish: None,
             output_bytes: 0,
             said: 0,
+            begun: 0,
             substance: false,
             error: None,
             signed: capture.as_ref().map_or_else(SignatureCollector::default, |capture| capture.collector()),
@@ -187,7 +198,10 @@ impl Seen {
         self.said += u64::from(says(event));
         self.output_bytes += said_bytes(event);
         match event {
-            Event::PartStart { .. } => self.substance = true,
+            Event::PartStart { choice, .. } => {
+                self.substance = true;
+                self.begun = self.begun.max(choice + 1);
+            }
             Event::Usage(usage) => self.usage = Some(*usage),
             Event::Finish { reason, .. } => {
                 // Before the client knows that it is its turn.

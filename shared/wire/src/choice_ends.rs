@@ -1,9 +1,9 @@
-//! Which choices of a stream have said why they ended, where it tells more than one.
+//! Which choices of a stream have said why they ended, where more than one was asked for.
 
 use std::collections::BTreeMap;
 
-/// Choices that are followed. No host gives as many; of more, the last ones are taken for ended.
-const MOST: usize = 1024;
+/// Choices that are followed at most. No host gives as many.
+const MOST: u32 = 1024;
 
 /// One choice, as an event tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,31 +13,38 @@ pub(crate) struct Told {
     pub(crate) has_ended: bool,
 }
 
-/// Follows the choices from the event on that first tells of a second one.
-#[derive(Debug, Default)]
-pub(crate) struct ChoiceEnds(BTreeMap<u32, bool>);
+/// Follows the choices of one stream.
+#[derive(Debug)]
+pub(crate) struct ChoiceEnds {
+    asked: usize,
+    ended: BTreeMap<u32, bool>,
+}
 
 // === impl ChoiceEnds ===
 
 impl ChoiceEnds {
-    /// The stream turns out to have several: the first one stood like this until now.
-    pub(crate) fn after_first(has_ended: bool) -> Self {
-        Self([(0, has_ended)].into())
+    /// `None` where one choice was asked for: then there is nothing to tell apart.
+    pub(crate) fn of(asked: u64) -> Option<Self> {
+        let asked = asked.min(MOST.into());
+        (asked > 1).then(|| Self { asked: usize::try_from(asked).unwrap_or(usize::MAX), ended: BTreeMap::new() })
     }
 
     /// Takes the choices of an event. `says`: something is said in it, by those that do not end.
     pub(crate) fn see(&mut self, told: impl IntoIterator<Item = Told>, says: bool) {
-        for Told { index, has_ended } in told {
-            if self.0.len() < MOST || self.0.contains_key(&index) {
-                let ended = self.0.entry(index).or_default();
-                *ended = has_ended || (*ended && !says);
-            }
+        for Told { index, has_ended } in told.into_iter().filter(|told| told.index < MOST) {
+            let ended = self.ended.entry(index).or_default();
+            *ended = has_ended || (*ended && !says);
         }
     }
 
     /// Whether all that have begun have ended, and any has.
-    pub(crate) fn all(&self) -> bool {
-        !self.0.is_empty() && self.0.values().all(|ended| *ended)
+    pub(crate) fn all_begun(&self) -> bool {
+        !self.ended.is_empty() && self.ended.values().all(|ended| *ended)
+    }
+
+    /// Whether all that were asked for have ended.
+    pub(crate) fn all_asked(&self) -> bool {
+        self.ended.len() >= self.asked && self.all_begun()
     }
 }
 
@@ -48,18 +55,19 @@ mod tests {
     #[test]
     fn all_have_ended_once_each_has_said_so_and_nothing_more() {
         let told = |index, has_ended| Told { index, has_ended };
-        assert!(!ChoiceEnds::default().all());
-        let mut ends = ChoiceEnds::after_first(true);
-        assert!(ends.all());
+        assert!(ChoiceEnds::of(0).is_none() && ChoiceEnds::of(1).is_none());
+        let mut ends = ChoiceEnds::of(2).expect("several");
+        let state = |ends: &ChoiceEnds| (ends.all_begun(), ends.all_asked());
+        assert_eq!(state(&ends), (false, false));
+        ends.see([told(0, true)], true);
+        assert_eq!(state(&ends), (true, false), "the second one may yet begin");
         ends.see([told(1, false)], true);
-        assert!(!ends.all());
-        ends.see([told(0, true)], false);
-        assert!(!ends.all(), "the second one is cut");
+        assert_eq!(state(&ends), (false, false), "the second one is cut");
         ends.see([told(1, true)], false);
-        assert!(ends.all());
+        assert_eq!(state(&ends), (true, true));
         ends.see([told(0, false)], false);
-        assert!(ends.all(), "an empty piece says nothing");
-        ends.see([told(0, false), told(1, false)], true);
-        assert!(!ends.all());
+        assert_eq!(state(&ends), (true, true), "an empty piece says nothing");
+        ends.see([told(0, false), told(1, false), told(u32::MAX, false)], true);
+        assert_eq!(state(&ends), (false, false));
     }
 }

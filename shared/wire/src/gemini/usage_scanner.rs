@@ -13,6 +13,9 @@ use crate::{
     usage::Usage,
 };
 
+/// Parts that say something which is no text.
+const OTHERS: [&[u8]; 4] = [b"\"inlineData\"", b"\"executableCode\"", b"\"codeExecutionResult\"", b"\"fileData\""];
+
 /// What a stream has shown so far.
 #[derive(Debug, Default)]
 pub struct UsageScanner {
@@ -32,10 +35,10 @@ struct Seen {
     /// Nothing was said after the finish reason: old models give one in every element. Of several candidates, all have got so
     /// far.
     finished: bool,
-    /// A candidate has been told.
-    begun: bool,
-    /// How each stands, once more than one is told.
+    /// How each of several candidates stands.
     ends: Option<ChoiceEnds>,
+    /// Elements that said something which is not counted in bytes.
+    uncounted: u64,
     output_bytes: u64,
     error: bool,
 }
@@ -45,6 +48,11 @@ struct Seen {
 impl UsageScanner {
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// So many candidates were asked for: before the first element.
+    pub fn follow_choices(&mut self, asked: u64) {
+        self.seen.ends = ChoiceEnds::of(asked);
     }
 
     /// Takes the next frame; all of it goes to the client.
@@ -100,9 +108,14 @@ impl UsageScanner {
         !self.blind && self.reader.is_between() && (!self.any || blank)
     }
 
-    /// Whether more than one candidate was seen: then one finish reason does not tell that all have ended.
-    pub const fn has_several(&self) -> bool {
-        self.seen.ends.is_some()
+    /// As [`Self::complete`], and none is missing of the candidates that were asked for.
+    pub fn is_whole(&self) -> bool {
+        self.complete() && self.seen.ends.as_ref().is_none_or(ChoiceEnds::all_asked)
+    }
+
+    /// Grows with what is said.
+    pub const fn said(&self) -> u64 {
+        self.seen.output_bytes + self.seen.uncounted
     }
 
     /// A guess at the output for a stream that was cut: four bytes of text a token.
@@ -123,16 +136,8 @@ impl Seen {
         if has_ended {
             self.finish_reason = facts.finish_reason;
         }
-        let is_second = memmem::find(element, b"\"index\"").is_some_and(|at| {
-            let value = element[at + b"\"index\"".len()..].trim_ascii_start().strip_prefix(b":").unwrap_or_default();
-            !value.trim_ascii_start().starts_with(b"0")
-        });
-        if is_second && self.ends.is_none() {
-            self.ends = Some(if self.begun { ChoiceEnds::after_first(self.finished) } else { ChoiceEnds::default() });
-        }
         let before = self.output_bytes;
         let has_candidates = memmem::find(element, b"\"candidates\"").is_some();
-        self.begun |= has_candidates;
         if !has_candidates && begins_with_error(element) {
             self.error = true;
         }
@@ -147,11 +152,13 @@ impl Seen {
                 };
             }
         }
-        let says = self.output_bytes != before;
+        let is_uncounted = self.output_bytes == before && OTHERS.iter().any(|key| memmem::find(element, key).is_some());
+        self.uncounted += u64::from(is_uncounted);
+        let says = self.output_bytes != before || is_uncounted;
         self.finished = has_ended || (self.finished && !says);
         if let Some(ends) = &mut self.ends {
             ends.see(candidates_of(element), says);
-            self.finished = ends.all();
+            self.finished = ends.all_begun();
         }
     }
 }
@@ -178,7 +185,13 @@ mod tests {
     const LAST: &str = r#"{"candidates":[{"content":{"parts":[{"text":""}],"role":"model"},"finishReason": "STOP","index":0}],"usageMetadata": {"promptTokenCount":10,"cachedContentTokenCount":4,"candidatesTokenCount":6,"totalTokenCount":16}}"#;
 
     fn run(stream: &[u8], split: usize) -> (Vec<u8>, UsageScanner) {
+        run_of(1, stream, split)
+    }
+
+    /// With so many candidates asked for.
+    fn run_of(asked: u64, stream: &[u8], split: usize) -> (Vec<u8>, UsageScanner) {
         let mut scanner = UsageScanner::new();
+        scanner.follow_choices(asked);
         let mut out = Vec::new();
         for piece in stream.chunks(split) {
             scanner.feed(Bytes::copy_from_slice(piece), &mut out);
@@ -242,16 +255,37 @@ mod tests {
     fn of_several_candidates_each_has_to_say_why_it_ended() {
         let second = |element: &str| element.replace("\"index\":0", "\"index\":1");
         let (said, ended) = (second(TEXT), second(LAST));
-        let run = |elements: &[&str]| run(format!("[{}]", elements.join(",")).as_bytes(), 11).1;
-        for (elements, is_whole) in [
-            (&[TEXT, &said, LAST][..], false),
-            (&[TEXT, LAST, &said], false),
-            (&[&said, TEXT, &ended], false),
-            (&[TEXT, &said, LAST, &ended], true),
-            (&[TEXT, LAST, &said, &ended], true),
-            (&[&said, &ended, TEXT, LAST], true),
+        let run = |elements: &[&str]| run_of(2, format!("[{}]", elements.join(",")).as_bytes(), 11).1;
+        for (elements, is_complete, is_whole) in [
+            (&[TEXT, &said, LAST][..], false, false),
+            (&[TEXT, LAST, &said], false, false),
+            (&[&said, TEXT, &ended], false, false),
+            (&[TEXT, LAST], true, false),
+            (&[TEXT, &said, LAST, &ended], true, true),
+            (&[TEXT, LAST, &said, &ended], true, true),
+            (&[&said, &ended, TEXT, LAST], true, true),
         ] {
-            assert_eq!(run(elements).complete(), is_whole, "{elements:?}");
+            let scanner = run(elements);
+            assert_eq!((scanner.complete(), scanner.is_whole()), (is_complete, is_whole), "{elements:?}");
+        }
+    }
+
+    #[test]
+    fn an_argument_with_the_name_of_a_number_is_none() {
+        let call = r#"{"candidates":[{"content":{"parts":[{"functionCall":{"name":"f","args":{"index":3}}}]}}]}"#;
+        assert!(run(format!("[{call},{LAST}]").as_bytes(), 11).1.is_whole());
+    }
+
+    #[test]
+    fn what_is_said_without_text_opens_an_answer_again() {
+        let (_, before) = run(format!("[{TEXT},{LAST}]").as_bytes(), 11);
+        for part in [
+            r#"{"inlineData":{"mimeType":"image/png","data":"iVBORw0KGgo="}}"#,
+            r#"{"executableCode":{"language":"PYTHON","code":"1"}}"#,
+        ] {
+            let element = format!(r#"{{"candidates":[{{"content":{{"parts":[{part}],"role":"model"}},"index":0}}]}}"#);
+            let (_, more) = run(format!("[{TEXT},{LAST},{element}]").as_bytes(), 11);
+            assert!(before.complete() && !more.complete() && more.said() > before.said(), "{part}");
         }
     }
 

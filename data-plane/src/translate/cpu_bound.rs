@@ -18,7 +18,7 @@ fn places() -> usize {
 }
 
 /// Does `work` on a body of `bytes`; where that is large, this thread's other tasks go on elsewhere meanwhile.
-pub(crate) async fn heavy<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+pub(crate) async fn cpu_bound<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
     let can_move = || Handle::try_current().is_ok_and(|own| own.runtime_flavor() == RuntimeFlavor::MultiThread);
     if bytes < LARGE || !can_move() {
         return work();
@@ -41,7 +41,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_thread_does_it_itself() {
-        assert_eq!(heavy(LARGE, || 7).await, 7);
+        assert_eq!(cpu_bound(LARGE, || 7).await, 7);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -54,7 +54,7 @@ mod tests {
                 // Ends only if another task of the one worker runs meanwhile.
                 receiver.recv_timeout(Duration::from_secs(20)).is_ok()
             };
-            heavy(LARGE, work).await
+            cpu_bound(LARGE, work).await
         });
         begun.await.expect("begun");
         tokio::spawn(async move { sender.send(()) }).await.expect("run").expect("waited for");

@@ -21,7 +21,7 @@ use crate::{
         filter::{NotAnAnswer, Shape, is_error_object},
         first_content::FirstContent,
     },
-    reply::parting::Parting,
+    reply::{terminator_timeout::TerminatorTimeout, turn::Turn},
     translate::{DocumentError, Gathered, Streaming, Translation, from_document},
     upstream_client::UpstreamBody,
 };
@@ -120,7 +120,9 @@ async fn events(
     mut body: UpstreamBody,
     (kind, hide_usage): (AnswerKind, bool),
 ) -> Result<Answer, FailedAttempt> {
-    let (mut filter, mut content) = (AnswerFilter::events(kind, hide_usage), FirstContent::of(kind));
+    let choices = attempt.request.scan.n.unwrap_or(1);
+    let (mut filter, mut content) =
+        (AnswerFilter::events(kind, hide_usage).of_choices(choices), FirstContent::of(kind));
     let mut ready = Vec::with_capacity(4);
     let until = Instant::now() + HOLD;
     let mut ended = body.is_end_stream();
@@ -232,10 +234,10 @@ async fn translated(
             from_document(&whole, translation).await
         };
         return match written {
-            Ok((bytes, tally)) => Ok(Answer {
+            Ok((bytes, stats)) => Ok(Answer {
                 head,
                 body,
-                filter: AnswerFilter::Finished(Box::new(tally)),
+                filter: AnswerFilter::Finished(Box::new(stats)),
                 ready: vec![bytes],
                 is_quiet: false,
                 reshaped: None,
@@ -255,7 +257,9 @@ async fn translated(
     // for long: who waits for a model that thinks wants a sign of life.
     let until = Instant::now() + HOLD;
     let mut is_quiet = false;
+    let mut turn = Turn::default();
     while !streaming.has_substance() && streaming.error().is_none() {
+        turn.pass().await;
         let Ok(more) = tokio::time::timeout_at(until, next(&mut body)).await else {
             is_quiet = true;
             break;
@@ -264,6 +268,7 @@ async fn translated(
             streaming.end(error_context, &mut ready);
             break;
         };
+        turn.took(more.len());
         streaming.feed(&more, error_context, &mut ready);
     }
     if let Some(error) = streaming.error().filter(|_| !streaming.has_substance()) {
@@ -279,12 +284,15 @@ async fn gathered(
     translation: &Translation,
     idle: Duration,
 ) -> Result<Gathered, FailedAttempt> {
-    let (mut gathered, mut parting, mut length) = (Gathered::new(translation), Parting::default(), first.len());
+    let (mut gathered, mut terminator, mut length) =
+        (Gathered::new(translation), TerminatorTimeout::default(), first.len());
+    let mut turn = Turn::default();
     gathered.feed(&first);
     while !gathered.is_done() {
-        let standing = gathered.standing();
-        parting.see(standing, Instant::now());
-        let more = match parting.limit(idle) {
+        turn.pass().await;
+        let finish_state = gathered.finish_state();
+        terminator.see(finish_state, Instant::now());
+        let more = match terminator.limit(idle) {
             Some(limit) => match tokio::time::timeout_at(limit, next(body)).await {
                 Ok(more) => more,
                 Err(_) => return Ok(gathered),
@@ -297,11 +305,12 @@ async fn gathered(
                 if length > LARGEST_DOCUMENT {
                     return Err(FailedAttempt::malformed(TOO_LARGE));
                 }
+                turn.took(more.len());
                 gathered.feed(&more);
             }
             Ok(None) => return Ok(gathered),
             // Whatever becomes of the connection, the answer is there.
-            Err(_) if standing.is_some() => return Ok(gathered),
+            Err(_) if finish_state.is_some() => return Ok(gathered),
             Err(failed) => return Err(failed),
         }
     }
