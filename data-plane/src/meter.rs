@@ -246,8 +246,8 @@ impl Meter {
         self.entry = Arc::clone(entry);
         self.asked_in = asked_in;
         self.has_switched = true;
-        // The price depends on who is asked, also if this process dies before there is an answer.
-        self.note(AnswerStats::default);
+        // The price depends on who is asked, also if this process dies before there is an answer. The attempt is about to be made.
+        self.note(self.attempts + 1, AnswerStats::default);
     }
 
     pub(crate) fn attempt(&mut self) {
@@ -327,18 +327,18 @@ impl Meter {
             return;
         }
         self.noted = now;
-        self.note(stats);
+        self.note(self.attempts, stats);
     }
 
     /// Nothing of an answer has come for [`NOTE_AFTER`]. The event was opened with an estimate by length only; if this
     /// process dies while it waits, what is written down here counts.
     pub(crate) fn waits(&self) {
         if matches!(self.prompt, Prompt::Readable { .. }) {
-            self.note(AnswerStats::default);
+            self.note(self.attempts, AnswerStats::default);
         }
     }
 
-    fn note(&self, stats: impl FnOnce() -> AnswerStats) {
+    fn note(&self, attempts: u32, stats: impl FnOnce() -> AnswerStats) {
         let (usage, _) = self.settle(End::ClientClosed, &stats());
         let Some(open) = &self.open else { return };
         open.progress(&Progress {
@@ -346,7 +346,7 @@ impl Meter {
             usage,
             duration: self.arrival.started.elapsed(),
             first_byte: self.first_byte,
-            attempts: self.attempts,
+            attempts,
             answered_by: self.has_switched.then(|| AnsweredBy {
                 connection: &self.entry.id,
                 provider: &self.entry.provider,

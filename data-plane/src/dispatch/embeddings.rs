@@ -21,7 +21,7 @@ use crate::{
     answer::{Answer, AnswerFilter, AnswerKind, TranslationMode, filter::is_error_object},
     reply::AnswerStats,
     request::{Segmented, TimeLimits},
-    translate::{Embedding, nothing_lost},
+    translate::{Embedding, cpu_bound, nothing_lost},
     upstream_client::{UpstreamBody, UpstreamClient},
 };
 
@@ -84,7 +84,8 @@ pub(super) async fn embedded(
         }
     }
     let parts: Vec<_> = parts.iter().map(|(body, counted)| (&body[..], *counted)).collect();
-    match embedding.way.answer(&parts) {
+    let length = parts.iter().map(|(body, _)| body.len()).sum();
+    match cpu_bound(length, || embedding.way.answer(&parts)).await {
         Ok(answer) => {
             let usage = Usage { input: answer.tokens, ..Usage::default() };
             let stats = AnswerStats { usage: Some(usage), ..AnswerStats::default() };

@@ -4,8 +4,8 @@
 //! [`attempt`] is one target and one connection: it sends what [`upstream_payload`] (or [`embeddings`]) made of the client's
 //! request and [`upstream_request`] put a head on, for as long as [`first_byte_timeout`] lets it, and
 //! [`response_validation`] judges what comes. The [`outcome`] of one that failed says what becomes of the connection, and what
-//! is tried next. [`mod@media`] fetches what a target cannot. All of it ends with the first byte: once an answer has begun,
-//! there is no other target to fall back to.
+//! is tried next; [`thought_demands`] is what refusals taught. [`mod@media`] fetches what a target cannot. All of it ends with
+//! the first byte: once an answer has begun, there is no other target to fall back to.
 
 mod acquire;
 mod attempt;
@@ -15,6 +15,7 @@ mod media;
 mod outcome;
 mod plan;
 mod response_validation;
+mod thought_demands;
 mod upstream_payload;
 mod upstream_request;
 
@@ -28,7 +29,6 @@ use omniroute_credentials::Keeper;
 use omniroute_providers::Token;
 use tokio::time::Instant;
 
-pub(crate) use self::upstream_payload::{ClientRequest, Translator};
 use self::{
     acquire::{Acquired, Acquisition},
     attempt::{Attempt, Requests},
@@ -37,6 +37,10 @@ use self::{
     plan::Targets,
     upstream_payload::UpstreamPayload,
     upstream_request::Proof,
+};
+pub(crate) use self::{
+    thought_demands::ThoughtDemands,
+    upstream_payload::{ClientRequest, Translator},
 };
 use crate::{
     answer::{Dispatched, TranslationMode},
@@ -83,6 +87,12 @@ impl Call<'_> {
 
     fn times(&self, target: &Target<'_>) -> TimeLimits {
         self.own_times(target).within(self.requested_timeout)
+    }
+
+    /// What the request has, whichever target answers.
+    pub(crate) fn longest(&self, plan: &Plan) -> Duration {
+        let totals = plan.targets().map(|target| self.times(&target).total);
+        totals.max().unwrap_or(self.times.total)
     }
 }
 
@@ -140,6 +150,8 @@ impl Dispatcher {
         }
         let mut retries = Retries::new(call.max_attempts);
         let mut tried = Vec::new();
+        // The target refused the request for want of a thought, and now gets one.
+        let mut stands_in = false;
         let mut has_new_token = false;
         loop {
             let times = call.times(&target);
@@ -174,6 +186,9 @@ impl Dispatcher {
             let failed = match attempted {
                 Ok(mut answer) => {
                     meter.answered(answer.head.status.as_u16(), begun.elapsed());
+                    if stands_in {
+                        self.translator.demands.note(target.entry, target.model);
+                    }
                     let mode = answer.reshaped.take().map_or(payload.mode, TranslationMode::Translate);
                     return Ok(Dispatched { answer, meter, times, mode });
                 }
@@ -202,6 +217,7 @@ impl Dispatcher {
                 let unsigned = request.unsigned(&self.translator, target, &fetched, &payload.mode, &failed.failure);
                 if let Some(unsigned) = Box::pin(unsigned).await {
                     payload = unsigned;
+                    stands_in = failed.failure.misses_thought();
                     continue;
                 }
             }
@@ -242,6 +258,7 @@ impl Dispatcher {
             );
             let is_written = request.is_written_alike(&target, &next.target);
             (index, target) = (next.index, next.target);
+            stands_in = false;
             let asked_in = request.format_name_at(&target.entry.upstream, target.model);
             meter.switch_to(target.entry, next.permit, asked_in);
             if !is_written {

@@ -22,16 +22,12 @@ use tokio::time::{Instant, Sleep};
 use crate::{
     answer::{AnswerFilter, failure_of},
     meter::{End, Meter},
-    reply::{AnswerStats, CutShort, ReplyBody, terminator_timeout::TerminatorTimeout},
+    reply::{AnswerStats, CutShort, ReplyBody, terminator_timeout::TerminatorTimeout, turn::Turn},
     usage_journal::PendingWrite,
 };
 
 /// Once the terminator is through, the upstream has this long to end its body, so that its connection can be reused.
 const LINGER: Duration = Duration::from_secs(2);
-
-/// So many bytes of an answer go out before other requests of the thread have their turn: between an upstream and a client that
-/// are both fast, nobody would ever wait.
-const TURN: usize = 128 * 1024;
 
 /// The limits of one answer.
 #[derive(Clone, Copy, Debug)]
@@ -55,8 +51,7 @@ pin_project! {
         // What may go to the client before anything else is read, and how much of it has gone.
         ready: Vec<Bytes>,
         sent: usize,
-        // Bytes that have gone out since others last had their turn.
-        turn: usize,
+        turn: Turn,
         meter: Box<Meter>,
         times: RelayLimits,
         // When the whole request has to be over. The upstream may have less: its deadline is that of `times`.
@@ -134,7 +129,7 @@ where
             cut: None,
             flushed: false,
             sent: 0,
-            turn: 0,
+            turn: Turn::default(),
             heard: now,
             waits: false,
             commented: now,
@@ -205,18 +200,14 @@ where
         let mut this = self.project();
         loop {
             std::task::ready!(this.meter.poll_written(cx));
-            if *this.turn >= TURN {
-                *this.turn = 0;
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
+            std::task::ready!(this.turn.poll_pass(cx));
             if let Some(piece) = this.ready.get_mut(*this.sent).map(std::mem::take) {
                 *this.sent += 1;
                 if *this.sent == this.ready.len() {
                     this.ready.clear();
                     *this.sent = 0;
                 }
-                *this.turn += piece.len();
+                this.turn.took(piece.len());
                 if let Some(remaining) = this.remaining {
                     *remaining = remaining.saturating_sub(piece.len() as u64);
                 }
@@ -234,6 +225,8 @@ where
                 Poll::Ready(Some(Ok(frame))) => {
                     let Ok(piece) = frame.into_data() else { continue };
                     *this.waits = false;
+                    // What gives nothing out costs its time too.
+                    this.turn.took(piece.len());
                     this.filter.feed(piece, this.meter.error_context(), this.ready);
                     if !is_over(&*this.upstream) {
                         if this.filter.is_done() && this.meter.is_open() {
@@ -249,7 +242,7 @@ where
                 Poll::Ready(Some(Err(_))) => Ending::Broken,
                 Poll::Ready(None) => Ending::Complete,
                 Poll::Pending => {
-                    *this.turn = 0;
+                    this.turn.waited();
                     if !std::mem::replace(this.waits, true) {
                         *this.heard = Instant::now();
                         this.meter.goes_on(*this.heard, || this.filter.stats());
@@ -322,8 +315,9 @@ fn close_at_terminator(filter: &AnswerFilter, meter: &mut Meter) {
 /// Closes the event and queues what the client still gets. `Some`: the answer has to be cut.
 fn settle(filter: &mut AnswerFilter, meter: &mut Meter, ready: &mut Vec<Bytes>, ending: Ending) -> Option<CutShort> {
     let mut rest = Vec::new();
-    // Whatever becomes of the connection, an answer that is whole ends well.
-    let is_whole = filter.finish_state().is_some();
+    // Whatever becomes of the connection, an answer that is whole ends well; and so does one of fewer choices than were asked
+    // for, once nothing more comes of it.
+    let is_whole = filter.finish_state().is_some() || (ending == Ending::Idle && filter.is_complete());
     if ending == Ending::Complete {
         filter.flush(meter.error_context(), &mut rest);
     } else if is_whole {

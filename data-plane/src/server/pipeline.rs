@@ -158,7 +158,7 @@ where
         },
     };
     if let Some(sign) = sign.filter(|_| stream) {
-        sign.waits(&arrival.request_id);
+        sign.waits(&arrival.request_id, arrival.started + call.longest(&plan));
     }
     let dispatched = stages.dispatcher.dispatch(arrival, &plan, &call).await?;
     let previous = stored.as_ref().and_then(|stored| stored.previous.as_deref()).filter(|_| !route.compacts);

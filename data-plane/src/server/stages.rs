@@ -14,7 +14,7 @@ use crate::{
     admit::Admission,
     count::Counting,
     credentials,
-    dispatch::{Dispatcher, Translator},
+    dispatch::{Dispatcher, ThoughtDemands, Translator},
     forward::{ForwardError, Forwarder},
     health::Health,
     idempotency::Idempotency,
@@ -107,6 +107,7 @@ impl Stages {
             media: MediaStore::new(media_policy, extra_roots)?,
             memory: memory.clone(),
             signatures: signatures::open(&*coordination, settings.signature_ttl.0, settings.signature_memory.0),
+            demands: ThoughtDemands::default(),
         };
         Ok(Arc::new(Self {
             idempotency: Idempotency::open(&*coordination, settings, limits.times),

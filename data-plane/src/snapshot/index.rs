@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, atomic::AtomicU32},
+    sync::{Arc, LazyLock, atomic::AtomicU32},
 };
 
 use http::HeaderValue;
@@ -20,6 +20,15 @@ use super::Key;
 const DEFAULT_ATTEMPTS: u32 = 3;
 /// Largest body when nobody said otherwise.
 const DEFAULT_MAX_BODY: u64 = 32 * 1024 * 1024;
+
+/// The catalog's providers: nearly every request asks for one.
+static CATALOGUED: LazyLock<std::collections::HashMap<&'static str, Arc<ProviderEntry>>> = LazyLock::new(|| {
+    let entry = |provider: &'static Provider| {
+        let id = provider.id;
+        (id, Arc::new(ProviderEntry { id: id.into(), prefix: id.to_owned(), name: provider.name.to_owned() }))
+    };
+    Catalog::builtin().providers().iter().map(entry).collect()
+});
 
 /// One version of the whole configuration. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -143,12 +152,7 @@ impl Index {
         if let Some(node) = self.prefixes.get(prefix).or_else(|| self.nodes.get(prefix)) {
             return Some(Arc::clone(node));
         }
-        let provider = Catalog::builtin().get(prefix)?;
-        Some(Arc::new(ProviderEntry {
-            id: provider.id.into(),
-            prefix: provider.id.to_owned(),
-            name: provider.name.to_owned(),
-        }))
+        CATALOGUED.get(Catalog::builtin().get(prefix)?.id).map(Arc::clone)
     }
 
     /// The provider of that id.

@@ -26,8 +26,8 @@ use omniroute_wire::{
     translate::{Dialect, encode_request, name_table},
 };
 
-use self::cpu_bound::cpu_bound;
 pub(crate) use self::{
+    cpu_bound::cpu_bound,
     document::{DocumentError, Gathered, from_document},
     embeddings::Embedding,
     streaming::Streaming,
@@ -103,6 +103,8 @@ pub(crate) struct Translation {
     pub(crate) signed_again: bool,
     /// Keeps what the answer is signed with.
     pub(crate) capture: Option<Arc<SignatureCapture>>,
+    /// Choices that the upstream is asked for.
+    pub(crate) choices: u32,
 }
 
 /// What an answer is written anew for that stays in its format.
@@ -113,6 +115,7 @@ pub(crate) struct SameFormat<'a> {
     pub(crate) requested: &'a str,
     pub(crate) stream: bool,
     pub(crate) include_usage: bool,
+    pub(crate) choices: u32,
     pub(crate) at: UnixMillis,
     pub(crate) sealer: Arc<SignatureSealer>,
     pub(crate) previous: Option<&'a str>,
@@ -146,6 +149,7 @@ impl Translation {
             signed_again: false,
             // The client's own format has a place for every signature.
             capture: None,
+            choices: same_format.choices,
         }
     }
 
@@ -237,6 +241,10 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
         dropped: losses.header(),
         signed_again: restored.signed,
         capture: Some(Arc::new(capture)),
+        choices: match job.upstream {
+            Format::OpenAiChat | Format::Gemini => request.n.unwrap_or(1),
+            _ => 1,
+        },
     };
     Ok(Translated { body: encoded.body.into(), headers: encoded.headers, translation })
 }

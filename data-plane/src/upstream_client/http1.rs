@@ -145,7 +145,8 @@ impl<B> Http1<B> {
             poll(connection, waker);
         }
         turn.end();
-        cx.waker().wake_by_ref();
+        // Also those that wait for a socket go on first, at which a thread with tasks that are ready looks but seldom.
+        let _ = pin!(tokio::task::yield_now()).poll(&mut Context::from_waker(cx.waker()));
         Poll::Pending
     }
 

@@ -50,8 +50,9 @@ const PING_LATE: Duration = Duration::from_secs(2);
 /// A new connection whose peer has not told its settings by then is given up.
 const SETTINGS_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection on which a request has waited this long for the peer to take more of its body takes no new ones: they would
-/// wait behind it, where its peer has one window for all.
-const UPLOAD_STALLED: Duration = Duration::from_secs(1);
+/// wait behind it, where its peer has one window for all. What comes before that waits; a peer that is merely far away opens its
+/// window sooner.
+const UPLOAD_STALLED: Duration = Duration::from_millis(200);
 /// Once all bytes of an answer are there, the frame that ends it has this long to come.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -497,5 +498,29 @@ impl Drop for Received {
                 while open.stream.data().await.is_some_and(|piece| piece.is_ok()) {}
             }));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_that_does_not_move_keeps_new_requests_away_within_a_moment() {
+        let load = Load {
+            active: AtomicUsize::new(1),
+            limit: AtomicUsize::new(STREAMS),
+            idle_since: Mutex::new(Instant::now()),
+            is_late: AtomicBool::new(false),
+            uploads: Mutex::default(),
+            freed: Arc::default(),
+        };
+        let place = load.stalls();
+        tokio::time::advance(Duration::from_millis(150)).await;
+        assert!(!load.is_stuck(), "windows open after a round trip");
+        tokio::time::advance(Duration::from_millis(100)).await;
+        assert!(load.is_stuck());
+        load.moves(place);
+        assert!(!load.is_stuck());
     }
 }

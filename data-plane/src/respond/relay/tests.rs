@@ -1,19 +1,28 @@
 mod terminator_timeout;
 
-use std::future::poll_fn;
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use futures_util::Stream;
 use http_body_util::StreamBody;
 use omniroute_proto::v1::{self, Outcome};
 use omniroute_providers::Operation;
 use omniroute_wire::translate::Dialect;
-use tokio::sync::mpsc;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    sync::mpsc,
+};
 
 use super::*;
 use crate::{
     answer::AnswerKind,
     meter::Sent,
-    reply::ErrorContext,
+    reply::{ErrorContext, turn::TURN},
     request::{Arrival, Caller, RequestId},
     resolve::resolve,
     server::testing::{TestGateway, index_with},
@@ -466,4 +475,71 @@ async fn a_fast_answer_lets_others_have_their_turn() {
     })
     .await;
     assert!(most < TURN + piece.len() && all == PIECES * piece.len(), "{most} of {all}");
+}
+
+/// Has a task of one thread send a byte through a socket to itself, again and again, beside an answer that never waits. Tells how
+/// many bytes of the answer came by in the longest of those times.
+async fn most_beside(filter: AnswerFilter, piece: String) -> usize {
+    const ALL: usize = 256 * 1024 * 1024;
+    let came = Arc::new(AtomicUsize::new(0));
+    let (counting, piece) = (Arc::clone(&came), Bytes::from(piece));
+    let upstream = StreamBody::new(futures_util::stream::poll_fn(move |_| {
+        // Without an end the thread would be lost to a test that fails.
+        if counting.fetch_add(piece.len(), Ordering::Relaxed) > ALL {
+            return Poll::Pending;
+        }
+        Poll::Ready(Some(Ok::<_, &'static str>(Frame::data(piece.clone()))))
+    }));
+    let gateway = TestGateway::new(
+        &[],
+        index_with(|resources| {
+            resources.node("mock", "http://127.0.0.1:9/v1");
+            resources.connection("c1", "mock", |_| {});
+        }),
+    );
+    let mut meter = meter(&gateway);
+    meter.attempt();
+    meter.answered(200, Duration::ZERO);
+    let times = RelayLimits { idle: SECOND * 600, keepalive: Duration::ZERO, deadline: Instant::now() + SECOND * 600 };
+    let mut relay = Box::pin(Relay::new(upstream, filter, Vec::new(), meter, times));
+    let answering = tokio::spawn(async move {
+        poll_fn(|cx| {
+            while relay.as_mut().poll_frame(cx).is_ready() {}
+            Poll::<()>::Pending
+        })
+        .await;
+    });
+    let neighbour = tokio::spawn(async move {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let address = listener.local_addr().expect("an address");
+        let (near, far) = tokio::join!(tokio::net::TcpStream::connect(address), listener.accept());
+        let (mut near, (mut far, _)) = (near.expect("connected"), far.expect("accepted"));
+        let mut most = 0;
+        for _ in 0..8 {
+            let before = came.load(Ordering::Relaxed);
+            let mut byte = [0];
+            // Waits before the byte is there, so that only a look at the socket can end that.
+            let (read, written) = tokio::join!(near.read_exact(&mut byte), far.write_all(b"x"));
+            assert!(read.is_ok() && written.is_ok());
+            most = most.max(came.load(Ordering::Relaxed) - before);
+        }
+        most
+    });
+    let most = neighbour.await.expect("no panic");
+    answering.abort();
+    most
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn who_waits_for_a_socket_beside_a_fast_answer_has_its_turn() {
+    let said = TEXT.replace("12345678", &"x".repeat(8 * 1024));
+    let beat = format!(": {}\n\n", "x".repeat(8 * 1024));
+    for (filter, piece) in [
+        (AnswerFilter::events(CHAT, false), said),
+        // What gives nothing out.
+        (terminator_timeout::to_messages(omniroute_wire::ir::Format::OpenAiChat), beat),
+    ] {
+        let most = most_beside(filter, piece).await;
+        assert!(most <= 8 * TURN, "{most} bytes");
+    }
 }

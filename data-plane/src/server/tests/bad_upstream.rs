@@ -214,7 +214,7 @@ async fn a_stream_that_goes_silent_is_kept_alive_and_then_given_up() {
         tokio::time::sleep(Duration::from_secs(60)).await;
     })
     .await;
-    let settings = [("UPSTREAM_IDLE_TIMEOUT", "350ms"), ("STREAM_KEEPALIVE_INTERVAL", "100ms")];
+    let settings = [("UPSTREAM_IDLE_TIMEOUT", "3s"), ("STREAM_KEEPALIVE_INTERVAL", "100ms")];
     let proxy = Proxy::with(&settings, &upstream, |_| {}).await;
     let answer = proxy.chat(STREAM).await;
     assert!(answer.text().starts_with(&format!("{BEGUN}: keep-alive\n\n: keep-alive\n\n")), "{}", answer.text());

@@ -1,6 +1,6 @@
 //! More than one connection.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use omniroute_proto::v1::Outcome;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
@@ -74,6 +74,9 @@ async fn the_event_names_the_provider_that_answered() {
     assert_eq!((bad.asked().len(), good.asked().len()), (1, 1));
     let event = proxy.event().await;
     assert_eq!((event.connection_id.as_str(), event.provider.as_str()), ("c-second", "second"));
+    let noted = proxy.inner.noted();
+    let told: Vec<_> = noted.iter().map(|noted| (noted.connection_id.as_str(), noted.attempts)).collect();
+    assert_eq!(told, [("c-second", 2)], "should the process die meanwhile, the attempt under way counts");
     assert_eq!((event.requested_model.as_str(), event.model.as_str()), ("shared", "shared"));
 }
 
@@ -255,7 +258,6 @@ async fn a_full_connection_hands_over_and_the_last_one_makes_wait() {
     while upstream.asked().is_empty() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    let started = Instant::now();
     let waiting = tokio::spawn({
         let proxy = Arc::clone(&proxy);
         async move { proxy.chat(CHAT).await.status }
@@ -264,8 +266,7 @@ async fn a_full_connection_hands_over_and_the_last_one_makes_wait() {
     assert_eq!(upstream.asked().len(), 1, "the second waits for the place");
     drop(sender);
     assert_eq!(held.await.expect("no panic").status, 200);
-    assert_eq!(waiting.await.expect("no panic"), 200);
-    assert!(started.elapsed() < Duration::from_secs(4), "woken, not timed out");
+    assert_eq!(waiting.await.expect("no panic"), 200, "woken: who is not, is refused in the end");
 }
 
 #[tokio::test]

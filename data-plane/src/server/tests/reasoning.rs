@@ -252,11 +252,19 @@ async fn a_refusal_that_misses_a_thought_is_mended_whatever_the_model_is_called(
     assert_eq!((answer.status, &answer.json()["choices"][0]["message"]["content"]), (StatusCode::OK, &json!("done")));
     assert_eq!(upstream.asked().len(), 2);
     assert_eq!(calls(&upstream)[0]["reasoning_content"], " ");
+    // From then on it is known, whatever the client speaks.
+    assert_eq!(proxy.chat(body.to_string()).await.status, StatusCode::OK);
+    assert_eq!((upstream.asked().len(), &calls(&upstream)[0]["reasoning_content"]), (3, &json!(" ")));
+    let other = and_then(ask("seek/house-model", false), call());
+    assert_eq!(proxy.post("/v1/messages", other.to_string()).await.status, StatusCode::OK);
+    assert_eq!((upstream.asked().len(), &calls(&upstream)[0]["reasoning_content"]), (4, &json!(" ")));
     // One that sends them passes as it is.
     let mut whole = body;
     whole["messages"][1]["reasoning_content"] = "mine".into();
+    whole["own_field"] = true.into();
     assert_eq!(proxy.chat(whole.to_string()).await.status, StatusCode::OK);
-    assert_eq!((upstream.asked().len(), &calls(&upstream)[0]["reasoning_content"]), (3, &json!("mine")));
+    assert_eq!((upstream.asked().len(), &calls(&upstream)[0]["reasoning_content"]), (5, &json!("mine")));
+    assert!(has(&upstream.last(), "own_field"), "not written anew");
 }
 
 /// What OpenRouter told, in its own order.

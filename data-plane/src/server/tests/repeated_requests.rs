@@ -120,7 +120,10 @@ async fn events_of_progress_are_not_part_of_an_answer() {
     let key = ("idempotency-key", "at once");
     let with_progress = [key, progress];
     let waiting = async {
-        tokio::time::sleep(Duration::from_millis(30)).await;
+        // The first is under way once its upstream is asked, and takes its time.
+        while upstream.asked().len() < 4 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
         named(&proxy, &[key], STREAM).await
     };
     let (first, second) = tokio::join!(named(&proxy, &with_progress, STREAM), waiting);

@@ -53,7 +53,7 @@ pub use encode_response::encode_response;
 pub use encode_stream::Encoder;
 pub use error::{Begun, decode_error, encode_error, encode_stream_error};
 pub use harvest::Harvest;
-pub use history::{Continuation, continuation, continuation_of, input_items, output_items, with_history};
+pub use history::{Continuation, continuation, continuation_of, has_trigger, input_items, output_items, with_history};
 pub use passthrough::upstream_body;
 pub use portable::check_portable;
 pub use stored_item::{NAMELESS, item_id, replayed, to_list, with_id, with_previous};

@@ -137,7 +137,7 @@ fn templates_that_want_the_roles_by_turns_get_them_so() {
         json!({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}});
     let body = json!({"model": "m", "max_tokens": 99, "messages": [
         {"role": "user", "content": "one"}, {"role": "user", "content": text("two")},
-        {"role": "assistant", "content": "hm"},
+        {"role": "assistant", "content": "hm"}, {"role": "assistant", "content": text("so")},
         {"role": "user", "content": [image]}, {"role": "user", "content": "three"}, {"role": "system", "content": "Brief."},
     ]});
     let roles = |sent: &Value, field: &str| {
@@ -151,12 +151,16 @@ fn templates_that_want_the_roles_by_turns_get_them_so() {
         assert_eq!(roles(&sent, field), ["user", "assistant", "user"], "{format}: {sent}");
         assert!(lost.is_empty(), "{format}: {lost:?}");
         let all = sent[field].to_string();
-        for said in ["one\\n\\ntwo", "three", "Brief."] {
+        for said in ["one\\n\\ntwo", "hm", "so", "three", "Brief."] {
             assert!(all.contains(said), "{format}: {said}: {all}");
         }
     }
     let (sent, _) = written(&Dialect::Messages, &body, Format::OpenAiChat, &openai());
-    assert_eq!(roles(&sent, "messages"), ["user", "user", "assistant", "user", "user", "system"], "as they came");
+    assert_eq!(
+        roles(&sent, "messages"),
+        ["user", "user", "assistant", "assistant", "user", "user", "system"],
+        "as they came"
+    );
 }
 
 // === schemas ===

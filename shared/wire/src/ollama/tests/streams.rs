@@ -108,6 +108,34 @@ fn broken_streams_are_errors() {
 }
 
 #[test]
+fn what_breaks_off_behind_a_whole_answer_takes_nothing_from_it() {
+    let expected = collected(STREAM.as_bytes()).expect("an answer");
+    for broken in ["{\"model\":\"m\",\"don", "{"] {
+        // With a last line that says something, so that it is not known for the last before the stream ends.
+        let said = STREAM.replace("\"content\":\"\"},\"done\":true", "\"content\":\"!\"},\"done\":true");
+        let whole = collected(said.as_bytes()).expect("an answer");
+        assert_ne!(whole, expected);
+        assert_eq!(collected(format!("{said}{broken}").as_bytes()).expect("an answer"), whole);
+        assert_eq!(collected(format!("{said}{broken}\n").as_bytes()).expect_err("garbage").code, "upstream_malformed");
+    }
+}
+
+#[test]
+fn the_count_of_a_last_line_that_says_something_is_told_with_it() {
+    let last = br#"{"model":"m","response":"a","done":true,"prompt_eval_count":26,"eval_count":9}
+"#;
+    let mut decoder = Decoder::default();
+    let mut counted = Vec::new();
+    decoder.feed(last, &mut |event| {
+        if let Event::Usage(usage) = event {
+            counted.push((usage.input, usage.output));
+        }
+    });
+    assert!(decoder.complete() && !decoder.done());
+    assert_eq!(counted, [(Some(26), Some(9))]);
+}
+
+#[test]
 fn a_line_that_never_ends_does_no_harm_and_only_the_streams_end_is_the_answers() {
     let mut decoder = Decoder::default();
     let mut errors = 0;
