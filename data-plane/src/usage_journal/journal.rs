@@ -540,16 +540,16 @@ mod tests {
         journal.pending.lock().current = Arc::clone(&full);
         let mut opened = Vec::new();
         for _ in 0..2 {
-            let (segment, unwritten) = journal.opened(b"", &Usage::default()).expect("taken");
+            let (segment, unwritten) = journal.append_opened(b"", &Usage::default()).expect("taken");
             drop(unwritten);
             opened.push(segment);
         }
         assert_eq!(journal.lost(), 0, "both may still be told of");
-        drop(journal.closed(b"", &closing, opened.remove(0)));
+        drop(journal.append_closed(b"", &closing, opened.remove(0)));
         assert_eq!((journal.lost(), journal.unacknowledged()), (1, 0));
         // The disk has room again.
         journal.pending.lock().current = sound;
-        drop(journal.closed(b"", &closing, opened.remove(0)));
+        drop(journal.append_closed(b"", &closing, opened.remove(0)));
         assert_eq!((journal.lost(), journal.unacknowledged()), (1, 1), "nothing of that one is missing");
     }
 
