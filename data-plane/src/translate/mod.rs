@@ -242,7 +242,7 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
         signed_again: restored.signed,
         capture: Some(Arc::new(capture)),
         choices: match job.upstream {
-            Format::OpenAiChat | Format::Gemini => request.n.unwrap_or(1),
+            Format::OpenAiChat | Format::Gemini => request.sampling.n.unwrap_or(1),
             _ => 1,
         },
     };

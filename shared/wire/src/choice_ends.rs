@@ -37,14 +37,14 @@ impl ChoiceEnds {
         }
     }
 
-    /// Whether all that have begun have ended, and any has.
-    pub(crate) fn all_begun(&self) -> bool {
-        !self.ended.is_empty() && self.ended.values().all(|ended| *ended)
+    /// Whether all that have begun have ended; `None` where none has begun.
+    pub(crate) fn all_begun(&self) -> Option<bool> {
+        (!self.ended.is_empty()).then(|| self.ended.values().all(|ended| *ended))
     }
 
     /// Whether all that were asked for have ended.
     pub(crate) fn all_asked(&self) -> bool {
-        self.ended.len() >= self.asked && self.all_begun()
+        self.ended.len() >= self.asked && self.all_begun() == Some(true)
     }
 }
 
@@ -57,7 +57,7 @@ mod tests {
         let told = |index, has_ended| Told { index, has_ended };
         assert!(ChoiceEnds::of(0).is_none() && ChoiceEnds::of(1).is_none());
         let mut ends = ChoiceEnds::of(2).expect("several");
-        let state = |ends: &ChoiceEnds| (ends.all_begun(), ends.all_asked());
+        let state = |ends: &ChoiceEnds| (ends.all_begun() == Some(true), ends.all_asked());
         assert_eq!(state(&ends), (false, false));
         ends.see([told(0, true)], true);
         assert_eq!(state(&ends), (true, false), "the second one may yet begin");

@@ -158,7 +158,7 @@ impl Seen {
         self.finished = has_ended || (self.finished && !says);
         if let Some(ends) = &mut self.ends {
             ends.see(candidates_of(element), says);
-            self.finished = ends.all_begun();
+            self.finished = ends.all_begun().unwrap_or(self.finished);
         }
     }
 }
@@ -268,6 +268,12 @@ mod tests {
             let scanner = run(elements);
             assert_eq!((scanner.complete(), scanner.is_whole()), (is_complete, is_whole), "{elements:?}");
         }
+    }
+
+    #[test]
+    fn a_blocked_prompt_has_no_candidates_to_wait_for() {
+        let blocked = br#"[{"promptFeedback":{"blockReason":"SAFETY"}}]"#;
+        assert!(run_of(2, blocked, 7).1.complete());
     }
 
     #[test]

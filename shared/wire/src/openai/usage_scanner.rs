@@ -229,7 +229,7 @@ impl UsageScanner {
         }
         if let Some(ends) = &mut self.ends {
             ends.see(choices_of(event), says);
-            self.finished = ends.all_begun();
+            self.finished = ends.all_begun().unwrap_or(self.finished);
         }
         only_usage
     }
