@@ -38,6 +38,9 @@ const RESERVED: [&str; 14] = [
     "accept-encoding",
 ];
 
+/// A connection whose secret is the access token of a sign-in; that is a bearer, whatever the provider's keys are.
+const OAUTH: &str = "oauth";
+
 /// A connection compiled: URLs parsed, headers built. Cheap to clone.
 #[derive(Clone)]
 pub struct Upstream {
@@ -301,8 +304,12 @@ enum Credential {
 impl Credential {
     fn new(spec: &ConnectionSpec<'_>, auth: Auth) -> Result<Self, CompileError> {
         if spec.secret.is_empty() {
-            let optional = auth == Auth::None || spec.auth_type == "none" || spec.node.is_some();
+            // Whoever signed in is somebody: without a token there is nothing to be said for them.
+            let optional = spec.auth_type != OAUTH && (auth == Auth::None || spec.auth_type == "none" || spec.node.is_some());
             return if optional { Ok(Self::Nothing) } else { Err(CompileError::MissingSecret) };
+        }
+        if spec.auth_type == OAUTH {
+            return Ok(Self::Header(Auth::Bearer));
         }
         if auth != Auth::Aws {
             return Ok(Self::Header(auth));
@@ -403,6 +410,26 @@ pub(crate) mod tests {
         assert!(!format!("{upstream:?}").contains("sk-vendor"));
         let without = ConnectionSpec { secret: "", ..spec() };
         assert_eq!(Upstream::compile(&without, AddressPolicy::PublicOnly).err(), Some(CompileError::MissingSecret));
+    }
+
+    #[test]
+    fn the_token_of_a_sign_in_is_a_bearer_and_nothing_goes_out_without_it() {
+        for provider in ["anthropic", "gemini", "openai"] {
+            let signed_in = ConnectionSpec { provider, auth_type: "oauth", secret: "token", ..spec() };
+            let upstream = Upstream::compile(&signed_in, AddressPolicy::PublicOnly).expect("compiled");
+            assert_eq!(upstream.headers()[header::AUTHORIZATION], "Bearer token", "{provider}");
+            for name in ["x-api-key", "x-goog-api-key"] {
+                assert!(!upstream.headers().contains_key(name), "{provider}: {name}");
+            }
+        }
+        let without = [
+            ConnectionSpec { auth_type: "oauth", secret: "", node: Some(node("http://localhost:1/v1")), ..spec() },
+            ConnectionSpec { auth_type: "oauth", secret: "", provider: "ollama", ..spec() },
+        ];
+        for spec in without {
+            let refused = Upstream::compile(&spec, AddressPolicy::AllowPrivate);
+            assert_eq!(refused.err(), Some(CompileError::MissingSecret), "{}", spec.provider);
+        }
     }
 
     #[test]
