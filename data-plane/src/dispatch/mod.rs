@@ -18,7 +18,7 @@ mod plan;
 mod upstream_request;
 
 use std::{
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, OnceLock, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -39,8 +39,10 @@ use crate::{
     health::Health,
     media::FetchedMedia,
     meter::{Meter, Recording, Sent},
+    renewal::Renewals,
     reply::refusal::Refusal,
     request::{Arrival, Caller, Plan, Segmented, SessionId, Target, TimeLimits},
+    snapshot::ConnectionEntry,
     upstream_client::UpstreamClient,
 };
 
@@ -49,6 +51,7 @@ pub(crate) struct Dispatcher {
     client: UpstreamClient<Segmented>,
     translator: Translator,
     health: Arc<Health>,
+    renewals: Arc<Renewals>,
     recording: Arc<Recording>,
     clock: Arc<dyn Clock>,
 }
@@ -88,10 +91,11 @@ impl Dispatcher {
         client: UpstreamClient<Segmented>,
         translator: Translator,
         health: Arc<Health>,
+        renewals: Arc<Renewals>,
         recording: Arc<Recording>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { client, translator, health, recording, clock }
+        Self { client, translator, health, renewals, recording, clock }
     }
 
     /// Brings the beginning of an answer from one of the plan's targets.
@@ -106,6 +110,8 @@ impl Dispatcher {
         call: &Call<'_>,
     ) -> Result<Dispatched, Box<Refusal>> {
         let request = &call.request;
+        // Of one target, its connection with a new token.
+        let renewed: OnceLock<Arc<ConnectionEntry>> = OnceLock::new();
         let targets = Targets::of(plan, call.session);
         let mut acquired = match self.try_acquire(&targets, &[]) {
             Acquisition::Acquired(acquired) => acquired,
@@ -168,6 +174,22 @@ impl Dispatcher {
             }
             if again.is_some() {
                 continue;
+            }
+            if failed.is_token_refused(&target) && renewed.get().is_none() && timeout.is_left() {
+                // Rare, and it waits: kept out of this future.
+                if let Some(entry) = Box::pin(self.renewals.successor(target.entry)).await {
+                    let next = Target { entry: renewed.get_or_init(|| entry), ..target };
+                    let is_written = request.is_written_alike(&target, &next);
+                    target = next;
+                    meter.renew(target.entry);
+                    if !is_written {
+                        outgoing = match request.outgoing(&self.translator, target, &fetched).await {
+                            Ok(outgoing) => outgoing,
+                            Err(error) => return Err(refused(&mut meter, error)),
+                        };
+                    }
+                    continue;
+                }
             }
             // Large futures that hardly any request needs.
             if retries.without_signatures(&failed, timeout.is_left()) {

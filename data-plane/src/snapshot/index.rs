@@ -73,6 +73,8 @@ pub struct ConnectionEntry {
     pub upstream: Upstream,
     pub priority: i32,
     pub is_active: bool,
+    /// The control planes renew its secret: when the provider refuses it, a newer one may come.
+    pub refreshes: bool,
     /// Requests that run on it now. Survives changes of the configuration.
     pub in_flight: Arc<AtomicU32>,
 }

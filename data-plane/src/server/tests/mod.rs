@@ -26,6 +26,7 @@ mod signed;
 mod stored;
 mod switches;
 mod thoughts;
+mod tokens;
 mod upstream;
 mod websocket;
 

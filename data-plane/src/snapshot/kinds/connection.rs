@@ -153,6 +153,7 @@ impl ConnectionSource {
             priority: 0,
             max_concurrent: 0,
             timeouts: None,
+            refreshes: false,
             ..source.spec.clone()
         };
         *self.secret != *earlier.secret || essence(self) != essence(earlier)
@@ -198,6 +199,7 @@ impl ConnectionSource {
             upstream,
             priority: self.spec.priority,
             is_active: self.spec.is_active,
+            refreshes: self.spec.refreshes,
             in_flight: in_flight.unwrap_or_default(),
         })
     }

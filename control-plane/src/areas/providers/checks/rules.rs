@@ -10,9 +10,9 @@ use omniroute_providers::{
 };
 
 use super::super::{
-    Providers,
+    Providers, TokenState,
     client::{UpstreamError, UpstreamResponse},
-    connections::{ConnectionRecord, Provider, TestRecord, rows::Connections},
+    connections::{ConnectionRecord, OAUTH, Provider, TestRecord, rows::Connections},
     models::rows::Models,
     nodes::NodeRecord,
 };
@@ -57,6 +57,10 @@ pub struct CheckResult {
     pub latency_ms: u64,
     pub status: Option<u16>,
     pub tested_at: UnixMillis,
+    /// A token was renewed on the way.
+    pub refreshed: bool,
+    /// Only signing in again helps.
+    pub expired: bool,
 }
 
 /// What that means.
@@ -97,26 +101,17 @@ impl Providers {
     pub async fn test_connection(&self, id: &str, model: Option<&str>) -> Result<CheckResult, ApiError> {
         let record = Connections::of(&self.store).get(id).await?;
         let provider = self.provider(record.provider.as_str()).await?;
-        let result = match Connections::of(&self.store).secret(id).await {
-            Ok(secret) => match compile(&record, &secret, &provider, self) {
-                Ok(upstream) => {
-                    let known = self.model_to_ask(&record).await?;
-                    // Of a provider that lists no models, the connection names one to test with.
-                    let kept = record.provider_data.get("validationModelId").and_then(|model| model.as_str());
-                    let kept = kept.map(str::trim).filter(|model| !model.is_empty());
-                    self.check(&upstream, model.or(kept), known.as_deref()).await
-                }
-                Err(error) => self.refused(&error),
-            },
-            Err(error) => self.result_of(
-                Finding::failed("configuration", "local", error.to_string(), "secret_unreadable"),
-                None,
-                None,
-                Instant::now(),
-            ),
+        let result = match record.auth_type.as_str() {
+            OAUTH => self.check_signed_in(&record, &provider, model).await?,
+            _ => self.check_stored(&record, &provider, model).await?.0,
         };
         let test = TestRecord {
-            status: if result.valid { "active" } else { "error" }.to_owned(),
+            status: match (result.valid, result.expired) {
+                (true, _) => "active",
+                (false, true) => "expired",
+                (false, false) => "error",
+            }
+            .to_owned(),
             tested_at: Some(result.tested_at),
             latency_ms: Some(result.latency_ms),
             error: result.error.clone(),
@@ -125,6 +120,69 @@ impl Providers {
         Connections::of(&self.store).record_test(id, &test).await?;
         if result.valid {
             self.reset_cooldown(id).await;
+        }
+        Ok(result)
+    }
+
+    /// Asks with what is stored. Also gives the secret that was used.
+    async fn check_stored(
+        &self,
+        record: &ConnectionRecord,
+        provider: &Provider,
+        model: Option<&str>,
+    ) -> Result<(CheckResult, Secret), ApiError> {
+        let secret = match Connections::of(&self.store).secret(record.id.as_str()).await {
+            Ok(secret) => secret,
+            Err(error) => {
+                let finding = Finding::failed("configuration", "local", error.to_string(), "secret_unreadable");
+                return Ok((self.result_of(finding, None, None, Instant::now()), Secret::default()));
+            }
+        };
+        let result = match compile(record, &secret, provider, self) {
+            Ok(upstream) => {
+                let known = self.model_to_ask(record).await?;
+                // Of a provider that lists no models, the connection names one to test with.
+                let kept = record.provider_data.get("validationModelId").and_then(|model| model.as_str());
+                let kept = kept.map(str::trim).filter(|model| !model.is_empty());
+                self.check(&upstream, model.or(kept), known.as_deref()).await
+            }
+            Err(error) => self.refused(&error),
+        };
+        Ok((result, secret))
+    }
+
+    /// Asks with the token of a sign-in: renewed before where it is about to be over, and once more where it is refused.
+    /// Whether only signing in again helps is for those to say who renew it.
+    async fn check_signed_in(
+        &self,
+        record: &ConnectionRecord,
+        provider: &Provider,
+        model: Option<&str>,
+    ) -> Result<CheckResult, ApiError> {
+        let id = record.id.as_str();
+        let before = self.sign_ins.before_use(id).await;
+        let (mut result, token) = self.check_stored(record, provider, model).await?;
+        let mut after = TokenState::Kept;
+        if !result.valid && result.status == Some(StatusCode::UNAUTHORIZED.as_u16()) {
+            after = self.sign_ins.refused(id, &token).await;
+            if after == TokenState::Renewed {
+                result = self.check_stored(record, provider, model).await?.0;
+            }
+        }
+        result.refreshed = [&before, &after].contains(&&TokenState::Renewed);
+        for state in [after, before] {
+            match state {
+                TokenState::Expired(reason) if !result.valid => {
+                    result.expired = true;
+                    result.error = Some(reason);
+                    break;
+                }
+                TokenState::Failed(reason) if !result.valid => {
+                    result.error = Some(format!("the token could not be renewed: {reason}"));
+                    break;
+                }
+                _ => {}
+            }
         }
         Ok(result)
     }
@@ -335,6 +393,8 @@ impl Providers {
                 latency_ms,
                 status,
                 tested_at,
+                refreshed: false,
+                expired: false,
             },
             Finding::Failed { kind, source, message, code } => CheckResult {
                 valid: false,
@@ -345,6 +405,8 @@ impl Providers {
                 latency_ms,
                 status,
                 tested_at,
+                refreshed: false,
+                expired: false,
             },
         }
     }

@@ -6,6 +6,7 @@ mod routes;
 pub mod rows;
 mod rules;
 mod shapes;
+mod signed_in;
 
 use std::sync::Arc;
 
@@ -17,10 +18,12 @@ pub use self::{
     kind::ConnectionKind,
     record::{ConnectionDraft, ConnectionPatch, ConnectionRecord, TestRecord},
     rules::{ConnectionChange, ConnectionView, MASK, NewConnection},
+    signed_in::{SignedIn, put_token},
 };
 pub(super) use self::{
     rules::{Provider, canonical, origin_of},
     shapes::api_key,
+    signed_in::OAUTH,
 };
 use super::Providers;
 

@@ -10,7 +10,7 @@ use super::{
     super::{
         Providers,
         checks::compile,
-        connections::{self, ConnectionRecord, Provider, rows::Connections},
+        connections::{self, ConnectionRecord, OAUTH, Provider, rows::Connections},
     },
     rows::{self, ModelDraft, ModelRecord, Models},
 };
@@ -83,6 +83,10 @@ impl Providers {
 
     /// The list of models as the provider gives it now, from all its pages.
     async fn ask_models(&self, record: &ConnectionRecord, provider: &Provider) -> Result<Vec<OfferedModel>, String> {
+        if record.auth_type == OAUTH {
+            // What becomes of it shows in the answer.
+            let _ = self.sign_ins.before_use(record.id.as_str()).await;
+        }
         let secret =
             Connections::of(&self.store).secret(record.id.as_str()).await.map_err(|error| error.to_string())?;
         let upstream = compile(record, &secret, provider, self).map_err(|error| error.to_string())?;
