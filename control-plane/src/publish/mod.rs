@@ -91,10 +91,7 @@ pub struct SubscriptionView {
 
 /// Everything that proxies would be sent now.
 #[cfg(test)]
-pub(crate) async fn resources(
-    store: &Store,
-    kinds: Kinds,
-) -> Result<Vec<omniroute_proto::v1::Resource>, StoreError> {
+pub(crate) async fn resources(store: &Store, kinds: Kinds) -> Result<Vec<omniroute_proto::v1::Resource>, StoreError> {
     let mut tx = store.read().await?;
     let source = Source::of(kinds, store, &mut tx).await?;
     let mut all = Vec::new();

@@ -9,7 +9,9 @@ use omniroute_core::{address::AddressPolicy, settings::ControlPlaneSettings, tim
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use utoipa_axum::router::OpenApiRouter;
 
-use super::answers::{Keys, KnownProviders, Password, Secrets, SignedInAccounts, TokenTransport, Tokens as Renewals};
+use super::cross_area::{
+    Keys, KnownProviders, Password, Secrets, SignedInAccounts, TokenTransport, Tokens as Renewals,
+};
 use crate::{
     areas::{
         access::{
@@ -232,7 +234,7 @@ pub(crate) fn limits(settings: &ControlPlaneSettings) -> Limits {
 
 /// What one replica does for all.
 pub(super) fn jobs(store: &Store, ledger: &Ledger, config_log_days: u32) -> Vec<Job> {
-    let mut all = jobs::of_store(store, config_log_days);
+    let mut all = jobs::retention_jobs(store, config_log_days);
     all.extend(ledger.jobs());
     all.extend(access::jobs(store));
     all

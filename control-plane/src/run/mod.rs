@@ -1,8 +1,8 @@
-//! Starts the parts of a control plane in order, and stops them in the other. [`assemble`] builds the areas, [`answers`]
+//! Starts the parts of a control plane in order, and stops them in the other. [`assemble`] builds the areas, [`cross_area`]
 //! is what they want to know of one another.
 
-mod answers;
 mod assemble;
+mod cross_area;
 
 use std::{future::Future, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
@@ -21,9 +21,9 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use self::assemble::{Areas, Foundations, KINDS, SEALED};
 #[cfg(test)]
 pub(crate) use self::assemble::{limits, renewals};
-pub use self::assemble::{Areas, Foundations, KINDS, SEALED};
 use crate::{
     areas::oauth::Variables,
     auth::token::Tokens,

@@ -75,7 +75,8 @@ async fn every_method_of_every_route_is_in_the_document() {
     for path in paths {
         let documented: BTreeSet<&str> =
             all.iter().filter(|(other, _, _)| other == path).map(|(_, method, _)| method.as_str()).collect();
-        let concrete = path.replace("{id}", "some-id").replace("{connectionId}", "some-id").replace("{provider}", "openai");
+        let concrete =
+            path.replace("{id}", "some-id").replace("{connectionId}", "some-id").replace("{provider}", "openai");
         let refused = gateway.call(Method::TRACE, &concrete).send().await;
         assert_eq!(refused.code(405), "RESOURCE_004", "{path}");
         let allowed = refused.headers[header::ALLOW].to_str().expect("a text").to_owned();
@@ -145,7 +146,8 @@ async fn routes_marked_open_are_open_and_no_others() {
     for (path, method, operation) in operations(&document) {
         let is_open =
             operation["security"].as_array().is_some_and(|all| all.iter().any(|one| one == &Value::Object(Map::new())));
-        let concrete = path.replace("{id}", "some-id").replace("{connectionId}", "some-id").replace("{provider}", "openai");
+        let concrete =
+            path.replace("{id}", "some-id").replace("{connectionId}", "some-id").replace("{provider}", "openai");
         let method: Method = method.parse().expect("a method");
         let answer = gateway.call(method.clone(), &concrete).anonymous().from(super::gateway::REMOTE).send().await;
         let is_refused = answer.status == 401 && answer.json()["error"]["code"] == "AUTH_001";

@@ -14,13 +14,13 @@ use crate::{
     control::attach::{Command, Controlled, resident_memory},
     health::Health,
     lifecycle::{Lifecycle, Phase},
-    record::journal::Journal,
     renewal::Renewals,
     server::Stages,
     snapshot::{
         Snapshot,
         subscribe::{StreamHealth, Subscriber},
     },
+    usage_journal::journal::Journal,
 };
 
 /// This proxy, as the control plane sees it.

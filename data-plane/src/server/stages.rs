@@ -12,15 +12,14 @@ use tokio::sync::Semaphore;
 use super::limits::Limits;
 use crate::{
     admit::Admission,
-    cache::idempotency::Idempotency,
     count::Counting,
     dispatch::{Dispatcher, Translator},
     forward::{ForwardError, Forwarder},
     health::Health,
+    idempotency::Idempotency,
     lifecycle::Lifecycle,
     media::MediaStore,
     meter::Recording,
-    record::Recorder,
     renewal::Renewals,
     request::BodyMemory,
     respond::Responder,
@@ -28,6 +27,7 @@ use crate::{
     signatures,
     snapshot::Snapshot,
     upstream_client::{ClientOptions, ExtraRoots, RootsError, TlsError, UpstreamClient},
+    usage_journal::UsageRecorder,
 };
 
 /// WebSockets at once, and never more than connections.
@@ -37,7 +37,7 @@ const MAX_SOCKETS: usize = 2048;
 pub struct Foundations<'a> {
     pub settings: &'a DataPlaneSettings,
     pub snapshot: Snapshot,
-    pub recorder: Recorder,
+    pub recorder: UsageRecorder,
     pub coordination: Arc<dyn Coordination>,
     pub lifecycle: Lifecycle,
     pub clock: Arc<dyn Clock>,

@@ -40,14 +40,18 @@ impl OAuthFacts {
     pub fn all() -> &'static [Self] {
         FACTS.get_or_init(|| {
             // The file is part of the program; a test reads it.
-            serde_json::from_str::<File>(include_str!("../data/oauth.json")).map(|file| file.providers).unwrap_or_default()
+            serde_json::from_str::<File>(include_str!("../data/oauth.json"))
+                .map(|file| file.providers)
+                .unwrap_or_default()
         })
     }
 
     /// Of the provider with this id or name.
     pub fn of(name: &str) -> Option<&'static Self> {
         let all = Self::all();
-        all.iter().find(|facts| facts.id == name).or_else(|| all.iter().find(|facts| facts.names.iter().any(|one| one == name)))
+        all.iter()
+            .find(|facts| facts.id == name)
+            .or_else(|| all.iter().find(|facts| facts.names.iter().any(|one| one == name)))
     }
 }
 

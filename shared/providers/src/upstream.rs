@@ -305,7 +305,8 @@ impl Credential {
     fn new(spec: &ConnectionSpec<'_>, auth: Auth) -> Result<Self, CompileError> {
         if spec.secret.is_empty() {
             // Whoever signed in is somebody: without a token there is nothing to be said for them.
-            let optional = spec.auth_type != OAUTH && (auth == Auth::None || spec.auth_type == "none" || spec.node.is_some());
+            let optional =
+                spec.auth_type != OAUTH && (auth == Auth::None || spec.auth_type == "none" || spec.node.is_some());
             return if optional { Ok(Self::Nothing) } else { Err(CompileError::MissingSecret) };
         }
         if spec.auth_type == OAUTH {

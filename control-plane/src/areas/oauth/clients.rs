@@ -155,7 +155,13 @@ impl Clients {
         };
         if let Some((id, secret, options)) = from_environment {
             let options = options.completed(facts);
-            return Ok(Some(Client { provider: provider.to_owned(), source: Source::Environment, id, secret, options }));
+            return Ok(Some(Client {
+                provider: provider.to_owned(),
+                source: Source::Environment,
+                id,
+                secret,
+                options,
+            }));
         }
         let Some(row) = row else { return Ok(None) };
         let secret = row.secret.map_err(|()| {
@@ -180,7 +186,8 @@ impl Clients {
             authorization_url: text(Part::AuthorizationUrl).await,
             token_url: text(Part::TokenUrl).await,
             device_authorization_url: text(Part::DeviceAuthorizationUrl).await,
-            scopes: scopes.map(|scopes| scopes.split([' ', ',']).filter(|one| !one.is_empty()).map(str::to_owned).collect()),
+            scopes: scopes
+                .map(|scopes| scopes.split([' ', ',']).filter(|one| !one.is_empty()).map(str::to_owned).collect()),
             redirect_uri: text(Part::RedirectUri).await,
             ..ClientOptions::default()
         }
@@ -191,7 +198,8 @@ impl Clients {
     /// # Errors
     /// When the database fails.
     pub(super) async fn row(&self, provider: &str) -> Result<Option<ClientRow>, StoreError> {
-        let statement = sql("SELECT id, source, client_id, client_secret, options, updated_at FROM oauth_clients WHERE id = $1");
+        let statement =
+            sql("SELECT id, source, client_id, client_secret, options, updated_at FROM oauth_clients WHERE id = $1");
         let row = statement.bind(provider.to_owned()).fetch_optional(self.store.reader()).await?;
         row.map(|row| self.record(&row)).transpose()
     }

@@ -198,7 +198,9 @@ fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<Map<Stri
     }
     match object {
         Some(object) if status.is_success() => Ok(object),
-        Some(_) => Err(EndpointError::Failed(format!("the endpoint answers HTTP {} without a reason", status.as_u16()))),
+        Some(_) => {
+            Err(EndpointError::Failed(format!("the endpoint answers HTTP {} without a reason", status.as_u16())))
+        }
         None => Err(EndpointError::Failed(format!(
             "the endpoint's answer (HTTP {}) is neither JSON nor a form; check its URL",
             status.as_u16()
@@ -212,7 +214,9 @@ fn object(headers: &HeaderMap, body: &[u8]) -> Option<Map<String, Value>> {
     }
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     kind.starts_with("application/x-www-form-urlencoded").then(|| {
-        url::form_urlencoded::parse(body).map(|(name, value)| (name.into_owned(), Value::String(value.into_owned()))).collect()
+        url::form_urlencoded::parse(body)
+            .map(|(name, value)| (name.into_owned(), Value::String(value.into_owned())))
+            .collect()
     })
 }
 
@@ -268,7 +272,13 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 fn shortened(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().filter(|one| !one.is_control()).take(MOST_WORDS).collect()
+    text.split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .chars()
+        .filter(|one| !one.is_control())
+        .take(MOST_WORDS)
+        .collect()
 }
 
 // === impl EndpointError ===
@@ -324,7 +334,8 @@ mod tests {
 
     #[test]
     fn answers_are_read_as_providers_write_them() {
-        let json = answered(200, "application/json", r#"{"access_token":"a","expires_in":"3600","token_type":"bearer"}"#);
+        let json =
+            answered(200, "application/json", r#"{"access_token":"a","expires_in":"3600","token_type":"bearer"}"#);
         let json = json.expect("tokens");
         assert_eq!((json.access_token.expose(), json.lifetime), ("a", Some(Duration::from_secs(3600))));
         assert!(json.refresh_token.is_none());
@@ -337,18 +348,23 @@ mod tests {
     #[test]
     fn refusals_are_told_from_failures_whatever_the_status() {
         for status in [200, 400, 401] {
-            let refused = answered(status, "application/json", r#"{"error":"invalid_grant","error_description":"gone"}"#);
+            let refused =
+                answered(status, "application/json", r#"{"error":"invalid_grant","error_description":"gone"}"#);
             let refused = refused.expect_err("refused");
             assert!(refused.is_final(), "{refused:?}");
             assert_eq!(refused.to_string(), "invalid_grant: gone");
         }
         let client = answered(401, "application/json", r#"{"error":"invalid_client"}"#).expect_err("refused");
         assert!(!client.is_final());
-        for (status, body) in [(503, "{}"), (429, ""), (500, r#"{"error":"server_error"}"#), (429, r#"{"error":"rate"}"#)] {
+        for (status, body) in
+            [(503, "{}"), (429, ""), (500, r#"{"error":"server_error"}"#), (429, r#"{"error":"rate"}"#)]
+        {
             let busy = answered(status, "application/json", body).expect_err("busy");
             assert!(matches!(busy, EndpointError::Busy { .. }), "{status}: {busy:?}");
         }
-        for (status, body) in [(200, "<html>"), (200, "{}"), (404, "<html>"), (302, ""), (200, r#"{"access_token":"a\nb"}"#)] {
+        for (status, body) in
+            [(200, "<html>"), (200, "{}"), (404, "<html>"), (302, ""), (200, r#"{"access_token":"a\nb"}"#)]
+        {
             let failed = answered(status, "text/html", body).expect_err("failed");
             assert!(matches!(failed, EndpointError::Failed(_)) && !failed.is_final(), "{status}: {failed:?}");
         }

@@ -91,7 +91,8 @@ impl<'a> Flows<'a> {
     /// 429 when too many are under way.
     pub(super) async fn begin(&self, flow: &Flow) -> Result<String, ApiError> {
         self.purge().await?;
-        let row = sql("SELECT COUNT(*) AS n FROM oauth_flows").fetch_one(self.0.writer()).await.map_err(StoreError::from)?;
+        let row =
+            sql("SELECT COUNT(*) AS n FROM oauth_flows").fetch_one(self.0.writer()).await.map_err(StoreError::from)?;
         if row.u64("n")? >= MOST {
             let message = "Too many sign-ins are under way; try again in a few minutes";
             return Err(ApiError::new(Code::RateLimited, message).with_retry_after(std::time::Duration::from_mins(1)));
@@ -163,9 +164,8 @@ impl<'a> Flows<'a> {
         error: Option<(&str, Option<&str>)>,
     ) -> Result<bool, StoreError> {
         let id = id_of(handle);
-        let sealed = code
-            .map(|code| sealing::seal(self.0.ring(), CODE.of(&id), code.expose().as_bytes()))
-            .transpose()?;
+        let sealed =
+            code.map(|code| sealing::seal(self.0.ring(), CODE.of(&id), code.expose().as_bytes())).transpose()?;
         let done = sql("UPDATE oauth_flows SET code = $2, error = $3, error_description = $4 \
              WHERE id = $1 AND kind = 'code' AND expires_at > $5 AND code IS NULL AND error IS NULL")
         .bind(id)
@@ -184,12 +184,13 @@ impl<'a> Flows<'a> {
     /// When the database fails.
     pub(super) async fn take_turn(&self, handle: &str, next: UnixMillis) -> Result<bool, StoreError> {
         let now = number(self.0.clock().now().0);
-        let done = sql("UPDATE oauth_flows SET next_poll_at = $2 WHERE id = $1 AND next_poll_at <= $3 AND expires_at > $3")
-            .bind(id_of(handle))
-            .bind(number(next.0))
-            .bind(now)
-            .execute(self.0.writer())
-            .await?;
+        let done =
+            sql("UPDATE oauth_flows SET next_poll_at = $2 WHERE id = $1 AND next_poll_at <= $3 AND expires_at > $3")
+                .bind(id_of(handle))
+                .bind(number(next.0))
+                .bind(now)
+                .execute(self.0.writer())
+                .await?;
         Ok(done.rows_affected() == 1)
     }
 

@@ -43,11 +43,16 @@ pub(super) fn identity(token: &Secret, client: &str, nonce: &str, now: UnixMilli
     if claims.nonce.as_deref().is_some_and(|given| given != nonce) || (claims.nonce.is_none() && !nonce.is_empty()) {
         return Err("the provider's ID token belongs to another sign-in: begin again".into());
     }
-    let is_over = claims.exp.as_ref().and_then(Value::as_f64).is_some_and(|exp| exp + LEEWAY_SECONDS as f64 <= (now.0 / 1000) as f64);
+    let is_over = claims
+        .exp
+        .as_ref()
+        .and_then(Value::as_f64)
+        .is_some_and(|exp| exp + LEEWAY_SECONDS as f64 <= (now.0 / 1000) as f64);
     if is_over {
         return Err("the provider's ID token is over; compare the clocks".into());
     }
-    let short = |text: Option<String>, most: usize| text.filter(|text| !text.trim().is_empty() && text.chars().count() <= most);
+    let short =
+        |text: Option<String>, most: usize| text.filter(|text| !text.trim().is_empty() && text.chars().count() <= most);
     Ok(Identity { email: short(claims.email, 320), name: short(claims.name.or(claims.preferred_username), 200) })
 }
 

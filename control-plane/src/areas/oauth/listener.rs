@@ -88,7 +88,8 @@ impl OAuth {
         mut beginning: Beginning,
     ) -> Result<Listening, ApiError> {
         let client = self.client(provider).await?;
-        let registered = client.options.redirect_uri.as_deref().and_then(|uri| Url::parse(uri).ok()).filter(is_loopback);
+        let registered =
+            client.options.redirect_uri.as_deref().and_then(|uri| Url::parse(uri).ok()).filter(is_loopback);
         let port = port.or_else(|| registered.as_ref().and_then(Url::port)).unwrap_or(0);
         let path = registered.as_ref().map_or(PATH, Url::path).to_owned();
         if !self.listeners.make_room(provider) {
@@ -98,7 +99,10 @@ impl OAuth {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let listener = TcpListener::bind(address).await.map_err(|error| {
             tracing::info!(%error, port, "the port of a sign-in cannot be opened");
-            ApiError::new(Code::Conflict, format!("Port {port} cannot be opened on this machine; free it, or name another"))
+            ApiError::new(
+                Code::Conflict,
+                format!("Port {port} cannot be opened on this machine; free it, or name another"),
+            )
         })?;
         let port = listener.local_addr().map_err(|error| ApiError::internal(&error))?.port();
         let host = registered.as_ref().and_then(Url::host_str).unwrap_or("localhost");

@@ -200,7 +200,8 @@ pub async fn forget(write: &mut Write, connection: &str) -> Result<(), StoreErro
 
 impl OAuth {
     pub fn new(handles: OAuthHandles) -> Self {
-        let OAuthHandles { store, clock, transport, accounts, credentials, refresher, clients, data_dir, port } = handles;
+        let OAuthHandles { store, clock, transport, accounts, credentials, refresher, clients, data_dir, port } =
+            handles;
         Self {
             store,
             clock,

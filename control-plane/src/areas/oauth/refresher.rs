@@ -6,11 +6,7 @@
 //! the provider has given out is stored. What is stored says which version of the tokens it was made from, and replaces
 //! nothing else: somebody may sign in anew meanwhile.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
 use omniroute_core::{
@@ -42,7 +38,7 @@ const SIDE_BY_SIDE: usize = 8;
 
 /// Longer than a request to a provider takes.
 const LEASE: Duration = Duration::from_mins(1);
-/// Whoever needs a token now waits so long for the replica that renews it.
+/// So long is waited for the replica that renews it.
 const WAIT_FOR_OTHERS: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -106,14 +102,20 @@ pub struct Refresher {
     background: TaskTracker,
     stopping: CancellationToken,
     /// Attempts of this process, by connection.
-    under_way: Arc<Mutex<HashMap<String, watch::Receiver<Option<Refreshed>>>>>,
+    under_way: Arc<Mutex<HashMap<String, Attempt>>>,
     /// This process, for leases.
     holder: String,
 }
 
+/// An attempt that is under way.
+struct Attempt {
+    need: Need,
+    outcome: watch::Receiver<Option<Refreshed>>,
+}
+
 /// Takes an attempt off the list at its end, whatever that is.
 struct UnderWay {
-    all: Arc<Mutex<HashMap<String, watch::Receiver<Option<Refreshed>>>>>,
+    all: Arc<Mutex<HashMap<String, Attempt>>>,
     id: String,
 }
 
@@ -186,23 +188,35 @@ impl Refresher {
 
     /// Renews the token of a connection where that is needed. Whoever asks while it is done gets the same answer.
     pub async fn refresh(self: &Arc<Self>, id: &str, need: Need) -> Refreshed {
-        let mut outcome = self.begin(id, need);
-        let known = outcome.wait_for(Option::is_some).await.ok().and_then(|known| known.clone());
-        known.unwrap_or_else(|| Refreshed::Failed("the refresh was interrupted".into()))
+        loop {
+            let (mut outcome, answers) = self.begin(id, need);
+            let known = outcome.wait_for(Option::is_some).await.ok().and_then(|known| known.clone());
+            match known {
+                // It was begun for less than what is needed here.
+                Some(Refreshed::Current) if !answers => {}
+                Some(known) => return known,
+                None => return Refreshed::Failed("the refresh was interrupted".into()),
+            }
+        }
     }
 
     /// As [`Self::refresh`], for those who hear of it otherwise.
     pub fn request(self: &Arc<Self>, id: &str, need: Need) {
-        drop(self.begin(id, need));
+        let (_, answers) = self.begin(id, need);
+        if !answers {
+            let (refresher, id) = (Arc::clone(self), id.to_owned());
+            self.background.spawn(async move { refresher.refresh(&id, need).await });
+        }
     }
 
-    fn begin(self: &Arc<Self>, id: &str, need: Need) -> watch::Receiver<Option<Refreshed>> {
+    /// The attempt that is under way, or a new one; and whether what comes of it answers this need whatever it is.
+    fn begin(self: &Arc<Self>, id: &str, need: Need) -> (watch::Receiver<Option<Refreshed>>, bool) {
         let mut under_way = self.under_way.lock();
-        if let Some(outcome) = under_way.get(id) {
-            return outcome.clone();
+        if let Some(attempt) = under_way.get(id) {
+            return (attempt.outcome.clone(), attempt.need == need);
         }
         let (tell, outcome) = watch::channel(None);
-        under_way.insert(id.to_owned(), outcome.clone());
+        under_way.insert(id.to_owned(), Attempt { need, outcome: outcome.clone() });
         let ends = UnderWay { all: Arc::clone(&self.under_way), id: id.to_owned() };
         let refresher = Arc::clone(self);
         self.background.spawn(async move {
@@ -210,7 +224,7 @@ impl Refresher {
             drop(ends);
             tell.send_replace(Some(outcome));
         });
-        outcome
+        (outcome, true)
     }
 
     async fn attempt(&self, id: &str, need: Need) -> Refreshed {
@@ -236,7 +250,7 @@ impl Refresher {
                 }
                 return done;
             }
-            if need == Need::Due || begun.elapsed() >= WAIT_FOR_OTHERS {
+            if begun.elapsed() >= WAIT_FOR_OTHERS {
                 return Ok(Refreshed::Failed("another control plane is about to renew it".into()));
             }
             tokio::time::sleep(LOOK_AGAIN).await;
@@ -411,7 +425,12 @@ impl Refresher {
         let wait = retry_after.unwrap_or_else(|| retry_wait(row.failures));
         let now = self.clock.now();
         Tokens::of(&self.store).failed(row, error, now.saturating_add(wait)).await?;
-        tracing::warn!(connection = row.id, provider = row.provider, error, "a token could not be renewed; it is tried again");
+        tracing::warn!(
+            connection = row.id,
+            provider = row.provider,
+            error,
+            "a token could not be renewed; it is tried again"
+        );
         // While the token there is still counts, nothing is wrong with the connection.
         let is_over = row.expires_at.is_some_and(|end: UnixMillis| end <= now);
         self.show(&row.id, Shown::Failing(error.to_owned()), is_over).await;

@@ -55,17 +55,18 @@ impl Examined {
             return Vec::new();
         }
         let Some(id) = &self.id else { return Vec::new() };
-        let held = self.row.as_ref();
-        let is_stale = |part: Part| match (part, held) {
+        // What is stored counts for a part that the environment says under a wrong name.
+        let is_stored = |part: Part| match (part, &self.row) {
             (_, None) => false,
-            (Part::ClientId, Some(row)) => row.client_id != id.value.expose(),
-            (_, Some(row)) => match &row.secret {
-                Ok(secret) => *secret != self.secret.as_ref().map(|found| found.value.clone()).unwrap_or_default(),
-                Err(()) => true,
-            },
+            (Part::ClientId, Some(row)) => row.client_id == id.value.expose(),
+            (_, Some(row)) => {
+                let secret = self.secret.as_ref().map(|found| found.value.clone()).unwrap_or_default();
+                row.secret.as_ref().is_ok_and(|stored| *stored == secret)
+            }
         };
         let found = |part: Part| if part == Part::ClientId { self.id.as_ref() } else { self.secret.as_ref() };
-        let is_wrong = |part: &Part| found(*part).is_some_and(|found| found.fault.is_some()) || is_stale(*part);
+        let has_fault = |part: Part| found(part).is_some_and(|found| found.fault.is_some());
+        let is_wrong = |part: &Part| (has_fault(*part) || self.row.is_some()) && !is_stored(*part);
         PARTS.into_iter().filter(is_wrong).map(|part| usual_name(&self.provider, part)).collect()
     }
 }
@@ -152,8 +153,10 @@ impl OAuth {
 
     /// Writes what is stored now into a file that only this user reads.
     async fn back_up(&self, changed: &[Examined]) -> Result<PathBuf, ApiError> {
-        let rows: Vec<Value> = changed.iter().map(|examined| backed_up(&examined.provider, examined.row.as_ref())).collect();
-        let text = serde_json::to_vec_pretty(&json!({ "oauthClients": rows })).map_err(|error| ApiError::internal(&error))?;
+        let rows: Vec<Value> =
+            changed.iter().map(|examined| backed_up(&examined.provider, examined.row.as_ref())).collect();
+        let text =
+            serde_json::to_vec_pretty(&json!({ "oauthClients": rows })).map_err(|error| ApiError::internal(&error))?;
         let folder = self.data_dir.join("backups");
         let at = self.clock.now().to_rfc3339().replace([':', '.'], "-");
         let unique: u32 = rand::random();

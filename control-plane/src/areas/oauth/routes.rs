@@ -17,8 +17,8 @@ use super::{
     refresher::{Need, Refreshed},
     shapes::{
         Authorization, AuthorizeQuery, CallbackServer, DeviceCode, DeviceQuery, Exchange, ListenQuery, OAuthClient,
-        OAuthClients, Poll, PollCallback, PutClient, Refresh, RefreshResult, Repair, RepairResult, RepairStatus, SignedIn,
-        TokenStates,
+        OAuthClients, Poll, PollCallback, PutClient, Refresh, RefreshResult, Repair, RepairResult, RepairStatus,
+        SignedIn, TokenStates,
     },
     tokens::Tokens,
 };

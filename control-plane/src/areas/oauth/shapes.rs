@@ -588,7 +588,11 @@ impl Body for PutClient {
         };
         Self {
             client_id: fields.required_text("clientId", 1..=500).trim().to_owned(),
-            client_secret: fields.nullable_text("clientSecret", 0..=10_000).set().map(Secret::new).filter(Secret::is_set),
+            client_secret: fields
+                .nullable_text("clientSecret", 0..=10_000)
+                .set()
+                .map(Secret::new)
+                .filter(Secret::is_set),
             authorization_url: url(fields, "authorizationUrl"),
             token_url: url(fields, "tokenUrl"),
             device_authorization_url: url(fields, "deviceAuthorizationUrl"),

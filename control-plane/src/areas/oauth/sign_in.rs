@@ -193,7 +193,10 @@ impl OAuth {
         let flows = Flows::of(&self.store);
         let flow = flows.get(&ending.state).await?;
         let Some(flow) = flow.filter(|flow| flow.kind == Kind::Code && flow.provider == provider) else {
-            return Err(ApiError::invalid_field("state", "belongs to no sign-in that is under way; begin again with authorize"));
+            return Err(ApiError::invalid_field(
+                "state",
+                "belongs to no sign-in that is under way; begin again with authorize",
+            ));
         };
         if ending.redirect_uri.as_ref().is_some_and(|given| *given != flow.redirect_uri) {
             return Err(ApiError::invalid_field("redirectUri", "is not the one that the sign-in was begun with"));
@@ -357,10 +360,9 @@ impl OAuth {
                 flows.take(handle).await?;
                 Ok(Progress::Over { error, description })
             }
-            Err(error) => Ok(Progress::Pending {
-                error: Some("temporarily_unavailable"),
-                description: Some(error.to_string()),
-            }),
+            Err(error) => {
+                Ok(Progress::Pending { error: Some("temporarily_unavailable"), description: Some(error.to_string()) })
+            }
         }
     }
 
@@ -465,7 +467,10 @@ fn check_same(flow: &Flow, connection_id: Option<&str>) -> Result<(), ApiError> 
 
 fn check_redirect(uri: &str) -> Result<(), ApiError> {
     let is_good = Url::parse(uri).is_ok_and(|url| {
-        matches!(url.scheme(), "http" | "https") && url.has_host() && url.fragment().is_none() && url.username().is_empty()
+        matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.fragment().is_none()
+            && url.username().is_empty()
     });
     match is_good {
         true => Ok(()),

@@ -48,7 +48,11 @@ pub(super) struct Tokens<'a>(&'a Store);
 
 /// When a token that came now is over, and when something is to be done about it. Without a refresh token that is when it
 /// is over.
-pub(super) fn deadlines(answer: &TokenAnswer, refreshes: bool, now: UnixMillis) -> (Option<UnixMillis>, Option<UnixMillis>) {
+pub(super) fn deadlines(
+    answer: &TokenAnswer,
+    refreshes: bool,
+    now: UnixMillis,
+) -> (Option<UnixMillis>, Option<UnixMillis>) {
     let Some(lifetime) = answer.lifetime else { return (None, None) };
     let ahead = (lifetime / AHEAD_SHARE).clamp(LEAST_AHEAD, MOST_AHEAD).min(lifetime / 2);
     let wait = if refreshes { lifetime.saturating_sub(ahead) } else { lifetime };
@@ -86,7 +90,8 @@ impl<'a> Tokens<'a> {
     /// # Errors
     /// When the database fails.
     pub(super) async fn providers(&self) -> Result<Vec<String>, StoreError> {
-        let rows = sql("SELECT DISTINCT provider FROM oauth_tokens ORDER BY provider").fetch_all(self.0.reader()).await?;
+        let rows =
+            sql("SELECT DISTINCT provider FROM oauth_tokens ORDER BY provider").fetch_all(self.0.reader()).await?;
         rows.iter().map(|row| row.text("provider")).collect()
     }
 
@@ -124,7 +129,7 @@ impl<'a> Tokens<'a> {
     /// # Errors
     /// When the database fails.
     pub(super) async fn retry(&self, provider: &str, now: UnixMillis) -> Result<(), StoreError> {
-        sql("UPDATE oauth_tokens SET due_at = $2, failures = 0 WHERE provider = $1 AND failures > 0 AND state = 'active'")
+        sql("UPDATE oauth_tokens SET due_at = $2 WHERE provider = $1 AND failures > 0 AND state = 'active'")
             .bind(provider.to_owned())
             .bind(number(now.0))
             .execute(self.0.writer())
@@ -148,12 +153,14 @@ pub(super) async fn put(
     let now = write.at();
     let (expires_at, due_at) = deadlines(answer, answer.refresh_token.is_some(), now);
     let sealed = sealed(write, id, answer.refresh_token.as_ref())?;
-    sql("INSERT INTO oauth_tokens (id, provider, origin, refresh_token, scope, generation, state, expires_at, due_at, \
+    sql(
+        "INSERT INTO oauth_tokens (id, provider, origin, refresh_token, scope, generation, state, expires_at, due_at, \
          refreshed_at, failures, error, created_at) VALUES ($1, $2, $3, $4, $5, 1, 'active', $6, $7, $8, 0, NULL, $8) \
          ON CONFLICT (id) DO UPDATE SET provider = excluded.provider, origin = excluded.origin, \
          refresh_token = excluded.refresh_token, scope = excluded.scope, generation = oauth_tokens.generation + 1, \
          state = 'active', expires_at = excluded.expires_at, due_at = excluded.due_at, \
-         refreshed_at = excluded.refreshed_at, failures = 0, error = NULL")
+         refreshed_at = excluded.refreshed_at, failures = 0, error = NULL",
+    )
     .bind(id.to_owned())
     .bind(provider.to_owned())
     .bind(origin.to_owned())
@@ -181,17 +188,18 @@ pub(super) async fn replace(
     let now = write.at();
     let (expires_at, due_at) = deadlines(answer, true, now);
     let sealed = sealed(write, &held.id, Some(refresh_token))?;
-    let done = sql("UPDATE oauth_tokens SET refresh_token = $3, scope = $4, generation = generation + 1, state = 'active', \
+    let done =
+        sql("UPDATE oauth_tokens SET refresh_token = $3, scope = $4, generation = generation + 1, state = 'active', \
          expires_at = $5, due_at = $6, refreshed_at = $7, failures = 0, error = NULL WHERE id = $1 AND generation = $2")
-    .bind(held.id.clone())
-    .bind(number(held.generation))
-    .bind(sealed)
-    .bind(answer.scope.clone().unwrap_or_else(|| held.scope.clone()))
-    .bind(expires_at.map(|at| number(at.0)))
-    .bind(due_at.map(|at| number(at.0)))
-    .bind(number(now.0))
-    .execute(write.connection())
-    .await?;
+        .bind(held.id.clone())
+        .bind(number(held.generation))
+        .bind(sealed)
+        .bind(answer.scope.clone().unwrap_or_else(|| held.scope.clone()))
+        .bind(expires_at.map(|at| number(at.0)))
+        .bind(due_at.map(|at| number(at.0)))
+        .bind(number(now.0))
+        .execute(write.connection())
+        .await?;
     Ok(done.rows_affected() == 1)
 }
 
@@ -200,13 +208,14 @@ pub(super) async fn replace(
 /// # Errors
 /// When the database fails.
 pub(super) async fn expire(write: &mut Write, held: &TokenRow, error: &str) -> Result<bool, StoreError> {
-    let done = sql("UPDATE oauth_tokens SET state = 'expired', error = $3, due_at = NULL, generation = generation + 1 \
+    let done =
+        sql("UPDATE oauth_tokens SET state = 'expired', error = $3, due_at = NULL, generation = generation + 1 \
          WHERE id = $1 AND generation = $2 AND state <> 'expired'")
-    .bind(held.id.clone())
-    .bind(number(held.generation))
-    .bind(limits::clean(error))
-    .execute(write.connection())
-    .await?;
+        .bind(held.id.clone())
+        .bind(number(held.generation))
+        .bind(limits::clean(error))
+        .execute(write.connection())
+        .await?;
     Ok(done.rows_affected() == 1)
 }
 
@@ -266,7 +275,10 @@ mod unit_tests {
                 id_token: None,
             };
             let (expires, due) = deadlines(&answer, refreshes, now);
-            (expires.expect("an end").saturating_since(now).as_secs(), due.expect("a time").saturating_since(now).as_secs())
+            (
+                expires.expect("an end").saturating_since(now).as_secs(),
+                due.expect("a time").saturating_since(now).as_secs(),
+            )
         };
         for (life, due) in [(8 * 3600, 8 * 3600 - 600), (3600, 3000), (600, 480), (60, 30), (20, 10)] {
             assert_eq!(after(life, true), (life, due), "{life}");

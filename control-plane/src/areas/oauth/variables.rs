@@ -103,7 +103,8 @@ impl Variables {
             let name = name.to_ascii_uppercase();
             name.contains("OAUTH") || name.contains("CLIENT_ID") || name.contains("CLIENT_SECRET")
         };
-        let all = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let all =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         Self(all.filter(|(name, _)| is_about_it(name)).map(|(name, value)| (name, Secret::new(value))).collect())
     }
 
@@ -206,7 +207,8 @@ mod tests {
         let file = folder.path().join("id");
         std::fs::write(&file, "from-a-file\n").expect("written");
         let path = file.to_str().expect("a path");
-        let variables = Variables::of_values(&[("XAI_OAUTH_CLIENT_ID_FILE", path), ("XAI_OAUTH_CLIENT_SECRET_FILE", "/nowhere")]);
+        let variables =
+            Variables::of_values(&[("XAI_OAUTH_CLIENT_ID_FILE", path), ("XAI_OAUTH_CLIENT_SECRET_FILE", "/nowhere")]);
         assert_eq!(variables.get("xai", Part::ClientId).await.expect("found").expose(), "from-a-file");
         assert!(variables.get("xai", Part::ClientSecret).await.is_none());
     }

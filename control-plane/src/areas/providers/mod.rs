@@ -116,7 +116,8 @@ impl Providers {
     /// # Errors
     /// When the HTTP client cannot be set up.
     pub fn new(handles: ProviderHandles, upstream_ca: &Path) -> anyhow::Result<Self> {
-        let ProviderHandles { store, clock, coordination, proxies, references, sign_ins, background, stopping } = handles;
+        let ProviderHandles { store, clock, coordination, proxies, references, sign_ins, background, stopping } =
+            handles;
         let in_force = store.clone();
         let policy = move || AddressPolicy::from_allow_private(in_force.allow_private_upstreams());
         Ok(Self {

@@ -8,7 +8,6 @@ use serde_json::json;
 use super::*;
 use crate::{
     areas::oauth::{Need, Refreshed},
-    publish::RefusedTokens as _,
     run::renewals,
     store::testing::TestDatabase,
     tests::gateway::PASSWORD,
@@ -127,7 +126,8 @@ async fn a_token_is_renewed_ahead_of_its_end_and_not_before() {
     let late = Need::Refused(token_fingerprint(&first));
     assert_eq!(case.refresher().refresh(&case.id, late).await, Refreshed::Current);
     assert_eq!(case.counts(), (1, 0));
-    let asked = case.gateway.post(&format!("/api/oauth/{}/refresh", case.provider), json!({ "connectionId": case.id })).await;
+    let asked =
+        case.gateway.post(&format!("/api/oauth/{}/refresh", case.provider), json!({ "connectionId": case.id })).await;
     assert_eq!(asked.ok(200), json!({ "success": true, "refreshed": true, "expired": false }));
     let nobody = json!({ "connectionId": "nobody" });
     let path = format!("/api/oauth/{}/refresh", case.provider);
@@ -202,7 +202,10 @@ async fn expired_is_what_only_signing_in_helps() {
     assert_eq!(case.server.inner.lock().token_requests, asked, "it is not tried again");
     case.server.revoke_access(&case.token().await);
     let test = case.test().await;
-    assert_eq!((&test["valid"], test["error"].as_str().expect("words").contains("sign in again")), (&json!(false), true));
+    assert_eq!(
+        (&test["valid"], test["error"].as_str().expect("words").contains("sign in again")),
+        (&json!(false), true)
+    );
     assert_eq!(shown(&case.gateway, &case.id).await["testStatus"], "expired");
     case.server.inner.lock().refuse_with = None;
     sign_in(&case.gateway, &case.server, &case.provider, "ada", Some(&case.id)).await;
@@ -214,7 +217,12 @@ async fn expired_is_what_only_signing_in_helps() {
 async fn a_provider_that_fails_is_asked_again_and_nothing_is_called_expired() {
     let case = Case::new().await;
     let before = case.token().await;
-    for refusal in [(503, json!({})), (429, json!({ "error": "slow_down" })), (200, json!({})), (401, json!({ "error": "invalid_client" }))] {
+    for refusal in [
+        (503, json!({})),
+        (429, json!({ "error": "slow_down" })),
+        (200, json!({})),
+        (401, json!({ "error": "invalid_client" })),
+    ] {
         case.server.inner.lock().refuse_with = Some(refusal.clone());
         assert!(matches!(case.refresher().refresh(&case.id, Need::Now).await, Refreshed::Failed(_)), "{refusal:?}");
         assert_eq!(case.status().await["state"], "failing");

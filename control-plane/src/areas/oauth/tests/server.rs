@@ -169,7 +169,8 @@ impl Inner {
     fn tokens(&mut self, sign_in: u64, id_token: Option<String>) -> Value {
         let access = self.secret("access-token");
         self.access.insert(sign_in, access.clone());
-        let mut answer = json!({ "access_token": access, "token_type": "Bearer", "expires_in": LIFETIME, "scope": "inference" });
+        let mut answer =
+            json!({ "access_token": access, "token_type": "Bearer", "expires_in": LIFETIME, "scope": "inference" });
         if let Some(token) = id_token {
             answer["id_token"] = json!(token);
         }
@@ -191,7 +192,8 @@ impl Inner {
         self.issued += 1;
         let sign_in = self.issued;
         let nonce = if self.wrong_nonce { Some("another") } else { nonce };
-        let claims = json!({ "aud": CLIENT, "nonce": nonce, "email": format!("{account}@example.com"), "name": account });
+        let claims =
+            json!({ "aud": CLIENT, "nonce": nonce, "email": format!("{account}@example.com"), "name": account });
         let id_token = format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string()));
         self.tokens(sign_in, Some(id_token))
     }

@@ -21,9 +21,12 @@ async fn signing_in_makes_a_connection_whose_token_counts_and_no_secret_comes_ou
 
     let mut secrets = server.refresh_tokens();
     secrets.extend([token(&gateway, &id).await, server::SECRET.to_owned()]);
-    for path in
-        ["/api/providers", "/api/oauth/clients", &format!("/api/oauth/{provider}/status"), &format!("/api/providers/{id}")]
-    {
+    for path in [
+        "/api/providers",
+        "/api/oauth/clients",
+        &format!("/api/oauth/{provider}/status"),
+        &format!("/api/providers/{id}"),
+    ] {
         let text = gateway.get(path).await.text;
         assert!(secrets.iter().all(|secret| !text.contains(secret.as_str())), "{path}: {text}");
     }
@@ -70,7 +73,8 @@ async fn the_answer_must_be_for_this_sign_in() {
     server.inner.lock().wrong_nonce = true;
     let begun = gateway.get(&format!("/api/oauth/{provider}/authorize?redirect_uri={REDIRECT}")).await.ok(200);
     let (code, state) = server.approve(begun["authUrl"].as_str().expect("a URL"), "ada");
-    let answer = gateway.post(&format!("/api/oauth/{provider}/exchange"), json!({ "code": code, "state": state })).await;
+    let answer =
+        gateway.post(&format!("/api/oauth/{provider}/exchange"), json!({ "code": code, "state": state })).await;
     assert_eq!(answer.fields(), ["code"]);
     assert_eq!(gateway.get("/api/providers").await.ok(200)["total"], 0);
     // A code that the provider does not know.
@@ -139,7 +143,10 @@ async fn a_device_code_is_asked_for_no_more_often_than_the_provider_wants() {
     assert_eq!((&done["success"], &done["connection"]["name"]), (&json!(true), &json!("Laptop")), "{done}");
     assert!(server.takes(&token(&gateway, &connection_of(&done)).await));
     let over = poll().await;
-    assert_eq!((&over["success"], &over["pending"], &over["error"]), (&json!(false), &json!(false), &json!("expired_token")));
+    assert_eq!(
+        (&over["success"], &over["pending"], &over["error"]),
+        (&json!(false), &json!(false), &json!("expired_token"))
+    );
 
     let begun = gateway.get(&format!("/api/oauth/{provider}/device-code")).await.ok(200);
     server.change_device(true, false);
@@ -165,7 +172,11 @@ async fn a_browser_may_come_back_to_a_port_of_this_machine_or_to_the_gateway() {
     assert_eq!(page.status().as_u16(), 200);
     assert!(page.text().await.expect("a page").contains("You are signed in"));
     let done = poll(json!({})).await;
-    assert_eq!((&done["success"], &done["connection"]["email"]), (&json!(true), &json!("browser@example.com")), "{done}");
+    assert_eq!(
+        (&done["success"], &done["connection"]["email"]),
+        (&json!(true), &json!("browser@example.com")),
+        "{done}"
+    );
     assert_eq!(poll(json!({ "state": begun["state"] })).await["error"], "expired_token");
 
     // The usual redirect is the gateway's own.
@@ -201,7 +212,9 @@ async fn what_is_lacking_is_said() {
     let answer = gateway.get("/api/oauth/openai/authorize").await;
     assert!(answer.fields() == ["provider"] && answer.text.contains("authorizationUrl"), "{}", answer.text);
     let listed = gateway.get("/api/oauth/clients").await.ok(200);
-    let of = |id: &str| listed["clients"].as_array().expect("clients").iter().find(|one| one["provider"] == id).expect("one");
+    let of = |id: &str| {
+        listed["clients"].as_array().expect("clients").iter().find(|one| one["provider"] == id).expect("one")
+    };
     assert_eq!((&of("openai")["source"], &of("openai")["flows"]), (&json!("settings"), &json!([])));
     assert_eq!((&of("gemini")["source"], &of("gemini")["flows"]), (&Value::Null, &json!(["authorization_code"])));
     gateway.delete("/api/oauth/openai/client").await.ok(200);
@@ -209,7 +222,8 @@ async fn what_is_lacking_is_said() {
 
     let provider = provider(&gateway, &server).await;
     for bad in ["ftp://x/", "not a url", "https://x/%23#fragment"] {
-        let path = format!("/api/oauth/{provider}/authorize?redirect_uri={}", bad.replace('#', "%23").replace(' ', "%20"));
+        let path =
+            format!("/api/oauth/{provider}/authorize?redirect_uri={}", bad.replace('#', "%23").replace(' ', "%20"));
         assert_eq!(gateway.get(&path).await.fields(), ["redirect_uri"], "{bad}");
     }
     let metadata = json!({ "clientId": "x", "tokenUrl": "http://169.254.169.254/token" });

@@ -11,7 +11,7 @@ use omniroute_proto::v1::Outcome;
 use parking_lot::Mutex;
 
 use super::{
-    upstream::{Asked, chat_answer, json},
+    upstream::{ReceivedRequest, chat_answer, json},
     *,
 };
 
@@ -43,7 +43,7 @@ impl Bank {
 
     async fn serve(&self) -> Upstream {
         let bank = self.clone();
-        Upstream::answering(move |asked: &Asked| {
+        Upstream::answering(move |asked: &ReceivedRequest| {
             let mut counting = bank.0.lock();
             let given = asked.headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
             if given.is_empty() {
