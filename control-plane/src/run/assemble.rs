@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use omniroute_coordination::Coordination;
 use omniroute_core::{address::AddressPolicy, settings::ControlPlaneSettings, time::Clock};
+use omniroute_credentials::{Machine, Place};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use utoipa_axum::router::OpenApiRouter;
 
@@ -22,8 +23,11 @@ use crate::{
         oauth::{self, Clients, OAuth, OAuthHandles, Refresher, RefresherHandles, Variables},
         operations::{self, Operations, OperationsHandles},
         providers::{
-            self, ProviderHandles, Providers, UpstreamClient, connections::ConnectionKind, models::ModelKind,
+            self, ProviderHandles, Providers, UpstreamClient,
+            connections::ConnectionKind,
+            models::{ModelAliasKind, ModelKind},
             nodes::ProviderNodeKind,
+            pricing::PriceKind,
         },
         settings::{self, Ports, Settings, SettingsKind},
         usage::{self, Usage},
@@ -37,7 +41,8 @@ use crate::{
 };
 
 /// What proxies are sent, in the order of a full snapshot: parents before children.
-pub const KINDS: Kinds = &[&SettingsKind, &ProviderNodeKind, &ConnectionKind, &ModelKind, &ApiKeyKind];
+pub const KINDS: Kinds =
+    &[&SettingsKind, &ProviderNodeKind, &ConnectionKind, &ModelKind, &ModelAliasKind, &PriceKind, &ApiKeyKind];
 
 /// What lies sealed in the tables of areas.
 pub const SEALED: &[&[SealedColumn]] = &[&providers::connections::rows::SEALED, &oauth::SEALED];
@@ -49,6 +54,7 @@ const TAGS: &[Tag] = &[
     ("Providers", "Connections: credentials at providers"),
     ("OAuth", "Signing in at providers"),
     ("Provider nodes", "Endpoints that the operator added, each with a prefix"),
+    ("Models", "Models that providers offer, other names for them, what they cost"),
     ("API keys", "Keys of the gateway's clients"),
     ("Usage", "What was asked, what it cost"),
     ("Monitoring", "Health of the fleet"),
@@ -112,7 +118,8 @@ impl Areas {
             background: on.background.clone(),
             stopping: on.stopping.clone(),
         };
-        let providers = Arc::new(Providers::new(providers, &settings.upstream_tls_ca)?);
+        let machine = settings.ambient_credentials.then(|| Machine::new(Place::here()));
+        let providers = Arc::new(Providers::new(providers, &settings.upstream_tls_ca, machine)?);
         let oauth = Arc::new(OAuth::new(OAuthHandles {
             store: on.store.clone(),
             clock: Arc::clone(&on.clock),

@@ -11,9 +11,12 @@ use std::{
 };
 
 use anyhow::Context as _;
+use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use omniroute_core::address::{AddressError, AddressPolicy};
+use omniroute_credentials::{Web, WebError};
+use omniroute_providers::{GrantError, sanitise};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
@@ -51,7 +54,10 @@ pub enum UpstreamError {
     Resolve,
     #[error("the connection was refused or broke off")]
     Connect,
-    #[error("the TLS handshake failed: the certificate is not trusted or belongs to another name")]
+    #[error(
+        "the TLS handshake failed: the certificate is not trusted or belongs to another name; \
+             for a certificate of your own, name the file of its CA in UPSTREAM_TLS_CA"
+    )]
     Tls,
     #[error("no answer in time")]
     Timeout,
@@ -61,6 +67,13 @@ pub enum UpstreamError {
     Broken,
     #[error("the request cannot be signed with this credential")]
     Sign,
+    #[error("{}", told(.0))]
+    Token(GrantError),
+}
+
+/// What is said of a token that is not to be had; it may quote who issues it.
+fn told(error: &GrantError) -> String {
+    sanitise(&error.to_string(), "")
 }
 
 /// Resolves names and drops every address that the policy forbids, so that a name cannot lead where an address could
@@ -131,6 +144,19 @@ impl UpstreamClient {
             body.extend_from_slice(&chunk);
         }
         Ok(UpstreamResponse { status: response.status(), headers: response.headers().clone(), body: body.freeze() })
+    }
+}
+
+#[async_trait]
+impl Web for UpstreamClient {
+    async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, WebError> {
+        let (head, body) = request.into_parts();
+        let answer = self.call(head.method, &head.uri, &head.headers, Some(body)).await;
+        let UpstreamResponse { status, headers, body } = answer.map_err(|error| WebError(error.to_string()))?;
+        let mut response = http::Response::new(body);
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        Ok(response)
     }
 }
 
