@@ -9,7 +9,7 @@
 //! answer              an upstream's answer, from its first bytes to its last
 //! translate           from one format to another
 //! media, signatures, meter, credentials  what a target cannot fetch, what clients drop, what a request cost, tokens of clouds
-//! tokens, health, shared_store, reply  lengths of prompts, health of connections, values that are kept, bodies of answers
+//! tokens, health, renewal, shared_store, reply  lengths of prompts, health of connections, their new tokens, values that are kept, bodies of answers
 //! request, seal       a client's request as the stages see it, what only the fleet can read
 //! snapshot, usage_journal, lifecycle  the configuration in force, the journal of usage, whether work is taken
 //! control, upstream_client, metrics  ways to the control plane and to providers, and the numbers
@@ -32,6 +32,7 @@ mod meter;
 mod metrics;
 mod models;
 pub mod process;
+mod renewal;
 mod reply;
 mod request;
 mod resolve;

@@ -250,6 +250,11 @@ impl Meter {
         self.note(self.attempts + 1, AnswerStats::default);
     }
 
+    /// The next attempt goes to the same connection, which has another token.
+    pub(crate) fn renew(&mut self, entry: &Arc<ConnectionEntry>) {
+        self.entry = Arc::clone(entry);
+    }
+
     pub(crate) fn attempt(&mut self) {
         self.attempts += 1;
     }

@@ -37,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 use self::{head::Head, updates::UpdateCache};
 pub use self::{
     kind::{ConfigKind, Kinds, Source},
-    proxies::{DUPLICATE_SEPARATOR, ProxyRegistry},
+    proxies::{DUPLICATE_SEPARATOR, ProxyRegistry, RefusedTokens},
 };
 use crate::store::{LOST_AFTER, Store, StoreError, records::RejectionRow};
 
@@ -87,6 +87,20 @@ pub struct SubscriptionView {
     pub acknowledged: Option<u64>,
     /// Resources that it could not take.
     pub rejections: Vec<RejectionRow>,
+}
+
+/// Everything that proxies would be sent now.
+#[cfg(test)]
+pub(crate) async fn resources(store: &Store, kinds: Kinds) -> Result<Vec<omniroute_proto::v1::Resource>, StoreError> {
+    let mut tx = store.read().await?;
+    let source = Source::of(kinds, store, &mut tx).await?;
+    let mut all = Vec::new();
+    for kind in kinds {
+        for row in kind.rows(-1, i64::MAX).fetch_all(&mut *tx).await? {
+            all.push(source.resource(*kind, &row)?);
+        }
+    }
+    Ok(all)
 }
 
 // === impl Timing ===

@@ -1,6 +1,10 @@
 //! `ProxyControl`: who is attached, how they are, and what they are told.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use omniroute_core::time::UnixMillis;
 use omniroute_proto::v1::{self, proxy_control_server::ProxyControl};
@@ -36,13 +40,24 @@ const SUFFIX: usize = 8;
 /// Commands on their way to one proxy.
 const QUEUE: usize = 16;
 
+/// Refused tokens that are heard of in one status.
+const MOST_REFUSED: usize = 256;
+
 /// The proxies attached to this replica.
 #[derive(Clone)]
 pub struct ProxyRegistry(Arc<Inner>);
 
+/// Who renews the tokens of connections hears of it here when a provider has refused one.
+pub trait RefusedTokens: Send + Sync + 'static {
+    /// Must not take long.
+    fn refused(&self, connection: &str, fingerprint: [u8; 16]);
+}
+
 struct Inner {
     store: Store,
     timing: Timing,
+    /// Set once the areas are built.
+    refused_tokens: OnceLock<Arc<dyn RefusedTokens>>,
     attached: Mutex<Attached>,
     shutdown: CancellationToken,
 }
@@ -69,11 +84,31 @@ impl ProxyRegistry {
     }
 
     pub(super) fn start_with(store: Store, timing: Timing, shutdown: CancellationToken) -> Self {
-        let registry = Self(Arc::new(Inner { store, timing, attached: Mutex::default(), shutdown }));
+        let registry = Self(Arc::new(Inner {
+            store,
+            timing,
+            refused_tokens: OnceLock::new(),
+            attached: Mutex::default(),
+            shutdown,
+        }));
         // Also before the first one comes: no proxy is a number too.
         metrics::gauge!(names::PROXIES).set(0.0);
         tokio::spawn(deliver_pending(registry.clone()));
         registry
+    }
+
+    /// From now on `renews` hears of tokens that providers refuse. The first one counts.
+    pub fn on_refused_tokens(&self, renews: Arc<dyn RefusedTokens>) {
+        let _ = self.0.refused_tokens.set(renews);
+    }
+
+    fn pass_on_refused(&self, status: &v1::ProxyStatus) {
+        let Some(renews) = self.0.refused_tokens.get() else { return };
+        for token in status.refused_tokens.iter().take(MOST_REFUSED) {
+            if let Ok(fingerprint) = token.fingerprint.as_slice().try_into() {
+                renews.refused(&token.connection_id, fingerprint);
+            }
+        }
     }
 
     /// Tells a proxy something, as [`Self::command`] does, and does not wait until another replica has passed it on.
@@ -229,6 +264,7 @@ impl ProxyRegistry {
                 None if status.proxy_id.is_empty() => break Some(Status::invalid_argument("proxy_id is empty")),
                 None => claimed = Some((status.proxy_id.clone(), status.boot_id.clone())),
             }
+            self.pass_on_refused(&status);
             let held = attachment.as_ref().map(|(shown, _)| shown.clone());
             let shown = held.clone().unwrap_or_else(|| self.provisional_id(&status));
             self.attach_as(&shown, &status, &mut attachment, &commands);

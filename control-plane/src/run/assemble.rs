@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use omniroute_coordination::Coordination;
-use omniroute_core::{settings::ControlPlaneSettings, time::Clock};
+use omniroute_core::{address::AddressPolicy, settings::ControlPlaneSettings, time::Clock};
 use omniroute_credentials::{Machine, Place};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use utoipa_axum::router::OpenApiRouter;
 
-use super::cross_area::{Keys, KnownProviders, Password};
+use super::cross_area::{
+    Keys, KnownProviders, Password, Secrets, SignedInAccounts, TokenTransport, Tokens as Renewals,
+};
 use crate::{
     areas::{
         access::{
@@ -18,9 +20,10 @@ use crate::{
             keys::{ApiKeyKind, ApiKeys},
             login::{Login, LoginHandles, LoginSettings},
         },
+        oauth::{self, Clients, OAuth, OAuthHandles, Refresher, RefresherHandles, Variables},
         operations::{self, Operations, OperationsHandles},
         providers::{
-            self, ProviderHandles, Providers,
+            self, ProviderHandles, Providers, UpstreamClient,
             connections::ConnectionKind,
             models::{ModelAliasKind, ModelKind},
             nodes::ProviderNodeKind,
@@ -42,13 +45,14 @@ pub const KINDS: Kinds =
     &[&SettingsKind, &ProviderNodeKind, &ConnectionKind, &ModelKind, &ModelAliasKind, &PriceKind, &ApiKeyKind];
 
 /// What lies sealed in the tables of areas.
-pub const SEALED: &[&[SealedColumn]] = &[&providers::connections::rows::SEALED];
+pub const SEALED: &[&[SealedColumn]] = &[&providers::connections::rows::SEALED, &oauth::SEALED];
 
 /// Groups of the API document.
 const TAGS: &[Tag] = &[
     ("Authentication", "Signing in and out"),
     ("Settings", "Settings that can be changed at run time"),
     ("Providers", "Connections: credentials at providers"),
+    ("OAuth", "Signing in at providers"),
     ("Provider nodes", "Endpoints that the operator added, each with a prefix"),
     ("Models", "Models that providers offer, other names for them, what they cost"),
     ("API keys", "Keys of the gateway's clients"),
@@ -65,6 +69,8 @@ pub struct Foundations {
     pub coordination: Arc<dyn Coordination>,
     pub clock: Arc<dyn Clock>,
     pub tokens: Tokens,
+    /// What the process was started with, as far as it is about signing in at providers.
+    pub environment: Variables,
     /// Work that outlives the request that began it; waited for when the process stops.
     pub background: TaskTracker,
     /// Cancelled when the process stops.
@@ -75,6 +81,7 @@ pub struct Foundations {
 pub struct Areas {
     pub access: Access,
     pub providers: Arc<Providers>,
+    pub oauth: Arc<OAuth>,
     pub settings: Arc<Settings>,
     pub usage: Arc<Usage>,
     pub operations: Arc<Operations>,
@@ -87,17 +94,43 @@ impl Areas {
     /// When the HTTP client or argon2 cannot be set up.
     pub fn build(settings: &ControlPlaneSettings, on: &Foundations) -> anyhow::Result<Self> {
         let allowed_origins = AllowedOrigins::parse(&settings.cors_origins);
+        let in_force = on.store.clone();
+        let policy = move || AddressPolicy::from_allow_private(in_force.allow_private_upstreams());
+        let transport = Arc::new(TokenTransport(UpstreamClient::new(policy, &settings.upstream_tls_ca)?));
+        let credentials = Arc::new(Secrets(on.store.clone()));
+        let clients = Arc::new(Clients::new(on.store.clone(), on.environment.clone()));
+        let refresher = Arc::new(Refresher::new(RefresherHandles {
+            store: on.store.clone(),
+            clock: Arc::clone(&on.clock),
+            transport: transport.clone(),
+            credentials: credentials.clone(),
+            clients: Arc::clone(&clients),
+            background: on.background.clone(),
+            stopping: on.stopping.clone(),
+        }));
         let providers = ProviderHandles {
             store: on.store.clone(),
             clock: Arc::clone(&on.clock),
             coordination: Arc::clone(&on.coordination),
             proxies: on.proxies.clone(),
             references: Arc::new(Keys),
+            sign_ins: Arc::new(Renewals(Arc::clone(&refresher))),
             background: on.background.clone(),
             stopping: on.stopping.clone(),
         };
         let machine = settings.ambient_credentials.then(|| Machine::new(Place::here()));
         let providers = Arc::new(Providers::new(providers, &settings.upstream_tls_ca, machine)?);
+        let oauth = Arc::new(OAuth::new(OAuthHandles {
+            store: on.store.clone(),
+            clock: Arc::clone(&on.clock),
+            transport,
+            accounts: Arc::new(SignedInAccounts(Arc::clone(&providers))),
+            credentials,
+            refresher,
+            clients,
+            data_dir: settings.data_dir.clone(),
+            port: settings.control_plane_port,
+        }));
         let login = LoginHandles {
             store: on.store.clone(),
             clock: Arc::clone(&on.clock),
@@ -134,14 +167,22 @@ impl Areas {
             operations: Arc::new(Operations::new(operations)),
             access: Access { login, keys },
             providers,
+            oauth,
         })
     }
 
+    /// Begins what the areas do unasked.
+    pub(super) fn start(&self, on: &Foundations) {
+        self.oauth.refresher().start();
+        on.proxies.on_refused_tokens(Arc::new(Renewals(Arc::clone(self.oauth.refresher()))));
+    }
+
     /// Every area's name, routes, and which of them are open.
-    pub(crate) fn routes(&self) -> [(&'static str, OpenApiRouter, &'static [OpenRoute]); 5] {
+    pub(crate) fn routes(&self) -> [(&'static str, OpenApiRouter, &'static [OpenRoute]); 6] {
         [
             (access::NAME, self.access.router(), &access::OPEN),
             (providers::NAME, self.providers.router(), &[]),
+            (oauth::NAME, self.oauth.router(), &oauth::OPEN),
             (settings::NAME, self.settings.router(), &[]),
             (usage::NAME, self.usage.router(), &[]),
             (operations::NAME, self.operations.router(), &operations::OPEN),
@@ -183,6 +224,12 @@ impl Areas {
         let guard = self.guard(settings, on, table);
         http::service(api, &limits(settings), |routes| guard.before(routes))
     }
+}
+
+/// Who renews tokens that proxies report.
+#[cfg(test)]
+pub(crate) fn renewals(areas: &Areas) -> Arc<dyn crate::publish::RefusedTokens> {
+    Arc::new(Renewals(Arc::clone(areas.oauth.refresher())))
 }
 
 pub(crate) fn limits(settings: &ControlPlaneSettings) -> Limits {

@@ -3,7 +3,9 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use async_trait::async_trait;
-use http::{HeaderName, HeaderValue};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use omniroute_core::{hash::token_fingerprint, settings::Secret};
 use omniroute_providers::Catalog;
 
 use crate::{
@@ -12,10 +14,11 @@ use crate::{
             keys::{KnownTargets, forget_connections},
             login::{Login, RequireLoginChange},
         },
+        oauth::{self, Account, Accounts, Credentials, Need, NewAccount, Refreshed, Refresher, Shown, Transport},
         operations::{NodeHealth, ProviderReport, ProviderReports, Setup},
         providers::{
-            Inventory, Providers, References,
-            connections::{self, ConnectionRecord, TestRecord},
+            Inventory, Providers, References, SignIns, TokenState, UpstreamClient,
+            connections::{self, ConnectionRecord, SignedIn, TestRecord, rows::Connections},
             nodes::NodeRecord,
         },
         settings::{AdminPassword, PasswordChange},
@@ -23,7 +26,8 @@ use crate::{
     },
     auth::{Caller, Principal},
     http::ApiError,
-    store::{StoreError, Write, records::Actor},
+    publish::RefusedTokens,
+    store::{Store, StoreError, Write, records::Actor},
 };
 
 /// API keys, which name connections.
@@ -34,6 +38,18 @@ pub(super) struct Password(pub(super) Arc<Login>);
 
 /// Nodes, connections and models.
 pub(super) struct KnownProviders(pub(super) Arc<Providers>);
+
+/// Secrets of connections.
+pub(super) struct Secrets(pub(super) Store);
+
+/// Connections that somebody signs in to.
+pub(super) struct SignedInAccounts(pub(super) Arc<Providers>);
+
+/// Who renews tokens.
+pub(super) struct Tokens(pub(super) Arc<Refresher>);
+
+/// The way to token endpoints: the same that tests of connections go.
+pub(super) struct TokenTransport(pub(super) UpstreamClient);
 
 // === impl Keys ===
 
@@ -106,6 +122,126 @@ impl ProviderReports for KnownProviders {
 
     fn none(&self) -> ProviderReport {
         ProviderReport { catalog: Catalog::builtin().len(), ..ProviderReport::default() }
+    }
+}
+
+// === impl Secrets ===
+
+#[async_trait]
+impl Credentials for Secrets {
+    async fn access_token(&self, id: &str) -> Result<Secret, StoreError> {
+        Connections::of(&self.0).secret(id).await
+    }
+
+    async fn put(&self, write: &mut Write, id: &str, token: &Secret, refreshes: bool) -> Result<(), StoreError> {
+        connections::put_token(write, id, token, refreshes).await
+    }
+
+    async fn give_up(&self, write: &mut Write, id: &str) -> Result<(), StoreError> {
+        connections::rows::set_refreshes(write, id, false).await
+    }
+
+    async fn show(&self, id: &str, state: Shown) -> Result<(), StoreError> {
+        let (status, error, code) = match state {
+            Shown::Active => ("active", None, None),
+            Shown::Expired(error) => ("expired", Some(error), Some("token_expired")),
+            Shown::Failing(error) => ("error", Some(error), Some("token_refresh_failed")),
+        };
+        let test = TestRecord {
+            status: status.to_owned(),
+            tested_at: Some(self.0.clock().now()),
+            latency_ms: None,
+            error,
+            error_code: code.map(str::to_owned),
+        };
+        Connections::of(&self.0).record_test(id, &test).await
+    }
+}
+
+// === impl SignedInAccounts ===
+
+#[async_trait]
+impl Accounts for SignedInAccounts {
+    async fn provider(&self, name: &str) -> Result<Option<String>, ApiError> {
+        self.0.provider_id(name).await
+    }
+
+    async fn create(&self, write: &mut Write, account: NewAccount) -> Result<Account, ApiError> {
+        let NewAccount { provider, name, email, display_name, token, refreshes } = account;
+        let account = SignedIn { provider, name, email, display_name, token, refreshes };
+        self.0.add_signed_in(write, account).await.map(account_of)
+    }
+
+    async fn find(&self, id: &str) -> Result<Option<Account>, StoreError> {
+        Ok(self.0.find_connection(id).await?.map(account_of))
+    }
+
+    async fn signed_in(&self, id: &str) {
+        self.0.has_signed_in(id).await;
+    }
+}
+
+fn account_of(record: ConnectionRecord) -> Account {
+    let text = |name: &str| record.extras.get(name).and_then(|value| value.as_str()).map(str::to_owned);
+    Account {
+        id: record.id.to_string(),
+        provider: record.provider.to_string(),
+        email: text("email"),
+        display_name: text("displayName"),
+        name: record.name,
+    }
+}
+
+// === impl Tokens ===
+
+#[async_trait]
+impl SignIns for Tokens {
+    async fn before_use(&self, connection: &str) -> TokenState {
+        token_state(self.0.refresh(connection, Need::Use).await)
+    }
+
+    async fn refused(&self, connection: &str, token: &Secret) -> TokenState {
+        let need = Need::Refused(token_fingerprint(token.expose()));
+        match self.0.refresh(connection, need).await {
+            // Somebody else has put another one in its place.
+            Refreshed::Current => TokenState::Renewed,
+            other => token_state(other),
+        }
+    }
+
+    async fn forget(&self, write: &mut Write, connection: &str) -> Result<(), StoreError> {
+        oauth::forget(write, connection).await
+    }
+}
+
+impl RefusedTokens for Tokens {
+    fn refused(&self, connection: &str, fingerprint: [u8; 16]) {
+        self.0.request(connection, Need::Refused(fingerprint));
+    }
+}
+
+fn token_state(outcome: Refreshed) -> TokenState {
+    match outcome {
+        Refreshed::Renewed => TokenState::Renewed,
+        Refreshed::Current => TokenState::Kept,
+        Refreshed::Expired(error) => TokenState::Expired(error),
+        Refreshed::Failed(error) => TokenState::Failed(error),
+    }
+}
+
+// === impl TokenTransport ===
+
+#[async_trait]
+impl Transport for TokenTransport {
+    async fn post(
+        &self,
+        _: &str,
+        url: &Uri,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<(StatusCode, HeaderMap, Bytes), String> {
+        let answer = self.0.call(Method::POST, url, &headers, Some(body)).await.map_err(|error| error.to_string())?;
+        Ok((answer.status, answer.headers, answer.body))
     }
 }
 

@@ -21,10 +21,11 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-#[cfg(test)]
-pub(crate) use self::assemble::limits;
 pub use self::assemble::{Areas, Foundations, KINDS, SEALED};
+#[cfg(test)]
+pub(crate) use self::assemble::{limits, renewals};
 use crate::{
+    areas::oauth::Variables,
     auth::token::Tokens,
     http::{Balancers, serve},
     jobs::Jobs,
@@ -88,11 +89,13 @@ pub async fn run(settings: ControlPlaneSettings) -> anyhow::Result<()> {
         proxies: proxies.clone(),
         coordination,
         clock,
+        environment: Variables::of_process(),
         background: TaskTracker::new(),
         stopping: leaving.clone(),
     };
     let areas = Areas::build(&settings, &foundations)?;
     areas.access.login.ensure_initial_password().await?;
+    areas.start(&foundations);
 
     let services = grpc::Services { publisher, proxies, ledger };
     let mut grpc = tokio::spawn(grpc.serve(services, stopping.clone()));

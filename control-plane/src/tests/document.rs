@@ -9,7 +9,7 @@ use utoipa::PartialSchema;
 
 use super::gateway::Gateway;
 use crate::{
-    areas::{access, operations, providers, settings},
+    areas::{access, oauth, operations, providers, settings},
     http::{self, Body, Fields},
 };
 
@@ -75,7 +75,8 @@ async fn every_method_of_every_route_is_in_the_document() {
     for path in paths {
         let documented: BTreeSet<&str> =
             all.iter().filter(|(other, _, _)| other == path).map(|(_, method, _)| method.as_str()).collect();
-        let concrete = path.replace("{id}", "some-id").replace("{connectionId}", "some-id");
+        let concrete =
+            path.replace("{id}", "some-id").replace("{connectionId}", "some-id").replace("{provider}", "openai");
         let refused = gateway.call(Method::TRACE, &concrete).send().await;
         assert_eq!(refused.code(405), "RESOURCE_004", "{path}");
         let allowed = refused.headers[header::ALLOW].to_str().expect("a text").to_owned();
@@ -152,7 +153,8 @@ async fn routes_marked_open_are_open_and_no_others() {
     for (path, method, operation) in operations(&document) {
         let is_open =
             operation["security"].as_array().is_some_and(|all| all.iter().any(|one| one == &Value::Object(Map::new())));
-        let concrete = path.replace("{id}", "some-id").replace("{connectionId}", "some-id");
+        let concrete =
+            path.replace("{id}", "some-id").replace("{connectionId}", "some-id").replace("{provider}", "openai");
         let method: Method = method.parse().expect("a method");
         let answer = gateway.call(method.clone(), &concrete).anonymous().from(super::gateway::REMOTE).send().await;
         let is_refused = answer.status == 401 && answer.json()["error"]["code"] == "AUTH_001";
@@ -206,6 +208,12 @@ async fn what_a_body_may_have_is_what_is_read_of_it() {
         providers::checks::TestOptions,
         providers::checks::ValidateProvider,
         providers::checks::ValidateNode,
+        oauth::Exchange,
+        oauth::Poll,
+        oauth::PollCallback,
+        oauth::PutClient,
+        oauth::Refresh,
+        oauth::Repair,
         access::keys::CreateKey,
         access::keys::ChangeKey,
         access::keys::RegenerateKey,

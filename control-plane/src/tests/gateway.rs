@@ -15,6 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
 use crate::{
+    areas::oauth::Variables,
     auth::token::Tokens,
     http,
     ledger::Ledger,
@@ -96,6 +97,7 @@ impl Gateway {
             coordination: Arc::new(LocalCoordination::new(Arc::new(clock.clone()))),
             tokens: Tokens::new(settings.jwt_secret.expose(), Arc::new(clock.clone())),
             clock: Arc::new(clock.clone()),
+            environment: Variables::of_values(variables),
             background: TaskTracker::new(),
             store,
             stopping,

@@ -1,11 +1,11 @@
-//! The proxy's status goes up every 5 s, and within a second when it has new configuration or another state; commands
-//! come down.
+//! The proxy's status goes up every 5 s, within a second when it has new configuration or another state, and at once when
+//! requests wait for what it says; commands come down.
 
 use std::{sync::Arc, time::Duration};
 
 use omniroute_core::id::ConnectionId;
 use omniroute_proto::v1::{self, proxy_command::Body, proxy_control_client::ProxyControlClient};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status};
 
@@ -42,6 +42,8 @@ struct Reports {
 /// Where a status comes from, and where commands go.
 pub trait Controlled: Send + Sync + 'static {
     fn status(&self) -> v1::ProxyStatus;
+    /// Told when a status must not wait.
+    fn urgent(&self) -> &Notify;
     fn command(&self, command: Command);
 }
 
@@ -86,6 +88,11 @@ async fn session(
                 if reports.is_due(&status) {
                     statuses.send(status).await.map_err(|_| Status::unavailable("the stream has ended"))?;
                 }
+            }
+            () = controlled.urgent().notified() => {
+                let status = controlled.status();
+                reports.is_due(&status);
+                statuses.send(status).await.map_err(|_| Status::unavailable("the stream has ended"))?;
             }
             _ = abandoned.changed() => return Err(Status::unavailable("the connection was given up")),
             command = commands.message() => match command? {

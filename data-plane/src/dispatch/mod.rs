@@ -20,7 +20,7 @@ mod upstream_payload;
 mod upstream_request;
 
 use std::{
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, OnceLock, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -47,8 +47,10 @@ use crate::{
     health::Health,
     media::FetchedMedia,
     meter::{Meter, Recording, Sent},
+    renewal::Renewals,
     reply::refusal::Refusal,
     request::{Arrival, Caller, Plan, Segmented, SessionId, Target, TimeLimits},
+    snapshot::ConnectionEntry,
     upstream_client::UpstreamClient,
 };
 
@@ -58,6 +60,7 @@ pub(crate) struct Dispatcher {
     keeper: Keeper,
     translator: Translator,
     health: Arc<Health>,
+    renewals: Arc<Renewals>,
     recording: Arc<Recording>,
     clock: Arc<dyn Clock>,
 }
@@ -104,10 +107,11 @@ impl Dispatcher {
         keeper: Keeper,
         translator: Translator,
         health: Arc<Health>,
+        renewals: Arc<Renewals>,
         recording: Arc<Recording>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { client, keeper, translator, health, recording, clock }
+        Self { client, keeper, translator, health, renewals, recording, clock }
     }
 
     /// Brings the beginning of an answer from one of the plan's targets.
@@ -122,6 +126,8 @@ impl Dispatcher {
         call: &Call<'_>,
     ) -> Result<Dispatched, Box<Refusal>> {
         let request = &call.request;
+        // Of one target, its connection with a new token.
+        let renewed: OnceLock<Arc<ConnectionEntry>> = OnceLock::new();
         let targets = Targets::of(plan, call.session);
         let mut acquired = match self.try_acquire(&targets, &[]) {
             Acquisition::Acquired(acquired) => acquired,
@@ -211,6 +217,22 @@ impl Dispatcher {
             }
             if again.is_some() {
                 continue;
+            }
+            if failed.is_token_refused(&target) && renewed.get().is_none() && timeout.is_left() {
+                // Rare, and it waits: kept out of this future.
+                if let Some(entry) = Box::pin(self.renewals.successor(target.entry)).await {
+                    let next = Target { entry: renewed.get_or_init(|| entry), ..target };
+                    let is_written = request.is_written_alike(&target, &next);
+                    target = next;
+                    meter.renew(target.entry);
+                    if !is_written {
+                        payload = match request.payload(&self.translator, target, &fetched).await {
+                            Ok(payload) => payload,
+                            Err(error) => return Err(refused(&mut meter, error)),
+                        };
+                    }
+                    continue;
+                }
             }
             // Large futures that hardly any request needs.
             if retries.without_signatures(&failed, timeout.is_left()) {

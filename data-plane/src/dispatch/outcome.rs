@@ -144,6 +144,11 @@ impl FailedAttempt {
         matches!(self.failure.status, Some(404 | 405 | 501))
     }
 
+    /// Whether the provider did not take a token that the control planes can renew.
+    pub(super) fn is_token_refused(&self, target: &Target<'_>) -> bool {
+        target.entry.refreshes && self.failure.status == Some(StatusCode::UNAUTHORIZED.as_u16())
+    }
+
     /// What it does to the connection.
     pub(super) async fn note(&self, health: &Health, target: &Target<'_>) {
         health.failed(target.entry, &self.failure).await;

@@ -14,6 +14,7 @@ use crate::{
     control::attach::{Command, Controlled, resident_memory},
     health::Health,
     lifecycle::{Lifecycle, Phase},
+    renewal::Renewals,
     server::Stages,
     snapshot::{
         Snapshot,
@@ -28,6 +29,7 @@ pub(super) struct ControlledProxy {
     lifecycle: Lifecycle,
     journal: Arc<Journal>,
     health: Arc<Health>,
+    renewals: Arc<Renewals>,
     proxy: ProxyId,
     boot_id: String,
     address: SocketAddr,
@@ -47,6 +49,7 @@ impl ControlledProxy {
             lifecycle: stages.lifecycle.clone(),
             journal: Arc::clone(stages.recording.recorder().journal()),
             health: Arc::clone(stages.health()),
+            renewals: Arc::clone(stages.renewals()),
             proxy: subscriber.proxy.clone(),
             boot_id,
             address,
@@ -110,7 +113,20 @@ impl Controlled for ControlledProxy {
                     reason: cooldown.reason.to_string(),
                 })
                 .collect(),
+            refused_tokens: self
+                .renewals
+                .wanted()
+                .into_iter()
+                .map(|(id, fingerprint)| v1::RefusedToken {
+                    connection_id: id.to_string(),
+                    fingerprint: fingerprint.to_vec(),
+                })
+                .collect(),
         }
+    }
+
+    fn urgent(&self) -> &Notify {
+        self.renewals.urgent()
     }
 
     fn command(&self, command: Command) {

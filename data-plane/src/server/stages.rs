@@ -21,6 +21,7 @@ use crate::{
     lifecycle::Lifecycle,
     media::MediaStore,
     meter::Recording,
+    renewal::Renewals,
     request::BodyMemory,
     respond::Responder,
     response_store::ResponseStore,
@@ -55,6 +56,7 @@ pub struct Stages {
     pub(crate) forwarder: Option<Forwarder>,
     pub(crate) recording: Arc<Recording>,
     pub(crate) health: Arc<Health>,
+    pub(crate) renewals: Arc<Renewals>,
     pub(crate) snapshot: Snapshot,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) clock: Arc<dyn Clock>,
@@ -102,6 +104,7 @@ impl Stages {
         let limits = Limits::new(settings);
         let memory = BodyMemory::new(settings.body_memory.0);
         let health = Arc::new(Health::new(Arc::clone(&coordination), snapshot.clone(), Arc::clone(&clock)));
+        let renewals = Arc::new(Renewals::new(snapshot.clone()));
         let recording = Arc::new(Recording::new(recorder, lifecycle.clone(), Arc::clone(&health)));
         let translator = Translator {
             media: MediaStore::new(media_policy, extra_roots)?,
@@ -119,6 +122,7 @@ impl Stages {
                 keeper,
                 translator,
                 Arc::clone(&health),
+                Arc::clone(&renewals),
                 Arc::clone(&recording),
                 Arc::clone(&clock),
             ),
@@ -126,6 +130,7 @@ impl Stages {
             forwarder: Forwarder::new(&settings.forward_url)?,
             recording,
             health,
+            renewals,
             snapshot,
             lifecycle,
             clock,
@@ -135,6 +140,10 @@ impl Stages {
             proxy_protocol: settings.proxy_protocol,
             limits,
         }))
+    }
+
+    pub(crate) fn renewals(&self) -> &Arc<Renewals> {
+        &self.renewals
     }
 
     pub(crate) fn health(&self) -> &Arc<Health> {

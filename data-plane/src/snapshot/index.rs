@@ -86,6 +86,8 @@ pub struct ConnectionEntry {
     pub upstream: Upstream,
     pub priority: i32,
     pub is_active: bool,
+    /// The control planes renew its secret: when the provider refuses it, a newer one may come.
+    pub refreshes: bool,
     /// It is not asked for a model that has no price.
     pub refuses_unpriced: bool,
     /// Requests that run on it now. Survives changes of the configuration.

@@ -33,6 +33,9 @@ const CLIENT_SECRET: [&str; 6] = [
 ];
 const TENANT: [&str; 5] = ["tenantId", "tenant_id", "tenant", "AZURE_TENANT_ID", "ARM_TENANT_ID"];
 
+/// A connection whose secret is the access token of a sign-in; that is a bearer, whatever the provider's keys are.
+const OAUTH: &str = "oauth";
+
 /// A secret that was read.
 pub(crate) enum Credential {
     Nothing,
@@ -63,6 +66,14 @@ pub(crate) struct Entra {
 
 impl Credential {
     pub(crate) fn read(spec: &ConnectionSpec<'_>, auth: Auth) -> Result<Self, CompileError> {
+        if spec.auth_type == OAUTH {
+            // Whoever signed in is somebody: without a token there is nothing to be said for them.
+            return if spec.secret.is_empty() {
+                Err(CompileError::MissingSecret)
+            } else {
+                Ok(Self::Header(Auth::Bearer))
+            };
+        }
         if spec.cloud.is_ambient {
             return match auth {
                 Auth::Aws | Auth::Google | Auth::Azure if spec.secret.is_empty() => Ok(Self::Machine(auth)),

@@ -43,6 +43,7 @@ mod gemini;
 mod grant;
 mod known_models;
 pub mod models;
+mod oauth;
 mod ollama;
 mod openai_compatible;
 mod operation;
@@ -76,6 +77,7 @@ pub use grant::{
     Role, ServiceAccount, Source, Token, WebIdentity,
 };
 pub use models::{KnownModel, ModelTable};
+pub use oauth::OAuthFacts;
 pub use ollama::Ollama;
 pub use openai_compatible::OpenAiCompatible;
 pub use operation::{Operation, OperationFormat};

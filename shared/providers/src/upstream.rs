@@ -500,6 +500,26 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn the_token_of_a_sign_in_is_a_bearer_and_nothing_goes_out_without_it() {
+        for provider in ["anthropic", "gemini", "openai"] {
+            let signed_in = ConnectionSpec { provider, auth_type: "oauth", secret: "token", ..spec() };
+            let upstream = Upstream::compile(&signed_in, AddressPolicy::PublicOnly).expect("compiled");
+            assert_eq!(upstream.headers()[header::AUTHORIZATION], "Bearer token", "{provider}");
+            for name in ["x-api-key", "x-goog-api-key"] {
+                assert!(!upstream.headers().contains_key(name), "{provider}: {name}");
+            }
+        }
+        let without = [
+            ConnectionSpec { auth_type: "oauth", secret: "", node: Some(node("http://localhost:1/v1")), ..spec() },
+            ConnectionSpec { auth_type: "oauth", secret: "", provider: "ollama", ..spec() },
+        ];
+        for spec in without {
+            let refused = Upstream::compile(&spec, AddressPolicy::AllowPrivate);
+            assert_eq!(refused.err(), Some(CompileError::MissingSecret), "{}", spec.provider);
+        }
+    }
+
+    #[test]
     fn openai_is_asked_in_the_api_that_the_model_wants_and_hosts_in_the_one_that_they_have() {
         use ir::Format::{OpenAiChat as Chat, OpenAiResponses as Responses};
         let asked = |spec: &ConnectionSpec<'_>, model: &str, client| {

@@ -15,7 +15,7 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use omniroute_coordination::Coordination;
-use omniroute_core::{address::AddressPolicy, time::Clock};
+use omniroute_core::{address::AddressPolicy, settings::Secret, time::Clock};
 use omniroute_credentials::{Keeper, Machine};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -48,6 +48,34 @@ pub trait References: Send + Sync + 'static {
     async fn forget_connections(&self, write: &mut Write, gone: &[String]) -> Result<(), StoreError>;
 }
 
+/// Who signs in at providers answers this.
+#[async_trait]
+pub trait SignIns: Send + Sync + 'static {
+    /// A connection's token is to be used now: it is renewed where it is about to be over.
+    async fn before_use(&self, connection: &str) -> TokenState;
+
+    /// The provider did not take this token. It is renewed, unless there is another one already.
+    async fn refused(&self, connection: &str, token: &Secret) -> TokenState;
+
+    /// A connection is no account any more: its tokens go in this transaction.
+    ///
+    /// # Errors
+    /// When the database fails.
+    async fn forget(&self, write: &mut Write, connection: &str) -> Result<(), StoreError>;
+}
+
+/// How the token of a connection is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenState {
+    /// As it was.
+    Kept,
+    Renewed,
+    /// It could not be renewed for now, with the reason.
+    Failed(String),
+    /// Only signing in again helps, with the reason.
+    Expired(String),
+}
+
 /// What [`Providers`] needs.
 pub struct ProviderHandles {
     pub store: Store,
@@ -55,6 +83,7 @@ pub struct ProviderHandles {
     pub coordination: Arc<dyn Coordination>,
     pub proxies: ProxyRegistry,
     pub references: Arc<dyn References>,
+    pub sign_ins: Arc<dyn SignIns>,
     /// Work that outlives the request that began it; waited for when the process stops.
     pub background: TaskTracker,
     /// Cancelled when the process stops.
@@ -68,6 +97,7 @@ pub struct Providers {
     coordination: Arc<dyn Coordination>,
     proxies: ProxyRegistry,
     references: Arc<dyn References>,
+    sign_ins: Arc<dyn SignIns>,
     client: UpstreamClient,
     keeper: Keeper,
     background: TaskTracker,
@@ -90,7 +120,8 @@ impl Providers {
     /// # Errors
     /// When the HTTP client cannot be set up.
     pub fn new(handles: ProviderHandles, upstream_ca: &Path, machine: Option<Machine>) -> anyhow::Result<Self> {
-        let ProviderHandles { store, clock, coordination, proxies, references, background, stopping } = handles;
+        let ProviderHandles { store, clock, coordination, proxies, references, sign_ins, background, stopping } =
+            handles;
         let in_force = store.clone();
         let policy = move || AddressPolicy::from_allow_private(in_force.allow_private_upstreams());
         let client = UpstreamClient::new(policy, upstream_ca)?;
@@ -103,6 +134,7 @@ impl Providers {
             coordination,
             proxies,
             references,
+            sign_ins,
             background,
             stopping,
         })

@@ -1,6 +1,6 @@
 //! Proxies attach, are listed, are told things, and get lost.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use omniroute_proto::v1::{self, proxy_command::Body, proxy_control_client::ProxyControlClient};
 use tokio::{sync::mpsc, time::timeout};
@@ -11,7 +11,13 @@ use super::{
     QUICK, Replica, SOON, TOKEN,
     proxy::{channel, proven},
 };
-use crate::store::{Command, Delivery, Store, testing::on_both_engines};
+use crate::{
+    publish::RefusedTokens,
+    store::{
+        Command, Delivery, Store,
+        testing::{TestDatabase, on_both_engines},
+    },
+};
 
 const ATTACH: &str = "/omniroute.v1.ProxyControl/Attach";
 
@@ -57,6 +63,33 @@ async fn until_listed(store: &Store, ids: &[&str]) {
         }
     };
     timeout(SOON, listed).await.expect("listed");
+}
+
+/// Keeps what it hears.
+struct Heard(mpsc::Sender<(String, [u8; 16])>);
+
+impl RefusedTokens for Heard {
+    fn refused(&self, connection: &str, fingerprint: [u8; 16]) {
+        let _ = self.0.try_send((connection.to_owned(), fingerprint));
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_a_provider_refused_is_passed_on_and_nonsense_is_not() {
+    let database = TestDatabase::sqlite();
+    let replica = Replica::start(&database.store().await).await;
+    let (tell, mut heard) = mpsc::channel(8);
+    replica.proxies.on_refused_tokens(Arc::new(Heard(tell)));
+    let (statuses, _commands) = attach(&replica.url).await;
+    let token = |connection: &str, fingerprint: &[u8]| v1::RefusedToken {
+        connection_id: connection.into(),
+        fingerprint: fingerprint.to_vec(),
+    };
+    let refused_tokens = vec![token("short", &[1; 3]), token("c1", &[7; 16]), token("c2", &[8; 16])];
+    statuses.send(v1::ProxyStatus { refused_tokens, ..status("p1", 3) }).await.expect("sent");
+    for expected in [("c1".to_owned(), [7; 16]), ("c2".to_owned(), [8; 16])] {
+        assert_eq!(timeout(SOON, heard.recv()).await.expect("something comes"), Some(expected));
+    }
 }
 
 on_both_engines! {

@@ -21,6 +21,7 @@ mod ollama;
 mod provider_quirks;
 mod providers;
 mod reasoning;
+mod refused_tokens;
 mod repeated_requests;
 mod reshaped;
 mod routes;

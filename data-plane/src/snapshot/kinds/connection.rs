@@ -157,6 +157,7 @@ impl ConnectionSource {
             max_concurrent: 0,
             unpriced: String::new(),
             timeouts: None,
+            refreshes: false,
             ..source.spec.clone()
         };
         *self.secret != *earlier.secret || essence(self) != essence(earlier)
@@ -212,6 +213,7 @@ impl ConnectionSource {
             upstream,
             priority: self.spec.priority,
             is_active: self.spec.is_active,
+            refreshes: self.spec.refreshes,
             refuses_unpriced: self.spec.unpriced == REFUSE,
             in_flight: in_flight.unwrap_or_default(),
         })

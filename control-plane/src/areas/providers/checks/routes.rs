@@ -32,7 +32,7 @@ pub(crate) struct TestResult {
     valid: bool,
     error: Option<String>,
     warning: Option<String>,
-    /// Whether a token was refreshed on the way. API keys have nothing to refresh.
+    /// Whether the token of a sign-in was renewed on the way. API keys have nothing to renew.
     refreshed: bool,
     diagnosis: DiagnosisView,
     latency_ms: u64,
@@ -200,7 +200,7 @@ impl From<CheckResult> for TestResult {
             },
             error: result.error,
             warning: result.warning,
-            refreshed: false,
+            refreshed: result.refreshed,
             latency_ms: result.latency_ms,
             status_code: result.status,
             tested_at: result.tested_at.to_rfc3339(),

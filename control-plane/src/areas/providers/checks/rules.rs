@@ -12,9 +12,9 @@ use omniroute_providers::{
 
 use super::{
     super::{
-        Providers,
+        Providers, TokenState,
         client::{UpstreamError, UpstreamResponse},
-        connections::{ConnectionRecord, Provider, TestRecord, cloud_spec, rows::Connections},
+        connections::{ConnectionRecord, OAUTH, Provider, TestRecord, cloud_spec, rows::Connections},
         models::rows::Models,
         nodes::NodeRecord,
     },
@@ -66,6 +66,10 @@ pub struct CheckResult {
     pub latency_ms: u64,
     pub status: Option<u16>,
     pub tested_at: UnixMillis,
+    /// A token was renewed on the way.
+    pub refreshed: bool,
+    /// Only signing in again helps.
+    pub expired: bool,
 }
 
 /// What that means.
@@ -104,26 +108,19 @@ impl Providers {
     /// # Errors
     /// 404; 503 where another control plane can open what this one cannot: then nothing is known of the connection.
     pub async fn test_connection(&self, id: &str, model: Option<&str>) -> Result<CheckResult, ApiError> {
-        let (record, secret) = Connections::of(&self.store).opened(id, false).await?;
+        let (record, _) = Connections::of(&self.store).opened(id, false).await?;
         let provider = self.provider(record.provider.as_str()).await?;
-        let result = match record.unopened.complaint() {
-            None => match compile(&record, &secret, &provider, self) {
-                Ok(upstream) => {
-                    let known = self.model_to_ask(&record).await?;
-                    // Of a provider that lists no models, the connection names one to test with.
-                    let kept = record.provider_data.get("validationModelId").and_then(|model| model.as_str());
-                    let kept = kept.map(str::trim).filter(|model| !model.is_empty());
-                    self.check(&upstream, model.or(kept), known.as_deref()).await
-                }
-                Err(error) => self.refused(&error),
-            },
-            Some(why) => {
-                let finding = Finding::failed("configuration", "local", why, "secret_unreadable");
-                self.result_of(finding, None, None, Instant::now())
-            }
+        let result = match record.auth_type.as_str() {
+            OAUTH => self.check_signed_in(&record, &provider, model).await?,
+            _ => self.check_stored(&record, &provider, model).await?.0,
         };
         let test = TestRecord {
-            status: if result.valid { "active" } else { "error" }.to_owned(),
+            status: match (result.valid, result.expired) {
+                (true, _) => "active",
+                (false, true) => "expired",
+                (false, false) => "error",
+            }
+            .to_owned(),
             tested_at: Some(result.tested_at),
             latency_ms: Some(result.latency_ms),
             error: result.error.clone(),
@@ -132,6 +129,67 @@ impl Providers {
         Connections::of(&self.store).record_test(id, &test).await?;
         if result.valid {
             self.reset_cooldown(id).await;
+        }
+        Ok(result)
+    }
+
+    /// Asks with what is stored. Also gives the secret that was used.
+    async fn check_stored(
+        &self,
+        record: &ConnectionRecord,
+        provider: &Provider,
+        model: Option<&str>,
+    ) -> Result<(CheckResult, Secret), ApiError> {
+        let (record, secret) = Connections::of(&self.store).opened(record.id.as_str(), false).await?;
+        if let Some(why) = record.unopened.complaint() {
+            let finding = Finding::failed("configuration", "local", why, "secret_unreadable");
+            return Ok((self.result_of(finding, None, None, Instant::now()), secret));
+        }
+        let result = match compile(&record, &secret, provider, self) {
+            Ok(upstream) => {
+                let known = self.model_to_ask(&record).await?;
+                // Of a provider that lists no models, the connection names one to test with.
+                let kept = record.provider_data.get("validationModelId").and_then(|model| model.as_str());
+                let kept = kept.map(str::trim).filter(|model| !model.is_empty());
+                self.check(&upstream, model.or(kept), known.as_deref()).await
+            }
+            Err(error) => self.refused(&error),
+        };
+        Ok((result, secret))
+    }
+
+    /// Asks with the token of a sign-in: renewed before where it is about to be over, and once more where it is refused.
+    /// Whether only signing in again helps is for those to say who renew it.
+    async fn check_signed_in(
+        &self,
+        record: &ConnectionRecord,
+        provider: &Provider,
+        model: Option<&str>,
+    ) -> Result<CheckResult, ApiError> {
+        let id = record.id.as_str();
+        let before = self.sign_ins.before_use(id).await;
+        let (mut result, token) = self.check_stored(record, provider, model).await?;
+        let mut after = TokenState::Kept;
+        if !result.valid && result.status == Some(StatusCode::UNAUTHORIZED.as_u16()) {
+            after = self.sign_ins.refused(id, &token).await;
+            if after == TokenState::Renewed {
+                result = self.check_stored(record, provider, model).await?.0;
+            }
+        }
+        result.refreshed = [&before, &after].contains(&&TokenState::Renewed);
+        for state in [after, before] {
+            match state {
+                TokenState::Expired(reason) if !result.valid => {
+                    result.expired = true;
+                    result.error = Some(reason);
+                    break;
+                }
+                TokenState::Failed(reason) if !result.valid => {
+                    result.error = Some(format!("the token could not be renewed: {reason}"));
+                    break;
+                }
+                _ => {}
+            }
         }
         Ok(result)
     }
@@ -407,6 +465,8 @@ impl Providers {
                 latency_ms,
                 status,
                 tested_at,
+                refreshed: false,
+                expired: false,
             },
             Finding::Failed { kind, source, message, code } => CheckResult {
                 valid: false,
@@ -417,6 +477,8 @@ impl Providers {
                 latency_ms,
                 status,
                 tested_at,
+                refreshed: false,
+                expired: false,
             },
         }
     }

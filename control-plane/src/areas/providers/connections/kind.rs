@@ -31,7 +31,7 @@ impl ConfigKind for ConnectionKind {
 
     fn select(&self) -> &'static str {
         "SELECT id, revision, provider, name, auth_type, priority, is_active, secret, base_url, headers, \
-         provider_data, connect_ms, first_byte_ms, idle_ms, total_ms, max_concurrent FROM connections \
+         provider_data, connect_ms, first_byte_ms, idle_ms, total_ms, max_concurrent, refreshes FROM connections \
          WHERE revision > $1 AND revision <= $2"
     }
 
@@ -89,6 +89,7 @@ fn connection(row: &AnyRow, id: &str, store: &Store) -> Result<v1::Connection, S
             .filter(|word| ChatApis::parse(word).is_some())
             .unwrap_or_default()
             .to_owned(),
+        refreshes: row.flag("refreshes")?,
         unpriced: specific
             .get(UNPRICED)
             .and_then(Value::as_str)

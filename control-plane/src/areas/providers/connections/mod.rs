@@ -8,6 +8,7 @@ mod routes;
 pub mod rows;
 mod rules;
 mod shapes;
+mod signed_in;
 
 use std::sync::Arc;
 
@@ -19,11 +20,13 @@ pub(super) use self::{
     cloud::cloud_spec,
     rules::{Provider, canonical, origin_of},
     shapes::api_key,
+    signed_in::OAUTH,
 };
 pub use self::{
     kind::ConnectionKind,
     record::{ConnectionDraft, ConnectionPatch, ConnectionRecord, TestRecord, Unopened},
     rules::{ConnectionChange, ConnectionView, MASK, NewConnection},
+    signed_in::{SignedIn, put_token},
 };
 use super::Providers;
 

@@ -45,7 +45,7 @@ macro_rules! select {
         concat!(
             "SELECT c.id, c.provider, c.name, c.auth_type, c.priority, c.is_active, c.secret, c.base_url, c.headers, \
              c.provider_data, c.extras, c.connect_ms, c.first_byte_ms, c.idle_ms, c.total_ms, c.max_concurrent, \
-             c.created_at, c.updated_at, c.revision, \
+             c.refreshes, c.created_at, c.updated_at, c.revision, \
              t.status, t.tested_at, t.latency_ms, t.error, t.error_code \
              FROM connections c LEFT JOIN connection_tests t ON t.connection_id = c.id ",
             $rest
@@ -252,6 +252,29 @@ pub async fn update(write: &mut Write, id: &str, patch: ConnectionPatch) -> Resu
     let before = state(&old, &old_secret, Some(&locked));
     write.note(KIND, id, Some((old.revision, before)), Some(state(&new, &secret, Some(&kept))))?;
     Ok(new)
+}
+
+/// Notes whether the connection's secret is renewed by itself.
+///
+/// # Errors
+/// `NotFound`.
+pub async fn set_refreshes(write: &mut Write, id: &str, refreshes: bool) -> Result<(), StoreError> {
+    let row = read(write, id).await?;
+    if row.flag("refreshes")? == refreshes {
+        return Ok(());
+    }
+    let old = record(&row, write.ring())?;
+    let secret = open_secret(&row, id, write.ring()).unwrap_or_default();
+    let locked = locked(write, &row, id, false).await?;
+    sql("UPDATE connections SET refreshes = $2, updated_at = $3, revision = $4 WHERE id = $1")
+        .bind(id.to_owned())
+        .bind(i64::from(refreshes))
+        .bind(number(write.at().0))
+        .bind(number(write.revision()))
+        .execute(write.connection())
+        .await?;
+    let state = state(&old, &secret, Some(&locked));
+    write.note(KIND, id, Some((old.revision, state.clone())), Some(state))
 }
 
 /// # Errors

@@ -17,9 +17,10 @@ use super::{
     cloud,
     record::{ConnectionDraft, ConnectionPatch, ConnectionRecord},
     rows::{self, Connections},
+    signed_in::OAUTH,
 };
 use crate::{
-    http::{ApiError, Edit, Fields, Refused, merged, nearest, shapes::UpstreamTimeouts},
+    http::{ApiError, Code, Edit, Fields, Refused, merged, nearest, shapes::UpstreamTimeouts},
     store::{
         MERGE_ATTEMPTS, StoreError, Write,
         records::{Actor, CoolingRow, Object, TimeoutsRecord},
@@ -252,7 +253,10 @@ impl Providers {
             }
             None => None,
         };
-        let auth_type = change.secret.as_ref().filter(|_| held.auth_type != "oauth");
+        // A key that is entered by hand ends a sign-in: nobody else's token is to take its place, least of all at the host
+        // that it was entered for.
+        let ends_sign_in = change.secret.is_some() && held.auth_type == OAUTH;
+        let auth_type = change.secret.as_ref();
         let mut patch = ConnectionPatch {
             expected_revision: Some(held.revision),
             name: change.name.as_ref().map(|name| name.trim().to_owned()),
@@ -273,6 +277,10 @@ impl Providers {
             patch.extras = Some(merged(held.extras.clone(), change.extras.clone()));
         }
         let record = rows::update(&mut write, id, patch).await?;
+        if ends_sign_in {
+            self.sign_ins.forget(&mut write, id).await?;
+            rows::set_refreshes(&mut write, id, false).await?;
+        }
         self.check_compiles(&record, &secret, &provider)?;
         pricing::price_unlisted(&mut write, &record).await?;
         write.commit().await?;
@@ -300,6 +308,18 @@ impl Providers {
     /// The node or the catalog's provider of that name.
     pub(in super::super) async fn provider(&self, name: &str) -> Result<Provider, ApiError> {
         Provider::of(self.node_of(name).await?, name)
+    }
+
+    /// The id of a provider of the catalog or of a node, by any of its names.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn provider_id(&self, name: &str) -> Result<Option<String>, ApiError> {
+        match self.provider(name).await {
+            Ok(provider) => Ok(Some(provider.id().to_owned())),
+            Err(error) if matches!(error.code(), Code::NotFound | Code::InvalidRequest) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn node_of(&self, id: &str) -> Result<Option<NodeRecord>, ApiError> {
@@ -419,7 +439,7 @@ impl Provider {
 }
 
 /// As [`Providers::provider`], as the transaction sees it.
-async fn provider_of(write: &mut Write, name: &str) -> Result<Provider, ApiError> {
+pub(super) async fn provider_of(write: &mut Write, name: &str) -> Result<Provider, ApiError> {
     Provider::of(nodes::rows::find(write, name).await?, name)
 }
 

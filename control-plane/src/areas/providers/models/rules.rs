@@ -10,7 +10,7 @@ use super::{
     super::{
         Providers,
         checks::{advice, compile},
-        connections::{self, ConnectionRecord, Provider, rows::Connections},
+        connections::{self, ConnectionRecord, OAUTH, Provider, rows::Connections},
     },
     rows::{self, ModelDraft, ModelRecord, Models},
 };
@@ -60,10 +60,10 @@ impl Providers {
     /// 404; 502 when the provider does not answer and nothing is known; 503 where another control plane can open what this one
     /// cannot.
     pub async fn list_models(&self, actor: &Actor, id: &str) -> Result<Listing, ApiError> {
-        let (record, secret) = Connections::of(&self.store).opened(id, false).await?;
+        let (record, _) = Connections::of(&self.store).opened(id, false).await?;
         let provider = self.provider(record.provider.as_str()).await?;
         let name = provider.id().to_owned();
-        let why = match self.ask_models(&record, &secret, &provider).await {
+        let why = match self.ask_models(&record, &provider).await {
             Ok(models) => {
                 self.keep_models(actor, &record, &models).await?;
                 return Ok(Listing { provider: name, models, source: ListingSource::Api, warning: None });
@@ -83,16 +83,17 @@ impl Providers {
     }
 
     /// The list of models as the provider gives it now, from all its pages.
-    async fn ask_models(
-        &self,
-        record: &ConnectionRecord,
-        secret: &Secret,
-        provider: &Provider,
-    ) -> Result<Vec<OfferedModel>, String> {
+    async fn ask_models(&self, record: &ConnectionRecord, provider: &Provider) -> Result<Vec<OfferedModel>, String> {
+        if record.auth_type == OAUTH {
+            // What becomes of it shows in the answer.
+            let _ = self.sign_ins.before_use(record.id.as_str()).await;
+        }
+        let opened = Connections::of(&self.store).opened(record.id.as_str(), false).await;
+        let (record, secret) = opened.map_err(|error| error.to_string())?;
         if let Some(why) = record.unopened.complaint() {
             return Err(why);
         }
-        let upstream = compile(record, secret, provider, self).map_err(|error| error.to_string())?;
+        let upstream = compile(&record, &secret, provider, self).map_err(|error| error.to_string())?;
         let mut uri = upstream.uri(Operation::Models).clone();
         let mut models = Vec::new();
         let mut is_optional = false;
