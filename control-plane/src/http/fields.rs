@@ -324,6 +324,47 @@ impl Fields {
         Some(value)
     }
 
+    /// As [`Self::nested`], where null clears.
+    pub fn nullable_nested<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Self) -> T) -> Edit<T> {
+        if self.is_null(name) {
+            let _ = self.take(name);
+            return Edit::Clear;
+        }
+        self.nested(name, read).map_or(Edit::Keep, Edit::Set)
+    }
+
+    /// Reads an object of objects by names of the caller's own, at most `most` of them, each with the same care; null is
+    /// `None`.
+    pub fn nested_map<T>(
+        &mut self,
+        name: &'static str,
+        most: usize,
+        read: impl Fn(&mut Self) -> T,
+    ) -> Vec<(String, Option<T>)> {
+        let Some(object) = self.object(name) else { return Vec::new() };
+        if object.len() > most {
+            self.refuse(name, format!("must have at most {most} entries"));
+            return Vec::new();
+        }
+        let mut all = Vec::with_capacity(object.len());
+        for (key, value) in object {
+            let path = format!("{name}.{}", spelling::quotable(&key));
+            match value {
+                Value::Null => all.push((key, None)),
+                Value::Object(inner) => {
+                    let path = if self.path.is_empty() { path } else { format!("{}.{path}", self.path) };
+                    let mut inner = Self { path, ..Self::new(inner) };
+                    let value = read(&mut inner);
+                    inner.refuse_unknown();
+                    self.details.append(&mut inner.details);
+                    all.push((key, Some(value)));
+                }
+                other => self.expected(&path, "object", &other),
+            }
+        }
+        all
+    }
+
     /// What nobody has asked for yet, in an object that may hold anything besides. A name that is almost one of those
     /// that were asked for is a mistake all the same.
     pub fn rest(&mut self) -> Object {

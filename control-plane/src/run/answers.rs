@@ -1,33 +1,41 @@
 //! What areas want to know of one another, answered: no area knows another.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use http::{HeaderName, HeaderValue};
+use omniroute_egress::{EgressError, OutboundProxy};
 use omniroute_providers::Catalog;
 
 use crate::{
     areas::{
         access::{
-            keys::{KnownTargets, forget_connections},
+            keys::{self, KnownTargets},
             login::{Login, RequireLoginChange},
         },
+        egress::{self, Egress, KnownScopes},
         operations::{NodeHealth, ProviderReport, ProviderReports, Setup},
         providers::{
-            Inventory, Providers, References,
-            connections::{self, ConnectionRecord, TestRecord},
-            nodes::NodeRecord,
+            Inventory, Providers, References, Ways,
+            connections::{self, ConnectionRecord, TestRecord, rows::Connections},
+            nodes::{self, NodeRecord, rows::Nodes},
         },
         settings::{AdminPassword, PasswordChange},
         usage::{ConnectionName, ConnectionNames},
     },
     auth::{Caller, Principal},
     http::ApiError,
-    store::{StoreError, Write, records::Actor},
+    store::{Store, StoreError, Write, records::Actor},
 };
 
-/// API keys, which name connections.
-pub(super) struct Keys;
+/// API keys and assignments of outbound proxies, which name connections.
+pub(super) struct Naming;
+
+/// What can have an outbound proxy.
+pub(super) struct Scopes(pub(super) Store);
+
+/// Outbound proxies.
+pub(super) struct OutboundProxies(pub(super) Arc<Egress>);
 
 /// The administrator's password.
 pub(super) struct Password(pub(super) Arc<Login>);
@@ -35,12 +43,56 @@ pub(super) struct Password(pub(super) Arc<Login>);
 /// Nodes, connections and models.
 pub(super) struct KnownProviders(pub(super) Arc<Providers>);
 
-// === impl Keys ===
+// === impl Naming ===
 
 #[async_trait]
-impl References for Keys {
+impl References for Naming {
     async fn forget_connections(&self, write: &mut Write, gone: &[String]) -> Result<(), StoreError> {
-        forget_connections(write, gone).await
+        keys::forget_connections(write, gone).await?;
+        egress::forget_connections(write, gone).await
+    }
+
+    async fn forget_node(&self, write: &mut Write, gone: &str) -> Result<(), StoreError> {
+        egress::forget_provider(write, gone).await
+    }
+}
+
+// === impl Scopes ===
+
+#[async_trait]
+impl KnownScopes for Scopes {
+    async fn provider(&self, write: &mut Write, name: &str) -> Result<Option<String>, StoreError> {
+        if let Some(known) = Catalog::builtin().get(name) {
+            return Ok(Some(known.id.clone()));
+        }
+        let by_prefix = Nodes::of(&self.0).by_prefix(name).await?.map(|node| node.id.to_string());
+        let id = by_prefix.unwrap_or_else(|| name.to_owned());
+        Ok(nodes::rows::find(write, &id).await?.map(|node| node.id.to_string()))
+    }
+
+    async fn has_connection(&self, write: &mut Write, id: &str) -> Result<bool, StoreError> {
+        connections::rows::exists(write, id).await
+    }
+
+    async fn provider_of(&self, connection: &str) -> Result<Option<String>, StoreError> {
+        match Connections::of(&self.0).get(connection).await {
+            Ok(record) => Ok(Some(record.provider.to_string())),
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+// === impl OutboundProxies ===
+
+#[async_trait]
+impl Ways for OutboundProxies {
+    async fn way(&self, connection: &str, provider: &str) -> Result<Option<Arc<OutboundProxy>>, String> {
+        self.0.way(connection, provider).await
+    }
+
+    async fn note(&self, proxy: &str, error: Option<EgressError>, took: Duration) {
+        self.0.note(proxy, error, took).await;
     }
 }
 

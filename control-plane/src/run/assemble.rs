@@ -9,7 +9,7 @@ use omniroute_core::{settings::ControlPlaneSettings, time::Clock};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use utoipa_axum::router::OpenApiRouter;
 
-use super::answers::{Keys, KnownProviders, Password};
+use super::answers::{KnownProviders, Naming, OutboundProxies, Password, Scopes};
 use crate::{
     areas::{
         access::{
@@ -17,6 +17,7 @@ use crate::{
             keys::{ApiKeyKind, ApiKeys},
             login::{Login, LoginHandles, LoginSettings},
         },
+        egress::{self, Egress, OutboundProxyKind, ProxyAssignmentKind},
         operations::{self, Operations, OperationsHandles},
         providers::{
             self, ProviderHandles, Providers, connections::ConnectionKind, models::ModelKind, nodes::ProviderNodeKind,
@@ -33,10 +34,18 @@ use crate::{
 };
 
 /// What proxies are sent, in the order of a full snapshot: parents before children.
-pub const KINDS: Kinds = &[&SettingsKind, &ProviderNodeKind, &ConnectionKind, &ModelKind, &ApiKeyKind];
+pub const KINDS: Kinds = &[
+    &SettingsKind,
+    &OutboundProxyKind,
+    &ProviderNodeKind,
+    &ConnectionKind,
+    &ProxyAssignmentKind,
+    &ModelKind,
+    &ApiKeyKind,
+];
 
 /// What lies sealed in the tables of areas.
-pub const SEALED: &[&[SealedColumn]] = &[&providers::connections::rows::SEALED];
+pub const SEALED: &[&[SealedColumn]] = &[&providers::connections::rows::SEALED, &egress::rows::SEALED];
 
 /// Groups of the API document.
 const TAGS: &[Tag] = &[
@@ -44,6 +53,7 @@ const TAGS: &[Tag] = &[
     ("Settings", "Settings that can be changed at run time"),
     ("Providers", "Connections: credentials at providers"),
     ("Provider nodes", "Endpoints that the operator added, each with a prefix"),
+    ("Outbound proxies", "Servers through which providers are called, and what goes through which"),
     ("API keys", "Keys of the gateway's clients"),
     ("Usage", "What was asked, what it cost"),
     ("Monitoring", "Health of the fleet"),
@@ -68,6 +78,7 @@ pub struct Foundations {
 pub struct Areas {
     pub access: Access,
     pub providers: Arc<Providers>,
+    pub egress: Arc<Egress>,
     pub settings: Arc<Settings>,
     pub usage: Arc<Usage>,
     pub operations: Arc<Operations>,
@@ -80,12 +91,19 @@ impl Areas {
     /// When the HTTP client or argon2 cannot be set up.
     pub fn build(settings: &ControlPlaneSettings, on: &Foundations) -> anyhow::Result<Self> {
         let allowed_origins = AllowedOrigins::parse(&settings.cors_origins);
+        let egress = Arc::new(Egress::new(
+            on.store.clone(),
+            Arc::clone(&on.clock),
+            Arc::new(Scopes(on.store.clone())),
+            Arc::new(providers::upstream_tls(&settings.upstream_tls_ca)?),
+        ));
         let providers = ProviderHandles {
             store: on.store.clone(),
             clock: Arc::clone(&on.clock),
             coordination: Arc::clone(&on.coordination),
             proxies: on.proxies.clone(),
-            references: Arc::new(Keys),
+            references: Arc::new(Naming),
+            ways: Arc::new(OutboundProxies(Arc::clone(&egress))),
             background: on.background.clone(),
             stopping: on.stopping.clone(),
         };
@@ -126,14 +144,16 @@ impl Areas {
             operations: Arc::new(Operations::new(operations)),
             access: Access { login, keys },
             providers,
+            egress,
         })
     }
 
     /// Every area's name, routes, and which of them are open.
-    pub(crate) fn routes(&self) -> [(&'static str, OpenApiRouter, &'static [OpenRoute]); 5] {
+    pub(crate) fn routes(&self) -> [(&'static str, OpenApiRouter, &'static [OpenRoute]); 6] {
         [
             (access::NAME, self.access.router(), &access::OPEN),
             (providers::NAME, self.providers.router(), &[]),
+            (egress::NAME, self.egress.router(), &[]),
             (settings::NAME, self.settings.router(), &[]),
             (usage::NAME, self.usage.router(), &[]),
             (operations::NAME, self.operations.router(), &operations::OPEN),
@@ -189,6 +209,7 @@ pub(super) fn jobs(store: &Store, ledger: &Ledger, config_log_days: u32) -> Vec<
     let mut all = jobs::of_store(store, config_log_days);
     all.extend(ledger.jobs());
     all.extend(access::jobs(store));
+    all.extend(egress::jobs(store));
     all
 }
 
@@ -222,7 +243,7 @@ mod tests {
 
     #[test]
     fn every_area_has_scopes() {
-        let areas = [access::NAME, providers::NAME, settings::NAME, usage::NAME, operations::NAME];
+        let areas = [access::NAME, providers::NAME, egress::NAME, settings::NAME, usage::NAME, operations::NAME];
         assert_eq!(areas, scope::AREAS);
     }
 

@@ -9,7 +9,7 @@ use utoipa::PartialSchema;
 
 use super::gateway::Gateway;
 use crate::{
-    areas::{access, operations, providers, settings},
+    areas::{access, egress, operations, providers, settings},
     http::{self, Body, Fields},
 };
 
@@ -196,6 +196,12 @@ async fn what_a_body_may_have_is_what_is_read_of_it() {
         providers::checks::TestOptions,
         providers::checks::ValidateProvider,
         providers::checks::ValidateNode,
+        egress::CreateProxy,
+        egress::ChangeProxy,
+        egress::Assign,
+        egress::BulkAssign,
+        egress::ChangeProxySettings,
+        egress::TryProxy,
         access::keys::CreateKey,
         access::keys::ChangeKey,
         access::keys::RegenerateKey,

@@ -22,6 +22,7 @@ use super::CountRequest;
 use crate::{
     request::{self, Segmented},
     seal::{FleetSealer, has_token},
+    snapshot::ConnectionEntry,
     tokens::decode,
     upstream_client::{UpstreamBody, UpstreamClient},
 };
@@ -64,7 +65,7 @@ pub(super) async fn ask(
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri;
     *request.headers_mut() = head(upstream, asked, &headers);
-    match tokio::time::timeout(TIME, exchange(client, request)).await {
+    match tokio::time::timeout(TIME, exchange(client, target.entry, request)).await {
         Ok(Some((response, text))) => judge(upstream, format, &response, &text),
         Ok(None) | Err(_) => Ok(None),
     }
@@ -123,8 +124,12 @@ fn head(upstream: &Upstream, asked: &CountRequest<'_>, own: &Headers) -> HeaderM
     headers
 }
 
-async fn exchange(client: &UpstreamClient<Segmented>, request: Request<Segmented>) -> Option<(Response<()>, Bytes)> {
-    let response = client.send(request, CONNECT).await.ok()?;
+async fn exchange(
+    client: &UpstreamClient<Segmented>,
+    entry: &ConnectionEntry,
+    request: Request<Segmented>,
+) -> Option<(Response<()>, Bytes)> {
+    let response = client.send_through(request, entry.outbound.as_ref(), CONNECT).await.ok()?;
     let (head, mut body): (_, UpstreamBody) = response.into_parts();
     let mut text = BytesMut::new();
     while let Some(frame) = body.frame().await {

@@ -12,6 +12,7 @@ use omniroute_core::{
     hash::{KeyHash, Pepper},
     id::{ApiKeyId, ConnectionId, ProviderId},
 };
+use omniroute_egress::OutboundProxy;
 use omniroute_providers::{Catalog, Timeouts, Upstream};
 
 use super::Key;
@@ -39,6 +40,8 @@ pub struct Index {
     pub(super) models: HashMap<ProviderId, OrdMap<String, Arc<ModelEntry>>>,
     /// Who offers a model.
     pub(super) offers: HashMap<String, Arc<BTreeSet<ProviderId>>>,
+    /// Outbound proxies that can be used.
+    pub(super) outbound: HashMap<String, Arc<OutboundProxy>>,
 }
 
 /// What every request obeys.
@@ -71,6 +74,8 @@ pub struct ConnectionEntry {
     pub shown: HeaderValue,
     pub name: String,
     pub upstream: Upstream,
+    /// What it is reached through; `None`: directly.
+    pub outbound: Option<Arc<OutboundProxy>>,
     pub priority: i32,
     pub is_active: bool,
     /// Requests that run on it now. Survives changes of the configuration.
@@ -152,6 +157,11 @@ impl Index {
 
     pub fn connection(&self, id: &str) -> Option<&Arc<ConnectionEntry>> {
         self.connections.get(id)
+    }
+
+    /// The outbound proxies, in no order.
+    pub fn outbound(&self) -> impl Iterator<Item = &Arc<OutboundProxy>> {
+        self.outbound.values()
     }
 
     /// Providers that offer a model and have an active connection.

@@ -1,4 +1,6 @@
-use omniroute_core::hash::Pepper;
+mod egress;
+
+use omniroute_core::{hash::Pepper, time::UnixMillis};
 use omniroute_proto::{
     Kind,
     v1::{self, resource::Body},

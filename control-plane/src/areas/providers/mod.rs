@@ -10,16 +10,17 @@ pub mod nodes;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use omniroute_coordination::Coordination;
 use omniroute_core::{address::AddressPolicy, time::Clock};
+use omniroute_egress::{EgressError, OutboundProxy};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use utoipa_axum::router::OpenApiRouter;
 
-pub use self::client::{UpstreamClient, UpstreamError};
+pub use self::client::{UpstreamClient, UpstreamError, upstream_tls};
 use self::{
     connections::{ConnectionRecord, canonical, rows::Connections},
     models::rows::Models,
@@ -44,6 +45,25 @@ pub trait References: Send + Sync + 'static {
     /// # Errors
     /// When the database fails.
     async fn forget_connections(&self, write: &mut Write, gone: &[String]) -> Result<(), StoreError>;
+
+    /// A node is being deleted, in this transaction: what names it changes with it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    async fn forget_node(&self, write: &mut Write, gone: &str) -> Result<(), StoreError>;
+}
+
+/// Who keeps outbound proxies answers this.
+#[async_trait]
+pub trait Ways: Send + Sync + 'static {
+    /// Through what a connection of a provider is called, stored or not; `None`: directly.
+    ///
+    /// # Errors
+    /// With a sentence for the operator when it is not to be called at all.
+    async fn way(&self, connection: &str, provider: &str) -> Result<Option<Arc<OutboundProxy>>, String>;
+
+    /// What became of a call through it. `None`: it was answered.
+    async fn note(&self, proxy: &str, error: Option<EgressError>, took: Duration);
 }
 
 /// What [`Providers`] needs.
@@ -53,6 +73,7 @@ pub struct ProviderHandles {
     pub coordination: Arc<dyn Coordination>,
     pub proxies: ProxyRegistry,
     pub references: Arc<dyn References>,
+    pub ways: Arc<dyn Ways>,
     /// Work that outlives the request that began it; waited for when the process stops.
     pub background: TaskTracker,
     /// Cancelled when the process stops.
@@ -66,6 +87,7 @@ pub struct Providers {
     coordination: Arc<dyn Coordination>,
     proxies: ProxyRegistry,
     references: Arc<dyn References>,
+    ways: Arc<dyn Ways>,
     client: UpstreamClient,
     background: TaskTracker,
     stopping: CancellationToken,
@@ -86,7 +108,7 @@ impl Providers {
     /// # Errors
     /// When the HTTP client cannot be set up.
     pub fn new(handles: ProviderHandles, upstream_ca: &Path) -> anyhow::Result<Self> {
-        let ProviderHandles { store, clock, coordination, proxies, references, background, stopping } = handles;
+        let ProviderHandles { store, clock, coordination, proxies, references, ways, background, stopping } = handles;
         let in_force = store.clone();
         let policy = move || AddressPolicy::from_allow_private(in_force.allow_private_upstreams());
         Ok(Self {
@@ -97,6 +119,7 @@ impl Providers {
             coordination,
             proxies,
             references,
+            ways,
             background,
             stopping,
         })

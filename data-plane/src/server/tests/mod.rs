@@ -9,6 +9,7 @@ mod client;
 mod compact;
 mod counts;
 mod early;
+mod egress;
 mod ends;
 mod fallback;
 mod hosts;

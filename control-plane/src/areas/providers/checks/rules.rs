@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Instant};
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use omniroute_core::{address::AddressError, settings::Secret, time::UnixMillis};
+use omniroute_egress::EgressError;
 use omniroute_providers::{
     ChatApis, CompileError, ConnectionSpec, Failure, FailureClass, NodeSpec, Timeouts, Upstream, ping, sanitise,
 };
@@ -304,7 +305,20 @@ impl Providers {
             signer.sign(&mut request, std::iter::once(&body[..]), self.clock.now()).map_err(|_| UpstreamError::Sign)?;
         }
         let (head, body) = request.into_parts();
-        self.client.call(head.method, &head.uri, &head.headers, Some(body).filter(|body| !body.is_empty())).await
+        let body = Some(body).filter(|body| !body.is_empty());
+        let way = self.ways.way(upstream.id().as_str(), upstream.provider().as_str()).await;
+        let Some(proxy) = way.map_err(UpstreamError::NoWay)? else {
+            return self.client.call(head.method, &head.uri, &head.headers, body).await;
+        };
+        let begun = Instant::now();
+        let answer = self.client.call_through(&proxy, head.method, &head.uri, &head.headers, body).await;
+        match &answer {
+            Ok(_) => self.ways.note(proxy.id(), None, begun.elapsed()).await,
+            Err(UpstreamError::Egress(error)) => self.ways.note(proxy.id(), Some(*error), begun.elapsed()).await,
+            // It did not come as far as the proxy.
+            Err(_) => {}
+        }
+        answer
     }
 
     fn refused(&self, error: &CompileError) -> CheckResult {
@@ -363,6 +377,9 @@ impl Finding {
             UpstreamError::TooLarge | UpstreamError::Broken => ("upstream_error", "malformed_answer"),
             UpstreamError::Sign => ("configuration", "signing_failed"),
             UpstreamError::Timeout => ("network_error", "timeout"),
+            UpstreamError::Egress(EgressError::TargetForbidden) => ("blocked", "blocked"),
+            UpstreamError::Egress(error) => ("network_error", error.code()),
+            UpstreamError::NoWay(_) => ("configuration", "proxy_unusable"),
             UpstreamError::Resolve | UpstreamError::Connect | UpstreamError::Tls => ("network_error", "network_error"),
         };
         Self::failed(kind, "upstream", error.to_string(), code)
