@@ -129,7 +129,11 @@ async fn exchange(
     entry: &ConnectionEntry,
     request: Request<Segmented>,
 ) -> Option<(Response<()>, Bytes)> {
-    let response = client.send_through(request, entry.outbound.as_ref(), CONNECT).await.ok()?;
+    let sent = match &entry.outbound {
+        None => client.send(request, CONNECT).await,
+        Some(proxy) => Box::pin(client.send_through(request, proxy, CONNECT)).await,
+    };
+    let response = sent.ok()?;
     let (head, mut body): (_, UpstreamBody) = response.into_parts();
     let mut text = BytesMut::new();
     while let Some(frame) = body.frame().await {

@@ -106,41 +106,36 @@ where
     ///
     /// # Errors
     /// With the stage in which it failed. Dropping the future cancels the request.
-    pub async fn send(
+    pub fn send(
         &self,
         request: Request<B>,
         connect_timeout: Duration,
-    ) -> Result<Response<UpstreamBody>, CallError> {
-        self.send_by(request, None, connect_timeout).await
+    ) -> impl Future<Output = Result<Response<UpstreamBody>, CallError>> + Send {
+        self.send_by(request, None, connect_timeout)
     }
 
-    /// As [`Self::send`], through `proxy` if there is one.
+    /// As [`Self::send`], through `proxy`, whose use it counts.
     ///
     /// # Errors
     /// As [`Self::send`].
     pub async fn send_through(
         &self,
         request: Request<B>,
-        proxy: Option<&Arc<OutboundProxy>>,
+        proxy: &Arc<OutboundProxy>,
         connect_timeout: Duration,
     ) -> Result<Response<UpstreamBody>, CallError> {
-        let Some(proxy) = proxy else { return self.send_by(request, None, connect_timeout).await };
-        // Few connections have one: a future of its own keeps the other's small.
-        Box::pin(async move {
-            let sent = self.send_by(request, Some(proxy), connect_timeout).await;
-            let (used, now) = (proxy.used(), SystemClock.now());
-            match &sent {
-                Ok(_) => used.succeeded(now),
-                Err(CallError { stage: Stage::ConnectTimeout | Stage::Egress(EgressError::Timeout), .. }) => {
-                    used.timed_out(now);
-                }
-                // That the operator forbids a target says nothing of the proxy.
-                Err(CallError { stage: Stage::Egress(EgressError::TargetForbidden), .. }) => {}
-                Err(_) => used.failed(now),
+        let sent = self.send_by(request, Some(proxy), connect_timeout).await;
+        let (used, now) = (proxy.used(), SystemClock.now());
+        match &sent {
+            Ok(_) => used.succeeded(now),
+            Err(CallError { stage: Stage::ConnectTimeout | Stage::Egress(EgressError::Timeout), .. }) => {
+                used.timed_out(now);
             }
-            sent
-        })
-        .await
+            // That the operator forbids a target says nothing of the proxy.
+            Err(CallError { stage: Stage::Egress(EgressError::TargetForbidden), .. }) => {}
+            Err(_) => used.failed(now),
+        }
+        sent
     }
 
     async fn send_by(
