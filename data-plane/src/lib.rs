@@ -5,13 +5,13 @@
 //! ```text
 //! process             what is started, in which order, and how it ends
 //! server              sockets, HTTP, routes, and the pipeline that takes a request through the stages
-//! admit, resolve, cache, response_store, dispatch, respond, count, models, forward  the stages, which do not know each other
+//! admit, resolve, idempotency, response_store, dispatch, respond, count, models, forward  the stages, which do not know each other
 //! answer              an upstream's answer, from its first bytes to its last
 //! translate           from one format to another
 //! media, signatures, meter  what a target cannot fetch, what clients drop, what a request cost
-//! tokens, health, store, reply  lengths of prompts, health of connections, values that are kept, bodies of answers
+//! tokens, health, shared_store, reply  lengths of prompts, health of connections, values that are kept, bodies of answers
 //! request, seal       a client's request as the stages see it, what only the fleet can read
-//! snapshot, record, lifecycle  the configuration in force, the journal of usage, whether work is taken
+//! snapshot, usage_journal, lifecycle  the configuration in force, the journal of usage, whether work is taken
 //! control, upstream_client, metrics  ways to the control plane and to providers, and the numbers
 //! ```
 //!
@@ -19,19 +19,18 @@
 
 mod admit;
 mod answer;
-mod cache;
 pub mod control;
 mod count;
 mod dispatch;
 pub mod forward;
 mod health;
+mod idempotency;
 mod lifecycle;
 mod media;
 mod meter;
 mod metrics;
 mod models;
 pub mod process;
-pub mod record;
 mod reply;
 mod request;
 mod resolve;
@@ -39,9 +38,10 @@ mod respond;
 mod response_store;
 mod seal;
 pub mod server;
+mod shared_store;
 mod signatures;
 pub mod snapshot;
-mod store;
 mod tokens;
 mod translate;
 pub mod upstream_client;
+pub mod usage_journal;

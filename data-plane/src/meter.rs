@@ -19,11 +19,11 @@ use crate::{
     health::{ConcurrencyPermit, Health},
     lifecycle::Lifecycle,
     metrics::{Metrics, ProviderMetrics},
-    record::{AnsweredBy, Closing, Open, Opening, Progress, Recorder, Unwritten},
-    reply::{ErrorContext, Tally},
+    reply::{AnswerStats, ErrorContext},
     request::{Arrival, Caller, RequestId, Target},
     snapshot::ConnectionEntry,
     tokens::guess,
+    usage_journal::{AnsweredBy, Closing, OpenEvent, Opening, PendingWrite, Progress, UsageRecorder},
 };
 
 /// Bytes of a prompt per token, about.
@@ -51,7 +51,7 @@ pub(crate) enum End {
 
 /// Where requests are recorded: the journal, the metrics, and what an outcome says of a connection.
 pub(crate) struct Recording {
-    recorder: Recorder,
+    recorder: UsageRecorder,
     metrics: Metrics,
     lifecycle: Lifecycle,
     health: Arc<Health>,
@@ -75,7 +75,7 @@ pub(crate) struct Meter {
     recording: Arc<Recording>,
     arrival: Arrival,
     /// Taken when the event is closed.
-    open: Option<Open>,
+    open: Option<OpenEvent>,
     /// Whoever set it writes the closed record; without it that happens at once.
     deferred: Option<Deferred>,
     /// The closed record is on its way to the disk.
@@ -107,7 +107,7 @@ enum Prompt {
 
 /// A closed record is kept here until somebody writes it.
 #[derive(Debug)]
-struct Deferred(Option<Unwritten>);
+struct Deferred(Option<PendingWrite>);
 
 // === impl End ===
 
@@ -136,7 +136,7 @@ impl End {
 
 impl Recording {
     /// Metrics are counted by the recorder that is installed at this moment.
-    pub(crate) fn new(recorder: Recorder, lifecycle: Lifecycle, health: Arc<Health>) -> Self {
+    pub(crate) fn new(recorder: UsageRecorder, lifecycle: Lifecycle, health: Arc<Health>) -> Self {
         Self { recorder, metrics: Metrics::new(), lifecycle, health }
     }
 
@@ -145,7 +145,7 @@ impl Recording {
         self.metrics.operation(operation).refused(error);
     }
 
-    pub(crate) fn recorder(&self) -> &Recorder {
+    pub(crate) fn recorder(&self) -> &UsageRecorder {
         &self.recorder
     }
 
@@ -165,7 +165,7 @@ impl Meter {
         sent: Sent<'_>,
         target: &Target<'_>,
         permit: ConcurrencyPermit,
-    ) -> (Box<Self>, Option<Unwritten>) {
+    ) -> (Box<Self>, Option<PendingWrite>) {
         let Target { entry, model, requested, .. } = *target;
         let Sent { caller, path, dialect, stream, body, asked_in } = sent;
         let by_length = body.len() as u64 / BYTES_PER_TOKEN;
@@ -175,7 +175,7 @@ impl Meter {
         } else {
             Prompt::Measured(by_length)
         };
-        let (open, unwritten) = recording.recorder.begin(&Opening {
+        let (open, pending_write) = recording.recorder.open_deferred(&Opening {
             at: arrival.at,
             request_id: arrival.request_id.as_str(),
             key: caller.key_id(),
@@ -209,7 +209,7 @@ impl Meter {
             first_byte: None,
             status: 0,
         });
-        (meter, unwritten)
+        (meter, pending_write)
     }
 
     /// From now on the closed record waits for [`Self::take_deferred`].
@@ -218,7 +218,7 @@ impl Meter {
     }
 
     /// The closed record that waits, if it has come to that. Records that come later are written at once.
-    pub(crate) fn take_deferred(&mut self) -> Option<Unwritten> {
+    pub(crate) fn take_deferred(&mut self) -> Option<PendingWrite> {
         self.deferred.take().and_then(|deferred| deferred.0)
     }
 
@@ -247,7 +247,7 @@ impl Meter {
         self.asked_in = asked_in;
         self.has_switched = true;
         // The price depends on who is asked, also if this process dies before there is an answer.
-        self.note(Tally::default);
+        self.note(AnswerStats::default);
     }
 
     pub(crate) fn attempt(&mut self) {
@@ -297,12 +297,12 @@ impl Meter {
     /// seen 200, and gets the error as an event: the ledger has the status that says how it went all the same.
     pub(crate) fn refuse(&mut self, error: &GatewayError) {
         self.status = error.class.status();
-        self.close(End::Failed(error.class, error.code), Tally::default());
+        self.close(End::Failed(error.class, error.code), AnswerStats::default());
     }
 
     /// The upstream failed in the middle of its answer: logs it and closes the event. `failure`: what that says of the
     /// connection.
-    pub(crate) fn fail(&mut self, error: &GatewayError, failure: Option<Failure>, tally: Tally) {
+    pub(crate) fn fail(&mut self, error: &GatewayError, failure: Option<Failure>, stats: AnswerStats) {
         if !self.is_open() {
             return;
         }
@@ -317,29 +317,29 @@ impl Meter {
             reason = %error.message,
             "answer broke off"
         );
-        self.close(End::Failed(error.class, error.code), tally);
+        self.close(End::Failed(error.class, error.code), stats);
     }
 
     /// More of the answer is waited for, since `now`. From time to time its count is written down, for the case that this
     /// process does not live to the end of it.
-    pub(crate) fn goes_on(&mut self, now: Instant, tally: impl FnOnce() -> Tally) {
+    pub(crate) fn goes_on(&mut self, now: Instant, stats: impl FnOnce() -> AnswerStats) {
         if now < self.noted + NOTE_EVERY {
             return;
         }
         self.noted = now;
-        self.note(tally);
+        self.note(stats);
     }
 
     /// Nothing of an answer has come for [`NOTE_AFTER`]. The event was opened with an estimate by length only; if this
     /// process dies while it waits, what is written down here counts.
     pub(crate) fn waits(&self) {
         if matches!(self.prompt, Prompt::Readable { .. }) {
-            self.note(Tally::default);
+            self.note(AnswerStats::default);
         }
     }
 
-    fn note(&self, tally: impl FnOnce() -> Tally) {
-        let (usage, _) = self.settle(End::ClientClosed, &tally());
+    fn note(&self, stats: impl FnOnce() -> AnswerStats) {
+        let (usage, _) = self.settle(End::ClientClosed, &stats());
         let Some(open) = &self.open else { return };
         open.progress(&Progress {
             status: self.status,
@@ -356,16 +356,16 @@ impl Meter {
     }
 
     /// The answer ends before its end, and it is not the provider's doing: the client left, unless this proxy cuts what runs.
-    pub(crate) fn abandon(&mut self, tally: Tally) {
+    pub(crate) fn abandon(&mut self, stats: AnswerStats) {
         let is_cut = self.recording.lifecycle.phase().cuts();
         if is_cut && self.is_open() {
             tracing::warn!(request_id = %self.request_id(), code = End::Drained.code(), "the drain deadline cut an answer");
         }
-        self.close(if is_cut { End::Drained } else { End::ClientClosed }, tally);
+        self.close(if is_cut { End::Drained } else { End::ClientClosed }, stats);
     }
 
     /// Writes the event down as closed. Only the first call counts.
-    pub(crate) fn close(&mut self, end: End, tally: Tally) {
+    pub(crate) fn close(&mut self, end: End, stats: AnswerStats) {
         let Some(open) = self.open.take() else {
             return;
         };
@@ -373,15 +373,15 @@ impl Meter {
             self.recording.health.succeeded(&self.entry.id);
         }
         let duration = self.arrival.started.elapsed();
-        let (usage, estimated) = self.settle(end, &tally);
+        let (usage, estimated) = self.settle(end, &stats);
         let span = &self.arrival.span;
         if !span.is_none() {
-            self.describe(end, &usage, &tally);
+            self.describe(end, &usage, &stats);
         }
         self.provider.tokens(&usage);
         let operation = self.recording.metrics.operation(self.arrival.operation);
         operation.finished(self.stream, duration, self.status, end.code());
-        let unwritten = open.end(&Closing {
+        let pending_write = open.close_deferred(&Closing {
             outcome: end.outcome(),
             status: self.status,
             error_code: end.code(),
@@ -390,7 +390,7 @@ impl Meter {
             duration,
             first_byte: self.first_byte,
             attempts: self.attempts,
-            finish_reason: tally.finish_reason.as_deref().unwrap_or_default(),
+            finish_reason: stats.finish_reason.as_deref().unwrap_or_default(),
             answered_by: self.has_switched.then(|| AnsweredBy {
                 connection: &self.entry.id,
                 provider: &self.entry.provider,
@@ -398,8 +398,8 @@ impl Meter {
             }),
         });
         match &mut self.deferred {
-            Some(deferred) => deferred.0 = unwritten,
-            None => self.commit = unwritten.and_then(Unwritten::write),
+            Some(deferred) => deferred.0 = pending_write,
+            None => self.commit = pending_write.and_then(PendingWrite::write),
         }
     }
 
@@ -415,8 +415,8 @@ impl Meter {
     }
 
     /// The provider's count, completed by estimates where the provider did work that it did not count.
-    fn settle(&self, end: End, tally: &Tally) -> (Usage, bool) {
-        let mut usage = tally.usage.unwrap_or_default();
+    fn settle(&self, end: End, stats: &AnswerStats) -> (Usage, bool) {
+        let mut usage = stats.usage.unwrap_or_default();
         let answered = self.first_byte.is_some();
         if !answered && matches!(end, End::Failed(..)) {
             // An upstream that answered with an error, or not at all, charges nothing.
@@ -433,7 +433,7 @@ impl Meter {
         }
         if answered && usage.total_output() == 0 && usage.output.is_none() && self.arrival.operation == Operation::Chat
         {
-            usage.output = Some(tally.output_guess);
+            usage.output = Some(stats.output_guess);
             estimated = true;
         }
         (usage, estimated)
@@ -449,7 +449,7 @@ impl Meter {
         }
     }
 
-    fn describe(&self, end: End, usage: &Usage, tally: &Tally) {
+    fn describe(&self, end: End, usage: &Usage, stats: &AnswerStats) {
         let span = &self.arrival.span;
         span.record(genai::PROVIDER_NAME, self.entry.provider.as_str());
         span.record(genai::USAGE_INPUT_TOKENS, usage.total_input());
@@ -460,7 +460,7 @@ impl Meter {
         if let Some(reasoning) = usage.reasoning {
             span.record(genai::USAGE_REASONING_OUTPUT_TOKENS, reasoning);
         }
-        if let Some(reason) = &tally.finish_reason {
+        if let Some(reason) = &stats.finish_reason {
             span.record(genai::RESPONSE_FINISH_REASONS, reason.as_str());
         }
         span.record(genai::ATTEMPTS, self.attempts);
@@ -475,6 +475,6 @@ impl Meter {
 impl Drop for Meter {
     fn drop(&mut self) {
         // Whoever came to an end has closed the event: what is left was dropped on the way there.
-        self.abandon(Tally::default());
+        self.abandon(AnswerStats::default());
     }
 }

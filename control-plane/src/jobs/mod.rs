@@ -6,7 +6,7 @@
 //! each time a longer one. Every transaction of the work checks that the lease is still held
 //! ([`crate::store::Lease::guard`]).
 
-mod of_store;
+mod retention;
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use omniroute_telemetry::names;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-pub use self::of_store::of_store;
+pub use self::retention::retention_jobs;
 use crate::store::{Lease, Store, StoreError};
 
 /// How often a replica looks whether a lease that another one has is free.

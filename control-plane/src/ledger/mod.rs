@@ -6,7 +6,7 @@
 //! answer what REST asks.
 
 mod batch;
-mod book;
+mod builtin_prices;
 mod event;
 mod events;
 mod history;
@@ -73,7 +73,7 @@ impl Ledger {
             store,
         }));
         ledger.prepare_days().await?;
-        ledger.seed_prices(book::edition(), book::version(), book::prices()).await?;
+        ledger.seed_prices(builtin_prices::edition(), builtin_prices::version(), builtin_prices::prices()).await?;
         let at_once = ledger.0.store.ledger_transactions();
         tokio::spawn(ingest::run(Arc::downgrade(&ledger.0), waiting, at_once));
         Ok(ledger)

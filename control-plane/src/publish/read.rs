@@ -18,20 +18,20 @@ use super::{
 use crate::store::{Columns as _, StoreError, number, sql};
 
 /// Where the database stands, in the transaction that asks.
-pub(super) struct Clock {
+pub(super) struct LogPosition {
     pub(super) revision: u64,
     /// Deltas can be made from here on.
     pub(super) log_floor: u64,
 }
 
-pub(super) async fn clock(tx: &mut AnyConnection) -> Result<Clock, StoreError> {
+pub(super) async fn log_position(tx: &mut AnyConnection) -> Result<LogPosition, StoreError> {
     let row = sql("SELECT n, log_floor FROM config_revision WHERE id = 1").fetch_one(tx).await?;
-    Ok(Clock { revision: row.u64("n")?, log_floor: row.u64("log_floor")? })
+    Ok(LogPosition { revision: row.u64("n")?, log_floor: row.u64("log_floor")? })
 }
 
 /// The head, from the rows themselves.
 pub(super) async fn scan(source: &Source<'_>, tx: &mut AnyConnection) -> Result<Head, StoreError> {
-    let mut head = Head::at(clock(tx).await?.revision);
+    let mut head = Head::at(log_position(tx).await?.revision);
     for kind in source.kinds() {
         let mut rows = kind.rows(-1, i64::MAX).fetch(&mut *tx);
         while let Some(row) = rows.try_next().await? {
@@ -41,30 +41,30 @@ pub(super) async fn scan(source: &Source<'_>, tx: &mut AnyConnection) -> Result<
     Ok(head)
 }
 
-/// Moves `head` on to `clock`, with what changed between.
+/// Moves `head` on to `position`, with what changed between.
 pub(super) async fn advance(
     source: &Source<'_>,
     tx: &mut AnyConnection,
     head: &Head,
-    clock: &Clock,
+    position: &LogPosition,
 ) -> Result<Head, StoreError> {
-    if clock.revision == head.revision {
+    if position.revision == head.revision {
         return Ok(head.clone());
     }
-    if clock.revision < head.revision || head.revision < clock.log_floor {
+    if position.revision < head.revision || head.revision < position.log_floor {
         return scan(source, tx).await;
     }
     let mut next = head.clone();
-    for (kind, id, _) in deletions(tx, head.revision, clock.revision).await? {
+    for (kind, id, _) in deletions(tx, head.revision, position.revision).await? {
         next.remove(kind, &id);
     }
     for kind in source.kinds() {
-        let mut rows = kind.rows(number(head.revision), number(clock.revision)).fetch(&mut *tx);
+        let mut rows = kind.rows(number(head.revision), number(position.revision)).fetch(&mut *tx);
         while let Some(row) = rows.try_next().await? {
             next.put(kind.kind(), &source.resource(*kind, &row)?);
         }
     }
-    next.revision = clock.revision;
+    next.revision = position.revision;
     Ok(next)
 }
 

@@ -27,10 +27,10 @@ const LAST_WORD: Duration = Duration::from_secs(5);
 /// Rejections kept for a proxy, so that a wholly incompatible one does not fill the database.
 const MAX_REJECTIONS: usize = 100;
 
-pub(super) type Outgoing = mpsc::Sender<Result<Frame, Status>>;
+pub(super) type FrameSender = mpsc::Sender<Result<Frame, Status>>;
 
 /// Serves one subscription until the proxy leaves, misbehaves, or the process stops.
-pub(super) async fn serve<S>(publisher: Publisher, mut requests: S, out: Outgoing)
+pub(super) async fn serve<S>(publisher: Publisher, mut requests: S, out: FrameSender)
 where
     S: Stream<Item = Result<v1::ConfigRequest, Status>> + Unpin,
 {
@@ -85,7 +85,7 @@ struct Subscription {
     proxy_id: String,
     /// Tells the subscriptions of one proxy apart.
     number: u64,
-    out: Outgoing,
+    out: FrameSender,
     /// What the proxy holds for certain; `None` when it must start from nothing.
     held: Option<u64>,
     /// Until the first update is acknowledged, even an empty one is sent: it tells the proxy that it is up to date.
@@ -103,7 +103,7 @@ struct Waiting {
 // === impl Subscription ===
 
 impl Subscription {
-    async fn new(publisher: Publisher, subscribe: v1::Subscribe, out: Outgoing) -> Self {
+    async fn new(publisher: Publisher, subscribe: v1::Subscribe, out: FrameSender) -> Self {
         // The proxy may know a revision from another replica that this one has not noticed yet.
         if let Err(error) = publisher.refresh().await {
             tracing::debug!(%error, "the head cannot be refreshed for a new subscription");

@@ -189,22 +189,22 @@ impl Publisher {
         // What is known must be from before the read, or the read could seem to lie in the past.
         let known = self.0.head.borrow().clone();
         let mut tx = self.0.store.read().await?;
-        let clock = read::clock(&mut tx).await?;
-        self.0.log_floor.store(clock.log_floor, Ordering::Relaxed);
+        let position = read::log_position(&mut tx).await?;
+        self.0.log_floor.store(position.log_floor, Ordering::Relaxed);
         let advanced = match Source::of(self.0.kinds, &self.0.store, &mut tx).await {
-            Ok(source) => read::advance(&source, &mut tx, &known, &clock).await,
+            Ok(source) => read::advance(&source, &mut tx, &known, &position).await,
             Err(error) => Err(error),
         };
         self.withhold_on_missing_key(&advanced);
         let head = advanced?;
-        if clock.revision < known.revision {
-            tracing::warn!(from = known.revision, to = clock.revision, "the database went back in time");
+        if position.revision < known.revision {
+            tracing::warn!(from = known.revision, to = position.revision, "the database went back in time");
             self.0.updates.clear();
             self.reset_head(&head);
         } else {
             self.advance_head(&head);
         }
-        Ok((tx, head, clock.log_floor))
+        Ok((tx, head, position.log_floor))
     }
 }
 

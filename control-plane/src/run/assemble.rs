@@ -9,7 +9,7 @@ use omniroute_core::{settings::ControlPlaneSettings, time::Clock};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use utoipa_axum::router::OpenApiRouter;
 
-use super::answers::{KnownProviders, Naming, OutboundProxies, Password, Scopes};
+use super::cross_area::{KnownProviders, Naming, OutboundProxies, Password, Scopes};
 use crate::{
     areas::{
         access::{
@@ -206,7 +206,7 @@ pub(crate) fn limits(settings: &ControlPlaneSettings) -> Limits {
 
 /// What one replica does for all.
 pub(super) fn jobs(store: &Store, ledger: &Ledger, config_log_days: u32) -> Vec<Job> {
-    let mut all = jobs::of_store(store, config_log_days);
+    let mut all = jobs::retention_jobs(store, config_log_days);
     all.extend(ledger.jobs());
     all.extend(access::jobs(store));
     all.extend(egress::jobs(store));

@@ -1,8 +1,8 @@
-//! Starts the parts of a control plane in order, and stops them in the other. [`assemble`] builds the areas, [`answers`]
+//! Starts the parts of a control plane in order, and stops them in the other. [`assemble`] builds the areas, [`cross_area`]
 //! is what they want to know of one another.
 
-mod answers;
 mod assemble;
+mod cross_area;
 
 use std::{future::Future, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 

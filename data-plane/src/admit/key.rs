@@ -16,10 +16,10 @@ const X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 
 /// What this proxy asks of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Access {
-    KeyRequired,
+pub(super) enum ApiKeyPolicy {
+    Required,
     /// Whoever reaches this machine's loopback address may come in without a key.
-    Open,
+    LoopbackExempt,
 }
 
 /// Finds out who sent a request.
@@ -28,13 +28,13 @@ pub(super) enum Access {
 /// When the key is missing, unknown, or no good any more.
 pub(super) fn identify(
     index: &Index,
-    access: Access,
+    policy: ApiKeyPolicy,
     headers: &HeaderMap,
     query: Option<&str>,
     now: UnixMillis,
 ) -> Result<Caller, GatewayError> {
     let refused = |code, message: &str| Err(GatewayError::new(ErrorClass::Unauthenticated, code, message));
-    let open = access == Access::Open && is_local_origin(headers);
+    let open = policy == ApiKeyPolicy::LoopbackExempt && is_local_origin(headers);
     let found = presented(headers, query).map(|key| {
         let hash = index.settings().pepper.hash(key);
         index.key(&hash).filter(|key| key.accepts(&hash, now))
@@ -74,13 +74,13 @@ mod tests {
 
     const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 
-    fn try_with(access: Access, headers: &[(&'static str, &str)]) -> Result<Caller, &'static str> {
+    fn try_with(policy: ApiKeyPolicy, headers: &[(&'static str, &str)]) -> Result<Caller, &'static str> {
         let index = index_with(|_| {});
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.insert(*name, HeaderValue::from_str(value).expect("a value"));
         }
-        identify(&index, access, &map, None, NOW).map_err(|error| error.code)
+        identify(&index, policy, &map, None, NOW).map_err(|error| error.code)
     }
 
     #[test]
@@ -93,7 +93,7 @@ mod tests {
             &[("authorization", format!("Bearer {KEY}")), ("x-api-key", "sk-other".to_owned())],
         ] {
             let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-            assert!(matches!(try_with(Access::KeyRequired, &headers), Ok(Caller::Key(_))), "{headers:?}");
+            assert!(matches!(try_with(ApiKeyPolicy::Required, &headers), Ok(Caller::Key(_))), "{headers:?}");
         }
     }
 
@@ -107,7 +107,7 @@ mod tests {
         });
         let try_at = |secret: &'static str, now| {
             let headers = [(X_API_KEY, HeaderValue::from_static(secret))].into_iter().collect();
-            identify(&index, Access::KeyRequired, &headers, None, UnixMillis(now)).map_err(|error| error.code)
+            identify(&index, ApiKeyPolicy::Required, &headers, None, UnixMillis(now)).map_err(|error| error.code)
         };
         assert!(matches!(try_at("sk-old", NOW.0), Ok(Caller::Key(key)) if key.id.as_str() == "k2"));
         assert_eq!(try_at("sk-old", NOW.0 + 1).err(), Some("invalid_api_key"));
@@ -122,17 +122,17 @@ mod tests {
             (&[("authorization", "Basic Zm9vOmJhcg==")], "missing_api_key"),
             (&[("authorization", "Bearer sk-wrong")], "invalid_api_key"),
         ] {
-            assert_eq!(try_with(Access::KeyRequired, headers).err(), Some(code), "{headers:?}");
+            assert_eq!(try_with(ApiKeyPolicy::Required, headers).err(), Some(code), "{headers:?}");
         }
     }
 
     #[test]
     fn where_no_key_is_required_this_machine_may_come_in_and_foreign_pages_may_not() {
-        assert!(matches!(try_with(Access::Open, &[]), Ok(Caller::Local)));
-        assert!(matches!(try_with(Access::Open, &[("x-api-key", "sk-dummy")]), Ok(Caller::Local)));
-        assert!(matches!(try_with(Access::Open, &[("x-api-key", KEY)]), Ok(Caller::Key(_))));
+        assert!(matches!(try_with(ApiKeyPolicy::LoopbackExempt, &[]), Ok(Caller::Local)));
+        assert!(matches!(try_with(ApiKeyPolicy::LoopbackExempt, &[("x-api-key", "sk-dummy")]), Ok(Caller::Local)));
+        assert!(matches!(try_with(ApiKeyPolicy::LoopbackExempt, &[("x-api-key", KEY)]), Ok(Caller::Key(_))));
         let page = ("origin", "https://evil.example");
-        assert_eq!(try_with(Access::Open, &[page]).err(), Some("missing_api_key"));
-        assert!(try_with(Access::Open, &[page, ("x-api-key", KEY)]).is_ok());
+        assert_eq!(try_with(ApiKeyPolicy::LoopbackExempt, &[page]).err(), Some("missing_api_key"));
+        assert!(try_with(ApiKeyPolicy::LoopbackExempt, &[page, ("x-api-key", KEY)]).is_ok());
     }
 }

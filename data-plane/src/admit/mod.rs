@@ -2,10 +2,10 @@
 //!
 //! [`Admission::admit`] looks the API key up ([`mod@key`]), unless the request comes from a page that has no business here
 //! ([`origin`]). [`Admission::read_body`] then reads what the client sends ([`body`]), within the key's limits and the memory that
-//! all bodies share, and unpacks what comes compressed ([`coding`]).
+//! all bodies share, and unpacks what comes compressed ([`content_encoding`]).
 
 pub(crate) mod body;
-mod coding;
+mod content_encoding;
 mod key;
 mod origin;
 
@@ -21,10 +21,10 @@ use omniroute_core::{
     time::UnixMillis,
 };
 
-pub(crate) use self::coding::is_packed;
+pub(crate) use self::content_encoding::is_compressed;
 use self::{
     body::BodyLimits,
-    key::{Access, identify},
+    key::{ApiKeyPolicy, identify},
 };
 use crate::{
     lifecycle::Lifecycle,
@@ -34,7 +34,7 @@ use crate::{
 
 /// Lets requests in.
 pub(crate) struct Admission {
-    access: Access,
+    policy: ApiKeyPolicy,
     snapshot: Snapshot,
     lifecycle: Lifecycle,
     memory: BodyMemory,
@@ -57,7 +57,7 @@ impl Admission {
         lifecycle: Lifecycle,
         memory: BodyMemory,
     ) -> Self {
-        Self { access: access(settings), snapshot, lifecycle, memory, silence: settings.client_timeout.0 }
+        Self { policy: key_policy(settings), snapshot, lifecycle, memory, silence: settings.client_timeout.0 }
     }
 
     /// Finds out who sent a request.
@@ -72,7 +72,7 @@ impl Admission {
     ) -> Result<Admitted, GatewayError> {
         self.check_phase()?;
         let index = Guard::into_inner(self.snapshot.load());
-        let caller = identify(&index, self.access, headers, query, now)?;
+        let caller = identify(&index, self.policy, headers, query, now)?;
         Ok(Admitted { index, caller })
     }
 
@@ -81,7 +81,7 @@ impl Admission {
     /// # Errors
     /// When the key is no good any more.
     pub(crate) fn check_key(&self, headers: &HeaderMap, now: UnixMillis) -> Result<(), GatewayError> {
-        identify(&self.snapshot.load(), self.access, headers, None, now).map(drop)
+        identify(&self.snapshot.load(), self.policy, headers, None, now).map(drop)
     }
 
     /// Reads all of a body, and unpacks it if need be. What `paid` covers is not taken out of the memory again.
@@ -103,8 +103,8 @@ impl Admission {
         let limits = BodyLimits { max_bytes, silence: self.silence };
         let memory = self.memory.of(caller);
         let body = body::read(body, paid, limits, &memory).await?;
-        if is_packed(headers) {
-            return Box::pin(coding::unpacked(headers, body, max_bytes, &memory)).await;
+        if is_compressed(headers) {
+            return Box::pin(content_encoding::unpacked(headers, body, max_bytes, &memory)).await;
         }
         Ok(body)
     }
@@ -140,15 +140,15 @@ pub(crate) fn draining(message: &str) -> GatewayError {
 }
 
 /// A key is not required only where nobody but this machine can come.
-fn access(settings: &DataPlaneSettings) -> Access {
+fn key_policy(settings: &DataPlaneSettings) -> ApiKeyPolicy {
     match (settings.require_api_key, is_loopback(settings.host)) {
-        (false, true) => Access::Open,
+        (false, true) => ApiKeyPolicy::LoopbackExempt,
         (false, false) => {
             let host = settings.host;
             tracing::warn!(%host, "REQUIRE_API_KEY=false only counts on loopback; API keys are required");
-            Access::KeyRequired
+            ApiKeyPolicy::Required
         }
-        (true, _) => Access::KeyRequired,
+        (true, _) => ApiKeyPolicy::Required,
     }
 }
 

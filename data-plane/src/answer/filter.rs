@@ -13,7 +13,7 @@ use super::{
     scanner::{Document, Scanner},
 };
 use crate::{
-    reply::{ErrorContext, Tally, parting::Standing},
+    reply::{AnswerStats, ErrorContext, terminator_timeout::FinishState},
     translate::{Streaming, stream_error},
 };
 
@@ -33,7 +33,7 @@ pub(crate) enum AnswerFilter {
     /// From the upstream's format to the client's, as it comes.
     Translated(Box<Streaming>),
     /// Translated as a whole, before its first byte went out.
-    Finished(Box<Tally>),
+    Finished(Box<AnswerStats>),
 }
 
 /// A stream of events, or of lines.
@@ -187,14 +187,14 @@ impl AnswerFilter {
     }
 
     /// Where a stream stands that is whole, if nothing more is said. Of a document only its end tells that.
-    pub(crate) fn standing(&self) -> Option<Standing> {
+    pub(crate) fn finish_state(&self) -> Option<FinishState> {
         match self {
             Self::Events(events) => {
                 let Events { scanner, framer, .. } = &**events;
                 (scanner.is_whole() && framer.is_between())
-                    .then(|| Standing { is_counted: scanner.is_counted(), said: scanner.said() })
+                    .then(|| FinishState { is_counted: scanner.is_counted(), said: scanner.said() })
             }
-            Self::Translated(streaming) => streaming.standing(),
+            Self::Translated(streaming) => streaming.finish_state(),
             Self::Json(_) | Self::Finished(_) => None,
         }
     }
@@ -202,7 +202,7 @@ impl AnswerFilter {
     /// Whether the client of a stream has, with what went out, why the answer ended and what it cost. Formats without a terminator
     /// have no other end than the upstream's.
     pub(crate) fn is_told_whole(&self) -> bool {
-        matches!(self, Self::Events(events) if events.scanner.complete() && events.scanner.tally().usage.is_some())
+        matches!(self, Self::Events(events) if events.scanner.complete() && events.scanner.stats().usage.is_some())
     }
 
     /// The answer has come to its own end: the stream has said why it finished, the document is all there.
@@ -283,12 +283,12 @@ impl AnswerFilter {
         }
     }
 
-    pub(crate) fn tally(&self) -> Tally {
+    pub(crate) fn stats(&self) -> AnswerStats {
         match self {
-            Self::Events(events) => events.scanner.tally(),
-            Self::Json(document) => document.tally(),
-            Self::Translated(streaming) => streaming.tally(),
-            Self::Finished(tally) => Tally::clone(tally),
+            Self::Events(events) => events.scanner.stats(),
+            Self::Json(document) => document.stats(),
+            Self::Translated(streaming) => streaming.stats(),
+            Self::Finished(stats) => AnswerStats::clone(stats),
         }
     }
 }

@@ -9,9 +9,9 @@ pub(crate) mod filter;
 pub(crate) mod first_content;
 mod framer;
 mod kind;
-mod lane;
 mod redact;
 mod scanner;
+mod translation_mode;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, response};
@@ -21,7 +21,7 @@ use omniroute_wire::{
     ir::StreamError,
 };
 
-pub(crate) use self::{filter::AnswerFilter, kind::AnswerKind, lane::Lane};
+pub(crate) use self::{filter::AnswerFilter, kind::AnswerKind, translation_mode::TranslationMode};
 use crate::{meter::Meter, request::TimeLimits, translate::Translation, upstream_client::UpstreamBody};
 
 /// The beginning of an answer.
@@ -46,7 +46,7 @@ pub(crate) struct Dispatched {
     /// The limits of the connection that answers.
     pub(crate) times: TimeLimits,
     /// How the answer was read.
-    pub(crate) lane: Lane,
+    pub(crate) mode: TranslationMode,
 }
 
 /// What an error inside a stream with this head says of the connection.

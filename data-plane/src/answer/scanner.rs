@@ -14,7 +14,7 @@ use omniroute_wire::{
 
 use super::AnswerKind;
 use crate::{
-    reply::Tally,
+    reply::AnswerStats,
     translate::{broken, stream_error},
 };
 
@@ -40,7 +40,7 @@ pub(crate) struct Document {
     kind: AnswerKind,
     tail: UsageTail,
     /// Set once all of it is there.
-    ended: Option<Tally>,
+    ended: Option<AnswerStats>,
     /// The answer says that it failed. Of a short one that is seen before anything goes out.
     error: Option<Box<StreamError>>,
 }
@@ -130,8 +130,8 @@ impl Scanner {
         matches!(self, Self::Gemini(_))
     }
 
-    pub(super) fn tally(&self) -> Tally {
-        each!(self, scanner => Tally {
+    pub(super) fn stats(&self) -> AnswerStats {
+        each!(self, scanner => AnswerStats {
             usage: scanner.usage().copied(),
             finish_reason: scanner.finish_reason().map(str::to_owned),
             output_guess: scanner.estimated_output(),
@@ -171,11 +171,11 @@ impl Document {
 
     /// Nothing follows.
     pub(super) fn end(&mut self) {
-        let tally = self.tally();
-        if self.says_failure(&tally) {
+        let stats = self.stats();
+        if self.says_failure(&stats) {
             self.error = Some(Box::new(broken("the upstream ended its answer with an error")));
         }
-        self.ended = Some(tally);
+        self.ended = Some(stats);
     }
 
     /// What it turned out to be that has ended, if not an answer.
@@ -187,22 +187,22 @@ impl Document {
     pub(super) fn has_failed(&self, whole: &[u8]) -> bool {
         // Nearly every answer lacks the word.
         (self.kind != AnswerKind::Chat(Format::OpenAiChat) || ERROR.find(whole).is_some())
-            && self.says_failure(&self.tally())
+            && self.says_failure(&self.stats())
     }
 
-    fn says_failure(&self, tally: &Tally) -> bool {
+    fn says_failure(&self, stats: &AnswerStats) -> bool {
         let word = match self.kind {
             AnswerKind::Chat(Format::OpenAiResponses) => "failed",
             // OpenRouter's.
             AnswerKind::Chat(Format::OpenAiChat) => "error",
             _ => return false,
         };
-        tally.finish_reason.as_deref() == Some(word)
+        stats.finish_reason.as_deref() == Some(word)
     }
 
-    pub(super) fn tally(&self) -> Tally {
-        if let Some(tally) = &self.ended {
-            return tally.clone();
+    pub(super) fn stats(&self) -> AnswerStats {
+        if let Some(stats) = &self.ended {
+            return stats.clone();
         }
         let AnswerFacts { usage, finish_reason } = match self.kind {
             // Images are counted in the words of the newer API.
@@ -212,6 +212,6 @@ impl Document {
             AnswerKind::Chat(Format::Ollama) => self.tail.facts_by(ollama::answer_facts),
             _ => openai::answer_facts(&self.tail),
         };
-        Tally { usage, finish_reason, output_guess: self.tail.total() / BYTES_PER_TOKEN }
+        AnswerStats { usage, finish_reason, output_guess: self.tail.total() / BYTES_PER_TOKEN }
     }
 }

@@ -21,7 +21,7 @@ use omniroute_wire::{
 use super::CountRequest;
 use crate::{
     request::{self, Segmented},
-    seal::{FleetSealer, has_token},
+    seal::{SignatureSealer, has_sealed_signature},
     snapshot::ConnectionEntry,
     tokens::decode,
     upstream_client::{UpstreamBody, UpstreamClient},
@@ -52,7 +52,7 @@ pub(super) async fn ask(
     let wish = ChatWish::plain(asked.dialect.format());
     let Some(format) = upstream.chat_format_for(model, &wish) else { return Ok(None) };
     let uri = match (format, asked.dialect) {
-        (Format::OpenAiResponses, Dialect::Responses) if !has_token(asked.body, format) => {
+        (Format::OpenAiResponses, Dialect::Responses) if !has_sealed_signature(asked.body, format) => {
             upstream.responses_uri("input_tokens")
         }
         // What crosses to it from another dialect is counted here as well as there, and sooner.
@@ -86,7 +86,7 @@ fn write(
     if let (Dialect::Responses, Format::OpenAiResponses) = (asked.dialect, format) {
         return Ok((renamed_body(asked.body.clone(), asked.scan, model), Vec::new()));
     }
-    let sealer = FleetSealer::new(asked.pepper);
+    let sealer = SignatureSealer::new(asked.pepper);
     let request = decode(asked.dialect, asked.body, &DecodeContext { sealer: &sealer, answer: "" })?;
     let profile = upstream.profile(format, model);
     let names = name_table(format, &request);

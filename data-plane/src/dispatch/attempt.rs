@@ -16,14 +16,14 @@ use omniroute_wire::byte_order_mark;
 use tokio::time::Instant;
 
 use super::{
-    beginning::{HOLD, pass, translated_from},
     embeddings::embedded,
     first_byte_timeout::FirstByteTimeout,
     outcome::FailedAttempt,
-    outgoing::ClientRequest,
+    response_validation::{HOLD, pass, translated_from},
+    upstream_payload::ClientRequest,
 };
 use crate::{
-    answer::{Answer, Lane},
+    answer::{Answer, TranslationMode},
     meter::{Meter, NOTE_AFTER},
     reply::ErrorContext,
     request::{Segmented, Target, TimeLimits},
@@ -48,7 +48,7 @@ pub(super) struct Attempt<'a> {
     pub(super) meter: &'a Meter,
     pub(super) request: &'a ClientRequest<'a>,
     pub(super) target: Target<'a>,
-    pub(super) lane: &'a Lane,
+    pub(super) mode: &'a TranslationMode,
     pub(super) times: &'a TimeLimits,
     pub(super) begun: Instant,
     /// The first bytes have come; whether they are an answer shows soon.
@@ -88,11 +88,11 @@ impl<'a> Attempt<'a> {
 
     async fn exchange(&self, (request, more): Requests) -> Result<Answer, FailedAttempt> {
         let (head, body) = answered(self.client, self.target.entry, request, self.times).await?;
-        match self.lane {
-            Lane::Passthrough { kind, hide_usage } => pass(self, head, body, *kind, *hide_usage).await,
+        match self.mode {
+            TranslationMode::Passthrough { kind, hide_usage } => pass(self, head, body, *kind, *hide_usage).await,
             // Large futures that the other way does not pay for.
-            Lane::Translate(translation) => Box::pin(translated_from(self, head, body, translation)).await,
-            Lane::Embed(embedding) => {
+            TranslationMode::Translate(translation) => Box::pin(translated_from(self, head, body, translation)).await,
+            TranslationMode::Embed(embedding) => {
                 Box::pin(embedded(self.client, self.target.entry, (head, body), more, embedding, self.times)).await
             }
         }

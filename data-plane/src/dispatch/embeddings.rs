@@ -15,11 +15,11 @@ use omniroute_wire::{
 use super::{
     attempt::{EMPTY, LARGEST_DOCUMENT, answered, next, rest},
     outcome::FailedAttempt,
-    outgoing::{ClientRequest, Outgoing, unsupported},
+    upstream_payload::{ClientRequest, UpstreamPayload, unsupported},
 };
 use crate::{
-    answer::{Answer, AnswerFilter, AnswerKind, Lane, filter::is_error_object},
-    reply::Tally,
+    answer::{Answer, AnswerFilter, AnswerKind, TranslationMode, filter::is_error_object},
+    reply::AnswerStats,
     request::{Segmented, TimeLimits},
     snapshot::ConnectionEntry,
     translate::{Embedding, nothing_lost},
@@ -43,12 +43,12 @@ impl ClientRequest<'_> {
         upstream: &Upstream,
         model: &str,
         requested: &str,
-    ) -> Result<Outgoing, GatewayError> {
+    ) -> Result<UpstreamPayload, GatewayError> {
         let format =
             upstream.embed_format().ok_or_else(|| unsupported("the provider of this model makes no embeddings"))?;
         if format == EmbedFormat::OpenAi && matches!(self.embed, EmbedDialect::OpenAi) {
             let segments = renamed_body(self.body.clone(), self.scan, model);
-            return Ok(Outgoing::passed(segments, AnswerKind::Embeddings, false));
+            return Ok(UpstreamPayload::passed(segments, AnswerKind::Embeddings, false));
         }
         let mut losses = Losses::default();
         let (bodies, way) = encode_request(self.embed.clone(), format, &self.body, model, requested, &mut losses)?;
@@ -58,7 +58,7 @@ impl ClientRequest<'_> {
         let mut bodies = bodies.into_iter().map(|body| Segmented::new(vec![Bytes::from(body)]));
         let body = bodies.next().unwrap_or_else(|| Segmented::new(Vec::new()));
         let embedding = Embedding { way, more: bodies.collect(), dropped: losses.header() };
-        Ok(Outgoing { body, headers: Vec::new(), lane: Lane::Embed(Box::new(embedding)) })
+        Ok(UpstreamPayload { body, headers: Vec::new(), mode: TranslationMode::Embed(Box::new(embedding)) })
     }
 }
 
@@ -89,11 +89,11 @@ pub(super) async fn embedded(
     match embedding.way.answer(&parts) {
         Ok(answer) => {
             let usage = Usage { input: answer.tokens, ..Usage::default() };
-            let tally = Tally { usage: Some(usage), ..Tally::default() };
+            let stats = AnswerStats { usage: Some(usage), ..AnswerStats::default() };
             Ok(Answer {
                 head,
                 body,
-                filter: AnswerFilter::Finished(Box::new(tally)),
+                filter: AnswerFilter::Finished(Box::new(stats)),
                 ready: vec![answer.body.into()],
                 is_quiet: false,
                 reshaped: None,

@@ -11,13 +11,13 @@ use omniroute_wire::codec::DecodeContext;
 use super::{
     Dispatcher,
     acquire::{Acquired, Acquisition},
-    outgoing::ClientRequest,
     plan::Targets,
+    upstream_payload::ClientRequest,
 };
 use crate::{
     media::{FetchedMedia, WantedMedia, missing},
     request::Target,
-    seal::FleetSealer,
+    seal::SignatureSealer,
 };
 
 /// How every URL in a body begins; made once.
@@ -40,7 +40,7 @@ impl ClientRequest<'_> {
             return Ok(Vec::new());
         };
         let profile = target.entry.upstream.profile(format, target.model);
-        let context = DecodeContext { sealer: &FleetSealer::new(self.pepper), answer: "" };
+        let context = DecodeContext { sealer: &SignatureSealer::new(self.pepper), answer: "" };
         let request = self.dialect.decode_request(&self.body, &context)?;
         missing(&request, format, &profile, fetched)
     }

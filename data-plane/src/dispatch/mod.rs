@@ -1,20 +1,21 @@
 //! From a plan to an answer: tries one target after another until one begins to answer.
 //!
 //! [`plan`] says in which order targets are tried, and why; [`acquire`] takes a place at the next one that can be used. An
-//! [`attempt`] is one target and one connection: it sends what [`outgoing`] (or [`embeddings`]) made of the client's request and
-//! [`upstream_request`] put a head on, for as long as [`first_byte_timeout`] lets it, and [`beginning`] judges what comes. The
-//! [`outcome`] of one that failed says what becomes of the connection, and what is tried next. [`mod@media`] fetches what a target
-//! cannot. All of it ends with the first byte: once an answer has begun, there is no other target to fall back to.
+//! [`attempt`] is one target and one connection: it sends what [`upstream_payload`] (or [`embeddings`]) made of the client's
+//! request and [`upstream_request`] put a head on, for as long as [`first_byte_timeout`] lets it, and
+//! [`response_validation`] judges what comes. The [`outcome`] of one that failed says what becomes of the connection, and what
+//! is tried next. [`mod@media`] fetches what a target cannot. All of it ends with the first byte: once an answer has begun,
+//! there is no other target to fall back to.
 
 mod acquire;
 mod attempt;
-mod beginning;
 mod embeddings;
 mod first_byte_timeout;
 mod media;
 mod outcome;
-mod outgoing;
 mod plan;
+mod response_validation;
+mod upstream_payload;
 mod upstream_request;
 
 use std::{
@@ -25,17 +26,17 @@ use std::{
 use omniroute_core::{error::GatewayError, time::Clock};
 use tokio::time::Instant;
 
-pub(crate) use self::outgoing::{ClientRequest, Translator};
+pub(crate) use self::upstream_payload::{ClientRequest, Translator};
 use self::{
     acquire::{Acquired, Acquisition},
     attempt::{Attempt, Requests},
     first_byte_timeout::FirstByteTimeout,
     outcome::{Retries, SameTarget, refused},
-    outgoing::Outgoing,
     plan::Targets,
+    upstream_payload::UpstreamPayload,
 };
 use crate::{
-    answer::{Dispatched, Lane},
+    answer::{Dispatched, TranslationMode},
     health::Health,
     media::FetchedMedia,
     meter::{Meter, Recording, Sent},
@@ -119,7 +120,7 @@ impl Dispatcher {
         let Acquired { mut index, mut target, permit } = acquired;
         let mut timeout = FirstByteTimeout::new(arrival.started, &call.times(&target), target.model, &request.body);
         // A request that cannot be written for its upstream fails here, before anything is spent.
-        let mut outgoing = request.outgoing(&self.translator, target, &fetched).await?;
+        let mut payload = request.payload(&self.translator, target, &fetched).await?;
         let sent = Sent {
             caller: call.caller,
             path: request.head.uri.path(),
@@ -136,7 +137,7 @@ impl Dispatcher {
         let mut tried = Vec::new();
         loop {
             let times = call.times(&target);
-            let requests = match self.requests(request, &target, &outgoing) {
+            let requests = match self.requests(request, &target, &payload) {
                 Ok(requests) => requests,
                 Err(error) => return Err(refused(&mut meter, error)),
             };
@@ -147,7 +148,7 @@ impl Dispatcher {
                 meter: &meter,
                 request,
                 target,
-                lane: &outgoing.lane,
+                mode: &payload.mode,
                 times: &times,
                 begun,
                 heard: AtomicBool::new(false),
@@ -155,8 +156,8 @@ impl Dispatcher {
             let failed = match attempt.run(requests, &mut timeout).await {
                 Ok(mut answer) => {
                     meter.answered(answer.head.status.as_u16(), begun.elapsed());
-                    let lane = answer.reshaped.take().map_or(outgoing.lane, Lane::Translate);
-                    return Ok(Dispatched { answer, meter, times, lane });
+                    let mode = answer.reshaped.take().map_or(payload.mode, TranslationMode::Translate);
+                    return Ok(Dispatched { answer, meter, times, mode });
                 }
                 Err(failed) => failed,
             };
@@ -171,17 +172,17 @@ impl Dispatcher {
             }
             // Large futures that hardly any request needs.
             if retries.without_signatures(&failed, timeout.is_left()) {
-                let unsigned = request.unsigned(&self.translator, target, &fetched, &outgoing.lane, &failed.failure);
+                let unsigned = request.unsigned(&self.translator, target, &fetched, &payload.mode, &failed.failure);
                 if let Some(unsigned) = Box::pin(unsigned).await {
-                    outgoing = unsigned;
+                    payload = unsigned;
                     continue;
                 }
             }
             if request.compacted.is_some() && failed.has_no_call() {
                 // A host of Responses that compacts nothing: the same target is asked for a summary.
-                let summary = request.summarized(&self.translator, target, &fetched, &outgoing.lane);
+                let summary = request.summarized(&self.translator, target, &fetched, &payload.mode);
                 if let Some(summary) = Box::pin(summary).await {
-                    outgoing = summary;
+                    payload = summary;
                     continue;
                 }
             }
@@ -195,7 +196,7 @@ impl Dispatcher {
                 Acquisition::Exhausted
             };
             let Acquisition::Acquired(mut next) = next else {
-                return Err(failed.give_up(&mut meter, &outgoing.lane));
+                return Err(failed.give_up(&mut meter, &payload.mode));
             };
             if request.may_need_media(&next.target) {
                 meter.leave();
@@ -217,8 +218,8 @@ impl Dispatcher {
             let asked_in = request.format_name_at(&target.entry.upstream, target.model);
             meter.switch_to(target.entry, next.permit, asked_in);
             if !is_written {
-                outgoing = match request.outgoing(&self.translator, target, &fetched).await {
-                    Ok(outgoing) => outgoing,
+                payload = match request.payload(&self.translator, target, &fetched).await {
+                    Ok(payload) => payload,
                     Err(error) => return Err(refused(&mut meter, error)),
                 };
             }
@@ -229,11 +230,11 @@ impl Dispatcher {
         &self,
         request: &ClientRequest<'_>,
         target: &Target<'_>,
-        outgoing: &Outgoing,
+        payload: &UpstreamPayload,
     ) -> Result<Requests, GatewayError> {
         let upstream = &target.entry.upstream;
-        let first = upstream_request::build(upstream, request, outgoing, target.model, &*self.clock)?;
-        let more = upstream_request::build_more(upstream, request, outgoing, target.model, &*self.clock)?;
+        let first = upstream_request::build(upstream, request, payload, target.model, &*self.clock)?;
+        let more = upstream_request::build_more(upstream, request, payload, target.model, &*self.clock)?;
         Ok((Box::new(first), more))
     }
 }

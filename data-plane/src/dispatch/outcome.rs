@@ -6,7 +6,7 @@ use omniroute_providers::{Failure, FailureClass, Upstream};
 use omniroute_wire::ir::StreamError;
 
 use crate::{
-    answer::{Lane, failure_of},
+    answer::{TranslationMode, failure_of},
     health::Health,
     meter::Meter,
     reply::refusal::Refusal,
@@ -132,9 +132,9 @@ impl FailedAttempt {
     }
 
     /// Nothing else is tried: what the client is told, and the ledger.
-    pub(super) fn give_up(&self, meter: &mut Meter, lane: &Lane) -> Box<Refusal> {
+    pub(super) fn give_up(&self, meter: &mut Meter, mode: &TranslationMode) -> Box<Refusal> {
         let mut error = self.failure.to_gateway_error(meter.entry().upstream.hidden());
-        if self.failure.class == FailureClass::Client && !lane.is_passed() {
+        if self.failure.class == FailureClass::Client && !mode.is_passthrough() {
             // A path into a body that the client did not write.
             error.param = None;
         }

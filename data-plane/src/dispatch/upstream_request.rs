@@ -9,8 +9,8 @@ use omniroute_core::{
 };
 use omniroute_providers::{Signer, Upstream};
 
-use super::outgoing::{COMPACT, ClientRequest, Outgoing};
-use crate::{answer::Lane, request::Segmented};
+use super::upstream_payload::{COMPACT, ClientRequest, UpstreamPayload};
+use crate::{answer::TranslationMode, request::Segmented};
 
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("omniroute/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -28,24 +28,24 @@ const OWN_HEADERS: usize = 8;
 pub(super) fn build(
     upstream: &Upstream,
     asked: &ClientRequest<'_>,
-    outgoing: &Outgoing,
+    payload: &UpstreamPayload,
     model: &str,
     clock: &dyn Clock,
 ) -> Result<Request<Segmented>, GatewayError> {
-    build_with(upstream, asked, outgoing, &outgoing.body, model, clock)
+    build_with(upstream, asked, payload, &payload.body, model, clock)
 }
 
 fn build_with(
     upstream: &Upstream,
     asked: &ClientRequest<'_>,
-    outgoing: &Outgoing,
+    payload: &UpstreamPayload,
     body: &Segmented,
     model: &str,
     clock: &dyn Clock,
 ) -> Result<Request<Segmented>, GatewayError> {
     let template = upstream.headers();
     let mut headers = HeaderMap::with_capacity(template.len() + OWN_HEADERS);
-    let passes = outgoing.lane.stays_in_family();
+    let passes = payload.mode.stays_in_family();
     for (name, value) in &asked.head.headers {
         // A vendor's own switches mean nothing to another vendor.
         if may_pass(name) && (passes || !is_vendors(name)) {
@@ -59,7 +59,7 @@ fn build_with(
     for (name, value) in template {
         headers.insert(name.clone(), value.clone());
     }
-    for (name, value) in &outgoing.headers {
+    for (name, value) in &payload.headers {
         // What the client switched on itself stays on.
         let given = headers.get_all(*name).iter().filter_map(|given| given.to_str().ok());
         let mut all: Vec<&str> =
@@ -70,8 +70,8 @@ fn build_with(
             headers.insert(*name, all);
         }
     }
-    let compacts = asked.compacted.is_some() && outgoing.lane.is_passed();
-    let uri = match (compacts.then(|| upstream.responses_uri(COMPACT)).flatten(), outgoing.lane.format()) {
+    let compacts = asked.compacted.is_some() && payload.mode.is_passthrough();
+    let uri = match (compacts.then(|| upstream.responses_uri(COMPACT)).flatten(), payload.mode.format()) {
         (Some(compact), _) => Ok(compact),
         (None, Some(format)) => upstream.chat_uri(format, model, asked.stream),
         (None, None) => upstream.uri_for(asked.operation, model, asked.stream),
@@ -97,12 +97,12 @@ fn build_with(
 pub(super) fn build_more(
     upstream: &Upstream,
     asked: &ClientRequest<'_>,
-    outgoing: &Outgoing,
+    payload: &UpstreamPayload,
     model: &str,
     clock: &dyn Clock,
 ) -> Result<Vec<Request<Segmented>>, GatewayError> {
-    let Lane::Embed(embedding) = &outgoing.lane else { return Ok(Vec::new()) };
-    embedding.more.iter().map(|body| build_with(upstream, asked, outgoing, body, model, clock)).collect()
+    let TranslationMode::Embed(embedding) = &payload.mode else { return Ok(Vec::new()) };
+    embedding.more.iter().map(|body| build_with(upstream, asked, payload, body, model, clock)).collect()
 }
 
 /// Signs what is ready to be sent. A signature is good for minutes, so every attempt gets its own.
@@ -183,8 +183,8 @@ mod tests {
             is_kept: false,
             compacted: None,
         };
-        let Ok(outgoing) = asked.as_it_is(upstream, "m").expect("possible") else { panic!("the formats are the same") };
-        build(upstream, &asked, &outgoing, "m", &SystemClock).expect("built")
+        let Ok(payload) = asked.as_it_is(upstream, "m").expect("possible") else { panic!("the formats are the same") };
+        build(upstream, &asked, &payload, "m", &SystemClock).expect("built")
     }
 
     #[test]

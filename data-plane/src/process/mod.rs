@@ -37,13 +37,13 @@ use crate::{
     control::{ControlPlane, attach, link::LinkError},
     health::Health,
     lifecycle::{Lifecycle, Phase},
-    record::{
-        Recorder,
+    server::{Foundations, Server, SetupError, Stages},
+    snapshot::{Snapshot, disk::DiskCopy, subscribe::Subscriber},
+    usage_journal::{
+        UsageRecorder,
         journal::{Journal, JournalError, JournalOptions},
         sender,
     },
-    server::{Foundations, Server, SetupError, Stages},
-    snapshot::{Snapshot, disk::DiskCopy, subscribe::Subscriber},
 };
 
 /// How long load balancers get to notice that this proxy is not ready, unless a setting says otherwise.
@@ -124,7 +124,7 @@ pub async fn run(settings: DataPlaneSettings) -> Result<(), ProcessError> {
     let stages = Stages::build(Foundations {
         settings: &settings,
         snapshot,
-        recorder: Recorder::new(Arc::clone(&journal)),
+        recorder: UsageRecorder::new(Arc::clone(&journal)),
         coordination,
         lifecycle: lifecycle.clone(),
         clock: Arc::new(SystemClock),

@@ -15,12 +15,12 @@ use crate::{
     control::attach::{Command, Controlled, resident_memory},
     health::Health,
     lifecycle::{Lifecycle, Phase},
-    record::journal::Journal,
     server::Stages,
     snapshot::{
         Snapshot,
         subscribe::{StreamHealth, Subscriber},
     },
+    usage_journal::journal::Journal,
 };
 
 /// This proxy, as the control plane sees it.

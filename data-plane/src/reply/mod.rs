@@ -4,11 +4,12 @@
 //! an upstream's answer on its way through with whatever is done to it. [`observed`] lets somebody look at an answer as it goes
 //! out, a [`refusal`] is what a client gets instead of one.
 
+mod error_context;
 pub(crate) mod headers;
 pub(crate) mod observed;
-pub(crate) mod parting;
 pub(crate) mod refusal;
-mod tally;
+mod stats;
+pub(crate) mod terminator_timeout;
 
 use std::{
     pin::Pin,
@@ -20,7 +21,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use self::observed::{Observed, Observer};
-pub(crate) use self::tally::{ErrorContext, Tally};
+pub(crate) use self::{error_context::ErrorContext, stats::AnswerStats};
 
 /// The body of an answer.
 pub(crate) struct Reply(Content);
@@ -46,7 +47,7 @@ pub(crate) trait ReplyBody: Body<Data = Bytes, Error = CutShort> + Send {
     fn cut(self: Pin<&mut Self>);
 
     /// What has come so far.
-    fn tally(&self) -> Tally;
+    fn stats(&self) -> AnswerStats;
 }
 
 /// The answer cannot be finished; the connection is cut so that the client does not take it for whole.
@@ -100,10 +101,10 @@ impl ReplyBody for Reply {
         }
     }
 
-    fn tally(&self) -> Tally {
+    fn stats(&self) -> AnswerStats {
         match &self.0 {
-            Content::Whole(_) | Content::Routed(_) => Tally::default(),
-            Content::Streamed(body) => body.tally(),
+            Content::Whole(_) | Content::Routed(_) => AnswerStats::default(),
+            Content::Streamed(body) => body.stats(),
         }
     }
 }

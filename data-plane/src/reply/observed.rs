@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
-use super::{CutShort, Reply, ReplyBody, Tally};
+use super::{AnswerStats, CutShort, Reply, ReplyBody};
 
 /// Work that an answer waits for.
 pub(crate) type Pause = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -54,8 +54,8 @@ impl ReplyBody for Observed {
         Pin::new(&mut self.inner).cut();
     }
 
-    fn tally(&self) -> Tally {
-        self.inner.tally()
+    fn stats(&self) -> AnswerStats {
+        self.inner.stats()
     }
 }
 

@@ -11,7 +11,7 @@ pub(crate) mod memory;
 mod plan;
 mod segmented;
 mod session;
-mod switches;
+mod strict;
 mod time_limits;
 
 pub(crate) use self::{
@@ -22,6 +22,6 @@ pub(crate) use self::{
     plan::{Plan, Providers, Reason, Target},
     segmented::{Segmented, Upload},
     session::{SessionId, X_OMNIROUTE_SESSION_ID},
-    switches::{is_strict, is_true, would_be_lost},
+    strict::{is_strict, is_true, would_be_lost},
     time_limits::{TimeLimits, requested_timeout},
 };

@@ -25,7 +25,7 @@ use tokio::time::{Instant, Sleep};
 use super::{EVENT_STREAM, head};
 use crate::{
     answer::filter::{COMMENT, PING},
-    reply::{CutShort, Reply, ReplyBody, Tally, refusal::Refusal},
+    reply::{AnswerStats, CutShort, Reply, ReplyBody, refusal::Refusal},
     request::{RequestId, X_REQUEST_ID},
     translate::stream_error,
 };
@@ -206,8 +206,8 @@ impl ReplyBody for EarlyHead {
         }
     }
 
-    fn tally(&self) -> Tally {
-        self.begun().map(Reply::tally).unwrap_or_default()
+    fn stats(&self) -> AnswerStats {
+        self.begun().map(Reply::stats).unwrap_or_default()
     }
 }
 

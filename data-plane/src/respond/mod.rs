@@ -22,7 +22,7 @@ use self::{
     relay::{Relay, RelayLimits},
 };
 use crate::{
-    answer::{Dispatched, Lane},
+    answer::{Dispatched, TranslationMode},
     reply::{
         Reply,
         headers::{X_OMNIROUTE_MODEL, X_OMNIROUTE_PROVIDER},
@@ -59,15 +59,17 @@ impl Responder {
 
     /// Starts to pass an answer on. Also tells how events of progress go with it, where it can have some.
     pub(crate) async fn begin(&self, dispatched: Dispatched, named: Named<'_>) -> (Response<Reply>, Option<Pace>) {
-        let Dispatched { mut answer, mut meter, times, lane } = dispatched;
-        if lane.passes(Format::Anthropic) && answer.filter.is_stream() {
+        let Dispatched { mut answer, mut meter, times, mode } = dispatched;
+        if mode.passes(Format::Anthropic) && answer.filter.is_stream() {
             model_name::rename(&mut answer.ready, named.requested);
         }
         let mut headers = head::pass(answer.head.headers);
-        match &lane {
-            Lane::Passthrough { .. } => {}
-            Lane::Translate(translation) => head::translate(&mut headers, translation),
-            Lane::Embed(embedding) => head::rewrite(&mut headers, "application/json", embedding.dropped.as_deref()),
+        match &mode {
+            TranslationMode::Passthrough { .. } => {}
+            TranslationMode::Translate(translation) => head::translate(&mut headers, translation),
+            TranslationMode::Embed(embedding) => {
+                head::rewrite(&mut headers, "application/json", embedding.dropped.as_deref())
+            }
         }
         headers.insert(X_REQUEST_ID, meter.request_id().header());
         headers.insert(X_OMNIROUTE_PROVIDER, meter.entry().shown.clone());
@@ -82,8 +84,8 @@ impl Responder {
             headers.entry(header::CONTENT_TYPE).or_insert(JSON);
         }
         let started = meter.started();
-        let has_events = answer.filter.is_stream() && lane.takes_events();
-        let pace = has_events.then(|| Pace { started, is_chat: lane.is_chat() });
+        let has_events = answer.filter.is_stream() && mode.takes_events();
+        let pace = has_events.then(|| Pace { started, is_chat: mode.is_chat() });
         // A model that thinks may be silent as long as it would have been waited for.
         let idle = if answer.is_quiet { times.idle.max(times.thinking) } else { times.idle };
         let times = RelayLimits { idle, keepalive: self.keepalive, deadline: started + times.total };
@@ -91,16 +93,16 @@ impl Responder {
         meter.defer();
         let alone = meter.is_alone();
         let mut relay = Relay::new(answer.body, answer.filter, answer.ready, meter, times);
-        let unwritten = relay.take_deferred();
-        let reply = match named.previous.filter(|_| lane.passes(Format::OpenAiResponses)) {
+        let pending_write = relay.take_deferred();
+        let reply = match named.previous.filter(|_| mode.passes(Format::OpenAiResponses)) {
             Some(previous) => Reply::streamed(WithPreviousResponse::new(Box::pin(relay), previous)),
             None => Reply::streamed(relay),
         };
         let mut response = Response::new(reply);
         *response.status_mut() = answer.head.status;
         *response.headers_mut() = headers;
-        if let Some(unwritten) = unwritten {
-            unwritten.written(alone).await;
+        if let Some(pending_write) = pending_write {
+            pending_write.written(alone).await;
         }
         (response, pace)
     }

@@ -15,7 +15,7 @@ use http_body::{Body, Frame};
 use memchr::memmem;
 use tokio::time::Instant;
 
-use crate::reply::{CutShort, ReplyBody, Tally};
+use crate::reply::{AnswerStats, CutShort, ReplyBody};
 
 const KEY: &[u8] = b"\"previous_response_id\"";
 const NULL: &[u8] = b"null";
@@ -68,8 +68,8 @@ impl<R: ReplyBody> ReplyBody for WithPreviousResponse<R> {
         self.answer.as_mut().cut();
     }
 
-    fn tally(&self) -> Tally {
-        self.answer.tally()
+    fn stats(&self) -> AnswerStats {
+        self.answer.stats()
     }
 }
 

@@ -16,7 +16,7 @@ use http_body::{Body, Frame};
 use serde_json::json;
 use tokio::time::{Instant, Sleep};
 
-use crate::reply::{CutShort, Reply, ReplyBody, Tally, headers::X_OMNIROUTE_PROGRESS};
+use crate::reply::{AnswerStats, CutShort, Reply, ReplyBody, headers::X_OMNIROUTE_PROGRESS};
 
 /// Time between two of them.
 const EVERY: Duration = Duration::from_secs(2);
@@ -66,9 +66,9 @@ impl<R: ReplyBody> WithProgress<R> {
     }
 
     fn event(&self, done: bool) -> Bytes {
-        let tally = self.answer.tally();
-        let counted = tally.usage.map_or(0, |usage| usage.total_output());
-        let tokens = if counted > 0 { counted } else { tally.output_guess };
+        let stats = self.answer.stats();
+        let counted = stats.usage.map_or(0, |usage| usage.total_output());
+        let tokens = if counted > 0 { counted } else { stats.output_guess };
         let stage = match (done, tokens) {
             (true, _) => "done",
             (false, 0) => "waiting",
@@ -129,8 +129,8 @@ impl<R: ReplyBody> ReplyBody for WithProgress<R> {
         self.answer.as_mut().cut();
     }
 
-    fn tally(&self) -> Tally {
-        self.answer.tally()
+    fn stats(&self) -> AnswerStats {
+        self.answer.stats()
     }
 }
 
@@ -203,8 +203,8 @@ mod tests {
             self.get_mut().pieces.clear();
         }
 
-        fn tally(&self) -> Tally {
-            Tally { output_guess: self.tokens, ..Tally::default() }
+        fn stats(&self) -> AnswerStats {
+            AnswerStats { output_guess: self.tokens, ..AnswerStats::default() }
         }
     }
 

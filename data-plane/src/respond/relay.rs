@@ -22,8 +22,8 @@ use tokio::time::{Instant, Sleep};
 use crate::{
     answer::{AnswerFilter, failure_of},
     meter::{End, Meter},
-    record::Unwritten,
-    reply::{CutShort, ReplyBody, Tally, parting::Parting},
+    reply::{AnswerStats, CutShort, ReplyBody, terminator_timeout::TerminatorTimeout},
+    usage_journal::PendingWrite,
 };
 
 /// Once the terminator is through, the upstream has this long to end its body, so that its connection can be reused.
@@ -67,7 +67,7 @@ pin_project! {
         waits: bool,
         commented: Instant,
         // How long a whole answer that goes on is waited for.
-        parting: Parting,
+        terminator: TerminatorTimeout,
         // Bytes to come, where that is known.
         remaining: Option<u64>,
         over: bool,
@@ -84,12 +84,12 @@ pin_project! {
             // that the deadline was not seen in here.
             if this.meter.is_open() {
                 if Instant::now() >= this.times.deadline {
-                    this.meter.fail(&Ending::Deadline.error(), Ending::Deadline.failure(), this.filter.tally());
+                    this.meter.fail(&Ending::Deadline.error(), Ending::Deadline.failure(), this.filter.stats());
                 } else if this.ready.is_empty() && this.filter.is_told_whole() {
                     // It left with all of the answer, before the upstream closed.
-                    this.meter.close(End::Whole, this.filter.tally());
+                    this.meter.close(End::Whole, this.filter.stats());
                 } else {
-                    this.meter.abandon(this.filter.tally());
+                    this.meter.abandon(this.filter.stats());
                 }
             }
         }
@@ -128,7 +128,7 @@ where
         }
         let mut relay = Self {
             timer: tokio::time::sleep_until(next_wake(&filter, &times, now, now)),
-            parting: Parting::default(),
+            terminator: TerminatorTimeout::default(),
             remaining: None,
             over: false,
             cut: None,
@@ -161,7 +161,7 @@ where
     }
 
     /// See [`Meter::take_deferred`].
-    pub(crate) fn take_deferred(&mut self) -> Option<Unwritten> {
+    pub(crate) fn take_deferred(&mut self) -> Option<PendingWrite> {
         self.meter.take_deferred()
     }
 }
@@ -189,8 +189,8 @@ where
         }
     }
 
-    fn tally(&self) -> Tally {
-        self.filter.tally()
+    fn stats(&self) -> AnswerStats {
+        self.filter.stats()
     }
 }
 
@@ -252,18 +252,18 @@ where
                     *this.turn = 0;
                     if !std::mem::replace(this.waits, true) {
                         *this.heard = Instant::now();
-                        this.meter.goes_on(*this.heard, || this.filter.tally());
-                        this.parting.see(this.filter.standing(), *this.heard);
+                        this.meter.goes_on(*this.heard, || this.filter.stats());
+                        this.terminator.see(this.filter.finish_state(), *this.heard);
                     }
-                    let parting = this.parting.limit(this.times.idle);
-                    if let Some(limit) = parting.filter(|limit| *limit < this.timer.deadline()) {
+                    let limit = this.terminator.limit(this.times.idle);
+                    if let Some(limit) = limit.filter(|limit| *limit < this.timer.deadline()) {
                         this.timer.as_mut().reset(limit);
                     }
                     std::task::ready!(this.timer.as_mut().poll(cx));
                     let now = Instant::now();
                     if now >= this.times.deadline {
                         Ending::Deadline
-                    } else if now >= *this.heard + this.times.idle || parting.is_some_and(|limit| now >= limit) {
+                    } else if now >= *this.heard + this.times.idle || limit.is_some_and(|limit| now >= limit) {
                         Ending::Idle
                     } else {
                         let silent_since = (*this.heard).max(*this.commented);
@@ -313,9 +313,9 @@ fn next_wake(filter: &AnswerFilter, times: &RelayLimits, heard: Instant, comment
 fn close_at_terminator(filter: &AnswerFilter, meter: &mut Meter) {
     if filter.saw_error() {
         let failure = filter.upstream_error().map(|error| failure_of(error, &HeaderMap::new()));
-        meter.fail(&told_by_upstream(failure.as_ref()), failure, filter.tally());
+        meter.fail(&told_by_upstream(failure.as_ref()), failure, filter.stats());
     } else {
-        meter.close(End::Whole, filter.tally());
+        meter.close(End::Whole, filter.stats());
     }
 }
 
@@ -323,7 +323,7 @@ fn close_at_terminator(filter: &AnswerFilter, meter: &mut Meter) {
 fn settle(filter: &mut AnswerFilter, meter: &mut Meter, ready: &mut Vec<Bytes>, ending: Ending) -> Option<CutShort> {
     let mut rest = Vec::new();
     // Whatever becomes of the connection, an answer that is whole ends well.
-    let is_whole = filter.standing().is_some();
+    let is_whole = filter.finish_state().is_some();
     if ending == Ending::Complete {
         filter.flush(meter.error_context(), &mut rest);
     } else if is_whole {
@@ -343,8 +343,8 @@ fn settle(filter: &mut AnswerFilter, meter: &mut Meter, ready: &mut Vec<Bytes>, 
     }
     let error = ending.error();
     match ending {
-        Ending::Drained => meter.abandon(filter.tally()),
-        _ => meter.fail(&error, ending.failure(), filter.tally()),
+        Ending::Drained => meter.abandon(filter.stats()),
+        _ => meter.fail(&error, ending.failure(), filter.stats()),
     }
     if !filter.is_stream() {
         return Some(CutShort("the answer broke off"));

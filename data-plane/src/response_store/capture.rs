@@ -14,7 +14,7 @@ use crate::{
         Reply,
         observed::{Observer, Pause},
     },
-    store::in_background,
+    shared_store::in_background,
 };
 
 /// Keeps the answer to one request.

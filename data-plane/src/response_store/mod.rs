@@ -24,8 +24,8 @@ pub(crate) use self::{capture::ResponseCapture, record::StoredResponse};
 use crate::{
     request::{BodyMemory, Caller},
     seal::Cipher,
+    shared_store::{ENTRIES_PER_KEY, Store},
     snapshot::Settings,
-    store::{ENTRIES_PER_KEY, Store},
 };
 
 /// Keeps the answers of all API keys.

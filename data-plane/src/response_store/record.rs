@@ -17,7 +17,7 @@ use omniroute_wire::{ir::Json, responses};
 use prost::Message as _;
 
 use super::StoredResponses;
-use crate::store::unavailable;
+use crate::shared_store::unavailable;
 
 /// Notes of an answer end so much later than it.
 const NOTES_LONGER: Duration = Duration::from_hours(1);
@@ -186,7 +186,7 @@ mod tests {
     use omniroute_wire::responses::continuation;
 
     use super::*;
-    use crate::{seal::Cipher, store::Store};
+    use crate::{seal::Cipher, shared_store::Store};
 
     const DAY: Duration = Duration::from_hours(24);
 

@@ -43,12 +43,12 @@ mod tests {
 
     #[test]
     fn a_value_opens_where_it_belongs_and_nowhere_else() {
-        let vault = Cipher::new(&Pepper::new("fleet"));
-        let sealed = vault.seal(b"k1/resp_1", b"a secret").expect("sealed");
+        let cipher = Cipher::new(&Pepper::new("fleet"));
+        let sealed = cipher.seal(b"k1/resp_1", b"a secret").expect("sealed");
         assert!(memchr::memmem::find(&sealed, b"secret").is_none());
         assert_eq!(Cipher::new(&Pepper::new("fleet")).open(b"k1/resp_1", &sealed).expect("opened"), "a secret");
-        assert_eq!(vault.open(b"k1/resp_2", &sealed), None);
+        assert_eq!(cipher.open(b"k1/resp_2", &sealed), None);
         assert_eq!(Cipher::new(&Pepper::new("other")).open(b"k1/resp_1", &sealed), None);
-        assert_eq!(vault.open(b"k1/resp_1", &sealed[..5]), None);
+        assert_eq!(cipher.open(b"k1/resp_1", &sealed[..5]), None);
     }
 }

@@ -1,7 +1,7 @@
 //! Heads that cannot be read, answered in words.
 //!
 //! hyper answers a malformed head by itself, with a status and nothing else, and one that does not come to its end not at all.
-//! [`Heads`] lies beneath it: it remembers how the present head begins, which tells the dialect, and where hyper writes its
+//! [`BadHeadIo`] lies beneath it: it remembers how the present head begins, which tells the dialect, and where hyper writes its
 //! bare status, it writes an error that the client's library can read.
 
 use std::{
@@ -17,7 +17,7 @@ use http::{HeaderMap, StatusCode};
 use omniroute_core::error::{ErrorClass, GatewayError};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
-use super::{head_timeout::Counted, route::dialect_of_path, supervise::Pulse};
+use super::{head_timeout::Counted, route::dialect_of_path, write_timeout::StreamActivity};
 use crate::{metrics, reply::refusal::Refusal, request::RequestId};
 
 /// How much of a head is remembered: method and the beginning of the path.
@@ -26,9 +26,9 @@ const REMEMBERED: usize = 64;
 const BARE: usize = 256;
 
 /// A client's HTTP/1 stream.
-pub(super) struct Heads {
+pub(super) struct BadHeadIo {
     stream: Counted,
-    pulse: Arc<Pulse>,
+    activity: Arc<StreamActivity>,
     beginning: [u8; REMEMBERED],
     length: usize,
     /// The number of requests that had come when the head began.
@@ -37,16 +37,16 @@ pub(super) struct Heads {
     owed: Bytes,
 }
 
-// === impl Heads ===
+// === impl BadHeadIo ===
 
-impl Heads {
-    pub(super) fn new(stream: Counted, pulse: Arc<Pulse>) -> Self {
-        Self { stream, pulse, beginning: [0; REMEMBERED], length: 0, since: 0, owed: Bytes::new() }
+impl BadHeadIo {
+    pub(super) fn new(stream: Counted, activity: Arc<StreamActivity>) -> Self {
+        Self { stream, activity, beginning: [0; REMEMBERED], length: 0, since: 0, owed: Bytes::new() }
     }
 
     /// Tells a client whose head did not come to its end in time. One that sent nothing has nothing to be told.
     pub(super) async fn refuse_slow_head(mut self, limit: Duration) {
-        if self.length == 0 || self.since != self.pulse.requests() {
+        if self.length == 0 || self.since != self.activity.requests() {
             return;
         }
         let answer = self.refusal(StatusCode::REQUEST_TIMEOUT);
@@ -59,10 +59,10 @@ impl Heads {
     }
 
     fn remember(&mut self, bytes: &[u8]) {
-        if !self.pulse.is_idle() {
+        if !self.activity.is_idle() {
             return;
         }
-        let requests = self.pulse.requests();
+        let requests = self.activity.requests();
         if self.since != requests {
             (self.since, self.length) = (requests, 0);
         }
@@ -74,7 +74,7 @@ impl Heads {
 
     /// Puts words in the place of a bare status of hyper's. Whether that is one.
     fn takes_the_place_of(&mut self, bytes: &[u8]) -> bool {
-        let status = if self.pulse.is_idle() { bare_status(bytes) } else { None };
+        let status = if self.activity.is_idle() { bare_status(bytes) } else { None };
         if let Some(status) = status {
             self.owed = self.refusal(status);
         }
@@ -82,7 +82,7 @@ impl Heads {
     }
 
     fn refusal(&self, status: StatusCode) -> Bytes {
-        let known = self.since == self.pulse.requests();
+        let known = self.since == self.activity.requests();
         let path = if known { path(&self.beginning[..self.length]) } else { "" };
         let request_id = RequestId::of(&HeaderMap::new());
         let error = error(status);
@@ -154,7 +154,7 @@ fn path(beginning: &[u8]) -> &str {
         .unwrap_or_default()
 }
 
-impl AsyncRead for Heads {
+impl AsyncRead for BadHeadIo {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let before = buffer.filled().len();
@@ -167,7 +167,7 @@ impl AsyncRead for Heads {
     }
 }
 
-impl AsyncWrite for Heads {
+impl AsyncWrite for BadHeadIo {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_owed(cx))?;
         if self.takes_the_place_of(bytes) {

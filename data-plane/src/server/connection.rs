@@ -29,9 +29,9 @@ use tokio::{
 
 use super::{
     Shared,
-    bad_head::Heads,
+    bad_head::BadHeadIo,
     head_timeout, service, socket,
-    supervise::{Outgoing, Pulse, Supervised, last_frames, supervise},
+    write_timeout::{StreamActivity, TrackedBody, WriteTimeout, last_frames, with_write_timeout},
 };
 use crate::{lifecycle::Phase, reply::Reply, request::X_REQUEST_ID};
 
@@ -43,7 +43,7 @@ const H2_STREAMS: u32 = 1024;
 
 tokio::task_local! {
     /// Of the HTTP/2 stream that the present task serves.
-    static PULSE: Arc<Pulse>;
+    static ACTIVITY: Arc<StreamActivity>;
 }
 
 pin_project! {
@@ -53,7 +53,7 @@ pin_project! {
         answer: F,
         path: Option<PathAndQuery>,
         request_id: Option<HeaderValue>,
-        pulse: Arc<Pulse>,
+        activity: Arc<StreamActivity>,
     }
 }
 
@@ -93,35 +93,35 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
 }
 
 async fn http1(shared: Arc<Shared>, stream: Prefixed<TcpStream>, peer: SocketAddr) {
-    let pulse = Pulse::new();
+    let activity = StreamActivity::new();
     let limits = shared.stages.limits;
     let mut phase = shared.stages.lifecycle.watch();
     let (stream, head_timer) = head_timeout::watch(stream, limits.client_timeout);
     let mut builder = http1::Builder::new();
     builder.timer(head_timer).header_read_timeout(head_timeout::IDLE.max(limits.client_timeout));
     let service = service_fn({
-        let pulse = Arc::clone(&pulse);
-        move |request| answer(&shared, peer, request, Arc::clone(&pulse))
+        let activity = Arc::clone(&activity);
+        move |request| answer(&shared, peer, request, Arc::clone(&activity))
     });
-    let stream = TokioIo::new(Heads::new(stream, Arc::clone(&pulse)));
+    let stream = TokioIo::new(BadHeadIo::new(stream, Arc::clone(&activity)));
     let mut connection = builder.serve_connection(stream, service).with_upgrades();
     let served = {
-        let mut supervised = pin!(Supervised::new(&mut connection, Arc::clone(&pulse), limits.unread()));
+        let mut guarded = pin!(WriteTimeout::new(&mut connection, Arc::clone(&activity), limits.unread()));
         let draining = draining(&mut phase);
         tokio::select! {
             // No dice: who drains has time.
             biased;
-            served = supervised.as_mut() => served,
+            served = guarded.as_mut() => served,
             // Idle connections close at once, busy ones after what they are doing.
             () = draining => {
-                Pin::new(&mut **supervised.as_mut().inner().get_mut()).graceful_shutdown();
+                Pin::new(&mut **guarded.as_mut().inner().get_mut()).graceful_shutdown();
                 tokio::select! {
                     biased;
-                    served = supervised.as_mut() => served,
+                    served = guarded.as_mut() => served,
                     () = cutting(&mut phase) => {
-                        pulse.cut();
+                        activity.cut();
                         // Dropping the connection cancels what still runs on it.
-                        last_frames(supervised).await
+                        last_frames(guarded).await
                     }
                 }
             }
@@ -148,7 +148,7 @@ async fn http2(shared: Arc<Shared>, stream: Prefixed<TcpStream>, peer: SocketAdd
         .max_concurrent_streams(H2_STREAMS);
     let service = service_fn(move |request| {
         let shared = Arc::clone(&shared);
-        async move { answer(&shared, peer, request, PULSE.with(Arc::clone)).await }
+        async move { answer(&shared, peer, request, ACTIVITY.with(Arc::clone)).await }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ending = async {
@@ -168,7 +168,7 @@ async fn http2(shared: Arc<Shared>, stream: Prefixed<TcpStream>, peer: SocketAdd
                 served = connection.as_mut() => served,
                 // The streams see that themselves, and end.
                 () = cutting(&mut phase) => {
-                    match tokio::time::timeout(super::supervise::LAST_FRAMES * 2, connection.as_mut()).await {
+                    match tokio::time::timeout(super::write_timeout::LAST_FRAMES * 2, connection.as_mut()).await {
                         Ok(served) => served,
                         Err(_) => return,
                     }
@@ -198,12 +198,12 @@ fn answer(
     shared: &Arc<Shared>,
     peer: SocketAddr,
     request: Request<Incoming>,
-    pulse: Arc<Pulse>,
+    activity: Arc<StreamActivity>,
 ) -> Answered<impl Future<Output = Response<Reply>> + Send + use<>> {
     let path = request.uri().path_and_query().cloned();
     let request_id = request.headers().get(X_REQUEST_ID).cloned();
-    pulse.asked();
-    Answered { answer: service::answer(shared, peer, request), path, request_id, pulse }
+    activity.request_began();
+    Answered { answer: service::answer(shared, peer, request), path, request_id, activity }
 }
 
 // === impl Answered ===
@@ -212,17 +212,17 @@ impl<F> Future for Answered<F>
 where
     F: Future<Output = Response<Reply>>,
 {
-    type Output = Result<Response<Outgoing>, Infallible>;
+    type Output = Result<Response<TrackedBody>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let response = if this.pulse.is_cut() {
+        let response = if this.activity.is_cut() {
             let path = this.path.as_ref().map_or("", PathAndQuery::path);
             service::cut_off(path, this.request_id.take())
         } else {
             ready!(this.answer.poll(cx))
         };
-        Poll::Ready(Ok(response.map(|reply| Outgoing::new(reply, Arc::clone(this.pulse)))))
+        Poll::Ready(Ok(response.map(|reply| TrackedBody::new(reply, Arc::clone(this.activity)))))
     }
 }
 
@@ -236,13 +236,13 @@ where
     fn execute(&self, stream: F) {
         let Self { shared, running } = self.clone();
         running.streams.fetch_add(1, Ordering::Relaxed);
-        let pulse = Pulse::new();
-        let stream = PULSE.scope(Arc::clone(&pulse), stream);
+        let activity = StreamActivity::new();
+        let stream = ACTIVITY.scope(Arc::clone(&activity), stream);
         let stages = &shared.stages;
-        let supervised = supervise(stream, pulse, stages.limits.unread(), stages.lifecycle.watch());
+        let guarded = with_write_timeout(stream, activity, stages.limits.unread(), stages.lifecycle.watch());
         tokio::spawn(async move {
             // A stream that is given up is reset.
-            supervised.await;
+            guarded.await;
             if running.streams.fetch_sub(1, Ordering::Relaxed) == 1 {
                 running.ended.notify_one();
             }

@@ -22,9 +22,9 @@ mod router;
 mod service;
 mod socket;
 mod stages;
-mod supervise;
 mod token_counts;
 mod websocket;
+mod write_timeout;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 

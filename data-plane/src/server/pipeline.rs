@@ -22,8 +22,8 @@ use tokio::time::Instant;
 use super::{Stages, compaction, preload, refuse, route::Route};
 use crate::{
     admit::Admitted,
-    cache::idempotency::{self, Start},
     dispatch::{Call, ClientRequest},
+    idempotency::{self, Lookup},
     reply::{Reply, headers::X_OMNIROUTE_PROGRESS, refusal::Refusal},
     request::{Arrival, RequestId, SessionId, X_OMNIROUTE_SESSION_ID, is_true, memory::Reservation, requested_timeout},
     resolve::resolve,
@@ -91,10 +91,10 @@ where
     let session = SessionId::of(&head.headers)?;
     let claimed = match idempotency::name(&stages.idempotency, &head.headers)? {
         Some(name) => {
-            match Box::pin(idempotency::begin(&stages.idempotency, name, head, &caller, settings, &body)).await? {
-                Start::First(claimed) => Some(claimed),
-                Start::Alone => None,
-                Start::Again(response) => return Ok(response),
+            match Box::pin(idempotency::look_up(&stages.idempotency, name, head, &caller, settings, &body)).await? {
+                Lookup::Miss(claimed) => Some(claimed),
+                Lookup::Bypass => None,
+                Lookup::Replay(response) => return Ok(response),
             }
         }
         None => None,
@@ -163,7 +163,7 @@ where
     let dispatched = stages.dispatcher.dispatch(arrival, &plan, &call).await?;
     let previous = stored.as_ref().and_then(|stored| stored.previous.as_deref()).filter(|_| !route.compacts);
     let named = Named { requested: plan.requested(), model: plan.model(), previous };
-    let is_summary = route.compacts && !dispatched.lane.is_passed();
+    let is_summary = route.compacts && !dispatched.mode.is_passthrough();
     let (mut response, pace) = stages.responder.begin(dispatched, named).await;
     if is_summary {
         response = Box::pin(compaction::told(response)).await?;

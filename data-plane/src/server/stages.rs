@@ -12,21 +12,21 @@ use tokio::sync::Semaphore;
 use super::limits::Limits;
 use crate::{
     admit::Admission,
-    cache::idempotency::Idempotency,
     count::Counting,
     dispatch::{Dispatcher, Translator},
     forward::{ForwardError, Forwarder},
     health::Health,
+    idempotency::Idempotency,
     lifecycle::Lifecycle,
     media::MediaStore,
     meter::Recording,
-    record::Recorder,
     request::BodyMemory,
     respond::Responder,
     response_store::ResponseStore,
     signatures,
     snapshot::Snapshot,
     upstream_client::{ClientOptions, ExtraRoots, RootsError, TlsError, UpstreamClient},
+    usage_journal::UsageRecorder,
 };
 
 /// WebSockets at once, and never more than connections.
@@ -36,7 +36,7 @@ const MAX_SOCKETS: usize = 2048;
 pub struct Foundations<'a> {
     pub settings: &'a DataPlaneSettings,
     pub snapshot: Snapshot,
-    pub recorder: Recorder,
+    pub recorder: UsageRecorder,
     pub coordination: Arc<dyn Coordination>,
     pub lifecycle: Lifecycle,
     pub clock: Arc<dyn Clock>,

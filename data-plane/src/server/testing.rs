@@ -14,11 +14,11 @@ use prost::Message as _;
 use super::{Foundations, Stages};
 use crate::{
     lifecycle::Lifecycle,
-    record::{
-        Recorder,
+    snapshot::{Applier, Index, Snapshot, Update},
+    usage_journal::{
+        UsageRecorder,
         journal::{Journal, JournalOptions},
     },
-    snapshot::{Applier, Index, Snapshot, Update},
 };
 
 /// The API key that the configuration of tests knows, with the id `k1`.
@@ -174,7 +174,7 @@ impl TestGateway {
         let stages = Stages::build(Foundations {
             settings: &settings,
             snapshot,
-            recorder: Recorder::new(Journal::open(options).expect("a journal")),
+            recorder: UsageRecorder::new(Journal::open(options).expect("a journal")),
             coordination: Arc::new(LocalCoordination::new(clock.clone())),
             lifecycle: Lifecycle::new(),
             clock,

@@ -35,7 +35,7 @@ use self::{
 };
 use crate::{
     seal::Cipher,
-    store::{ENTRIES_PER_KEY, SHARE, Store, in_background},
+    shared_store::{ENTRIES_PER_KEY, SHARE, Store, in_background},
 };
 
 /// Largest value of signatures: what is kept of an answer, with what names and orders it.

@@ -14,7 +14,7 @@ use super::{
     BYTES_PER_TOKEN, Translation, broken,
     streaming::{finish_word, says},
 };
-use crate::reply::{Tally, parting::Standing};
+use crate::reply::{AnswerStats, terminator_timeout::FinishState};
 
 /// Why an answer could not be translated.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ struct Seen {
 ///
 /// # Errors
 /// When it is no answer.
-pub(crate) fn from_document(body: &[u8], translation: &Translation) -> Result<(Bytes, Tally), DocumentError> {
+pub(crate) fn from_document(body: &[u8], translation: &Translation) -> Result<(Bytes, AnswerStats), DocumentError> {
     let response = decode_answer(translation.upstream, body, &translation.exchange).map_err(|error| {
         failure_in(translation.upstream, body, &error).map_or(DocumentError::Malformed(error), DocumentError::Upstream)
     })?;
@@ -69,16 +69,16 @@ impl Gathered {
     }
 
     /// Where the answer stands, if it is whole as it is.
-    pub(crate) fn standing(&self) -> Option<Standing> {
+    pub(crate) fn finish_state(&self) -> Option<FinishState> {
         let Seen { is_counted, said, .. } = self.seen;
-        self.decoder.complete().then_some(Standing { is_counted, said })
+        self.decoder.complete().then_some(FinishState { is_counted, said })
     }
 
     /// The document, now that the stream is over.
     ///
     /// # Errors
     /// When the stream ended with an error, or too early.
-    pub(crate) fn written(self, translation: &Translation) -> Result<(Bytes, Tally), DocumentError> {
+    pub(crate) fn written(self, translation: &Translation) -> Result<(Bytes, AnswerStats), DocumentError> {
         let Self { mut decoder, mut seen } = self;
         decoder.end(&mut |event| seen.push(&event));
         let response = seen.collector.finish().map_err(DocumentError::Upstream)?;
@@ -96,7 +96,7 @@ impl Seen {
     }
 }
 
-fn write(response: &Response<'_>, translation: &Translation) -> Result<(Bytes, Tally), DocumentError> {
+fn write(response: &Response<'_>, translation: &Translation) -> Result<(Bytes, AnswerStats), DocumentError> {
     let finish = response.choices.first().and_then(|choice| choice.finish);
     if finish == Some(FinishReason::MalformedCall) {
         return Err(DocumentError::Upstream(broken("the model made a tool call that cannot be read")));
@@ -120,10 +120,10 @@ fn write(response: &Response<'_>, translation: &Translation) -> Result<(Bytes, T
     } else {
         translation.dialect.encode_response(response, &translation.exchange, &mut out);
     }
-    let tally = Tally {
+    let stats = AnswerStats {
         usage: (!response.usage.is_unknown()).then_some(response.usage),
         finish_reason: finish.map(|reason| finish_word(reason).to_owned()),
         output_guess: out.len() as u64 / BYTES_PER_TOKEN,
     };
-    Ok((out.into(), tally))
+    Ok((out.into(), stats))
 }

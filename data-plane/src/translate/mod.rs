@@ -1,12 +1,12 @@
-//! The translate lane: a client that speaks one format, an upstream that speaks another.
+//! Translation: a client that speaks one format, an upstream that speaks another.
 //!
 //! [`translate`] turns a request's body into the upstream's and remembers in a [`Translation`] what its answer needs.
 //! [`document`] turns an answer in one piece, [`Streaming`] one that is streamed. What lies between is `wire`'s; a
-//! [`FleetSealer`] lets other families' signatures travel through the client.
+//! [`SignatureSealer`] lets other families' signatures travel through the client.
 
+mod cpu_bound;
 mod document;
 mod embeddings;
-mod heavy;
 mod streaming;
 
 use std::sync::{Arc, OnceLock};
@@ -26,7 +26,7 @@ use omniroute_wire::{
     translate::{Dialect, encode_request, name_table},
 };
 
-use self::heavy::heavy;
+use self::cpu_bound::cpu_bound;
 pub(crate) use self::{
     document::{DocumentError, Gathered, from_document},
     embeddings::Embedding,
@@ -35,7 +35,7 @@ pub(crate) use self::{
 use crate::{
     media::{self, FetchedMedia, MediaStore},
     request::{BodyMemory, would_be_lost},
-    seal::FleetSealer,
+    seal::SignatureSealer,
     signatures::{self, Restored, SignatureCapture, Signatures, WantedThoughts},
 };
 
@@ -58,7 +58,7 @@ pub(crate) struct Job<'a> {
     /// Whether the client would rather be refused than lose something.
     pub(crate) strict: bool,
     pub(crate) at: UnixMillis,
-    pub(crate) sealer: Arc<FleetSealer>,
+    pub(crate) sealer: Arc<SignatureSealer>,
     pub(crate) media: &'a MediaStore,
     pub(crate) memory: &'a BodyMemory,
     /// Media that have been fetched before.
@@ -106,7 +106,7 @@ pub(crate) struct Translation {
 }
 
 /// What an answer is written anew for that stays in its format.
-pub(crate) struct Within<'a> {
+pub(crate) struct SameFormat<'a> {
     pub(crate) dialect: &'a Dialect,
     pub(crate) format: Format,
     pub(crate) body: &'a [u8],
@@ -114,7 +114,7 @@ pub(crate) struct Within<'a> {
     pub(crate) stream: bool,
     pub(crate) include_usage: bool,
     pub(crate) at: UnixMillis,
-    pub(crate) sealer: Arc<FleetSealer>,
+    pub(crate) sealer: Arc<SignatureSealer>,
     pub(crate) previous: Option<&'a str>,
 }
 
@@ -122,25 +122,25 @@ pub(crate) struct Within<'a> {
 
 impl Translation {
     /// Between a stream and a document of one format: nothing of the request was changed.
-    pub(crate) fn within(within: &Within<'_>) -> Self {
-        let Within { dialect, body, requested, .. } = *within;
+    pub(crate) fn same_format(same_format: &SameFormat<'_>) -> Self {
+        let SameFormat { dialect, body, requested, .. } = *same_format;
         let exchange = Exchange {
             id: new_id(),
-            created: within.at.0 / 1000,
+            created: same_format.at.0 / 1000,
             model: requested.to_owned(),
-            include_usage: within.include_usage,
+            include_usage: same_format.include_usage,
             show_thinking: true,
             estimated_input: body.len() as u64 / BYTES_PER_TOKEN,
             answer_tool: false,
-            echo: echo(dialect, body, within.previous),
-            sealer: Arc::clone(&within.sealer) as _,
+            echo: echo(dialect, body, same_format.previous),
+            sealer: Arc::clone(&same_format.sealer) as _,
             names: NameTable::default(),
             compacts: false,
         };
         Self {
             dialect: dialect.clone(),
-            upstream: within.format,
-            stream: within.stream,
+            upstream: same_format.format,
+            stream: same_format.stream,
             exchange,
             dropped: None,
             signed_again: false,
@@ -167,7 +167,7 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
     // Lives longer than the request, which borrows from it.
     let fetched = OnceLock::new();
     let wanted = WantedThoughts::by(job.upstream, job.model, job.profile);
-    let read = heavy(job.body.len(), || {
+    let read = cpu_bound(job.body.len(), || {
         let request = job.dialect.decode_request(job.body, &context)?;
         let wanted = wanted.with(&request);
         Ok::<_, WireError>((wanted, wanted.places(&request), request))
@@ -209,7 +209,7 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
     }
     let target = Target { model: job.model, profile: job.profile, names: &names, stream: job.stream };
     let mut losses = Losses::default();
-    let written = heavy(job.body.len(), || encode_request(job.upstream, &request, &target, &mut losses));
+    let written = cpu_bound(job.body.len(), || encode_request(job.upstream, &request, &target, &mut losses));
     let encoded = written.await?;
     if job.strict {
         nothing_lost(&losses)?;

@@ -14,7 +14,7 @@ use omniroute_wire::{
 
 use super::{BYTES_PER_TOKEN, Translation};
 use crate::{
-    reply::{ErrorContext, Tally, parting::Standing},
+    reply::{AnswerStats, ErrorContext, terminator_timeout::FinishState},
     signatures::{SignatureCapture, SignatureCollector},
 };
 
@@ -117,9 +117,9 @@ impl Streaming {
         self.decoder.done()
     }
 
-    pub(crate) fn standing(&self) -> Option<Standing> {
+    pub(crate) fn finish_state(&self) -> Option<FinishState> {
         let is_whole = self.decoder.complete() && self.seen.error.is_none();
-        is_whole.then(|| Standing { is_counted: self.seen.usage.is_some(), said: self.seen.said })
+        is_whole.then(|| FinishState { is_counted: self.seen.usage.is_some(), said: self.seen.said })
     }
 
     pub(crate) fn has_finished(&self) -> bool {
@@ -135,8 +135,8 @@ impl Streaming {
         self.encoder.keepalive()
     }
 
-    pub(crate) fn tally(&self) -> Tally {
-        Tally {
+    pub(crate) fn stats(&self) -> AnswerStats {
+        AnswerStats {
             usage: self.seen.usage,
             finish_reason: self.seen.finish.map(|reason| finish_word(reason).to_owned()),
             output_guess: self.seen.output_bytes / BYTES_PER_TOKEN,

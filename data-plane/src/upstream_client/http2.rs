@@ -33,7 +33,7 @@ use super::{
     body::UpstreamBody,
     connect::{Connected, Transport},
     error::BodyError,
-    pool::Freed,
+    pool::Waiters,
 };
 
 /// Requests on one connection at most, whatever its peer would take.
@@ -83,7 +83,7 @@ struct Load {
     /// The answer to a ping is late.
     is_late: AtomicBool,
     uploads: Mutex<StalledUploads>,
-    freed: Arc<Freed>,
+    waiters: Arc<Waiters>,
 }
 
 /// Bodies that wait for the peer to take more, and since when.
@@ -97,11 +97,11 @@ struct StalledUploads {
 #[derive(Debug)]
 pub(super) struct Stream {
     sender: SendRequest<Bytes>,
-    seat: Seat,
+    slot: StreamSlot,
 }
 
 #[derive(Debug)]
-struct Seat(Arc<Load>);
+struct StreamSlot(Arc<Load>);
 
 /// Drives a connection until it ends.
 struct Driver<T> {
@@ -140,11 +140,11 @@ struct Open {
     stream: RecvStream,
     /// The rest of the request, when the answer began before that was sent.
     upload: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    _seat: Seat,
+    _slot: StreamSlot,
 }
 
 /// What became of the attempt to get a stream.
-pub(super) enum Taken {
+pub(super) enum StreamCheckout {
     Stream(Stream),
     /// It has as many streams as it may.
     Full,
@@ -156,15 +156,15 @@ pub(super) enum Taken {
 
 impl Http2 {
     /// A connection, and the stream for whoever opened it.
-    pub(super) async fn open(connected: Connected, freed: &Arc<Freed>) -> Result<(Self, Stream), Stage> {
+    pub(super) async fn open(connected: Connected, waiters: &Arc<Waiters>) -> Result<(Self, Stream), Stage> {
         let Connected { stream, peer, .. } = connected;
         match stream {
-            Transport::Direct(stream) => Self::open_on(TokioIo::new(stream), peer, freed).await,
-            Transport::Tunnel(tunnel) => Self::open_on(tunnel, peer, freed).await,
+            Transport::Direct(stream) => Self::open_on(TokioIo::new(stream), peer, waiters).await,
+            Transport::Tunnel(tunnel) => Self::open_on(tunnel, peer, waiters).await,
         }
     }
 
-    async fn open_on<T>(stream: T, peer: IpAddr, freed: &Arc<Freed>) -> Result<(Self, Stream), Stage>
+    async fn open_on<T>(stream: T, peer: IpAddr, waiters: &Arc<Waiters>) -> Result<(Self, Stream), Stage>
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -183,27 +183,27 @@ impl Http2 {
             idle_since: Mutex::new(Instant::now()),
             is_late: AtomicBool::new(false),
             uploads: Mutex::default(),
-            freed: Arc::clone(freed),
+            waiters: Arc::clone(waiters),
         });
         let pings = connection.ping_pong().map(Pings::new);
         tokio::spawn(Driver { connection: Some(connection), load: Arc::clone(&load), pings });
-        let stream = Stream { sender: sender.clone(), seat: Seat(Arc::clone(&load)) };
+        let stream = Stream { sender: sender.clone(), slot: StreamSlot(Arc::clone(&load)) };
         Ok((Self { sender, peer, opened_at: Instant::now(), load }, stream))
     }
 
-    pub(super) fn take(&self) -> Taken {
+    pub(super) fn checkout(&self) -> StreamCheckout {
         let Some(limit) = self.limit() else {
-            return if self.is_closed() { Taken::Closed } else { Taken::Full };
+            return if self.is_closed() { StreamCheckout::Closed } else { StreamCheckout::Full };
         };
         if self.load.is_stuck() {
-            return Taken::Full;
+            return StreamCheckout::Full;
         }
         let one_more = |active: usize| (active < limit).then_some(active + 1);
         if self.load.active.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).is_err() {
-            return Taken::Full;
+            return StreamCheckout::Full;
         }
-        let seat = Seat(Arc::clone(&self.load));
-        self.sender().map_or(Taken::Closed, |sender| Taken::Stream(Stream { sender, seat }))
+        let slot = StreamSlot(Arc::clone(&self.load));
+        self.sender().map_or(StreamCheckout::Closed, |sender| StreamCheckout::Stream(Stream { sender, slot }))
     }
 
     /// A handle for one request, while new ones are taken.
@@ -252,12 +252,12 @@ impl Load {
     }
 }
 
-impl Drop for Seat {
+impl Drop for StreamSlot {
     fn drop(&mut self) {
         if self.0.active.fetch_sub(1, Ordering::SeqCst) == 1 {
             *self.0.idle_since.lock() = Instant::now();
         }
-        self.0.freed.tell();
+        self.0.waiters.tell();
     }
 }
 
@@ -271,7 +271,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         }
         let limit = told.min(STREAMS);
         if self.load.limit.swap(limit, Ordering::SeqCst) != limit {
-            self.load.freed.tell();
+            self.load.waiters.tell();
         }
     }
 }
@@ -293,7 +293,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Future for Driver<T> {
                 let gone = pings.poll(is_used, this.load.limit.load(Ordering::Relaxed) != UNTOLD, cx);
                 let is_late = pings.is_late();
                 if this.load.is_late.swap(is_late, Ordering::Relaxed) != is_late {
-                    this.load.freed.tell();
+                    this.load.waiters.tell();
                 }
                 gone
             }
@@ -306,7 +306,7 @@ impl<T> Drop for Driver<T> {
     fn drop(&mut self) {
         // First it takes no streams any more, then whoever waits for one looks elsewhere.
         self.connection = None;
-        self.load.freed.tell();
+        self.load.waiters.tell();
     }
 }
 
@@ -364,7 +364,7 @@ impl Stream {
             // It never went out: the connection had ended, or was about to.
             CallError { is_unprocessed: true, ..CallError::of_http2(&error) }
         })?;
-        let load = &self.seat.0;
+        let load = &self.slot.0;
         let mut pump = (!is_whole).then(|| Pump { body, stream, held: None, load: Arc::clone(load), stalled: None });
         let answer = std::future::poll_fn(|cx| {
             if pump.as_mut().is_some_and(|pump| Pin::new(pump).poll(cx).is_ready()) {
@@ -378,7 +378,7 @@ impl Stream {
         let has_body = !stream.is_end_stream();
         let upload = pump.map(|pump| Box::pin(pump) as _);
         let body = Received {
-            open: Some(Open { stream, upload, _seat: self.seat }),
+            open: Some(Open { stream, upload, _slot: self.slot }),
             remaining: if has_body { length } else { Some(0) },
         };
         Ok(Response::from_parts(head, UpstreamBody::http2(body)))

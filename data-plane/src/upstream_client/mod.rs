@@ -56,7 +56,7 @@ pub use self::{
 };
 use self::{
     connect::Connector,
-    pool::{Lease, Pool},
+    pool::{Pool, PooledConnection},
 };
 
 /// An idle connection is closed before most providers close it (60 s and up), so that few requests meet a dead one.
@@ -148,13 +148,13 @@ where
         let mut request = request;
         loop {
             // Nearly always there is a connection, and the future that waits for one is large.
-            let lease = match self.pool.take(&origin) {
-                Ok(lease) => lease,
+            let pooled = match self.pool.checkout(&origin) {
+                Ok(pooled) => pooled,
                 Err(next) => Box::pin(self.pool.wait(&origin, next, connect_timeout)).await.map_err(CallError::of)?,
             };
-            let connection = match lease {
-                Lease::Http2(stream) => return Box::pin(stream.send(request)).await,
-                Lease::Http1(connection) => connection,
+            let connection = match pooled {
+                PooledConnection::Http2(stream) => return Box::pin(stream.send(request)).await,
+                PooledConnection::Http1(connection) => connection,
             };
             let is_new = connection.idle_since.is_none();
             match connection.send(request, Arc::clone(&origin)).await {

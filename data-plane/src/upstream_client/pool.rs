@@ -27,7 +27,7 @@ use super::{
     POOL_IDLE, Stage,
     connect::Connector,
     http1::{Http1, host_header},
-    http2::{self, Http2, STREAMS, Taken},
+    http2::{self, Http2, STREAMS, StreamCheckout},
 };
 
 /// How often connections are looked at that have been idle too long.
@@ -66,7 +66,7 @@ pub(super) struct Origin<B> {
     host: HeaderValue,
     most_idle: usize,
     connections: Mutex<Connections<B>>,
-    freed: Arc<Freed>,
+    waiters: Arc<Waiters>,
 }
 
 struct Connections<B> {
@@ -92,30 +92,30 @@ enum Protocol {
 
 /// Tells those who wait that a look at the pool may be worth it.
 #[derive(Debug, Default)]
-pub(super) struct Freed {
-    told: Notify,
+pub(super) struct Waiters {
+    notify: Notify,
     waiting: AtomicUsize,
 }
 
 /// A connection, or a part of one, for one request.
-pub(super) enum Lease<B> {
+pub(super) enum PooledConnection<B> {
     Http1(Box<Http1<B>>),
     Http2(http2::Stream),
 }
 
 /// What it takes to get a connection where none is free.
-pub(super) enum Wanting {
+pub(super) enum CheckoutMiss {
     /// One has to be opened.
-    Open,
+    Connect,
     /// One that is being opened will have room.
     Wait,
 }
 
 /// A connection is being opened; tells those who wait for it when that is over, however it ends.
-struct Opening<'o, B>(&'o Origin<B>);
+struct Connecting<'o, B>(&'o Origin<B>);
 
 /// Waits for a connection.
-struct Waiting<'f>(&'f Freed);
+struct Waiter<'f>(&'f Waiters);
 
 // === impl Pool ===
 
@@ -162,7 +162,7 @@ where
                 failed: false,
                 room: STREAMS,
             }),
-            freed: Arc::default(),
+            waiters: Arc::default(),
         });
         origins.all.insert(key, Arc::clone(&origin));
         if !std::mem::replace(&mut origins.is_swept, true) {
@@ -172,36 +172,36 @@ where
     }
 
     /// A connection to `origin` that can take a request, or what [`Self::wait`] has to do to get one.
-    pub(super) fn take(&self, origin: &Arc<Origin<B>>) -> Result<Lease<B>, Wanting> {
-        origin.next(&self.0.connector, origin.freed.waiting())
+    pub(super) fn checkout(&self, origin: &Arc<Origin<B>>) -> Result<PooledConnection<B>, CheckoutMiss> {
+        origin.next(&self.0.connector, origin.waiters.waiting())
     }
 
-    /// A connection to `origin` that can take a request, within `limit`, now that [`Self::take`] found none.
+    /// A connection to `origin` that can take a request, within `limit`, now that [`Self::checkout`] found none.
     ///
     /// # Errors
     /// With the stage in which that failed.
     pub(super) async fn wait(
         &self,
         origin: &Arc<Origin<B>>,
-        wanting: Wanting,
+        miss: CheckoutMiss,
         limit: Duration,
-    ) -> Result<Lease<B>, Stage> {
+    ) -> Result<PooledConnection<B>, Stage> {
         let until = Instant::now() + limit;
-        if let Wanting::Open = wanting {
+        if let CheckoutMiss::Connect = miss {
             return self.open(origin, limit).await;
         }
         loop {
-            let waiting = Waiting::new(&origin.freed);
-            let mut told = std::pin::pin!(origin.freed.told.notified());
+            let waiting = Waiter::new(&origin.waiters);
+            let mut told = std::pin::pin!(origin.waiters.notify.notified());
             // Listens before it looks, so that nothing can become free unnoticed in between.
             told.as_mut().enable();
-            match origin.next(&self.0.connector, origin.freed.waiting().saturating_sub(1)) {
-                Ok(lease) => return Ok(lease),
-                Err(Wanting::Open) => {
+            match origin.next(&self.0.connector, origin.waiters.waiting().saturating_sub(1)) {
+                Ok(pooled) => return Ok(pooled),
+                Err(CheckoutMiss::Connect) => {
                     drop(waiting);
                     return self.open(origin, until.saturating_duration_since(Instant::now())).await;
                 }
-                Err(Wanting::Wait) => {
+                Err(CheckoutMiss::Wait) => {
                     // Nobody tells when what is waited for has become too old to be relied on.
                     let look = until.min(Instant::now() + SETTLING);
                     let is_told = tokio::time::timeout_at(look, told).await.is_ok();
@@ -214,18 +214,22 @@ where
     }
 
     /// Opens a connection; [`Origin::next`] has counted it.
-    async fn open(&self, origin: &Arc<Origin<B>>, limit: Duration) -> Result<Lease<B>, Stage> {
-        let _opening = Opening(origin);
+    async fn open(&self, origin: &Arc<Origin<B>>, limit: Duration) -> Result<PooledConnection<B>, Stage> {
+        let _connecting = Connecting(origin);
         let opened = self.opened(origin, limit).await;
         let mut connections = origin.connections.lock();
         connections.failed = opened.is_err();
-        let (connection, lease) = opened?;
+        let (connection, pooled) = opened?;
         connections.speaks = Some(if connection.is_some() { Protocol::Http2 } else { Protocol::Http1 });
         connections.http2.extend(connection);
-        Ok(lease)
+        Ok(pooled)
     }
 
-    async fn opened(&self, origin: &Arc<Origin<B>>, limit: Duration) -> Result<(Option<Http2>, Lease<B>), Stage> {
+    async fn opened(
+        &self,
+        origin: &Arc<Origin<B>>,
+        limit: Duration,
+    ) -> Result<(Option<Http2>, PooledConnection<B>), Stage> {
         let begun = Instant::now();
         let until = begun + limit;
         let connected = match &origin.through {
@@ -238,10 +242,10 @@ where
         };
         let handshake = async {
             if connected.is_http2 {
-                let (connection, stream) = Http2::open(connected, &origin.freed).await?;
-                return Ok((Some(connection), Lease::Http2(stream)));
+                let (connection, stream) = Http2::open(connected, &origin.waiters).await?;
+                return Ok((Some(connection), PooledConnection::Http2(stream)));
             }
-            Ok((None, Lease::Http1(Http1::open(connected).await?)))
+            Ok((None, PooledConnection::Http1(Http1::open(connected).await?)))
         };
         tokio::time::timeout_at(until, handshake).await.unwrap_or(Err(Stage::ConnectTimeout))
     }
@@ -288,18 +292,19 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    /// A connection for a request, or how it gets one. [`Wanting::Open`] has been counted: [`Opening`] takes it off.
+    /// A connection for a request, or how it gets one. [`CheckoutMiss::Connect`] has been counted: [`Connecting`] takes it
+    /// off.
     /// `others`: requests that wait.
-    fn next(&self, connector: &Connector, others: usize) -> Result<Lease<B>, Wanting> {
+    fn next(&self, connector: &Connector, others: usize) -> Result<PooledConnection<B>, CheckoutMiss> {
         let mut connections = self.connections.lock();
-        if let Some(lease) = connections.take(connector) {
-            return Ok(lease);
+        if let Some(pooled) = connections.checkout(connector) {
+            return Ok(pooled);
         }
         if connections.may_wait(others) {
-            return Err(Wanting::Wait);
+            return Err(CheckoutMiss::Wait);
         }
         connections.opening += 1;
-        Err(Wanting::Open)
+        Err(CheckoutMiss::Connect)
     }
 
     /// Whether nothing is left of it.
@@ -322,20 +327,20 @@ where
 {
     /// The oldest HTTP/2 connection with room, so that those behind it become idle when there is less to do; else the
     /// HTTP/1 connection that was used last.
-    fn take(&mut self, connector: &Connector) -> Option<Lease<B>> {
+    fn checkout(&mut self, connector: &Connector) -> Option<PooledConnection<B>> {
         let mut at = 0;
         while let Some(connection) = self.http2.get(at) {
-            match connector.allows(connection.peer).then(|| connection.take()) {
-                Some(Taken::Stream(stream)) => return Some(Lease::Http2(stream)),
-                Some(Taken::Full) => at += 1,
+            match connector.allows(connection.peer).then(|| connection.checkout()) {
+                Some(StreamCheckout::Stream(stream)) => return Some(PooledConnection::Http2(stream)),
+                Some(StreamCheckout::Full) => at += 1,
                 // What is on it goes on to its end.
-                Some(Taken::Closed) | None => drop(self.http2.remove(at)),
+                Some(StreamCheckout::Closed) | None => drop(self.http2.remove(at)),
             }
         }
         while let Some(mut connection) = self.http1.pop() {
             let is_young = connection.idle_since.is_some_and(|since| since.elapsed() < POOL_IDLE);
             if is_young && connection.is_ready() && connector.allows(connection.peer) {
-                return Some(Lease::Http1(connection));
+                return Some(PooledConnection::Http1(connection));
             }
         }
         None
@@ -363,39 +368,39 @@ where
     }
 }
 
-// === impl Opening ===
+// === impl Connecting ===
 
-impl<B> Drop for Opening<'_, B> {
+impl<B> Drop for Connecting<'_, B> {
     fn drop(&mut self) {
         self.0.connections.lock().opening -= 1;
-        self.0.freed.tell();
+        self.0.waiters.tell();
     }
 }
 
-// === impl Freed ===
+// === impl Waiters ===
 
-impl Freed {
+impl Waiters {
     fn waiting(&self) -> usize {
         self.waiting.load(Ordering::SeqCst)
     }
 
     pub(super) fn tell(&self) {
         if self.waiting() > 0 {
-            self.told.notify_waiters();
+            self.notify.notify_waiters();
         }
     }
 }
 
-// === impl Waiting ===
+// === impl Waiter ===
 
-impl<'f> Waiting<'f> {
-    fn new(freed: &'f Freed) -> Self {
-        freed.waiting.fetch_add(1, Ordering::SeqCst);
-        Self(freed)
+impl<'f> Waiter<'f> {
+    fn new(waiters: &'f Waiters) -> Self {
+        waiters.waiting.fetch_add(1, Ordering::SeqCst);
+        Self(waiters)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::SeqCst);
     }

@@ -11,8 +11,8 @@ use crate::{
     context::Context,
     data_dir,
     failure::{Exit, Failure},
+    flag_names::FlagNames,
     ports, token,
-    words::Words,
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -30,7 +30,7 @@ pub(crate) struct Client {
     token: Secret,
     /// What to do when nobody answers, and when the token is not taken.
     advice: Advice,
-    words: Words,
+    flag_names: FlagNames,
 }
 
 #[derive(Clone)]
@@ -85,7 +85,7 @@ pub(crate) async fn models(context: &Context, key: &Secret) -> Result<Value, Fai
                 format!("{base} has no list of models: proxies have, and a control plane is none; name one's address");
             Err(Failure::failed(what))
         }
-        Ok(response) => answer(response, &advice, Words::default()).await,
+        Ok(response) => answer(response, &advice, FlagNames::default()).await,
         Err(error) => {
             let what = format!("no proxy answers at {base} ({}); {}", deepest(&error), advice.unreachable);
             Err(Failure::new(Exit::Unreachable, what))
@@ -104,14 +104,14 @@ impl Client {
         let is_local = bases.iter().all(is_loopback);
         let advice = Advice::new(context);
         let token = token_for(context, !named || is_local)?;
-        Ok(Self { http: http(is_local)?, token, bases, advice, words: Words::default() })
+        Ok(Self { http: http(is_local)?, token, bases, advice, flag_names: FlagNames::default() })
     }
 
     /// For a control plane of ours, with its secret at hand.
     pub(crate) fn of_launcher(context: &Context, base: &str, jwt_secret: &Secret) -> Result<Self, Failure> {
         let advice = Advice::new(context);
         let (bases, token) = (vec![parse_base(base)?], token::sign(jwt_secret)?);
-        Ok(Self { http: http(true)?, token, bases, advice, words: Words::default() })
+        Ok(Self { http: http(true)?, token, bases, advice, flag_names: FlagNames::default() })
     }
 
     /// The same client for one address only.
@@ -120,8 +120,8 @@ impl Client {
     }
 
     /// The same client for a command that calls the fields of REST so.
-    pub(crate) fn with_words(&self, words: Words) -> Self {
-        Self { words, ..self.clone() }
+    pub(crate) fn with_flag_names(&self, flag_names: FlagNames) -> Self {
+        Self { flag_names, ..self.clone() }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Result<Value, Failure> {
@@ -158,7 +158,7 @@ impl Client {
                 request = request.json(body);
             }
             match request.send().await {
-                Ok(response) => return answer(response, &self.advice, self.words).await,
+                Ok(response) => return answer(response, &self.advice, self.flag_names).await,
                 // Nothing was sent, so the next address may be tried whatever the method.
                 Err(error) if error.is_connect() => refused = Some(error),
                 Err(error) => return Err(Failure::new(Exit::Unreachable, broken(&error))),
@@ -258,7 +258,7 @@ fn token_for(context: &Context, is_ours: bool) -> Result<Secret, Failure> {
     }
 }
 
-async fn answer(response: reqwest::Response, advice: &Advice, words: Words) -> Result<Value, Failure> {
+async fn answer(response: reqwest::Response, advice: &Advice, flag_names: FlagNames) -> Result<Value, Failure> {
     let status = response.status();
     let is_json = response
         .headers()
@@ -269,12 +269,12 @@ async fn answer(response: reqwest::Response, advice: &Advice, words: Words) -> R
     let body: Option<Value> = if is_json { serde_json::from_slice(&body).ok() } else { None };
     match body {
         Some(body) if status.is_success() => Ok(body),
-        body => Err(refusal(status, body.as_ref(), advice, words)),
+        body => Err(refusal(status, body.as_ref(), advice, flag_names)),
     }
 }
 
 /// What the gateway said, in one sentence.
-fn refusal(status: StatusCode, body: Option<&Value>, advice: &Advice, words: Words) -> Failure {
+fn refusal(status: StatusCode, body: Option<&Value>, advice: &Advice, flag_names: FlagNames) -> Failure {
     let exit = match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Exit::NotAllowed,
         _ => Exit::Failed,
@@ -284,10 +284,10 @@ fn refusal(status: StatusCode, body: Option<&Value>, advice: &Advice, words: Wor
         return Failure::new(exit, format!("the gateway {what}"));
     };
     let said = error.as_str().or_else(|| error.get("message").and_then(Value::as_str)).unwrap_or("no message");
-    let mut message = format!("the gateway refused ({}): {}", status.as_u16(), words.in_sentence(said));
+    let mut message = format!("the gateway refused ({}): {}", status.as_u16(), flag_names.in_sentence(said));
     for detail in crate::screen::list(error, "details") {
         let [field, what] = ["field", "message"].map(|name| crate::screen::text(detail, name));
-        message.push_str(&format!("\n  {}: {}", words.of(&field), words.in_sentence(&what)));
+        message.push_str(&format!("\n  {}: {}", flag_names.of(&field), flag_names.in_sentence(&what)));
     }
     // A wrong current password says nothing of the token.
     if status == StatusCode::UNAUTHORIZED && crate::screen::text(error, "code") != WRONG_PASSWORD {
@@ -332,7 +332,7 @@ mod tests {
         let body = json!({"error": {"code": "VALID_001", "message": "Invalid request",
             "details": [{"field": "apiKey", "message": "API key is required"}]}});
         let advice = Advice { unreachable: String::new(), unauthorized: "name another".to_owned() };
-        let refusal = |status, body: Option<&Value>| refusal(status, body, &advice, Words::default());
+        let refusal = |status, body: Option<&Value>| refusal(status, body, &advice, FlagNames::default());
         let failure = refusal(StatusCode::BAD_REQUEST, Some(&body));
         assert_eq!(failure.exit(), Exit::Failed);
         assert_eq!(

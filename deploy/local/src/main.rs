@@ -2,7 +2,7 @@
 //!
 //! [`cli`] reads the command line, [`context`] the settings. `omniroute up` is [`up`]: it makes the missing secrets
 //! ([`secrets`], kept in [`data_dir`]), starts the two planes and watches over them. Every other command is a file of
-//! [`commands`], which asks the gateway through [`client`] and shows what it says with [`screen`], in the [`words`] of the
+//! [`commands`], which asks the gateway through [`client`] and shows what it says with [`screen`], in the [`flag_names`] of the
 //! command line.
 
 mod cli;
@@ -10,14 +10,14 @@ mod client;
 mod commands;
 mod context;
 mod data_dir;
+mod database_owner;
 mod failure;
-mod foreign;
+mod flag_names;
 mod ports;
 mod screen;
 mod secrets;
 mod token;
 mod up;
-mod words;
 
 use std::process::ExitCode;
 

@@ -5,8 +5,8 @@ use rand::RngExt as _;
 
 use crate::{
     data_dir::{self, DataDir},
+    database_owner,
     failure::Failure,
-    foreign,
     screen::quoted,
 };
 
@@ -30,7 +30,7 @@ pub(crate) struct Secrets {
 impl Secrets {
     /// What is configured counts, then what the directory holds, else it is made. Call with the directory locked.
     pub(crate) fn ensure(dir: &DataDir, settings: &ControlPlaneSettings) -> Result<Self, Failure> {
-        foreign::refuse(dir, settings)?;
+        database_owner::refuse(dir, settings)?;
         refuse_lost_master_key(dir, settings)?;
         refuse_lost_pepper(dir, settings)?;
         // A gateway that has run has a password; another one in the file would not be it.
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn a_database_whose_master_key_is_gone_is_not_given_another() {
         let (_parent, dir) = directory();
-        std::fs::write(dir.file(data_dir::DATABASE), foreign::tests::OURS).expect("written");
+        std::fs::write(dir.file(data_dir::DATABASE), database_owner::tests::OURS).expect("written");
         let refused = Secrets::ensure(&dir, &settings(&[])).expect_err("refused").to_string();
         assert!(refused.contains("STORAGE_ENCRYPTION_KEY"), "{refused}");
         assert!(!dir.file(data_dir::MASTER_KEY).exists());
@@ -177,7 +177,7 @@ mod tests {
     fn a_gateway_that_has_run_is_given_no_password_that_is_not_its_own() {
         let (_parent, dir) = directory();
         Secrets::ensure(&dir, &settings(&[])).expect("made");
-        std::fs::write(dir.file(data_dir::DATABASE), foreign::tests::OURS).expect("written");
+        std::fs::write(dir.file(data_dir::DATABASE), database_owner::tests::OURS).expect("written");
         assert!(Secrets::ensure(&dir, &settings(&[])).expect("read").admin_password.is_some());
         dir.remove(data_dir::ADMIN_PASSWORD).expect("removed");
         assert_eq!(Secrets::ensure(&dir, &settings(&[])).expect("read").admin_password, None);
@@ -188,7 +188,7 @@ mod tests {
     fn a_database_whose_api_key_secret_is_gone_is_not_given_another() {
         let (_parent, dir) = directory();
         Secrets::ensure(&dir, &settings(&[])).expect("made");
-        std::fs::write(dir.file(data_dir::DATABASE), foreign::tests::OURS).expect("written");
+        std::fs::write(dir.file(data_dir::DATABASE), database_owner::tests::OURS).expect("written");
         Secrets::ensure(&dir, &settings(&[])).expect("all there");
         std::fs::remove_file(dir.file(data_dir::API_KEY_SECRET)).expect("lost");
         let refused = Secrets::ensure(&dir, &settings(&[])).expect_err("refused").to_string();

@@ -1,7 +1,7 @@
 //! Wire formats of clients and providers: bytes in, bytes out, no I/O.
 //!
-//! Two lanes. In the *passthrough* lane client and upstream speak the same format: [`scan`] finds the few fields that matter,
-//! [`splice`] exchanges them, the scanner of each format and [`json_tail`] watch the answer go by. In the *translate* lane a body is
+//! Two modes. In *passthrough* client and upstream speak the same format: [`scan`] finds the few fields that matter,
+//! [`splice`] exchanges them, the scanner of each format and [`json_tail`] watch the answer go by. In *translate* mode a body is
 //! decoded into the intermediate representation ([`ir`]) and encoded for the other side; each format is one module.
 //!
 //! The rooms, from the top; imports go down:

@@ -1,4 +1,4 @@
-mod parting;
+mod terminator_timeout;
 
 use std::future::poll_fn;
 

@@ -9,7 +9,7 @@ use omniroute_egress::{
 use omniroute_proto::v1::OutboundProxy;
 
 use super::{
-    secure_upstream::{Exchange, SecureUpstream, tls},
+    tls_upstream::{Exchange, TlsUpstream, tls},
     upstream::{chat_answer, event_stream, json},
     *,
 };
@@ -80,7 +80,7 @@ async fn a_chat_goes_through_each_kind_of_proxy_and_its_connection_is_used_again
 
 #[tokio::test]
 async fn http2_and_streams_pass_through_a_tunnel() {
-    let upstream = SecureUpstream::start(None, |mut exchange: Exchange| async move {
+    let upstream = TlsUpstream::start(None, |mut exchange: Exchange| async move {
         let mut stream = exchange.begin(200, "application/json", Some(LIST.len()));
         let _ = stream.send_data(Bytes::from_static(LIST.as_bytes()), true);
     })

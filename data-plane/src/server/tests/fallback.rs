@@ -122,7 +122,7 @@ async fn a_rate_limited_connection_is_left_alone_afterwards() {
 }
 
 /// Takes one credential and refuses all others.
-fn door(request: &upstream::Asked) -> upstream::Given {
+fn door(request: &upstream::ReceivedRequest) -> upstream::UpstreamResponse {
     if request.headers["authorization"] == "Bearer sk-right" { chat_answer() } else { json(401, "{}") }
 }
 

@@ -22,7 +22,7 @@ use tokio::{
 
 use super::{
     client::Raw,
-    secure_upstream::{Exchange, SecureUpstream},
+    tls_upstream::{Exchange, TlsUpstream},
     upstream::json,
     *,
 };
@@ -57,8 +57,8 @@ async fn push(stream: &mut SendStream<Bytes>, mut data: Bytes) -> Result<(), h2:
 
 /// Answers with documents whose length is told. The frame that ends the stream is one of its own, and comes when the test
 /// says so.
-async fn ending_late(end: Arc<Semaphore>) -> SecureUpstream {
-    SecureUpstream::start(None, move |mut exchange: Exchange| {
+async fn ending_late(end: Arc<Semaphore>) -> TlsUpstream {
+    TlsUpstream::start(None, move |mut exchange: Exchange| {
         let end = Arc::clone(&end);
         async move {
             exchange.body().await;
@@ -114,7 +114,7 @@ async fn requests_beyond_what_a_connection_takes_go_out_on_others() {
     const REQUESTS: usize = 7;
     // Nobody is answered before all are there.
     let there = Arc::new(tokio::sync::Barrier::new(REQUESTS));
-    let upstream = SecureUpstream::start(Some(2), move |mut exchange: Exchange| {
+    let upstream = TlsUpstream::start(Some(2), move |mut exchange: Exchange| {
         let there = Arc::clone(&there);
         async move {
             exchange.body().await;
@@ -138,7 +138,7 @@ async fn clients_that_stop_reading_hold_up_nobody_else() {
     const CLIENTS: usize = 6;
     let sent = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&sent);
-    let upstream = SecureUpstream::start(None, move |mut exchange: Exchange| {
+    let upstream = TlsUpstream::start(None, move |mut exchange: Exchange| {
         let sent = Arc::clone(&counted);
         async move {
             let body = exchange.body().await;
@@ -176,7 +176,7 @@ async fn clients_that_stop_reading_hold_up_nobody_else() {
 }
 
 fn direct(
-    upstream: &SecureUpstream,
+    upstream: &TlsUpstream,
     policy: impl Fn() -> AddressPolicy + Send + Sync + 'static,
 ) -> UpstreamClient<Full<Bytes>> {
     let extra_roots = ExtraRoots::read(&upstream.ca()).expect("roots");
@@ -190,7 +190,7 @@ async fn small_frames_that_nobody_reads_do_not_break_a_connection() {
     const FRAMES: usize = 4000;
     let sent = Arc::new(Semaphore::new(0));
     let told = Arc::clone(&sent);
-    let upstream = SecureUpstream::start(None, move |mut exchange: Exchange| {
+    let upstream = TlsUpstream::start(None, move |mut exchange: Exchange| {
         let told = Arc::clone(&told);
         async move {
             let mut stream = exchange.begin(200, "text/event-stream", None);
@@ -221,7 +221,7 @@ async fn small_frames_that_nobody_reads_do_not_break_a_connection() {
 async fn a_connection_that_goes_away_finishes_what_it_has_and_gets_nothing_new() {
     let finish = Arc::new(Notify::new());
     let told = Arc::clone(&finish);
-    let upstream = SecureUpstream::start(None, move |mut exchange: Exchange| {
+    let upstream = TlsUpstream::start(None, move |mut exchange: Exchange| {
         let finish = Arc::clone(&told);
         async move {
             exchange.body().await;
@@ -255,7 +255,7 @@ async fn a_connection_that_goes_away_finishes_what_it_has_and_gets_nothing_new()
 #[tokio::test]
 async fn what_a_provider_has_not_begun_with_is_sent_again_and_counts_against_nobody() {
     let refusals = AtomicUsize::new(0);
-    let upstream = SecureUpstream::start(None, move |exchange: Exchange| {
+    let upstream = TlsUpstream::start(None, move |exchange: Exchange| {
         let is_refused = refusals.fetch_add(1, Ordering::Relaxed) % 3 < 2;
         async move { if is_refused { exchange.reset(Reason::REFUSED_STREAM) } else { exchange.document(SHORT).await } }
     })
@@ -273,7 +273,7 @@ async fn an_answer_that_is_reset_is_not_whole() {
     for reason in [Reason::CANCEL, Reason::INTERNAL_ERROR, Reason::NO_ERROR] {
         let begun = Arc::new(Semaphore::new(0));
         let told = Arc::clone(&begun);
-        let upstream = SecureUpstream::start(None, move |mut exchange: Exchange| {
+        let upstream = TlsUpstream::start(None, move |mut exchange: Exchange| {
             let told = Arc::clone(&told);
             async move {
                 exchange.body().await;
@@ -299,14 +299,14 @@ async fn an_answer_that_is_reset_is_not_whole() {
 async fn a_client_that_hangs_up_cancels_its_stream_and_no_other() {
     let (cancelled, reason) = oneshot::channel();
     let cancelled = Mutex::new(Some(cancelled));
-    let upstream = SecureUpstream::start(None, move |mut exchange: Exchange| {
+    let upstream = TlsUpstream::start(None, move |mut exchange: Exchange| {
         let cancelled = cancelled.lock().expect("a lock").take();
         async move {
             exchange.body().await;
             let Some(cancelled) = cancelled else { return exchange.document(SHORT).await };
             let mut stream = exchange.begin(200, "text/event-stream", None);
             let _ = stream.send_data("data: {\"choices\":[{\"delta\":{\"content\":\"12345678\"}}]}\n\n".into(), false);
-            let _ = cancelled.send(secure_upstream::cancelled(&mut stream).await);
+            let _ = cancelled.send(tls_upstream::cancelled(&mut stream).await);
         }
     })
     .await;
@@ -323,7 +323,7 @@ async fn a_client_that_hangs_up_cancels_its_stream_and_no_other() {
 
 #[tokio::test]
 async fn an_answer_may_come_before_all_of_the_request_has_been_taken() {
-    let upstream = SecureUpstream::start(None, move |mut exchange: Exchange| async move {
+    let upstream = TlsUpstream::start(None, move |mut exchange: Exchange| async move {
         // Nothing is read of the body, which is larger than the window.
         let document = r#"{"error":{"message":"too large","type":"invalid_request_error"}}"#;
         let mut stream = exchange.begin(413, "application/json", Some(document.len()));
@@ -342,7 +342,7 @@ async fn an_answer_may_come_before_all_of_the_request_has_been_taken() {
 
 #[tokio::test]
 async fn a_pooled_connection_is_not_used_once_its_address_is_forbidden() {
-    let secure = SecureUpstream::start(None, |exchange: Exchange| exchange.document(SHORT)).await;
+    let secure = TlsUpstream::start(None, |exchange: Exchange| exchange.document(SHORT)).await;
     let plain = Upstream::answering(|_| json(200, SHORT)).await;
     let private = Arc::new(AtomicBool::new(true));
     let told = Arc::clone(&private);
@@ -366,7 +366,7 @@ async fn a_pooled_connection_is_not_used_once_its_address_is_forbidden() {
 #[tokio::test]
 async fn a_host_that_speaks_only_http1_over_tls_is_spoken_to_so() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let (acceptor, pem) = secure_upstream::tls("127.0.0.1", &["http/1.1"]);
+    let (acceptor, pem) = tls_upstream::tls("127.0.0.1", &["http/1.1"]);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move {
@@ -418,7 +418,7 @@ async fn the_time_that_a_client_gives_its_request_says_nothing_of_the_connection
 
 #[tokio::test]
 async fn a_new_connection_that_says_nothing_holds_up_only_who_opened_it() {
-    let upstream = SecureUpstream::start_behind(1, None, |exchange: Exchange| exchange.document(SHORT)).await;
+    let upstream = TlsUpstream::start_behind(1, None, |exchange: Exchange| exchange.document(SHORT)).await;
     let proxy = Arc::new(upstream.proxy().await);
     let first = tokio::spawn({
         let proxy = Arc::clone(&proxy);
@@ -435,7 +435,7 @@ async fn a_new_connection_that_says_nothing_holds_up_only_who_opened_it() {
 
 #[tokio::test]
 async fn a_body_that_nobody_reads_keeps_nothing_else_from_going_out() {
-    let upstream = SecureUpstream::start(None, |exchange: Exchange| async move {
+    let upstream = TlsUpstream::start(None, |exchange: Exchange| async move {
         if exchange.connection == 1 {
             // As long as it is held, its bytes fill the one window that all requests of its connection share.
             let _unread = exchange;
@@ -467,7 +467,7 @@ async fn a_body_that_nobody_reads_keeps_nothing_else_from_going_out() {
 async fn half_a_document_is_no_answer_however_its_stream_is_reset() {
     let half_read = Arc::new(Notify::new());
     let read = Arc::clone(&half_read);
-    let upstream = SecureUpstream::start(None, move |mut exchange: Exchange| {
+    let upstream = TlsUpstream::start(None, move |mut exchange: Exchange| {
         let read = Arc::clone(&read);
         async move {
             exchange.body().await;

@@ -1,32 +1,32 @@
 //! The request path over real sockets: a client, this proxy, an upstream.
 
-mod again;
 mod bad_input;
 mod bad_upstream;
 mod balancer;
 mod chat;
 mod client;
 mod compact;
-mod counts;
-mod early;
+mod early_head;
 mod egress;
-mod ends;
 mod fallback;
-mod hosts;
+mod gateway_headers;
 mod http2_upstream;
 mod images;
 mod lifecycle;
+mod media_over_tls;
+mod missing_terminator;
 mod model_lists;
 mod ollama;
+mod provider_quirks;
 mod providers;
+mod reasoning;
+mod repeated_requests;
 mod reshaped;
 mod routes;
-mod secure;
-mod secure_upstream;
-mod signed;
+mod signatures;
 mod stored;
-mod switches;
-mod thoughts;
+mod tls_upstream;
+mod token_counts;
 mod upstream;
 mod websocket;
 

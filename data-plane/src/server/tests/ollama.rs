@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    upstream::{Given, json, typed},
+    upstream::{UpstreamResponse, json, typed},
     *,
 };
 
@@ -18,12 +18,12 @@ async fn over(upstream: &Upstream, settings: &[(&str, &str)]) -> Proxy {
     Proxy::start(settings, index).await
 }
 
-fn lines(lines: impl Into<Bytes>) -> Given {
+fn lines(lines: impl Into<Bytes>) -> UpstreamResponse {
     typed(200, "application/x-ndjson", lines)
 }
 
 /// Pieces of a stream, with pauses.
-fn slowly<const N: usize>(pieces: [&'static str; N]) -> Given {
+fn slowly<const N: usize>(pieces: [&'static str; N]) -> UpstreamResponse {
     let (sender, mut given) = upstream::event_stream();
     tokio::spawn(async move {
         for piece in pieces {

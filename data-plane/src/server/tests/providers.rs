@@ -7,7 +7,7 @@ use omniroute_wire::bedrock::frames::{write_event, write_exception};
 use serde_json::json as value;
 
 use super::{
-    upstream::{Asked, Given, json, typed},
+    upstream::{ReceivedRequest, UpstreamResponse, json, typed},
     *,
 };
 
@@ -15,7 +15,7 @@ const PAIR: &str = "AKIAIOSFODNN7EXAMPLE:wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKE
 const CONVERSED: &str = r#"{"output":{"message":{"role":"assistant","content":[{"text":"Hello!"}]}},"stopReason":"end_turn","usage":{"inputTokens":11,"outputTokens":7,"totalTokens":18}}"#;
 
 /// What an upstream of that kind answers to any chat.
-fn answer_of(path: &str) -> Given {
+fn answer_of(path: &str) -> UpstreamResponse {
     let body = match path.split('?').next().unwrap_or_default() {
         "/v1/messages" => {
             r#"{"id":"msg_1","type":"message","role":"assistant","model":"m","content":[{"type":"text","text":"Hello!"}],"stop_reason":"end_turn","usage":{"input_tokens":11,"output_tokens":7}}"#
@@ -107,7 +107,7 @@ async fn an_ollama_connection_needs_no_key_and_nodes_speak_their_api() {
 // === Bedrock ===
 
 /// What the signature of a request must be, calculated from what arrived.
-fn expected_signature(upstream: &Upstream, asked: &Asked) -> String {
+fn expected_signature(upstream: &Upstream, asked: &ReceivedRequest) -> String {
     let spec = ConnectionSpec {
         id: "c1",
         provider: "bedrock",
@@ -227,7 +227,7 @@ async fn bedrocks_errors_are_told_apart_by_their_names() {
 
 // === embeddings ===
 
-fn vectors_of(path: &str) -> Given {
+fn vectors_of(path: &str) -> UpstreamResponse {
     let body = match path {
         "/v1/embeddings" => {
             r#"{"object":"list","data":[{"object":"embedding","index":0,"embedding":[0.5,-1]}],"model":"m","usage":{"prompt_tokens":4,"total_tokens":4}}"#
@@ -469,7 +469,7 @@ async fn switches_of_anthropics_clients_go_where_they_are_known_and_are_listed_e
 
 const CHATTED: &str = r#"{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"Hello!"},"finish_reason":"stop"}],"usage":{"prompt_tokens":11,"completion_tokens":7,"total_tokens":18}}"#;
 
-fn both(asked: &Asked) -> Given {
+fn both(asked: &ReceivedRequest) -> UpstreamResponse {
     if asked.path == "/v1/chat/completions" { json(200, CHATTED) } else { answer_of(&asked.path) }
 }
 
@@ -533,7 +533,7 @@ async fn a_responses_client_passes_to_openai_as_it_came_unless_the_host_has_chat
 
 #[tokio::test]
 async fn a_strangers_host_is_asked_in_chat_by_clients_of_models_that_think() {
-    let upstream = Upstream::answering(|asked: &Asked| match asked.path.as_str() {
+    let upstream = Upstream::answering(|asked: &ReceivedRequest| match asked.path.as_str() {
         "/v1/chat/completions" => json(200, CHATTED),
         path => json(404, format!(r#"{{"error":{{"message":"no {path}"}}}}"#)),
     })

@@ -21,7 +21,7 @@ use tokio::{
 
 /// What an upstream was asked.
 #[derive(Clone, Debug)]
-pub(super) struct Asked {
+pub(super) struct ReceivedRequest {
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) headers: HeaderMap,
@@ -29,20 +29,22 @@ pub(super) struct Asked {
 }
 
 type Pieces = std::pin::Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Infallible>> + Send>>;
-pub(super) type Given = Response<Either<Full<Bytes>, StreamBody<Pieces>>>;
+pub(super) type UpstreamResponse = Response<Either<Full<Bytes>, StreamBody<Pieces>>>;
 
 /// A server on loopback that remembers what it was asked.
 #[derive(Clone)]
 pub(super) struct Upstream {
     pub(super) address: SocketAddr,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    asked: Arc<Mutex<Vec<ReceivedRequest>>>,
 }
 
 // === impl Upstream ===
 
 impl Upstream {
     /// Answers every request with what `answer` makes of it.
-    pub(super) async fn answering(answer: impl Fn(&Asked) -> Given + Send + Sync + 'static) -> Self {
+    pub(super) async fn answering(
+        answer: impl Fn(&ReceivedRequest) -> UpstreamResponse + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = listener.local_addr().expect("an address");
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -57,7 +59,7 @@ impl Upstream {
                         let (head, body) = request.into_parts();
                         let body = body.collect().await?.to_bytes();
                         let path = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
-                        let one = Asked { method: head.method, path, headers: head.headers, body };
+                        let one = ReceivedRequest { method: head.method, path, headers: head.headers, body };
                         let given = answer(&one);
                         asked.lock().push(one);
                         Ok::<_, hyper::Error>(given)
@@ -115,16 +117,16 @@ impl Upstream {
         format!("http://{}/v1", self.address)
     }
 
-    pub(super) fn asked(&self) -> Vec<Asked> {
+    pub(super) fn asked(&self) -> Vec<ReceivedRequest> {
         self.asked.lock().clone()
     }
 
-    pub(super) fn last(&self) -> Asked {
+    pub(super) fn last(&self) -> ReceivedRequest {
         self.asked.lock().last().cloned().expect("it was asked")
     }
 }
 
-async fn read_request(stream: &mut TcpStream) -> Option<Asked> {
+async fn read_request(stream: &mut TcpStream) -> Option<ReceivedRequest> {
     let mut read = Vec::new();
     let head_end = loop {
         if let Some(at) = memchr::memmem::find(&read, b"\r\n\r\n") {
@@ -148,15 +150,15 @@ async fn read_request(stream: &mut TcpStream) -> Option<Asked> {
             return None;
         }
     }
-    Some(Asked { method, path, headers, body: Bytes::from(read.split_off(head_end)) })
+    Some(ReceivedRequest { method, path, headers, body: Bytes::from(read.split_off(head_end)) })
 }
 
 /// A JSON answer.
-pub(super) fn json(status: u16, body: impl Into<Bytes>) -> Given {
+pub(super) fn json(status: u16, body: impl Into<Bytes>) -> UpstreamResponse {
     typed(status, "application/json", body)
 }
 
-pub(super) fn typed(status: u16, content_type: &'static str, body: impl Into<Bytes>) -> Given {
+pub(super) fn typed(status: u16, content_type: &'static str, body: impl Into<Bytes>) -> UpstreamResponse {
     let mut response = Response::new(Either::Left(Full::new(body.into())));
     *response.status_mut() = StatusCode::from_u16(status).expect("a status");
     response.headers_mut().insert("content-type", http::HeaderValue::from_static(content_type));
@@ -164,7 +166,7 @@ pub(super) fn typed(status: u16, content_type: &'static str, body: impl Into<Byt
 }
 
 /// A chat answer with known usage: 11 tokens in (4 of them cached), 7 out (2 of them reasoning).
-pub(super) fn chat_answer() -> Given {
+pub(super) fn chat_answer() -> UpstreamResponse {
     json(
         200,
         r#"{"id":"chatcmpl-1","object":"chat.completion","created":1700000000,"model":"gpt-4o-mini","choices":[{"index":0,"message":{"role":"assistant","content":"Hello!"},"finish_reason":"stop"}],"usage":{"prompt_tokens":11,"completion_tokens":7,"total_tokens":18,"prompt_tokens_details":{"cached_tokens":4},"completion_tokens_details":{"reasoning_tokens":2}}}"#,
@@ -172,7 +174,7 @@ pub(super) fn chat_answer() -> Given {
 }
 
 /// An event stream whose frames come through the sender; it ends when the sender is dropped.
-pub(super) fn event_stream() -> (mpsc::Sender<&'static str>, Given) {
+pub(super) fn event_stream() -> (mpsc::Sender<&'static str>, UpstreamResponse) {
     let (sender, mut receiver) = mpsc::channel::<&'static str>(16);
     let stream = futures_util::stream::poll_fn(move |cx| {
         receiver.poll_recv(cx).map(|piece| piece.map(|text| Ok(Frame::data(Bytes::from_static(text.as_bytes())))))
@@ -183,7 +185,7 @@ pub(super) fn event_stream() -> (mpsc::Sender<&'static str>, Given) {
 }
 
 /// A head, behind which nothing comes.
-pub(super) fn event_stream_of_silence() -> Given {
+pub(super) fn event_stream_of_silence() -> UpstreamResponse {
     let (sender, given) = event_stream();
     // For as long as the test runs.
     std::mem::forget(sender);
@@ -191,7 +193,7 @@ pub(super) fn event_stream_of_silence() -> Given {
 }
 
 /// An event stream that is complete from the start, each frame after a pause.
-pub(super) fn events(frames: &'static [&'static str], pause: Duration) -> Given {
+pub(super) fn events(frames: &'static [&'static str], pause: Duration) -> UpstreamResponse {
     let (sender, response) = event_stream();
     tokio::spawn(async move {
         for frame in frames {

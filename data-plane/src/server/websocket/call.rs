@@ -21,7 +21,7 @@ use crate::server::{
     Stages, pipeline,
     route::Route,
     service,
-    supervise::{Outgoing, Pulse, supervise},
+    write_timeout::{StreamActivity, TrackedBody, with_write_timeout},
 };
 
 /// Largest answer that is no stream.
@@ -37,16 +37,12 @@ struct Frames<'c> {
 }
 
 /// Runs a request until its end, until it is overdue, or until the drain cuts it. Dropping the future cancels it, upstream too.
-pub(super) async fn supervised(
-    stages: &Arc<Stages>,
-    credentials: &HeaderMap,
-    asked: CallRequest,
-    out: &Sender<Message>,
-) {
-    let pulse = Pulse::new();
-    let call = run(stages, credentials, asked, out, &pulse);
+pub(super) async fn serve(stages: &Arc<Stages>, credentials: &HeaderMap, asked: CallRequest, out: &Sender<Message>) {
+    let activity = StreamActivity::new();
+    let call = run(stages, credentials, asked, out, &activity);
     // That the client is gone is noticed where its messages are read.
-    let _ = Box::pin(supervise(call, Arc::clone(&pulse), stages.limits.unread(), stages.lifecycle.watch())).await;
+    let _ = Box::pin(with_write_timeout(call, Arc::clone(&activity), stages.limits.unread(), stages.lifecycle.watch()))
+        .await;
 }
 
 async fn run(
@@ -54,7 +50,7 @@ async fn run(
     credentials: &HeaderMap,
     asked: CallRequest,
     out: &Sender<Message>,
-    pulse: &Arc<Pulse>,
+    activity: &Arc<StreamActivity>,
 ) -> Result<(), Gone> {
     let CallRequest { id, endpoint, payload, share, headers, as_events } = asked;
     let frames = Frames { id: &id, out };
@@ -65,11 +61,11 @@ async fn run(
         return frames.send(refused(&id, &error)).await;
     };
     let path = request.uri().path().to_owned();
-    let response = match pulse.answering(pipeline::serve(Arc::clone(stages), route, request, share, None)).await {
+    let response = match activity.answering(pipeline::serve(Arc::clone(stages), route, request, share, None)).await {
         Some(response) => response,
         None => service::cut_off(&path, None),
     };
-    let (head, body) = response.map(|reply| Outgoing::new(reply, Arc::clone(pulse))).into_parts();
+    let (head, body) = response.map(|reply| TrackedBody::new(reply, Arc::clone(activity))).into_parts();
     frames.start(&head, &endpoint).await?;
     let status = head.status.as_u16();
     let ok = head.status.is_success();
@@ -167,7 +163,7 @@ impl Frames<'_> {
     }
 
     /// A stream as text, in pieces that end with whole characters.
-    async fn chunks(&self, mut body: Outgoing) -> Result<Result<(), GatewayError>, Gone> {
+    async fn chunks(&self, mut body: TrackedBody) -> Result<Result<(), GatewayError>, Gone> {
         let mut held = BytesMut::new();
         while let Some(frame) = body.frame().await {
             let Ok(frame) = frame else { return Ok(Err(cut("the answer broke off"))) };
@@ -190,7 +186,7 @@ impl Frames<'_> {
     }
 
     /// A stream as its events.
-    async fn events(&self, mut body: Outgoing) -> Result<Result<(), GatewayError>, Gone> {
+    async fn events(&self, mut body: TrackedBody) -> Result<Result<(), GatewayError>, Gone> {
         let mut reader = EventReader::default();
         let mut ready = Vec::new();
         while let Some(frame) = body.frame().await {
@@ -222,7 +218,7 @@ impl Frames<'_> {
     }
 
     /// An answer in one piece.
-    async fn whole(&self, mut body: Outgoing, status: u16, ok: bool) -> Result<Result<(), GatewayError>, Gone> {
+    async fn whole(&self, mut body: TrackedBody, status: u16, ok: bool) -> Result<Result<(), GatewayError>, Gone> {
         let mut bytes = BytesMut::new();
         while let Some(frame) = body.frame().await {
             let Ok(frame) = frame else { return Ok(Err(cut("the answer broke off"))) };

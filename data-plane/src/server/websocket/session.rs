@@ -256,7 +256,7 @@ impl Session {
                     let _ = out.send(Message::Text(cancelled(&call.id).into())).await;
                 }
                 // That the client is gone is noticed where its messages are read.
-                _ = Box::pin(call::supervised(&stages, &credentials, asked, &out)) => {}
+                _ = Box::pin(call::serve(&stages, &credentials, asked, &out)) => {}
             }
             call
         });

@@ -1,11 +1,11 @@
 //! What the CLI does besides `up`: one file per command. Each asks the gateway through [`crate::client`], as any other
-//! client of the management API would, and shows the answer. [`named`] finds what a person names.
+//! client of the management API would, and shows the answer. [`lookup`] finds what a person names.
 
 pub(crate) mod config;
 pub(crate) mod doctor;
 pub(crate) mod keys;
+mod lookup;
 pub(crate) mod models;
-mod named;
 pub(crate) mod nodes;
 pub(crate) mod password;
 pub(crate) mod providers;

@@ -2,23 +2,23 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{named::id_of, providers};
+use super::{lookup::id_of, providers};
 use crate::{
     cli::NodesAction,
     client::Client,
     context::Context,
     failure::{Exit, Failure},
+    flag_names::FlagNames,
     screen,
-    words::Words,
 };
 
-const WORDS: Words = Words::new(&[("name", "--name"), ("prefix", "--prefix")]);
+const WORDS: FlagNames = FlagNames::new(&[("name", "--name"), ("prefix", "--prefix")]);
 
 /// The type of endpoints that have an API type.
 const OPENAI: &str = "openai-compatible";
 
 pub(crate) async fn run(context: &Context, action: NodesAction) -> Result<(), Failure> {
-    let client = Client::new(context)?.with_words(WORDS);
+    let client = Client::new(context)?.with_flag_names(WORDS);
     match action {
         NodesAction::List => list(context, &client).await,
         NodesAction::Edit { node, name, prefix, base_url, api_type, key } => {

@@ -14,11 +14,11 @@ use crate::{
     context::Context,
     data_dir,
     failure::{Exit, Failure},
+    flag_names::FlagNames,
     ports, screen, secrets,
-    words::Words,
 };
 
-const WORDS: Words = Words::new(&[("password", "the new password")]);
+const WORDS: FlagNames = FlagNames::new(&[("password", "the new password")]);
 
 /// What the gateway says about a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +108,7 @@ async fn check_kept(context: &Context, kept: &Secret) -> Result<Check, Failure> 
 
 /// A client to set a password with.
 fn client_for(context: &Context) -> Result<Client, Failure> {
-    let client = Client::new(context)?.with_words(WORDS);
+    let client = Client::new(context)?.with_flag_names(WORDS);
     if context.is_remote() {
         return Ok(client);
     }

@@ -3,16 +3,16 @@
 //! In order: see that the ports are free, take the data directory and note there where the gateway will listen, make the
 //! missing secrets, find the programs ([`environment`] says what each gets to know). Then the control plane, then the proxy, each under a [`supervisor`]
 //! that starts it ([`plane`]), passes its lines on ([`output`]) and starts it again when it dies. Once both are
-//! [`ready`], the [`greeting`] says how to use them; when they do not get there, [`room`] sees whether the disk is full. A signal stops the proxy first, which still hands over its usage
+//! [`ready`], the [`greeting`] says how to use them; when they do not get there, [`disk_space`] sees whether the disk is full. A signal stops the proxy first, which still hands over its usage
 //! events, then the control plane; a second one does not wait.
 
 mod backoff;
+mod disk_space;
 mod environment;
 mod greeting;
 mod output;
 pub(crate) mod plane;
 mod ready;
-mod room;
 mod supervisor;
 
 use std::{net::SocketAddr, process, time::Instant};
@@ -97,7 +97,7 @@ async fn run(
     }
     stop(context, running, output, signals).await;
     let dir = context.data_dir();
-    begun.map_err(|failure| room::explained(failure, dir.path(), room::free(dir.path())))
+    begun.map_err(|failure| disk_space::explained(failure, dir.path(), disk_space::free(dir.path())))
 }
 
 /// Stops what runs, last started first.

@@ -218,7 +218,7 @@ fn assert_stream(dialect: &Dialect, out: &[u8]) {
     }
 }
 
-/// What the passthrough lane does to bodies and streams: nothing is lost, and what is exchanged leaves valid JSON.
+/// What passthrough does to bodies and streams: nothing is lost, and what is exchanged leaves valid JSON.
 pub fn passthrough(bytes: &[u8]) {
     let body = Bytes::copy_from_slice(bytes);
     if let Ok(found) = scan(bytes) {

@@ -1,4 +1,4 @@
-//! The passthrough lane: a Messages body goes up as it came, but for the model's name. Beta headers, unknown fields and
+//! Passthrough: a Messages body goes up as it came, but for the model's name. Beta headers, unknown fields and
 //! the bytes that prompt caches are keyed by all survive.
 
 use bytes::Bytes;

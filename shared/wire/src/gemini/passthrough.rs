@@ -1,4 +1,4 @@
-//! The passthrough lane: a body goes up as it came. The model is in the path, so nothing is spliced; what routing needs is
+//! Passthrough: a body goes up as it came. The model is in the path, so nothing is spliced; what routing needs is
 //! found in one pass.
 
 use memchr::memmem;

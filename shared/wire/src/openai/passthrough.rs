@@ -1,4 +1,4 @@
-//! The passthrough lane: a Chat or Embeddings body goes up as it came, but for the model's name and, on a stream, the wish
+//! Passthrough: a Chat or Embeddings body goes up as it came, but for the model's name and, on a stream, the wish
 //! for usage.
 
 use bytes::Bytes;

@@ -57,7 +57,7 @@ pub(super) fn no_background() -> WireError {
     WireError::unsupported("background", "`background: true` is not supported; leave it out and wait for the answer")
 }
 
-/// Reads what the gateway has to know before a request of either lane goes on.
+/// Reads what the gateway has to know before a request of either mode goes on.
 ///
 /// # Errors
 /// When the body cannot be read, or asks for a background run or a stored conversation.

@@ -1,4 +1,4 @@
-//! The passthrough lane: a body goes up as it came, but for the model's name and, where the conversation is kept here, the
+//! Passthrough: a body goes up as it came, but for the model's name and, where the conversation is kept here, the
 //! wish for what the next turn needs. Usage always comes without asking.
 
 use std::ops::Range;

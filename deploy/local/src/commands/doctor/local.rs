@@ -6,7 +6,7 @@ use super::Finding;
 use crate::{
     context::Context,
     data_dir::{self, DataDir},
-    foreign::Owner,
+    database_owner::Owner,
     ports::{self, Holder, Port},
 };
 
@@ -61,7 +61,7 @@ fn files(dir: &DataDir) -> Vec<Finding> {
 fn master_key(context: &Context, dir: &DataDir) -> Option<Finding> {
     let is_known = context.control_plane.storage_encryption_key.is_set() || dir.file(data_dir::MASTER_KEY).exists();
     let file = dir.file(data_dir::DATABASE);
-    let is_ours = file.exists() && crate::foreign::owner(&file).is_ok_and(|owner| owner == Owner::Gateway);
+    let is_ours = file.exists() && crate::database_owner::owner(&file).is_ok_and(|owner| owner == Owner::Gateway);
     let has_secrets = context.control_plane.database_url.is_set() || is_ours;
     (has_secrets && !is_known).then(|| {
         Finding::bad(

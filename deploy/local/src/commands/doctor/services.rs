@@ -11,7 +11,7 @@ use tokio::{
 use url::Url;
 
 use super::Finding;
-use crate::{context::Context, data_dir, foreign};
+use crate::{context::Context, data_dir, database_owner};
 
 const KNOCK: Duration = Duration::from_secs(5);
 /// Asks a Postgres server whether it speaks TLS; it answers with one letter, whoever asks.
@@ -48,7 +48,7 @@ async fn database(context: &Context, url: &Secret) -> Finding {
             return Finding::bad("database", "DATABASE_URL is of no kind that is known", remedy);
         }
     };
-    match foreign::owner(&path) {
+    match database_owner::owner(&path) {
         Ok(owner) => match owner.complaint() {
             None => Finding::good("database", format!("SQLite, {}", path.display())),
             Some((what, remedy)) => Finding::bad("database", format!("{} {what}", path.display()), remedy),

@@ -11,7 +11,7 @@ use omniroute_core::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    named::{every, id_of},
+    lookup::{every, id_of},
     providers,
 };
 use crate::{
@@ -19,14 +19,14 @@ use crate::{
     client::Client,
     context::Context,
     failure::{Exit, Failure},
+    flag_names::FlagNames,
     screen::{self, Screen, quoted},
-    words::Words,
 };
 
 /// `keys create` takes the name as its argument…
-const NEW: Words = Words::new(&[("name", "NAME")]);
+const NEW: FlagNames = FlagNames::new(&[("name", "NAME")]);
 /// …and `keys edit` as a flag.
-const EDITED: Words = Words::new(&[("name", "--name"), ("isActive", "--enable")]);
+const EDITED: FlagNames = FlagNames::new(&[("name", "--name"), ("isActive", "--enable")]);
 
 /// The state of a key that is good.
 pub(crate) const ACTIVE: &str = "active";
@@ -53,7 +53,7 @@ async fn make(context: &Context, client: &Client, create: CreateKey) -> Result<(
     }
     refuse_taken(context, &all(client).await?, &create.name, None)?;
     lists(client, &mut body, create.models, create.connections, create.scopes).await?;
-    let made = client.with_words(NEW).post("/api/keys", &Value::Object(body)).await?;
+    let made = client.with_flag_names(NEW).post("/api/keys", &Value::Object(body)).await?;
     show_secret(context, &made);
     Ok(())
 }
@@ -151,7 +151,7 @@ async fn change(context: &Context, client: &Client, edit: EditKey) -> Result<(),
     if body.is_empty() {
         return Err(Failure::new(Exit::Usage, "nothing to change: `omniroute keys edit --help` lists what can be"));
     }
-    let changed = client.with_words(EDITED).patch(&format!("/api/keys/{id}"), &Value::Object(body)).await?;
+    let changed = client.with_flag_names(EDITED).patch(&format!("/api/keys/{id}"), &Value::Object(body)).await?;
     context.screen.json(&changed);
     context.screen.line(&format!("Key {id} is changed; every proxy knows within a second."));
     if !context.screen.is_json() {

@@ -10,15 +10,15 @@ use crate::{
     commands::nodes,
     context::Context,
     failure::{Exit, Failure},
+    flag_names::FlagNames,
     screen::{self, quoted},
-    words::Words,
 };
 
 /// An endpoint is named by what stands where a provider does.
-const NODE: Words = Words::new(&[("name", "PROVIDER"), ("prefix", "--prefix"), ("type", "--type")]);
-const NAMED: Words = Words::new(&[("name", "--name"), ("provider", "PROVIDER")]);
+const NODE: FlagNames = FlagNames::new(&[("name", "PROVIDER"), ("prefix", "--prefix"), ("type", "--type")]);
+const NAMED: FlagNames = FlagNames::new(&[("name", "--name"), ("provider", "PROVIDER")]);
 /// Without a name, a connection has its provider's.
-const UNNAMED: Words = Words::new(&[("name", "PROVIDER"), ("provider", "PROVIDER")]);
+const UNNAMED: FlagNames = FlagNames::new(&[("name", "PROVIDER"), ("provider", "PROVIDER")]);
 
 /// Models shown after a provider was added; the rest are counted.
 const MODELS_SHOWN: usize = 20;
@@ -48,7 +48,7 @@ pub(super) async fn make(context: &Context, client: &Client, add: AddProvider) -
         let id = match with_prefix(wanted) {
             Some(node) => adopt(context, client, &add, node).await?,
             None => {
-                let node = client.with_words(NODE).post("/api/provider-nodes", &node(&add, wanted)).await?;
+                let node = client.with_flag_names(NODE).post("/api/provider-nodes", &node(&add, wanted)).await?;
                 let id = screen::text(node.get("node").unwrap_or(&Value::Null), "id");
                 made_node = Some(id.clone());
                 id
@@ -75,8 +75,8 @@ pub(super) async fn make(context: &Context, client: &Client, add: AddProvider) -
             }
         }
     }
-    let words = if add.name.is_some() { NAMED } else { UNNAMED };
-    let made = match client.with_words(words).post("/api/providers", &body).await {
+    let names = if add.name.is_some() { NAMED } else { UNNAMED };
+    let made = match client.with_flag_names(names).post("/api/providers", &body).await {
         Ok(made) => made,
         Err(refused) => {
             if let Some(id) = made_node {

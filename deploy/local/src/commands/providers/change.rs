@@ -6,7 +6,7 @@ use super::{API_TYPE, TEST_MODEL, all, key_of, outcome, tested};
 use crate::{
     cli::{EditProvider, ProviderKey},
     client::Client,
-    commands::{named::id_of, nodes},
+    commands::{lookup::id_of, nodes},
     context::Context,
     failure::{Exit, Failure},
     screen::{self, quoted},

@@ -5,17 +5,17 @@ mod change;
 
 use serde_json::{Value, json};
 
-use super::named::id_of;
+use super::lookup::id_of;
 use crate::{
     cli::{ProviderKey, ProvidersAction},
     client::Client,
     context::Context,
     failure::Failure,
+    flag_names::FlagNames,
     screen,
-    words::Words,
 };
 
-const WORDS: Words = Words::new(&[("name", "--name"), ("priority", "--priority")]);
+const WORDS: FlagNames = FlagNames::new(&[("name", "--name"), ("priority", "--priority")]);
 
 /// Part of a connection's `providerSpecificData`: the model that it is tested with, of a provider that lists none.
 const TEST_MODEL: &str = "validationModelId";
@@ -24,7 +24,7 @@ const TEST_MODEL: &str = "validationModelId";
 const API_TYPE: &str = "apiType";
 
 pub(crate) async fn run(context: &Context, action: ProvidersAction) -> Result<(), Failure> {
-    let client = Client::new(context)?.with_words(WORDS);
+    let client = Client::new(context)?.with_flag_names(WORDS);
     match action {
         ProvidersAction::Add(add) => add::make(context, &client, add).await,
         ProvidersAction::List => list(context, &client).await,

@@ -21,7 +21,7 @@ use crate::{
         filter::{NotAnAnswer, Shape, is_error_object},
         first_content::FirstContent,
     },
-    reply::parting::Parting,
+    reply::terminator_timeout::TerminatorTimeout,
     translate::{DocumentError, Gathered, Streaming, Translation, from_document},
     upstream_client::UpstreamBody,
 };
@@ -232,10 +232,10 @@ async fn translated(
             from_document(&whole, translation)
         };
         return match written {
-            Ok((bytes, tally)) => Ok(Answer {
+            Ok((bytes, stats)) => Ok(Answer {
                 head,
                 body,
-                filter: AnswerFilter::Finished(Box::new(tally)),
+                filter: AnswerFilter::Finished(Box::new(stats)),
                 ready: vec![bytes],
                 is_quiet: false,
                 reshaped: None,
@@ -279,12 +279,13 @@ async fn gathered(
     translation: &Translation,
     idle: Duration,
 ) -> Result<Gathered, FailedAttempt> {
-    let (mut gathered, mut parting, mut length) = (Gathered::new(translation), Parting::default(), first.len());
+    let (mut gathered, mut terminator, mut length) =
+        (Gathered::new(translation), TerminatorTimeout::default(), first.len());
     gathered.feed(&first);
     while !gathered.is_done() {
-        let standing = gathered.standing();
-        parting.see(standing, Instant::now());
-        let more = match parting.limit(idle) {
+        let finish_state = gathered.finish_state();
+        terminator.see(finish_state, Instant::now());
+        let more = match terminator.limit(idle) {
             Some(limit) => match tokio::time::timeout_at(limit, next(body)).await {
                 Ok(more) => more,
                 Err(_) => return Ok(gathered),
@@ -301,7 +302,7 @@ async fn gathered(
             }
             Ok(None) => return Ok(gathered),
             // Whatever becomes of the connection, the answer is there.
-            Err(_) if standing.is_some() => return Ok(gathered),
+            Err(_) if finish_state.is_some() => return Ok(gathered),
             Err(failed) => return Err(failed),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use omniroute_proto::v1::Outcome;
 
 use super::{
-    upstream::{Given, events, json, typed},
+    upstream::{UpstreamResponse, events, json, typed},
     *,
 };
 
@@ -13,7 +13,7 @@ const MARK: &str = "\u{feff}";
 const MESSAGES: &str = r#"{"model":"mock/m","stream":true,"max_tokens":9,"messages":[{"role":"user","content":"hi"}]}"#;
 
 /// An answer that breaks off where this text ends.
-fn sse(text: &str) -> Given {
+fn sse(text: &str) -> UpstreamResponse {
     typed(200, "text/event-stream", text.to_owned())
 }
 

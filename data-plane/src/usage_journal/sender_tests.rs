@@ -13,7 +13,7 @@ use tonic::{Response, Streaming};
 use super::*;
 use crate::{
     control::testing::{self, Shared},
-    record::{Closing, Opening, Recorder, journal::JournalOptions},
+    usage_journal::{Closing, Opening, UsageRecorder, journal::JournalOptions},
 };
 
 /// A ledger that counts how often each event arrived.
@@ -69,7 +69,7 @@ fn journal(directory: &tempfile::TempDir) -> Arc<Journal> {
 }
 
 fn record(journal: &Arc<Journal>, count: usize) -> Vec<Vec<u8>> {
-    let recorder = Recorder::new(Arc::clone(journal));
+    let recorder = UsageRecorder::new(Arc::clone(journal));
     (0..count)
         .map(|_| {
             let open = recorder.open(&Opening {
@@ -126,7 +126,7 @@ async fn every_event_arrives_although_acknowledgements_are_lost() {
     assert_eq!(seen.len(), ids.len());
     assert!(ids.iter().all(|id| seen.contains_key(id)));
     assert!(seen.values().any(|times| *times > 1), "what was not acknowledged is sent again");
-    let segments = crate::record::segment::numbers(directory.path()).expect("listed");
+    let segments = crate::usage_journal::segment::numbers(directory.path()).expect("listed");
     assert_eq!(segments.len(), 1, "acknowledged segments are deleted");
     sender.abort();
     server.abort();

@@ -15,7 +15,7 @@ static PLACES: LazyLock<Semaphore> =
     LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(1, NonZero::get)));
 
 /// Does `work` on a body of `bytes`; where that is large, this thread's other tasks go on elsewhere meanwhile.
-pub(super) async fn heavy<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+pub(super) async fn cpu_bound<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
     let can_move = || Handle::try_current().is_ok_and(|own| own.runtime_flavor() == RuntimeFlavor::MultiThread);
     if bytes < LARGE || !can_move() {
         return work();
@@ -32,7 +32,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_thread_does_it_itself() {
-        assert_eq!(heavy(LARGE, || 7).await, 7);
+        assert_eq!(cpu_bound(LARGE, || 7).await, 7);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -40,7 +40,7 @@ mod tests {
         let (sender, receiver) = std::sync::mpsc::channel();
         let large = tokio::spawn(async move {
             // Ends only if another task of the one worker runs meanwhile.
-            heavy(LARGE, move || receiver.recv_timeout(Duration::from_secs(20)).is_ok()).await
+            cpu_bound(LARGE, move || receiver.recv_timeout(Duration::from_secs(20)).is_ok()).await
         });
         tokio::time::sleep(Duration::from_millis(20)).await;
         tokio::spawn(async move { sender.send(()) }).await.expect("run").expect("waited for");

@@ -14,16 +14,16 @@ fn options(directory: &Path) -> JournalOptions {
     JournalOptions { directory: directory.to_owned(), max_bytes: 1 << 20, segment_bytes: 1 << 16, fsync: false }
 }
 
-fn recorder(options: JournalOptions) -> Recorder {
-    Recorder::new(Journal::open(options).expect("a journal"))
+fn recorder(options: JournalOptions) -> UsageRecorder {
+    UsageRecorder::new(Journal::open(options).expect("a journal"))
 }
 
-fn open(recorder: &Recorder) -> Open {
-    begin(recorder).0
+fn open(recorder: &UsageRecorder) -> OpenEvent {
+    open_deferred(recorder).0
 }
 
-fn begin(recorder: &Recorder) -> (Open, Option<Unwritten>) {
-    recorder.begin(&Opening {
+fn open_deferred(recorder: &UsageRecorder) -> (OpenEvent, Option<PendingWrite>) {
+    recorder.open_deferred(&Opening {
         at: UnixMillis(5),
         request_id: "r",
         key: None,
@@ -40,7 +40,7 @@ fn begin(recorder: &Recorder) -> (Open, Option<Unwritten>) {
     })
 }
 
-fn close(open: Open) -> EventId {
+fn close(open: OpenEvent) -> EventId {
     let id = open.id();
     open.close(&Closing {
         outcome: Outcome::Ok,
@@ -88,9 +88,9 @@ async fn records_that_can_wait_are_written_together_and_each_before_its_request_
             let recorder = recorder.clone();
             let path = directory.path().to_owned();
             tokio::spawn(async move {
-                let (open, unwritten) = begin(&recorder);
+                let (open, pending_write) = open_deferred(&recorder);
                 let before = records(&path).len();
-                unwritten.expect("a record").written(false).await;
+                pending_write.expect("a record").written(false).await;
                 let own = outcomes(&path, open.id());
                 drop(open);
                 (before, own)
@@ -103,10 +103,10 @@ async fn records_that_can_wait_are_written_together_and_each_before_its_request_
         assert_eq!(own, [(OPENED, Outcome::Unspecified)]);
     }
     let before = in_file();
-    let (open, unwritten) = begin(&recorder);
+    let (open, pending_write) = open_deferred(&recorder);
     assert_eq!(in_file(), before);
     // A request that is cancelled while it waits.
-    drop(unwritten);
+    drop(pending_write);
     assert_eq!(in_file(), before + 1);
     drop(open);
 }
@@ -183,7 +183,7 @@ fn a_tail_torn_at_any_byte_costs_only_the_record_that_was_not_whole() {
 fn a_directory_belongs_to_one_process() {
     let directory = tempfile::tempdir().expect("a directory");
     let first = recorder(options(directory.path()));
-    assert!(matches!(Journal::open(options(directory.path())), Err(JournalError::Taken(_))));
+    assert!(matches!(Journal::open(options(directory.path())), Err(JournalError::InUse(_))));
     drop(first);
     assert!(Journal::open(options(directory.path())).is_ok());
 }

@@ -24,11 +24,11 @@ const EVERYWHERE: [Word; 15] = [
 
 /// How a command calls the fields of REST: its own words, then those that are the same everywhere.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Words(&'static [Word]);
+pub(crate) struct FlagNames(&'static [Word]);
 
-// === impl Words ===
+// === impl FlagNames ===
 
-impl Words {
+impl FlagNames {
     pub(crate) const fn new(own: &'static [Word]) -> Self {
         Self(own)
     }
@@ -65,11 +65,11 @@ impl Words {
 mod tests {
     use super::*;
 
-    const OWN: Words = Words::new(&[("name", "NAME"), ("provider", "PROVIDER")]);
+    const OWN: FlagNames = FlagNames::new(&[("name", "NAME"), ("provider", "PROVIDER")]);
 
     #[test]
     fn a_field_is_called_by_what_fills_it_in_this_command() {
-        let usual = Words::default();
+        let usual = FlagNames::default();
         assert_eq!(usual.of("allowedModels.3"), "--model");
         assert_eq!(usual.of("providerSpecificData.baseUrl"), "--base-url");
         assert_eq!(usual.of("providerSpecificData.apiType"), "--api-type");

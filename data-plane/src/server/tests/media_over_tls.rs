@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{secure_upstream::tls, upstream::json as answer_json, *};
+use super::{tls_upstream::tls, upstream::json as answer_json, *};
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n0123456789";
 const BASE64: &str = "iVBORw0KGgowMTIzNDU2Nzg5";

@@ -2,7 +2,7 @@
 //!
 //! Writers put their record into a pending buffer under a short lock, then take the file's lock and write everything that is
 //! pending in one call; who finds that somebody else has written theirs goes on at once. Between the two lies an
-//! [`Unwritten`] record, and whoever can wait lets others that are ready to run add theirs. So requests that run together
+//! [`PendingWrite`] record, and whoever can wait lets others that are ready to run add theirs. So requests that run together
 //! share one write, and none goes on before its record is in the kernel's hands, which survives the death of the process. A
 //! setting adds fsync for the power cut: then it is the thread of [`super::commit`] that writes.
 
@@ -32,7 +32,7 @@ use super::{
     Closing, Progress,
     commit::{Commit, Committer},
     encode::{self, CLOSED, OPENED, PROGRESS},
-    replay::leftovers,
+    recovery::recover,
     segment::{self, Segment},
 };
 
@@ -53,7 +53,7 @@ pub enum JournalError {
     #[error(
         "the journal in {0} belongs to another process that is running; give each proxy its own JOURNAL_DIR or DATA_DIR"
     )]
-    Taken(PathBuf),
+    InUse(PathBuf),
     #[error("the journal in {0} cannot be used: {1}")]
     Io(PathBuf, io::Error),
 }
@@ -108,7 +108,7 @@ struct Writer {
 /// survive a power cut, it is only on its way when this is dropped.
 #[derive(Debug)]
 #[must_use = "dropping it writes at once"]
-pub(crate) struct Unwritten {
+pub(crate) struct PendingWrite {
     /// `None` once it has been handed on.
     journal: Option<Arc<Journal>>,
     ticket: u64,
@@ -143,14 +143,14 @@ impl Journal {
         let fail = |error| JournalError::Io(options.directory.clone(), error);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&options.directory).map_err(fail)?;
         let lock = take_lock(&options.directory)?;
-        let left = leftovers(&options.directory).map_err(fail)?;
+        let left = recover(&options.directory).map_err(fail)?;
         let current = Arc::new(Segment::create(&options.directory, left.next_number, options.fsync).map_err(fail)?);
         let interrupted = left.interrupted.len() as u64;
         let size = if left.interrupted.is_empty() {
             0
         } else {
             let records = left.interrupted.concat();
-            current.closed(interrupted);
+            current.events_appended(interrupted);
             current.append(&records, options.fsync).map_err(fail)?;
             tracing::warn!(events = interrupted, "requests were cut off by the end of the last process");
             records.len() as u64
@@ -190,43 +190,54 @@ impl Journal {
     }
 
     /// Takes an opened record, and says in which segment it is; `None` when it is lost.
-    pub(super) fn opened(self: &Arc<Self>, fixed: &[u8], estimate: &Usage) -> Option<(Arc<Segment>, Unwritten)> {
+    pub(super) fn append_opened(
+        self: &Arc<Self>,
+        fixed: &[u8],
+        estimate: &Usage,
+    ) -> Option<(Arc<Segment>, PendingWrite)> {
         if self.bytes.load(Ordering::Relaxed) >= self.options.max_bytes {
             self.lose("the journal is full");
             return None;
         }
-        let (ticket, segment) = self.enqueue(OPENED, fixed, |out| encode::estimate(out, estimate), Segment::opened);
-        Some((segment, Unwritten::new(self, ticket, None)))
+        let (ticket, segment) =
+            self.enqueue(OPENED, fixed, |out| encode::estimate(out, estimate), Segment::request_began);
+        Some((segment, PendingWrite::new(self, ticket, None)))
     }
 
     /// Takes a closed record. `opened` is where its opened record is.
-    pub(super) fn closed(self: &Arc<Self>, fixed: &[u8], closing: &Closing<'_>, opened: Arc<Segment>) -> Unwritten {
+    pub(super) fn append_closed(
+        self: &Arc<Self>,
+        fixed: &[u8],
+        closing: &Closing<'_>,
+        opened: Arc<Segment>,
+    ) -> PendingWrite {
         let (ticket, _) = self.enqueue(
             CLOSED,
             fixed,
             |out| encode::closing(out, closing),
             |segment| {
-                segment.closed(1);
+                segment.events_appended(1);
                 self.unacknowledged.fetch_add(1, Ordering::Relaxed);
             },
         );
-        Unwritten::new(self, ticket, Some(opened))
+        PendingWrite::new(self, ticket, Some(opened))
     }
 
     /// Writes a record of progress, if there is room: nobody counts on it. Gives the segment that it is in, which stays until
-    /// [`Self::ended`] is told of it.
-    pub(super) fn progress(self: &Arc<Self>, id: EventId, so_far: &Progress<'_>) -> Option<Arc<Segment>> {
+    /// [`Self::release`] is told of it.
+    pub(super) fn append_progress(self: &Arc<Self>, id: EventId, so_far: &Progress<'_>) -> Option<Arc<Segment>> {
         if self.bytes.load(Ordering::Relaxed) >= self.options.max_bytes {
             return None;
         }
-        let (ticket, segment) = self.enqueue(PROGRESS, &[], |out| encode::progress(out, id, so_far), Segment::opened);
-        drop(Unwritten::new(self, ticket, None));
+        let (ticket, segment) =
+            self.enqueue(PROGRESS, &[], |out| encode::progress(out, id, so_far), Segment::request_began);
+        drop(PendingWrite::new(self, ticket, None));
         Some(segment)
     }
 
     /// A closed record is written, or a later note of progress. Only now may the segment of the opened record, or of the earlier
     /// note, go: until here it is all that is known of the event.
-    pub(super) fn ended(&self, earlier: Option<Arc<Segment>>) {
+    pub(super) fn release(&self, earlier: Option<Arc<Segment>>) {
         let Some(earlier) = earlier else { return };
         earlier.request_ended();
         if self.idle.swap(false, Ordering::AcqRel) {
@@ -309,7 +320,7 @@ impl Journal {
                         continue;
                     }
                     if kind == CLOSED {
-                        segment.acknowledged(1);
+                        segment.events_acknowledged(1);
                         self.unacknowledged.fetch_sub(1, Ordering::Relaxed);
                     }
                     self.lose(&error.to_string());
@@ -380,7 +391,7 @@ impl Journal {
     /// Counts acknowledged events and deletes segments that owe nothing any more.
     pub(super) fn acknowledge(&self, counts: &[(Arc<Segment>, u64)]) {
         for (segment, events) in counts {
-            segment.acknowledged(*events);
+            segment.events_acknowledged(*events);
             self.unacknowledged.fetch_sub(*events, Ordering::Relaxed);
         }
         self.seal_behind_writer();
@@ -426,9 +437,9 @@ impl Journal {
     }
 }
 
-// === impl Unwritten ===
+// === impl PendingWrite ===
 
-impl Unwritten {
+impl PendingWrite {
     fn new(journal: &Arc<Journal>, ticket: u64, ended: Option<Arc<Segment>>) -> Self {
         Self { journal: Some(Arc::clone(journal)), ticket, ended }
     }
@@ -467,13 +478,13 @@ impl Unwritten {
             Some(committer) => committer.commit(Commit { journal: Arc::clone(&journal), ticket, ended, told }),
             None => {
                 journal.write_up_to(ticket);
-                journal.ended(ended);
+                journal.release(ended);
             }
         }
     }
 }
 
-impl Drop for Unwritten {
+impl Drop for PendingWrite {
     fn drop(&mut self) {
         self.hand_on(None);
     }
@@ -485,7 +496,7 @@ fn take_lock(directory: &Path) -> Result<File, JournalError> {
     let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).map_err(fail)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
-        Err(fs::TryLockError::WouldBlock) => Err(JournalError::Taken(directory.to_owned())),
+        Err(fs::TryLockError::WouldBlock) => Err(JournalError::InUse(directory.to_owned())),
         Err(fs::TryLockError::Error(error)) => Err(fail(error)),
     }
 }
@@ -507,9 +518,9 @@ mod tests {
         let journal = Journal::open(options).expect("a journal");
         // As long as the disk takes its time.
         let disk = journal.writer.lock();
-        let (_, unwritten) = journal.opened(b"", &Usage::default()).expect("taken");
-        let mut written = std::pin::pin!(unwritten.written(true));
-        let (_, dropped) = journal.opened(b"", &Usage::default()).expect("taken");
+        let (_, pending_write) = journal.append_opened(b"", &Usage::default()).expect("taken");
+        let mut written = std::pin::pin!(pending_write.written(true));
+        let (_, dropped) = journal.append_opened(b"", &Usage::default()).expect("taken");
         drop(dropped);
         journal.seal_behind_writer();
         assert!(futures_util::poll!(written.as_mut()).is_pending(), "it is not written");

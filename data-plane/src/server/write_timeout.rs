@@ -2,9 +2,9 @@
 //!
 //! hyper asks a body for its next frame only when there is room for it. A client that does not read, or that grants an HTTP/2
 //! stream no window, or a byte of it now and then, keeps its answer from ever being asked, and so from seeing that its
-//! deadline has passed. So the body only tells how it gets on ([`Pulse`], written by [`Outgoing`]), and [`Supervised`] around
-//! the connection or the stream looks at that by a timer of its own. Whoever it gives up is dropped: the upstream and the slot
-//! are free at once, and the answer records why.
+//! deadline has passed. So the body only tells how it gets on ([`StreamActivity`], written by [`TrackedBody`]), and
+//! [`WriteTimeout`] around the connection or the stream looks at that by a timer of its own. Whoever it gives up is dropped:
+//! the upstream and the slot are free at once, and the answer records why.
 
 use std::{
     pin::Pin,
@@ -36,13 +36,13 @@ pub(super) const LAST_FRAMES: Duration = Duration::from_secs(1);
 
 const IDLE: u8 = 0;
 /// A request is being answered; the next step is ours or the upstream's.
-const ASKED: u8 = 1;
+const PREPARING: u8 = 1;
 /// The head or a frame has been handed out, and nobody asked for what is next since.
-const GIVEN: u8 = 2;
+const WAITING_FOR_CLIENT: u8 = 2;
 
 /// How an answer gets on. One task writes and reads it, so no ordering is needed.
 #[derive(Debug)]
-pub(super) struct Pulse {
+pub(super) struct StreamActivity {
     /// What the numbers of milliseconds are counted from.
     base: Instant,
     state: AtomicU8,
@@ -56,9 +56,9 @@ pub(super) struct Pulse {
 }
 
 /// An answer on its way out.
-pub(super) struct Outgoing {
+pub(super) struct TrackedBody {
     reply: Reply,
-    pulse: Arc<Pulse>,
+    activity: Arc<StreamActivity>,
     /// What has not begun has none yet.
     has_deadline: bool,
     is_cut: bool,
@@ -66,7 +66,7 @@ pub(super) struct Outgoing {
 
 pin_project! {
     /// A connection, or a stream of one, that ends when its answer is overdue. Then there is no output.
-    pub(super) struct Supervised<F> {
+    pub(super) struct WriteTimeout<F> {
         #[pin]
         inner: F,
         // Is set again only when it has rung, or is too late for a deadline.
@@ -76,13 +76,13 @@ pin_project! {
         // Frames that had been handed out when it last rang, and the client had the next step.
         seen: Option<u64>,
         unread: Duration,
-        pulse: Arc<Pulse>,
+        activity: Arc<StreamActivity>,
     }
 }
 
-// === impl Pulse ===
+// === impl StreamActivity ===
 
-impl Pulse {
+impl StreamActivity {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
             base: Instant::now(),
@@ -114,14 +114,14 @@ impl Pulse {
     }
 
     /// A request has come.
-    pub(super) fn asked(&self) {
+    pub(super) fn request_began(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        self.state.store(ASKED, Ordering::Relaxed);
+        self.state.store(PREPARING, Ordering::Relaxed);
     }
 
     /// Answers a request; `None` when it was cut before the answer began.
     pub(super) async fn answering<F: Future>(&self, answer: F) -> Option<F::Output> {
-        self.asked();
+        self.request_began();
         let mut answer = std::pin::pin!(answer);
         std::future::poll_fn(|cx| {
             if self.is_cut() {
@@ -146,38 +146,38 @@ impl Pulse {
     }
 }
 
-// === impl Outgoing ===
+// === impl TrackedBody ===
 
-impl Outgoing {
-    pub(super) fn new(reply: Reply, pulse: Arc<Pulse>) -> Self {
-        let has_deadline = pulse.set_deadline(reply.deadline());
+impl TrackedBody {
+    pub(super) fn new(reply: Reply, activity: Arc<StreamActivity>) -> Self {
+        let has_deadline = activity.set_deadline(reply.deadline());
         // The head is out. A client that grants no room has its body never asked, not even what it waits for.
-        pulse.state.store(GIVEN, Ordering::Relaxed);
-        Self { reply, pulse, has_deadline, is_cut: false }
+        activity.state.store(WAITING_FOR_CLIENT, Ordering::Relaxed);
+        Self { reply, activity, has_deadline, is_cut: false }
     }
 }
 
-impl Body for Outgoing {
+impl Body for TrackedBody {
     type Data = Bytes;
     type Error = CutShort;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutShort>>> {
         let this = self.get_mut();
-        if this.pulse.is_cut() && !this.is_cut {
+        if this.activity.is_cut() && !this.is_cut {
             this.is_cut = true;
             Pin::new(&mut this.reply).cut();
         }
         let polled = Pin::new(&mut this.reply).poll_frame(cx);
         if !this.has_deadline {
-            this.has_deadline = this.pulse.set_deadline(this.reply.deadline());
+            this.has_deadline = this.activity.set_deadline(this.reply.deadline());
         }
         let state = if let Poll::Ready(Some(Ok(_))) = &polled {
-            this.pulse.frames.fetch_add(1, Ordering::Relaxed);
-            GIVEN
+            this.activity.frames.fetch_add(1, Ordering::Relaxed);
+            WAITING_FOR_CLIENT
         } else {
-            ASKED
+            PREPARING
         };
-        this.pulse.state.store(state, Ordering::Relaxed);
+        this.activity.state.store(state, Ordering::Relaxed);
         polled
     }
 
@@ -190,19 +190,19 @@ impl Body for Outgoing {
     }
 }
 
-impl Drop for Outgoing {
+impl Drop for TrackedBody {
     fn drop(&mut self) {
-        self.pulse.set_deadline(None);
-        self.pulse.state.store(IDLE, Ordering::Relaxed);
+        self.activity.set_deadline(None);
+        self.activity.state.store(IDLE, Ordering::Relaxed);
     }
 }
 
-// === impl Supervised ===
+// === impl WriteTimeout ===
 
-impl<F> Supervised<F> {
+impl<F> WriteTimeout<F> {
     /// `unread`: how long a client may leave a frame where it is.
-    pub(super) fn new(inner: F, pulse: Arc<Pulse>, unread: Duration) -> Self {
-        Self { inner, alarm: tokio::time::sleep(unread), is_armed: false, seen: None, unread, pulse }
+    pub(super) fn new(inner: F, activity: Arc<StreamActivity>, unread: Duration) -> Self {
+        Self { inner, alarm: tokio::time::sleep(unread), is_armed: false, seen: None, unread, activity }
     }
 
     pub(super) fn inner(self: Pin<&mut Self>) -> Pin<&mut F> {
@@ -210,7 +210,7 @@ impl<F> Supervised<F> {
     }
 }
 
-impl<F: Future> Future for Supervised<F> {
+impl<F: Future> Future for WriteTimeout<F> {
     type Output = Option<F::Output>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -218,10 +218,10 @@ impl<F: Future> Future for Supervised<F> {
         if let Poll::Ready(output) = this.inner.poll(cx) {
             return Poll::Ready(Some(output));
         }
-        if this.pulse.is_idle() {
+        if this.activity.is_idle() {
             return Poll::Pending;
         }
-        let deadline = this.pulse.deadline();
+        let deadline = this.activity.deadline();
         if !*this.is_armed || deadline.is_some_and(|deadline| deadline < this.alarm.deadline()) {
             let look = if *this.is_armed { this.alarm.deadline() } else { Instant::now() + *this.unread };
             this.alarm.as_mut().reset(deadline.map_or(look, |deadline| deadline.min(look)));
@@ -229,8 +229,8 @@ impl<F: Future> Future for Supervised<F> {
         }
         while this.alarm.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
-            let frames = this.pulse.frames.load(Ordering::Relaxed);
-            let given = (this.pulse.state.load(Ordering::Relaxed) == GIVEN).then_some(frames);
+            let frames = this.activity.frames.load(Ordering::Relaxed);
+            let given = (this.activity.state.load(Ordering::Relaxed) == WAITING_FOR_CLIENT).then_some(frames);
             let is_stuck = given.is_some() && *this.seen == given;
             if is_stuck || deadline.is_some_and(|deadline| now >= deadline) {
                 tracing::debug!(is_stuck, "an answer is given up: its client does not take it");
@@ -246,13 +246,13 @@ impl<F: Future> Future for Supervised<F> {
 
 /// Runs what answers one request until its end, until it is overdue, or until it is cut and has told so. `None`: it did not
 /// come to an end.
-pub(super) async fn supervise<F: Future>(
+pub(super) async fn with_write_timeout<F: Future>(
     inner: F,
-    pulse: Arc<Pulse>,
+    activity: Arc<StreamActivity>,
     unread: Duration,
     mut phase: watch::Receiver<Phase>,
 ) -> Option<F::Output> {
-    let mut supervised = std::pin::pin!(Supervised::new(inner, Arc::clone(&pulse), unread));
+    let mut guarded = std::pin::pin!(WriteTimeout::new(inner, Arc::clone(&activity), unread));
     // Who comes after the cut (a health check) is answered like any other.
     let came_late = phase.borrow_and_update().cuts();
     let cutting = async {
@@ -264,13 +264,13 @@ pub(super) async fn supervise<F: Future>(
     tokio::select! {
         // No dice: the timer is for those that do not end.
         biased;
-        ended = supervised.as_mut() => return ended,
-        () = cutting => pulse.cut(),
+        ended = guarded.as_mut() => return ended,
+        () = cutting => activity.cut(),
     }
-    last_frames(supervised).await
+    last_frames(guarded).await
 }
 
 /// What was cut may say so.
-pub(super) async fn last_frames<F: Future>(mut supervised: Pin<&mut Supervised<F>>) -> Option<F::Output> {
-    tokio::time::timeout(LAST_FRAMES, supervised.as_mut()).await.ok().flatten()
+pub(super) async fn last_frames<F: Future>(mut guarded: Pin<&mut WriteTimeout<F>>) -> Option<F::Output> {
+    tokio::time::timeout(LAST_FRAMES, guarded.as_mut()).await.ok().flatten()
 }

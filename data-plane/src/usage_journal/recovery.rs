@@ -12,7 +12,7 @@ use super::{
 
 /// The segments of an earlier run, and closed records for the requests that it did not live to close.
 #[derive(Debug, Default)]
-pub(super) struct Leftovers {
+pub(super) struct Recovered {
     pub(super) segments: Vec<Arc<Segment>>,
     /// Framed records, ready to be appended.
     pub(super) interrupted: Vec<Vec<u8>>,
@@ -22,8 +22,8 @@ pub(super) struct Leftovers {
 }
 
 /// Reads all segments of a directory. A torn tail is cut off: what was not wholly written was not promised to anybody.
-pub(super) fn leftovers(directory: &Path) -> io::Result<Leftovers> {
-    let mut left = Leftovers::default();
+pub(super) fn recover(directory: &Path) -> io::Result<Recovered> {
+    let mut left = Recovered::default();
     let mut open: HashMap<Vec<u8>, UsageEvent> = HashMap::new();
     for number in segment::numbers(directory)? {
         left.next_number = number + 1;
@@ -53,7 +53,7 @@ pub(super) fn leftovers(directory: &Path) -> io::Result<Leftovers> {
             tracing::warn!(segment = number, bytes = bytes.len() - at, "the journal has a torn tail, which is cut off");
         }
         let segment = Segment::existing(directory, number, at as u64)?;
-        segment.closed(closed);
+        segment.events_appended(closed);
         left.unsent += closed;
         left.segments.push(Arc::new(segment));
     }

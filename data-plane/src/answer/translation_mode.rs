@@ -6,7 +6,7 @@ use super::AnswerKind;
 use crate::translate::{Embedding, Translation};
 
 /// How an answer is read.
-pub(crate) enum Lane {
+pub(crate) enum TranslationMode {
     Passthrough {
         kind: AnswerKind,
         /// The client did not ask for the usage chunk.
@@ -16,9 +16,9 @@ pub(crate) enum Lane {
     Embed(Box<Embedding>),
 }
 
-// === impl Lane ===
+// === impl TranslationMode ===
 
-impl Lane {
+impl TranslationMode {
     /// Whether a streamed answer reaches the client as server-sent events, among which it takes some that it does not know.
     /// Google's clients do not.
     pub(crate) fn takes_events(&self) -> bool {
@@ -32,7 +32,7 @@ impl Lane {
     }
 
     /// Whether the client's own body went up.
-    pub(crate) const fn is_passed(&self) -> bool {
+    pub(crate) const fn is_passthrough(&self) -> bool {
         matches!(self, Self::Passthrough { .. })
     }
 

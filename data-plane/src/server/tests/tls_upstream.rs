@@ -47,15 +47,15 @@ pub(super) struct Exchange {
 type Answering = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The upstream.
-pub(super) struct SecureUpstream {
+pub(super) struct TlsUpstream {
     pub(super) address: SocketAddr,
     connections: Arc<AtomicUsize>,
     directory: tempfile::TempDir,
 }
 
-// === impl SecureUpstream ===
+// === impl TlsUpstream ===
 
-impl SecureUpstream {
+impl TlsUpstream {
     /// Hands each request to `answer`. A connection takes `streams` at once, if that says how many.
     pub(super) async fn start<F, Fut>(streams: Option<u32>, answer: F) -> Self
     where

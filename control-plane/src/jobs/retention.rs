@@ -13,7 +13,7 @@ const EVERY: Duration = Duration::from_hours(1);
 const PROXY_DAYS: u32 = 30;
 
 /// Forgets the configuration log of more than `config_log_days` ago, void commands, and proxies that are long gone.
-pub fn of_store(store: &Store, config_log_days: u32) -> Vec<Job> {
+pub fn retention_jobs(store: &Store, config_log_days: u32) -> Vec<Job> {
     let (log, proxies) = (store.clone(), store.clone());
     vec![
         Job::new("config-log", EVERY, move |lease| {

@@ -22,13 +22,13 @@ const LARGEST: usize = 256 * 1024;
 
 /// Seals with a key that every proxy of the fleet derives from the fleet's own secret: any of them can open what
 /// another sealed, and nobody else can make a token.
-pub(crate) struct FleetSealer(Aes256Gcm);
+pub(crate) struct SignatureSealer(Aes256Gcm);
 
 /// For requests whose signatures nobody will look at.
 pub(crate) struct NoSealer;
 
 /// Whether a body of this format has a token of ours in it, which only who opens it can send on.
-pub(crate) fn has_token(body: &[u8], format: Format) -> bool {
+pub(crate) fn has_sealed_signature(body: &[u8], format: Format) -> bool {
     static TOKEN: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"omr1."));
     // As base64, in which Gemini's clients carry every signature. What follows the dot is in the next character.
     static WRAPPED: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"b21yMS"));
@@ -48,9 +48,9 @@ impl Sealer for NoSealer {
     }
 }
 
-// === impl FleetSealer ===
+// === impl SignatureSealer ===
 
-impl FleetSealer {
+impl SignatureSealer {
     pub(crate) fn new(pepper: &Pepper) -> Self {
         let key = derive_key(pepper.as_bytes(), "omniroute signature token v1");
         Self(Aes256Gcm::new(&key.into()))
@@ -69,7 +69,7 @@ impl FleetSealer {
     }
 }
 
-impl Sealer for FleetSealer {
+impl Sealer for SignatureSealer {
     fn seal(&self, signature: &Signature<'_>, model: &str) -> String {
         let model = model.replace('\n', " ");
         let plain = format!("{}\n{model}\n{}", signature.family.as_str(), signature.payload);
@@ -117,27 +117,30 @@ mod tests {
 
     #[test]
     fn any_proxy_of_the_fleet_opens_a_token_and_nobody_else() {
-        let token = FleetSealer::new(&Pepper::new("fleet")).seal(&signature(), "gemini-3");
+        let token = SignatureSealer::new(&Pepper::new("fleet")).seal(&signature(), "gemini-3");
         assert!(!token.contains("one=="));
-        assert_eq!(FleetSealer::new(&Pepper::new("fleet")).open(&token), Some(signature()));
-        assert_eq!(FleetSealer::new(&Pepper::new("other")).open(&token), Some(nobodys()));
+        assert_eq!(SignatureSealer::new(&Pepper::new("fleet")).open(&token), Some(signature()));
+        assert_eq!(SignatureSealer::new(&Pepper::new("other")).open(&token), Some(nobodys()));
     }
 
     #[test]
     fn a_token_is_found_in_the_form_that_its_client_carries() {
-        let token = FleetSealer::new(&Pepper::new("fleet")).seal(&signature(), "m");
+        let token = SignatureSealer::new(&Pepper::new("fleet")).seal(&signature(), "m");
         let plain = format!("{{\"signature\": \"{token}\"}}");
-        assert!(has_token(plain.as_bytes(), Format::Anthropic) && has_token(plain.as_bytes(), Format::OpenAiResponses));
+        assert!(
+            has_sealed_signature(plain.as_bytes(), Format::Anthropic)
+                && has_sealed_signature(plain.as_bytes(), Format::OpenAiResponses)
+        );
         for engine in [&STANDARD, &URL_SAFE_NO_PAD] {
             let wrapped = format!("{{\"thoughtSignature\": \"{}\"}}", engine.encode(&token));
-            assert!(has_token(wrapped.as_bytes(), Format::Gemini), "{wrapped}");
+            assert!(has_sealed_signature(wrapped.as_bytes(), Format::Gemini), "{wrapped}");
         }
-        assert!(!has_token(br#"{"thoughtSignature": "EqQBCgIYAhIM"}"#, Format::Gemini));
+        assert!(!has_sealed_signature(br#"{"thoughtSignature": "EqQBCgIYAhIM"}"#, Format::Gemini));
     }
 
     #[test]
     fn what_is_no_token_or_was_touched_does_not_open() {
-        let sealer = FleetSealer::new(&Pepper::new("fleet"));
+        let sealer = SignatureSealer::new(&Pepper::new("fleet"));
         let token = sealer.seal(&signature(), "m");
         let mut touched = token.clone();
         let last = touched.pop().expect("a character");

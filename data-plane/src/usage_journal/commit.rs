@@ -57,7 +57,7 @@ fn commit(group: Vec<Commit>) {
     // One write takes all that is pending, so all but the first find theirs written.
     for Commit { journal, ticket, ended, told } in group {
         journal.write_up_to(ticket);
-        journal.ended(ended);
+        journal.release(ended);
         if let Some(told) = told {
             // It may have stopped waiting.
             let _ = told.send(());

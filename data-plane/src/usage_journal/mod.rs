@@ -1,15 +1,15 @@
 //! Usage: every request that reaches an upstream is recorded, exactly once, whoever dies.
 //!
-//! [`Recorder::open`] writes an *opened* record to the [`journal`] before the upstream is called, [`Open::close`] writes the
-//! *closed* record before the last byte goes to the client. [`sender`] reads closed records back from the journal, streams
-//! them to the control plane, and lets go of a segment once all of it is acknowledged. After a crash [`journal::Journal::open`]
-//! turns what was opened and never closed into events of outcome *interrupted*, with the count that [`Open::progress`] noted
-//! last: a long wait does so after a second, a long answer about once a second.
+//! [`UsageRecorder::open`] writes an *opened* record to the [`journal`] before the upstream is called, [`OpenEvent::close`]
+//! writes the *closed* record before the last byte goes to the client. [`sender`] reads closed records back from the journal,
+//! streams them to the control plane, and lets go of a segment once all of it is acknowledged. After a crash
+//! [`journal::Journal::open`] turns what was opened and never closed into events of outcome *interrupted*, with the count that
+//! [`OpenEvent::progress`] noted last: a long wait does so after a second, a long answer about once a second.
 
 mod commit;
 mod encode;
 pub mod journal;
-mod replay;
+mod recovery;
 mod segment;
 pub mod sender;
 
@@ -23,7 +23,7 @@ use omniroute_proto::v1::Outcome;
 use omniroute_wire::usage::Usage;
 use parking_lot::Mutex;
 
-pub(crate) use self::journal::Unwritten;
+pub(crate) use self::journal::PendingWrite;
 use self::{journal::Journal, segment::Segment};
 
 /// What is known before the upstream is called.
@@ -92,13 +92,13 @@ pub struct AnsweredBy<'a> {
 
 /// Writes usage events. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Recorder {
+pub struct UsageRecorder {
     journal: Arc<Journal>,
 }
 
-/// A request that runs. Dropped without [`Open::close`], it is closed as left by the client.
+/// A request that runs. Dropped without [`OpenEvent::close`], it is closed as left by the client.
 #[derive(Debug)]
-pub struct Open {
+pub struct OpenEvent {
     journal: Arc<Journal>,
     id: EventId,
     /// The encoded fields that do not change.
@@ -111,25 +111,25 @@ pub struct Open {
     is_closed: bool,
 }
 
-// === impl Recorder ===
+// === impl UsageRecorder ===
 
-impl Recorder {
+impl UsageRecorder {
     pub fn new(journal: Arc<Journal>) -> Self {
         Self { journal }
     }
 
     /// Records that a request is about to reach an upstream. The record is written when this returns.
-    pub fn open(&self, opening: &Opening<'_>) -> Open {
-        // Dropping what is unwritten writes it.
-        self.begin(opening).0
+    pub fn open(&self, opening: &Opening<'_>) -> OpenEvent {
+        // Dropping the pending write has it done.
+        self.open_deferred(opening).0
     }
 
     /// As [`Self::open`], but the record is written once the second part is. `None` when it is lost.
-    pub(crate) fn begin(&self, opening: &Opening<'_>) -> (Open, Option<Unwritten>) {
+    pub(crate) fn open_deferred(&self, opening: &Opening<'_>) -> (OpenEvent, Option<PendingWrite>) {
         let id = EventId::generate();
         let fixed = encode::fixed(id, opening);
-        let (segment, unwritten) = self.journal.opened(&fixed, &opening.estimate).unzip();
-        let open = Open {
+        let (segment, pending_write) = self.journal.append_opened(&fixed, &opening.estimate).unzip();
+        let open = OpenEvent {
             journal: Arc::clone(&self.journal),
             id,
             fixed,
@@ -138,7 +138,7 @@ impl Recorder {
             noted: Mutex::default(),
             is_closed: false,
         };
-        (open, unwritten)
+        (open, pending_write)
     }
 
     pub fn journal(&self) -> &Arc<Journal> {
@@ -146,9 +146,9 @@ impl Recorder {
     }
 }
 
-// === impl Open ===
+// === impl OpenEvent ===
 
-impl Open {
+impl OpenEvent {
     pub fn id(&self) -> EventId {
         self.id
     }
@@ -156,38 +156,38 @@ impl Open {
     /// Records what an answer that goes on has come to, for the case that this process does not live to its end.
     pub(crate) fn progress(&self, so_far: &Progress<'_>) {
         if self.segment.is_some()
-            && let Some(noted) = self.journal.progress(self.id, so_far)
+            && let Some(noted) = self.journal.append_progress(self.id, so_far)
         {
             let earlier = self.noted.lock().replace(noted);
-            self.journal.ended(earlier);
+            self.journal.release(earlier);
         }
     }
 
     /// Records how the request ended. The record is written when this returns.
     pub fn close(self, closing: &Closing<'_>) {
-        drop(self.end(closing));
+        drop(self.close_deferred(closing));
     }
 
     /// As [`Self::close`], but the record is written once what is returned is. `None`: the event was lost already.
-    pub(crate) fn end(mut self, closing: &Closing<'_>) -> Option<Unwritten> {
+    pub(crate) fn close_deferred(mut self, closing: &Closing<'_>) -> Option<PendingWrite> {
         self.finish(closing)
     }
 
-    fn finish(&mut self, closing: &Closing<'_>) -> Option<Unwritten> {
+    fn finish(&mut self, closing: &Closing<'_>) -> Option<PendingWrite> {
         self.is_closed = true;
         let opened = self.segment.take()?;
-        let unwritten = self.journal.closed(&self.fixed, closing, opened);
+        let pending_write = self.journal.append_closed(&self.fixed, closing, opened);
         // Without the note, what was opened still counts.
-        self.journal.ended(self.noted.get_mut().take());
-        Some(unwritten)
+        self.journal.release(self.noted.get_mut().take());
+        Some(pending_write)
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenEvent {
     fn drop(&mut self) {
         if !self.is_closed {
             let estimate = self.estimate;
-            let unwritten = self.finish(&Closing {
+            let pending_write = self.finish(&Closing {
                 outcome: Outcome::ClientClosed,
                 status: 0,
                 error_code: "client_closed",
@@ -199,7 +199,7 @@ impl Drop for Open {
                 finish_reason: "",
                 answered_by: None,
             });
-            drop(unwritten);
+            drop(pending_write);
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::request::BodyMemory;
 const STEP: usize = 64 * 1024;
 
 /// Whether it takes [`unpacked`] to read a body.
-pub(crate) fn is_packed(headers: &HeaderMap) -> bool {
+pub(crate) fn is_compressed(headers: &HeaderMap) -> bool {
     headers.get_all(header::CONTENT_ENCODING).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn only_what_is_packed_takes_the_detour() {
-        assert!(is_packed(&headers("gzip")) && is_packed(&headers("br")));
-        assert!(!is_packed(&headers("identity")) && !is_packed(&HeaderMap::new()));
+        assert!(is_compressed(&headers("gzip")) && is_compressed(&headers("br")));
+        assert!(!is_compressed(&headers("identity")) && !is_compressed(&HeaderMap::new()));
     }
 }

@@ -25,13 +25,13 @@ use omniroute_wire::{
 };
 
 use crate::{
-    answer::{AnswerKind, Lane},
+    answer::{AnswerKind, TranslationMode},
     media::{FetchedMedia, MediaStore},
     request::{BodyMemory, Segmented, Target, is_strict},
-    seal::{Cipher, FleetSealer, has_token},
+    seal::{Cipher, SignatureSealer, has_sealed_signature},
+    shared_store::Store,
     signatures::Signatures,
-    store::Store,
-    translate::{Job, OldSignatures, Translation, Within, translate},
+    translate::{Job, OldSignatures, SameFormat, Translation, translate},
 };
 
 /// The call that makes a conversation shorter, beside Responses.
@@ -61,11 +61,11 @@ pub(crate) struct ClientRequest<'a> {
 }
 
 /// What is sent.
-pub(crate) struct Outgoing {
+pub(crate) struct UpstreamPayload {
     pub(crate) body: Segmented,
     /// Headers that the format demands for this request.
     pub(crate) headers: Vec<(&'static str, String)>,
-    pub(crate) lane: Lane,
+    pub(crate) mode: TranslationMode,
 }
 
 /// What it takes to write requests anew.
@@ -83,12 +83,12 @@ impl ClientRequest<'_> {
     ///
     /// # Errors
     /// When it cannot do what is asked.
-    pub(super) async fn outgoing(
+    pub(super) async fn payload(
         &self,
         translator: &Translator,
         target: Target<'_>,
         fetched: &FetchedMedia,
-    ) -> Result<Outgoing, GatewayError> {
+    ) -> Result<UpstreamPayload, GatewayError> {
         let Target { model, requested, .. } = target;
         let upstream = &target.entry.upstream;
         match self.operation {
@@ -97,7 +97,7 @@ impl ClientRequest<'_> {
             _ => {}
         }
         match self.as_it_is(upstream, model)? {
-            Ok(outgoing) => Ok(outgoing),
+            Ok(payload) => Ok(payload),
             // A large future that the other way does not pay for.
             Err(format) => Box::pin(self.translated(translator, target, format, OldSignatures::PutBack, fetched)).await,
         }
@@ -110,11 +110,11 @@ impl ClientRequest<'_> {
         translator: &Translator,
         target: Target<'_>,
         fetched: &FetchedMedia,
-        before: &Lane,
+        before: &TranslationMode,
         failure: &Failure,
-    ) -> Option<Outgoing> {
+    ) -> Option<UpstreamPayload> {
         let format = before.format()?;
-        let or_nothing = matches!(before, Lane::Translate(translation) if !translation.signed_again);
+        let or_nothing = matches!(before, TranslationMode::Translate(translation) if !translation.signed_again);
         let old =
             if failure.misses_thought() { OldSignatures::StandIn } else { OldSignatures::LeaveOut { or_nothing } };
         // What cannot be written this way stays as it was refused.
@@ -127,9 +127,9 @@ impl ClientRequest<'_> {
         translator: &Translator,
         target: Target<'_>,
         fetched: &FetchedMedia,
-        before: &Lane,
-    ) -> Option<Outgoing> {
-        let format = before.format().filter(|_| self.compacted.is_some() && before.is_passed())?;
+        before: &TranslationMode,
+    ) -> Option<UpstreamPayload> {
+        let format = before.format().filter(|_| self.compacted.is_some() && before.is_passthrough())?;
         self.translated(translator, target, format, OldSignatures::PutBack, fetched).await.ok()
     }
 
@@ -137,7 +137,11 @@ impl ClientRequest<'_> {
     ///
     /// # Errors
     /// When the upstream cannot do what is asked at all.
-    pub(super) fn as_it_is(&self, upstream: &Upstream, model: &str) -> Result<Result<Outgoing, Format>, GatewayError> {
+    pub(super) fn as_it_is(
+        &self,
+        upstream: &Upstream,
+        model: &str,
+    ) -> Result<Result<UpstreamPayload, Format>, GatewayError> {
         let format = self.format_at(upstream, model);
         let format = format.ok_or_else(|| unsupported("the provider of this model does not chat"))?;
         Ok(self.passed(upstream, format, model).ok_or(format))
@@ -176,7 +180,7 @@ impl ClientRequest<'_> {
         format: Format,
         old: OldSignatures,
         fetched: &FetchedMedia,
-    ) -> Result<Outgoing, GatewayError> {
+    ) -> Result<UpstreamPayload, GatewayError> {
         let mut profile = entry.upstream.profile(format, model);
         if old == OldSignatures::StandIn {
             // The upstream said so itself, whatever its name, though not of which answers.
@@ -194,7 +198,7 @@ impl ClientRequest<'_> {
             stream: self.stream,
             strict: self.is_strict(),
             at: self.at,
-            sealer: Arc::new(FleetSealer::new(self.pepper)),
+            sealer: Arc::new(SignatureSealer::new(self.pepper)),
             media: &translator.media,
             fetched,
             memory: &translator.memory,
@@ -203,17 +207,17 @@ impl ClientRequest<'_> {
             old,
         })
         .await?;
-        Ok(Outgoing {
+        Ok(UpstreamPayload {
             body: Segmented::new(vec![translated.body]),
             headers: translated.headers,
-            lane: Lane::Translate(Box::new(translated.translation)),
+            mode: TranslationMode::Translate(Box::new(translated.translation)),
         })
     }
 
     /// How an answer in the client's own format is written anew, streamed or whole as the client asked.
     pub(super) fn reshaping(&self, format: Format, requested: &str) -> Translation {
         let options = self.scan.stream_options.as_ref();
-        Translation::within(&Within {
+        Translation::same_format(&SameFormat {
             dialect: self.dialect,
             format,
             body: &self.body,
@@ -222,7 +226,7 @@ impl ClientRequest<'_> {
             include_usage: options
                 .is_some_and(|options| options.value.include_usage.as_ref().is_some_and(|asked| asked.value)),
             at: self.at,
-            sealer: Arc::new(FleetSealer::new(self.pepper)),
+            sealer: Arc::new(SignatureSealer::new(self.pepper)),
             previous: self.previous,
         })
     }
@@ -232,11 +236,11 @@ impl ClientRequest<'_> {
     }
 
     /// Images are made in OpenAI's form only. The answer may be large and passes as it comes, as a document or a stream.
-    fn images(&self, upstream: &Upstream, model: &str) -> Result<Outgoing, GatewayError> {
+    fn images(&self, upstream: &Upstream, model: &str) -> Result<UpstreamPayload, GatewayError> {
         if upstream.adapter().format(Operation::Images) != Some(OperationFormat::OpenAiImages) {
             return Err(unsupported("the gateway makes no images with the provider of this model"));
         }
-        Ok(Outgoing::passed(renamed_body(self.body.clone(), self.scan, model), AnswerKind::Images, false))
+        Ok(UpstreamPayload::passed(renamed_body(self.body.clone(), self.scan, model), AnswerKind::Images, false))
     }
 
     /// Whether the upstream speaks the client's format.
@@ -256,7 +260,7 @@ impl ClientRequest<'_> {
     }
 
     /// The client's own bytes, where that is so.
-    fn passed(&self, upstream: &Upstream, format: Format, model: &str) -> Option<Outgoing> {
+    fn passed(&self, upstream: &Upstream, format: Format, model: &str) -> Option<UpstreamPayload> {
         if !self.passes(format) {
             return None;
         }
@@ -267,14 +271,14 @@ impl ClientRequest<'_> {
             Format::OpenAiChat => model.contains("gemini"),
             Format::Ollama | Format::Cohere | Format::Bedrock => false,
         };
-        if is_signed && has_token(&self.body, format) {
+        if is_signed && has_sealed_signature(&self.body, format) {
             return None;
         }
         let mut hide_usage = false;
         if let Some(body) = self.compacted {
             upstream.responses_uri(COMPACT)?;
             let renamed = renamed_body(body.clone(), &scan(body).ok()?, model);
-            return Some(Outgoing::passed(renamed, AnswerKind::Chat(format), hide_usage));
+            return Some(UpstreamPayload::passed(renamed, AnswerKind::Chat(format), hide_usage));
         }
         let segments = match format {
             Format::OpenAiChat => {
@@ -294,15 +298,19 @@ impl ClientRequest<'_> {
             Format::Gemini => vec![self.body.clone()],
             Format::Ollama | Format::Cohere | Format::Bedrock => renamed_body(self.body.clone(), self.scan, model),
         };
-        Some(Outgoing::passed(segments, AnswerKind::Chat(format), hide_usage))
+        Some(UpstreamPayload::passed(segments, AnswerKind::Chat(format), hide_usage))
     }
 }
 
-// === impl Outgoing ===
+// === impl UpstreamPayload ===
 
-impl Outgoing {
+impl UpstreamPayload {
     pub(super) fn passed(segments: Segments, kind: AnswerKind, hide_usage: bool) -> Self {
-        Self { body: Segmented::new(segments), headers: Vec::new(), lane: Lane::Passthrough { kind, hide_usage } }
+        Self {
+            body: Segmented::new(segments),
+            headers: Vec::new(),
+            mode: TranslationMode::Passthrough { kind, hide_usage },
+        }
     }
 }
 

@@ -97,7 +97,7 @@ impl Segment {
     }
 
     /// A request that runs has something in it that counts should the process die.
-    pub(super) fn opened(&self) {
+    pub(super) fn request_began(&self) {
         self.running.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -105,11 +105,11 @@ impl Segment {
         self.running.fetch_sub(1, Ordering::AcqRel);
     }
 
-    pub(super) fn closed(&self, events: u64) {
+    pub(super) fn events_appended(&self, events: u64) {
         self.unacknowledged.fetch_add(events, Ordering::AcqRel);
     }
 
-    pub(super) fn acknowledged(&self, events: u64) {
+    pub(super) fn events_acknowledged(&self, events: u64) {
         self.unacknowledged.fetch_sub(events, Ordering::AcqRel);
     }
 

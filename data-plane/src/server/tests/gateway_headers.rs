@@ -42,7 +42,7 @@ async fn ollama() -> Upstream {
     .await
 }
 
-fn moved(to: &'static str) -> upstream::Given {
+fn moved(to: &'static str) -> upstream::UpstreamResponse {
     let mut given = typed(302, "text/plain", "");
     given.headers_mut().insert("location", http::HeaderValue::from_static(to));
     given

@@ -38,8 +38,8 @@ use crate::{
     },
     request::{Caller, RequestId, TimeLimits, X_REQUEST_ID, is_strict, would_be_lost},
     seal::Cipher,
+    shared_store::{ENTRIES_PER_KEY, SHARE, Store, in_background},
     snapshot::Settings,
-    store::{ENTRIES_PER_KEY, SHARE, Store, in_background},
 };
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -58,9 +58,9 @@ const HEAD: usize = 1 + RANDOM + FINGERPRINT;
 /// Keeps the answers of requests that may come twice.
 pub(crate) struct Idempotency {
     kept: Store,
-    /// Bytes of answers that are being taken down, and how many they may be.
-    recording: Arc<AtomicU64>,
-    most_recording: u64,
+    /// Bytes of answers that are being captured, and how many they may be.
+    captured: Arc<AtomicU64>,
+    most_captured: u64,
     times: TimeLimits,
 }
 
@@ -72,33 +72,33 @@ pub(crate) enum Name<'h> {
 }
 
 /// What is to be done with a request.
-pub(crate) enum Start {
+pub(crate) enum Lookup {
     /// It is the first of its name: it runs, and its answer is kept.
-    First(Box<Claimed>),
+    Miss(Box<Claimed>),
     /// It runs, and nobody waits for it.
-    Alone,
+    Bypass,
     /// The answer that its first coming got.
-    Again(Response<Reply>),
+    Replay(Response<Reply>),
 }
 
 /// The right to answer for all requests of a name. Given back when it is dropped without an answer.
 pub(crate) struct Claimed {
     kept: Store,
-    lock: Lock,
+    at_rest: AtRest,
     key: Key,
     mark: Bytes,
-    /// Bytes of answers that are being recorded, all together, and how many they may be.
-    recording: Arc<AtomicU64>,
-    most_recording: u64,
+    /// Bytes of answers that are being captured, all together, and how many they may be.
+    captured: Arc<AtomicU64>,
+    most_captured: u64,
 }
 
 /// How an answer is kept: sealed where it leaves this process, which most do not. Sealing costs more than all the rest.
 #[derive(Clone)]
-struct Lock(Option<Cipher>);
+struct AtRest(Option<Cipher>);
 
 /// An answer as it is kept.
 #[derive(Clone, PartialEq, prost::Message)]
-struct Answer {
+struct StoredAnswer {
     #[prost(uint32, tag = "1")]
     status: u32,
     #[prost(message, repeated, tag = "2")]
@@ -129,7 +129,7 @@ impl Idempotency {
             process_bytes: memory,
         };
         let kept = Store::open(coordination, settings.idempotency_window.0, limits);
-        Self { kept, recording: Arc::default(), most_recording: memory, times }
+        Self { kept, captured: Arc::default(), most_captured: memory, times }
     }
 }
 
@@ -158,14 +158,14 @@ pub(crate) fn name<'h>(idempotency: &Idempotency, headers: &'h HeaderMap) -> Res
 ///
 /// # Errors
 /// When the name stands for another request, or the answer left something out and the client does not want such a one.
-pub(crate) async fn begin(
+pub(crate) async fn look_up(
     idempotency: &Idempotency,
     name: Name<'_>,
     head: &request::Parts,
     caller: &Caller,
     settings: &Settings,
     body: &Bytes,
-) -> Result<Start, GatewayError> {
+) -> Result<Lookup, GatewayError> {
     let target = head.uri.path_and_query().map_or("", |target| target.as_str());
     let fingerprint = fingerprint(&settings.pepper, target, body);
     let key = match name {
@@ -174,18 +174,18 @@ pub(crate) async fn begin(
     };
     let kept = &idempotency.kept;
     let mark = shaped(RUNNING, &fingerprint, &[]);
-    let lock = Lock(kept.shared.is_shared().then(|| Cipher::new(&settings.pepper)));
+    let at_rest = AtRest(kept.shared.is_shared().then(|| Cipher::new(&settings.pepper)));
     let deadline = Instant::now() + idempotency.times.overridden(&settings.timeouts).total;
     loop {
         let mut held = match kept.shared.claim(&key, &mark).await {
             Claim::Mine => {
-                return Ok(Start::First(Box::new(Claimed {
+                return Ok(Lookup::Miss(Box::new(Claimed {
                     kept: kept.clone(),
-                    lock,
+                    at_rest,
                     key,
                     mark,
-                    recording: Arc::clone(&idempotency.recording),
-                    most_recording: idempotency.most_recording,
+                    captured: Arc::clone(&idempotency.captured),
+                    most_captured: idempotency.most_captured,
                 })));
             }
             Claim::Held(held) => held,
@@ -197,7 +197,7 @@ pub(crate) async fn begin(
                 Waited::Value(value) => value,
                 // The first came to nothing: this may be the next first.
                 Waited::Gone if !left.is_zero() => continue,
-                Waited::Gone | Waited::Late => return Ok(Start::Alone),
+                Waited::Gone | Waited::Late => return Ok(Lookup::Bypass),
             };
             check(&held, &fingerprint)?;
         }
@@ -205,7 +205,8 @@ pub(crate) async fn begin(
             // Another first has begun meanwhile.
             continue;
         }
-        let again = held.get(HEAD..).and_then(|kept| lock.open(&fingerprint, &held.slice_ref(kept))).and_then(replayed);
+        let again =
+            held.get(HEAD..).and_then(|kept| at_rest.open(&fingerprint, &held.slice_ref(kept))).and_then(replayed);
         return Ok(match again {
             Some(mut response) => {
                 let dropped = response.headers().get(X_OMNIROUTE_DROPPED).and_then(|names| names.to_str().ok());
@@ -214,9 +215,9 @@ pub(crate) async fn begin(
                 }
                 counter!(names::IDEMPOTENT_ANSWERS).increment(1);
                 response.headers_mut().insert(X_REQUEST_ID, RequestId::of(&head.headers).header());
-                Start::Again(response)
+                Lookup::Replay(response)
             }
-            None => Start::Alone,
+            None => Lookup::Bypass,
         });
     }
 }
@@ -248,7 +249,7 @@ fn shaped(kind: u8, fingerprint: &[u8; FINGERPRINT], rest: &[u8]) -> Bytes {
 }
 
 fn replayed(plain: Bytes) -> Option<Response<Reply>> {
-    let answer = Answer::decode(plain).ok()?;
+    let answer = StoredAnswer::decode(plain).ok()?;
     let mut response = Response::new(Reply::whole(answer.body));
     *response.status_mut() = StatusCode::from_u16(u16::try_from(answer.status).ok()?).ok()?;
     let headers = response.headers_mut();
@@ -259,19 +260,19 @@ fn replayed(plain: Bytes) -> Option<Response<Reply>> {
     Some(response)
 }
 
-// === impl Lock ===
+// === impl AtRest ===
 
-impl Lock {
-    fn close(&self, fingerprint: &[u8; FINGERPRINT], plain: Vec<u8>) -> Option<Bytes> {
+impl AtRest {
+    fn seal(&self, fingerprint: &[u8; FINGERPRINT], plain: Vec<u8>) -> Option<Bytes> {
         match &self.0 {
-            Some(vault) => vault.seal(fingerprint, &plain),
+            Some(cipher) => cipher.seal(fingerprint, &plain),
             None => Some(plain.into()),
         }
     }
 
     fn open(&self, fingerprint: &[u8; FINGERPRINT], kept: &Bytes) -> Option<Bytes> {
         match &self.0 {
-            Some(vault) => vault.open(fingerprint, kept),
+            Some(cipher) => cipher.open(fingerprint, kept),
             None => Some(kept.clone()),
         }
     }
@@ -292,13 +293,13 @@ impl Claimed {
                 value: Bytes::copy_from_slice(value.as_bytes()),
             })
             .collect();
-        let recorder = Recorder {
+        let capture = AnswerCapture {
             status: response.status(),
             headers,
-            body: Some(Recording { pieces: Vec::new(), length: 0, all: Arc::clone(&self.recording) }),
+            body: Some(CapturedBody { pieces: Vec::new(), length: 0, all: Arc::clone(&self.captured) }),
             claimed: self,
         };
-        response.map(|reply| reply.observed(Box::new(recorder)))
+        response.map(|reply| reply.observed(Box::new(capture)))
     }
 
     fn settle(&self, value: Option<Bytes>) {
@@ -314,23 +315,23 @@ impl Drop for Claimed {
     }
 }
 
-/// Takes an answer down as it goes out.
-struct Recorder {
+/// Captures an answer as it goes out.
+struct AnswerCapture {
     status: StatusCode,
     headers: Vec<Header>,
     /// `None`: it got too large.
-    body: Option<Recording>,
+    body: Option<CapturedBody>,
     claimed: Claimed,
 }
 
-/// What has been taken down, and counted among what all recorders hold.
-struct Recording {
+/// What has been captured, and counted among what all captures hold.
+struct CapturedBody {
     pieces: Vec<Bytes>,
     length: usize,
     all: Arc<AtomicU64>,
 }
 
-impl Recording {
+impl CapturedBody {
     fn take(&mut self, piece: &Bytes, most: usize, most_of_all: u64) -> bool {
         let size = piece.len() as u64;
         if self.length + piece.len() > most {
@@ -346,15 +347,15 @@ impl Recording {
     }
 }
 
-impl Drop for Recording {
+impl Drop for CapturedBody {
     fn drop(&mut self) {
         self.all.fetch_sub(self.length as u64, Ordering::Relaxed);
     }
 }
 
-impl Observer for Recorder {
+impl Observer for AnswerCapture {
     fn see(&mut self, piece: &Bytes, _: bool) -> Option<Pause> {
-        let (most, most_of_all) = (self.claimed.kept.value_bytes, self.claimed.most_recording);
+        let (most, most_of_all) = (self.claimed.kept.value_bytes, self.claimed.most_captured);
         if self.body.as_mut().is_some_and(|body| !body.take(piece, most, most_of_all)) {
             self.body = None;
             // Duplicates that wait need not wait for the end.
@@ -365,7 +366,7 @@ impl Observer for Recorder {
 
     fn end(&mut self, well: bool) -> Option<Pause> {
         let body = self.body.take().filter(|_| well)?;
-        let answer = Answer {
+        let answer = StoredAnswer {
             status: u32::from(self.status.as_u16()),
             headers: std::mem::take(&mut self.headers),
             body: match body.pieces.as_slice() {
@@ -374,7 +375,7 @@ impl Observer for Recorder {
             },
         };
         let fingerprint: [u8; FINGERPRINT] = self.claimed.mark.get(1 + RANDOM..HEAD)?.try_into().ok()?;
-        let kept = self.claimed.lock.close(&fingerprint, answer.encode_to_vec())?;
+        let kept = self.claimed.at_rest.seal(&fingerprint, answer.encode_to_vec())?;
         self.claimed.settle(Some(shaped(ANSWERED, &fingerprint, &kept)));
         None
     }

@@ -4,7 +4,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{
-    upstream::{Asked, Given, json as answer_json, typed},
+    upstream::{ReceivedRequest, UpstreamResponse, json as answer_json, typed},
     *,
 };
 
@@ -32,21 +32,21 @@ const ROUTED_CALLS_STREAMED: &str = concat!(
     "data: [DONE]\n\n",
 );
 
-fn has(asked: &Asked, text: &str) -> bool {
+fn has(asked: &ReceivedRequest, text: &str) -> bool {
     memchr::memmem::find(&asked.body, text.as_bytes()).is_some()
 }
 
 /// Refuses a call without its thought, and among tools every other answer too, as DeepSeek does.
-fn deepseek(asked: &Asked) -> Given {
+fn deepseek(asked: &ReceivedRequest) -> UpstreamResponse {
     strict(asked, true, MISSED)
 }
 
 /// Refuses only a call, as MiMo and Moonshot do.
-fn mimo(asked: &Asked) -> Given {
+fn mimo(asked: &ReceivedRequest) -> UpstreamResponse {
     strict(asked, false, MISSED_PARAM)
 }
 
-fn strict(asked: &Asked, every: bool, missed: &'static str) -> Given {
+fn strict(asked: &ReceivedRequest, every: bool, missed: &'static str) -> UpstreamResponse {
     let body: Value = serde_json::from_slice(&asked.body).expect("JSON");
     let messages = body["messages"].as_array().expect("messages");
     let every = every && body["tools"].as_array().is_some_and(|tools| !tools.is_empty());
@@ -66,7 +66,7 @@ fn strict(asked: &Asked, every: bool, missed: &'static str) -> Given {
     }
 }
 
-fn openrouter(asked: &Asked) -> Given {
+fn openrouter(asked: &ReceivedRequest) -> UpstreamResponse {
     match (has(asked, "\"tool_calls\""), has(asked, "\"stream\":true")) {
         (true, _) => answer_json(200, SAYS),
         (false, true) => typed(200, "text/event-stream", ROUTED_CALLS_STREAMED),
@@ -443,7 +443,7 @@ fn secret(conversation: &str, round: usize) -> String {
 }
 
 /// Counts its calls anew in every answer, and calls the same in all conversations.
-fn counting(asked: &Asked) -> Given {
+fn counting(asked: &ReceivedRequest) -> UpstreamResponse {
     let body: Value = serde_json::from_slice(&asked.body).expect("JSON");
     let messages = body["messages"].as_array().expect("messages");
     let of = |role: &'static str| messages.iter().filter(move |message| message["role"] == role);

@@ -7,8 +7,8 @@ use omniroute_wire::ir::Format;
 
 use super::*;
 use crate::{
-    seal::FleetSealer,
-    translate::{Streaming, Translation, Within},
+    seal::SignatureSealer,
+    translate::{SameFormat, Streaming, Translation},
 };
 
 const GEMINI: AnswerKind = AnswerKind::Chat(Format::Gemini);
@@ -20,7 +20,7 @@ const BEAT: &str = ": beat\n\n";
 
 /// From `upstream` to a client of Anthropic's.
 fn to_messages(upstream: Format) -> AnswerFilter {
-    let translation = Translation::within(&Within {
+    let translation = Translation::same_format(&SameFormat {
         dialect: &Dialect::Messages,
         format: upstream,
         body: b"{}",
@@ -28,7 +28,7 @@ fn to_messages(upstream: Format) -> AnswerFilter {
         stream: true,
         include_usage: false,
         at: UnixMillis(0),
-        sealer: Arc::new(FleetSealer::new(&Pepper::new("fleet"))),
+        sealer: Arc::new(SignatureSealer::new(&Pepper::new("fleet"))),
         previous: None,
     });
     AnswerFilter::Translated(Box::new(Streaming::new(&translation)))
