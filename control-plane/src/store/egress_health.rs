@@ -58,7 +58,8 @@ impl EgressHealth<'_> {
     /// # Errors
     /// When the database fails.
     pub(crate) async fn report(&self, boot_id: &str, uses: &[OutboundProxyUse]) -> Result<(), StoreError> {
-        for one in uses.iter().take(MOST).filter(|one| one.last_at_ms > 0) {
+        for one in uses.iter().take(MOST).filter(|one| [one.succeeded, one.failed, one.timed_out, one.opened] != [0; 4])
+        {
             self.report_one(&clean(boot_id), one).await?;
         }
         Ok(())
@@ -87,8 +88,8 @@ impl EgressHealth<'_> {
             timed_out: one.timed_out.saturating_sub(before.timed_out),
             opened: one.opened.saturating_sub(before.opened),
             opening_us: one.opening_us.saturating_sub(before.opening_us),
-            // A proxy whose clock is ahead says nothing of what is to come.
-            last_at: UnixMillis(one.last_at_ms.min(now.0)),
+            // Statuses come every few seconds, and by this clock.
+            last_at: now,
             ..EgressSums::default()
         };
         if more.requests() == 0 && more.opened == 0 {

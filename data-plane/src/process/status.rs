@@ -149,6 +149,5 @@ fn outbound_use(proxy: &OutboundProxy) -> v1::OutboundProxyUse {
         timed_out: used.timed_out,
         opened: used.opened,
         opening_us: used.opening_us,
-        last_at_ms: used.last_at.0,
     }
 }

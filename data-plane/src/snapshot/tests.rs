@@ -1,6 +1,6 @@
 mod egress;
 
-use omniroute_core::{hash::Pepper, time::UnixMillis};
+use omniroute_core::hash::Pepper;
 use omniroute_proto::{
     Kind,
     v1::{self, resource::Body},

@@ -43,10 +43,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use omniroute_core::{
-    address::AddressPolicy,
-    time::{Clock as _, SystemClock},
-};
+use omniroute_core::address::AddressPolicy;
 use omniroute_egress::{EgressError, OutboundProxy};
 
 pub use self::{
@@ -125,15 +122,15 @@ where
         connect_timeout: Duration,
     ) -> Result<Response<UpstreamBody>, CallError> {
         let sent = self.send_by(request, Some(proxy), connect_timeout).await;
-        let (used, now) = (proxy.used(), SystemClock.now());
+        let used = proxy.used();
         match &sent {
-            Ok(_) => used.succeeded(now),
+            Ok(_) => used.succeeded(),
             Err(CallError { stage: Stage::ConnectTimeout | Stage::Egress(EgressError::Timeout), .. }) => {
-                used.timed_out(now);
+                used.timed_out();
             }
             // That the operator forbids a target says nothing of the proxy.
             Err(CallError { stage: Stage::Egress(EgressError::TargetForbidden), .. }) => {}
-            Err(_) => used.failed(now),
+            Err(_) => used.failed(),
         }
         sent
     }

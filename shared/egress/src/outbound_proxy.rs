@@ -14,7 +14,6 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use omniroute_core::{
     address::{AddressError, AddressPolicy},
     settings::Secret,
-    time::UnixMillis,
 };
 use url::Host;
 
@@ -106,7 +105,6 @@ pub struct ProxyUse {
     timed_out: AtomicU64,
     opened: AtomicU64,
     opening_us: AtomicU64,
-    last_at: AtomicU64,
 }
 
 /// The numbers of a [`ProxyUse`] at a moment.
@@ -119,8 +117,6 @@ pub struct Used {
     /// Connections, and how long it took in all to open them.
     pub opened: u64,
     pub opening_us: u64,
-    /// When the last request was; 0: there was none.
-    pub last_at: UnixMillis,
 }
 
 // === impl ProxyKind ===
@@ -327,16 +323,16 @@ fn literal(host: &Host) -> Option<IpAddr> {
 // === impl ProxyUse ===
 
 impl ProxyUse {
-    pub fn succeeded(&self, now: UnixMillis) {
-        self.count(&self.succeeded, now);
+    pub fn succeeded(&self) {
+        self.succeeded.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub fn failed(&self, now: UnixMillis) {
-        self.count(&self.failed, now);
+    pub fn failed(&self) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub fn timed_out(&self, now: UnixMillis) {
-        self.count(&self.timed_out, now);
+    pub fn timed_out(&self) {
+        self.timed_out.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A connection was opened.
@@ -353,12 +349,6 @@ impl ProxyUse {
             timed_out: load(&self.timed_out),
             opened: load(&self.opened),
             opening_us: load(&self.opening_us),
-            last_at: UnixMillis(load(&self.last_at)),
         }
-    }
-
-    fn count(&self, counter: &AtomicU64, now: UnixMillis) {
-        counter.fetch_add(1, Ordering::Relaxed);
-        self.last_at.fetch_max(now.0, Ordering::Relaxed);
     }
 }

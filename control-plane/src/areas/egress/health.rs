@@ -30,8 +30,8 @@ pub(crate) struct HealthQuery {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(rename_all = "camelCase")]
-pub(crate) struct ProxyHealthPage {
-    items: Vec<ProxyHealth>,
+pub(crate) struct OutboundHealthPage {
+    items: Vec<OutboundHealth>,
     total: usize,
     window_hours: u64,
 }
@@ -40,7 +40,7 @@ pub(crate) struct ProxyHealthPage {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(rename_all = "camelCase")]
-pub(crate) struct ProxyHealth {
+pub(crate) struct OutboundHealth {
     proxy_id: String,
     name: String,
     #[serde(rename = "type")]
@@ -73,7 +73,7 @@ pub(crate) struct ProxyHealth {
     tag = "Outbound proxies",
     params(HealthQuery),
     responses(
-        (status = 200, body = ProxyHealthPage),
+        (status = 200, body = OutboundHealthPage),
         (status = 400, body = ErrorBody),
         (status = 401, body = ErrorBody),
     )
@@ -81,18 +81,18 @@ pub(crate) struct ProxyHealth {
 pub(super) async fn show(
     State(egress): State<Arc<Egress>>,
     Query(query): Query<HealthQuery>,
-) -> Result<Json<ProxyHealthPage>, ApiError> {
+) -> Result<Json<OutboundHealthPage>, ApiError> {
     let since = UnixMillis(egress.clock.now().0.saturating_sub(query.hours * HOUR_MS));
     let sums = egress.store.egress_health().since(since).await?;
     let proxies = Proxies::of(&egress.store).list().await?;
-    let items: Vec<ProxyHealth> = proxies
+    let items: Vec<OutboundHealth> = proxies
         .into_iter()
         .map(|proxy| {
             let sums = sums.get(&proxy.id).copied().unwrap_or_default();
-            ProxyHealth::new(proxy, &sums)
+            OutboundHealth::new(proxy, &sums)
         })
         .collect();
-    Ok(Json(ProxyHealthPage { total: items.len(), items, window_hours: query.hours }))
+    Ok(Json(OutboundHealthPage { total: items.len(), items, window_hours: query.hours }))
 }
 
 /// Forgets what is older than anybody can ask for.
@@ -115,9 +115,9 @@ impl Body for HealthQuery {
     }
 }
 
-// === impl ProxyHealth ===
+// === impl OutboundHealth ===
 
-impl ProxyHealth {
+impl OutboundHealth {
     fn new(proxy: ProxyRecord, sums: &EgressSums) -> Self {
         let total = sums.requests();
         // Two places behind the point.

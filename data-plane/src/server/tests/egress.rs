@@ -74,7 +74,6 @@ async fn a_chat_goes_through_each_kind_of_proxy_and_its_connection_is_used_again
         assert_eq!(outbound.targets(), ["provider.test:80"], "{kind}: one connection for all");
         let used = used(&proxy);
         assert_eq!((used.succeeded, used.failed, used.timed_out, used.opened), (3, 0, 0, 1), "{kind}");
-        assert!(used.last_at.0 > 0);
     }
 }
 
@@ -167,14 +166,14 @@ async fn a_proxy_that_fails_fails_the_connection_and_the_next_one_is_tried() {
 }
 
 #[tokio::test]
-async fn clients_are_told_that_the_way_is_closed_and_nothing_of_it() {
+async fn clients_are_told_that_the_provider_cannot_be_reached_and_nothing_of_the_proxy() {
     let upstream = answered().await;
     let page = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\n\r\n<html>secret-page</html>";
-    for (kind, speaks, words) in [
-        ("http", Speaks::Connect, "refuses the gateway's user name or password"),
-        ("http", Speaks::Only(page), "does not speak its protocol"),
-        ("socks5", Speaks::Only(page), "does not speak its protocol"),
-        ("https", Speaks::Only(page), "TLS handshake"),
+    for (kind, speaks) in [
+        ("http", Speaks::Connect),
+        ("http", Speaks::Only(page)),
+        ("socks5", Speaks::Only(page)),
+        ("https", Speaks::Only(page)),
     ] {
         let outbound = proxy_of(speaks, upstream.address).await;
         let index = index_with(|resources| {
@@ -185,8 +184,8 @@ async fn clients_are_told_that_the_way_is_closed_and_nothing_of_it() {
         });
         let proxy = Proxy::start(&[], index).await;
         let answer = proxy.chat(CHAT).await;
-        assert_eq!(answer.status, 502, "{}", answer.text());
-        assert!(answer.text().contains(words), "{kind}: {}", answer.text());
+        let (status, _, code) = answer.error();
+        assert_eq!((status, code.as_str()), (502, "upstream_unreachable"), "{kind}");
         assert_discreet(&upstream, &answer);
         let port = outbound.address.port().to_string();
         for secret in ["planted", "secret-page", port.as_str()] {
@@ -237,7 +236,6 @@ async fn targets_obey_the_address_policy_behind_a_proxy_as_before_it() {
     let proxy = Proxy::start(&[], index).await;
     let answer = proxy.chat(CHAT).await;
     assert_eq!(answer.status, 502, "{}", answer.text());
-    assert!(answer.text().contains("not one that this gateway may connect to"), "{}", answer.text());
     assert!(outbound.targets().is_empty());
     let used = used(&proxy);
     assert_eq!((used.succeeded, used.failed, used.timed_out), (0, 0, 0), "that is not its fault");

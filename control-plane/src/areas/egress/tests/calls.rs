@@ -33,6 +33,10 @@ async fn connections_are_tested_and_models_listed_through_the_proxy() {
         assign(&gateway, &id, "provider", "mock").await;
         let body = json!({ "provider": node["id"], "name": "c1", "apiKey": KEY });
         let connection = text(&gateway.post("/api/providers", body).await.ok(201)["connection"]["id"]);
+        // Its models are asked for in the background.
+        gateway.on.background.close();
+        gateway.on.background.wait().await;
+        gateway.on.background.reopen();
         let tested = gateway.post(&format!("/api/providers/{connection}/test"), json!({})).await.ok(200);
         assert_eq!((&tested["valid"], &tested["error"]), (&json!(true), &Value::Null), "{kind}");
         let listed = gateway.get(&format!("/api/providers/{connection}/models")).await.ok(200);
@@ -77,12 +81,9 @@ async fn teller() -> SocketAddr {
 #[tokio::test]
 async fn a_proxy_can_be_tried_before_it_is_stored_and_after() {
     let gateway = Gateway::new().await;
-    let target = format!("http://{}/", teller().await);
-    let server = server(
-        Speaks::Connect,
-        target.parse::<http::Uri>().expect("a URL").authority().expect("a host").as_str().parse().expect("an address"),
-    )
-    .await;
+    let teller = teller().await;
+    let target = format!("http://{teller}/");
+    let server = server(Speaks::Connect, teller).await;
     let candidate = json!({
         "type": "http", "host": "127.0.0.1", "port": server.address.port(), "username": CREDENTIALS.0, "password": CREDENTIALS.1,
     });
