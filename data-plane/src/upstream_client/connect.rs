@@ -43,6 +43,7 @@ pub(super) struct Connected {
 }
 
 /// What bytes travel on. Known when a connection is opened, and not looked at again.
+#[expect(clippy::large_enum_variant, reason = "one for each connection, taken apart at once")]
 pub(super) enum Transport {
     Direct(MaybeHttpsStream<TokioIo<TcpStream>>),
     Tunnel(Tunnel),

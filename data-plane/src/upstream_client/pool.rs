@@ -140,7 +140,7 @@ where
         let is_secure = uri.scheme_str()? == "https";
         let authority = uri.authority()?;
         // No proxy has the route 0.
-        let way = through.map_or(0, |proxy| proxy.route()) << 1 | u64::from(is_secure);
+        let way = (through.map_or(0, |proxy| proxy.route()) << 1) | u64::from(is_secure);
         let key = Key { way, authority: authority.clone() };
         let mut origins = self.0.origins.lock();
         if let Some(origin) = origins.all.get(&key) {

@@ -63,7 +63,8 @@ impl Caller {
             let tunnel = tokio::time::timeout(self.limits.connect, self.open(proxy, request.uri())).await;
             self.exchange(tunnel.map_err(|_| EgressError::Timeout)??, request).await
         };
-        tokio::time::timeout(self.limits.total, exchange).await.unwrap_or(Err(EgressError::Timeout))
+        // Two TLS handshakes take room that whoever waits for this has no use for.
+        tokio::time::timeout(self.limits.total, Box::pin(exchange)).await.unwrap_or(Err(EgressError::Timeout))
     }
 
     async fn open(&self, proxy: &OutboundProxy, uri: &Uri) -> Result<Tunnel, EgressError> {

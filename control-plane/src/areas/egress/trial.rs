@@ -40,7 +40,7 @@ pub(crate) struct TryProxy {
     target_url: Option<String>,
 }
 
-#[derive(ToSchema)]
+#[derive(Default, ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(crate) struct TriedProxy {
     /// `http` (the default), `https` or `socks5`.
@@ -223,11 +223,5 @@ impl Body for TriedProxy {
             username: credential(fields, "username"),
             password: credential(fields, "password"),
         }
-    }
-}
-
-impl Default for TriedProxy {
-    fn default() -> Self {
-        Self { kind: None, host: None, port: None, username: None, password: None }
     }
 }
