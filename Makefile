@@ -51,7 +51,9 @@ fuzz: toolchain ## Fuzz every reader of the wire formats; SECONDS_EACH=600 TARGE
 demo: test-tools build ## A real language model behind the gateway
 	@demo/run.sh $(abspath $(TARGET)/local)
 
-docs: ## Write the generated part of docs/configuration.md anew
+docs: ## Write docs/providers.md and the generated part of docs/configuration.md anew
+	@$(LINK) cargo run --locked --quiet -p omniroute-providers --example document >$(TARGET)/providers.md
+	@mv $(TARGET)/providers.md docs/providers.md
 	@$(LINK) cargo run --locked --quiet -p omniroute -- config docs >$(TARGET)/settings.md
 	@awk -v tables=$(TARGET)/settings.md ' \
 	  /<!-- end generated -->/ { skip = 0 } \

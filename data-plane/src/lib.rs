@@ -8,7 +8,7 @@
 //! admit, resolve, idempotency, response_store, dispatch, respond, count, models, forward  the stages, which do not know each other
 //! answer              an upstream's answer, from its first bytes to its last
 //! translate           from one format to another
-//! media, signatures, meter  what a target cannot fetch, what clients drop, what a request cost
+//! media, signatures, meter, credentials  what a target cannot fetch, what clients drop, what a request cost, tokens of clouds
 //! tokens, health, shared_store, reply  lengths of prompts, health of connections, values that are kept, bodies of answers
 //! request, seal       a client's request as the stages see it, what only the fleet can read
 //! snapshot, usage_journal, lifecycle  the configuration in force, the journal of usage, whether work is taken
@@ -21,6 +21,7 @@ mod admit;
 mod answer;
 pub mod control;
 mod count;
+mod credentials;
 mod dispatch;
 pub mod forward;
 mod health;

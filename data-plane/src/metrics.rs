@@ -192,12 +192,14 @@ const fn class_name(class: FailureClass) -> &'static str {
     match class {
         FailureClass::Connect => "connect",
         FailureClass::Server => "server",
+        FailureClass::Overloaded => "overloaded",
         FailureClass::FirstByteTimeout => "first_byte_timeout",
         FailureClass::RateLimited => "rate_limited",
         FailureClass::Quota => "quota",
         FailureClass::Credential => "credential",
         FailureClass::ModelUnknown => "model_unknown",
         FailureClass::ContextTooLong => "context_too_long",
+        FailureClass::ContentFilter => "content_filter",
         FailureClass::Client => "client",
     }
 }

@@ -40,6 +40,8 @@ kinds! {
     Connection => "connection",
     ProxyAssignment => "proxy_assignment",
     Model => "model",
+    ModelAlias => "model_alias",
+    Price => "price",
     ApiKey => "api_key",
 }
 

@@ -171,6 +171,11 @@ impl ApiError {
         Self::new(Code::Internal, "Internal server error")
     }
 
+    /// What is wrong, field by field.
+    pub(super) fn into_details(self) -> Vec<Detail> {
+        self.details
+    }
+
     /// For mistakes in an object that lies inside the body.
     #[must_use]
     pub fn inside(mut self, path: &str) -> Self {
@@ -184,6 +189,15 @@ impl ApiError {
     pub fn with_retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
+    }
+
+    /// What is wrong, in one line: the mistakes in fields, else the message.
+    pub fn words(&self) -> String {
+        if self.details.is_empty() {
+            return self.message.clone().into_owned();
+        }
+        let details = self.details.iter().map(|Detail { field, message }| format!("{field}: {message}"));
+        details.collect::<Vec<_>>().join("; ")
     }
 
     /// The body, once the id of the request is known.

@@ -132,6 +132,13 @@ impl Fields {
         self.details.push(Detail { field, message: message.into() });
     }
 
+    /// Notes the mistakes of something that was read apart.
+    pub fn refuse_all(&mut self, error: ApiError) {
+        for Detail { field, message } in error.into_details() {
+            self.refuse(&field, message);
+        }
+    }
+
     /// As [`Self::refuse`], unless something is known to be wrong with the field already.
     pub fn refuse_unless_noted(&mut self, field: &str, message: impl Into<String>) {
         let path = self.path_of(field);
@@ -327,6 +334,37 @@ impl Fields {
         inner.refuse_unknown();
         self.details.append(&mut inner.details);
         Some(value)
+    }
+
+    /// A list of objects, each read with the same care.
+    pub fn nested_list<T>(
+        &mut self,
+        name: &'static str,
+        count: RangeInclusive<usize>,
+        read: impl Fn(&mut Self) -> T,
+    ) -> Option<Vec<T>> {
+        let value = self.take(name)?;
+        let Value::Array(items) = value else {
+            self.expected(name, "array", &value);
+            return None;
+        };
+        if !count.contains(&items.len()) {
+            self.refuse(name, format!("must have {} to {} entries", count.start(), count.end()));
+            return None;
+        }
+        let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
+        let mut values = Vec::with_capacity(items.len());
+        for (index, item) in items.into_iter().enumerate() {
+            let Value::Object(object) = item else {
+                self.expected(&format!("{name}.{index}"), "object", &item);
+                continue;
+            };
+            let mut inner = Self { path: format!("{path}.{index}"), ..Self::new(object) };
+            values.push(read(&mut inner));
+            inner.refuse_unknown();
+            self.details.append(&mut inner.details);
+        }
+        Some(values)
     }
 
     /// As [`Self::nested`], where null clears.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use omniroute_coordination::Coordination;
 use omniroute_core::{settings::ControlPlaneSettings, time::Clock};
+use omniroute_credentials::{Machine, Place};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use utoipa_axum::router::OpenApiRouter;
 
@@ -20,7 +21,11 @@ use crate::{
         egress::{self, Egress, OutboundProxyKind, ProxyAssignmentKind},
         operations::{self, Operations, OperationsHandles},
         providers::{
-            self, ProviderHandles, Providers, connections::ConnectionKind, models::ModelKind, nodes::ProviderNodeKind,
+            self, ProviderHandles, Providers,
+            connections::ConnectionKind,
+            models::{ModelAliasKind, ModelKind},
+            nodes::ProviderNodeKind,
+            pricing::PriceKind,
         },
         settings::{self, Ports, Settings, SettingsKind},
         usage::{self, Usage},
@@ -41,6 +46,8 @@ pub const KINDS: Kinds = &[
     &ConnectionKind,
     &ProxyAssignmentKind,
     &ModelKind,
+    &ModelAliasKind,
+    &PriceKind,
     &ApiKeyKind,
 ];
 
@@ -54,6 +61,7 @@ const TAGS: &[Tag] = &[
     ("Providers", "Connections: credentials at providers"),
     ("Provider nodes", "Endpoints that the operator added, each with a prefix"),
     ("Outbound proxies", "Servers through which providers are called, and what goes through which"),
+    ("Models", "Models that providers offer, other names for them, what they cost"),
     ("API keys", "Keys of the gateway's clients"),
     ("Usage", "What was asked, what it cost"),
     ("Monitoring", "Health of the fleet"),
@@ -107,7 +115,8 @@ impl Areas {
             background: on.background.clone(),
             stopping: on.stopping.clone(),
         };
-        let providers = Arc::new(Providers::new(providers, &settings.upstream_tls_ca)?);
+        let machine = settings.ambient_credentials.then(|| Machine::new(Place::here()));
+        let providers = Arc::new(Providers::new(providers, &settings.upstream_tls_ca, machine)?);
         let login = LoginHandles {
             store: on.store.clone(),
             clock: Arc::clone(&on.clock),

@@ -63,7 +63,7 @@ impl References for Naming {
 impl KnownScopes for Scopes {
     async fn provider(&self, write: &mut Write, name: &str) -> Result<Option<String>, StoreError> {
         if let Some(known) = Catalog::builtin().get(name) {
-            return Ok(Some(known.id.clone()));
+            return Ok(Some(known.id.to_string()));
         }
         let by_prefix = Nodes::of(&self.0).by_prefix(name).await?.map(|node| node.id.to_string());
         let id = by_prefix.unwrap_or_else(|| name.to_owned());

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use omniroute_core::{error::GatewayError, hash::Pepper};
+use omniroute_credentials::Keeper;
 use omniroute_wire::{anthropic, gemini, responses, scan::RequestScan, translate::Dialect};
 
 use crate::{
@@ -23,6 +24,7 @@ use crate::{
 /// Counts prompts: by asking providers, or here.
 pub(crate) struct Counting {
     client: UpstreamClient<Segmented>,
+    keeper: Keeper,
     health: Arc<Health>,
     counter: Counter,
 }
@@ -40,8 +42,8 @@ pub(crate) struct CountRequest<'a> {
 // === impl Counting ===
 
 impl Counting {
-    pub(crate) fn new(client: UpstreamClient<Segmented>, health: Arc<Health>) -> Self {
-        Self { client, health, counter: Counter::new() }
+    pub(crate) fn new(client: UpstreamClient<Segmented>, keeper: Keeper, health: Arc<Health>) -> Self {
+        Self { client, keeper, health, counter: Counter::new() }
     }
 
     /// Counts for the first target of the plan that can be used.
@@ -51,7 +53,7 @@ impl Counting {
     pub(crate) async fn count(&self, plan: &Plan, request: CountRequest<'_>) -> Result<Count, GatewayError> {
         let usable = plan.targets().find(|target| self.health.cooling(&target.entry.id).is_none());
         if let Some(target) = usable
-            && let Some(tokens) = provider::ask(&self.client, target, &request).await?
+            && let Some(tokens) = provider::ask(&self.client, &self.keeper, target, &request).await?
         {
             return Ok(Count { tokens, source: Source::Provider });
         }

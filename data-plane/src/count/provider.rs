@@ -6,7 +6,8 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 use http_body_util::BodyExt;
 use omniroute_core::error::GatewayError;
-use omniroute_providers::{ChatWish, Upstream};
+use omniroute_credentials::Keeper;
+use omniroute_providers::{ChatWish, Token, Upstream};
 use omniroute_wire::{
     anthropic,
     codec::{DecodeContext, Encoded, Target, WireError},
@@ -20,6 +21,7 @@ use omniroute_wire::{
 
 use super::CountRequest;
 use crate::{
+    credentials,
     request::{self, Segmented},
     seal::{SignatureSealer, has_sealed_signature},
     snapshot::ConnectionEntry,
@@ -45,6 +47,7 @@ const SWITCHES: [HeaderName; 2] =
 /// When the request cannot be written for the provider, or the provider says that it is wrong.
 pub(super) async fn ask(
     client: &UpstreamClient<Segmented>,
+    keeper: &Keeper,
     target: request::Target<'_>,
     asked: &CountRequest<'_>,
 ) -> Result<Option<u64>, GatewayError> {
@@ -65,6 +68,15 @@ pub(super) async fn ask(
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri;
     *request.headers_mut() = head(upstream, asked, &headers);
+    if let Some(grant) = upstream.grant() {
+        let minting = credentials::token(keeper, grant, target.entry, client);
+        let token = tokio::time::timeout(TIME, Box::pin(minting)).await;
+        let Ok(Ok(Token::Bearer(bearer))) = token else { return Ok(None) };
+        request.headers_mut().insert(header::AUTHORIZATION, bearer);
+    }
+    for (name, value) in upstream.envelope(format, model).iter().flat_map(|envelope| envelope.headers()) {
+        request.headers_mut().insert(*name, HeaderValue::from_static(value));
+    }
     match tokio::time::timeout(TIME, exchange(client, target.entry, request)).await {
         Ok(Some((response, text))) => judge(upstream, format, &response, &text),
         Ok(None) | Err(_) => Ok(None),

@@ -24,6 +24,8 @@ use std::{
 };
 
 use omniroute_core::{error::GatewayError, time::Clock};
+use omniroute_credentials::Keeper;
+use omniroute_providers::Token;
 use tokio::time::Instant;
 
 pub(crate) use self::upstream_payload::{ClientRequest, Translator};
@@ -31,12 +33,14 @@ use self::{
     acquire::{Acquired, Acquisition},
     attempt::{Attempt, Requests},
     first_byte_timeout::FirstByteTimeout,
-    outcome::{Retries, SameTarget, refused},
+    outcome::{FailedAttempt, Retries, SameTarget, refused},
     plan::Targets,
     upstream_payload::UpstreamPayload,
+    upstream_request::Proof,
 };
 use crate::{
     answer::{Dispatched, TranslationMode},
+    credentials,
     health::Health,
     media::FetchedMedia,
     meter::{Meter, Recording, Sent},
@@ -48,6 +52,7 @@ use crate::{
 /// Sends requests to upstreams.
 pub(crate) struct Dispatcher {
     client: UpstreamClient<Segmented>,
+    keeper: Keeper,
     translator: Translator,
     health: Arc<Health>,
     recording: Arc<Recording>,
@@ -87,12 +92,13 @@ impl Call<'_> {
 impl Dispatcher {
     pub(crate) fn new(
         client: UpstreamClient<Segmented>,
+        keeper: Keeper,
         translator: Translator,
         health: Arc<Health>,
         recording: Arc<Recording>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { client, translator, health, recording, clock }
+        Self { client, keeper, translator, health, recording, clock }
     }
 
     /// Brings the beginning of an answer from one of the plan's targets.
@@ -135,11 +141,22 @@ impl Dispatcher {
         }
         let mut retries = Retries::new(call.max_attempts);
         let mut tried = Vec::new();
+        let mut has_new_token = false;
         loop {
             let times = call.times(&target);
-            let requests = match self.requests(request, &target, &payload) {
-                Ok(requests) => requests,
-                Err(error) => return Err(refused(&mut meter, error)),
+            let token = match target.entry.upstream.grant() {
+                // A large future that few connections need.
+                Some(grant) => {
+                    Box::pin(credentials::token(&self.keeper, grant, target.entry, &self.client)).await.map(Some)
+                }
+                None => Ok(None),
+            };
+            let requests = match &token {
+                Ok(token) => match self.requests(request, &target, &payload, token.as_ref()) {
+                    Ok(requests) => Ok(requests),
+                    Err(error) => return Err(refused(&mut meter, error)),
+                },
+                Err(error) => Err(FailedAttempt::without_token(error)),
             };
             meter.attempt();
             let begun = Instant::now();
@@ -153,7 +170,11 @@ impl Dispatcher {
                 begun,
                 heard: AtomicBool::new(false),
             };
-            let failed = match attempt.run(requests, &mut timeout).await {
+            let attempted = match requests {
+                Ok(requests) => attempt.run(requests, &mut timeout).await,
+                Err(failed) => Err(failed),
+            };
+            let failed = match attempted {
                 Ok(mut answer) => {
                     meter.answered(answer.head.status.as_u16(), begun.elapsed());
                     let mode = answer.reshaped.take().map_or(payload.mode, TranslationMode::Translate);
@@ -161,6 +182,15 @@ impl Dispatcher {
                 }
                 Err(failed) => failed,
             };
+            if !has_new_token
+                && let (Some(grant), Ok(Some(token))) = (target.entry.upstream.grant(), &token)
+                && failed.refuses(token)
+                && self.keeper.refused(grant, token)
+            {
+                // It was revoked before its end: once more, with another.
+                has_new_token = true;
+                continue;
+            }
             // The client's time may be over before the provider's: that says nothing of the provider.
             let is_ours = failed.is_late() && !timeout.is_over(&call.own_times(&target));
             let again = retries.same_target(&failed, timeout.is_left());
@@ -231,10 +261,12 @@ impl Dispatcher {
         request: &ClientRequest<'_>,
         target: &Target<'_>,
         payload: &UpstreamPayload,
+        token: Option<&Token>,
     ) -> Result<Requests, GatewayError> {
         let upstream = &target.entry.upstream;
-        let first = upstream_request::build(upstream, request, payload, target.model, &*self.clock)?;
-        let more = upstream_request::build_more(upstream, request, payload, target.model, &*self.clock)?;
+        let proof = Proof { token, clock: &*self.clock };
+        let first = upstream_request::build(upstream, request, payload, target.model, proof)?;
+        let more = upstream_request::build_more(upstream, request, payload, target.model, proof)?;
         Ok((Box::new(first), more))
     }
 }

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, StatusCode, response};
 use omniroute_core::error::GatewayError;
-use omniroute_providers::{Failure, FailureClass, Upstream};
+use omniroute_providers::{Failure, FailureClass, GrantError, Token, Upstream};
 use omniroute_wire::ir::StreamError;
 
 use crate::{
@@ -116,6 +116,24 @@ impl FailedAttempt {
         Self { broke, is_unprocessed: error.is_unprocessed, ..failed }
     }
 
+    /// The connection's credential brought no token.
+    pub(super) fn without_token(error: &GrantError) -> Self {
+        let class = match error {
+            GrantError::Unavailable { .. } => FailureClass::Server,
+            _ => FailureClass::Credential,
+        };
+        tracing::warn!(%error, "a connection has no token");
+        Self::from(Failure::without_answer(class, error.to_string()))
+    }
+
+    /// Whether the upstream did not take this token. AWS says 403 of keys that have ended.
+    pub(super) const fn refuses(&self, token: &Token) -> bool {
+        match token {
+            Token::Bearer(_) => matches!(self.failure.status, Some(401)),
+            Token::Keys(_) => matches!(self.failure.status, Some(401 | 403)),
+        }
+    }
+
     /// Whether it was the first byte that did not come in time.
     pub(super) fn is_late(&self) -> bool {
         self.failure.class == FailureClass::FirstByteTimeout
@@ -134,7 +152,8 @@ impl FailedAttempt {
     /// Nothing else is tried: what the client is told, and the ledger.
     pub(super) fn give_up(&self, meter: &mut Meter, mode: &TranslationMode) -> Box<Refusal> {
         let mut error = self.failure.to_gateway_error(meter.entry().upstream.hidden());
-        if self.failure.class == FailureClass::Client && !mode.is_passthrough() {
+        let is_clients = matches!(self.failure.class, FailureClass::Client | FailureClass::ContentFilter);
+        if is_clients && !mode.is_passthrough() {
             // A path into a body that the client did not write.
             error.param = None;
         }

@@ -10,14 +10,14 @@ use omniroute_core::{
     hash::Pepper,
     time::UnixMillis,
 };
-use omniroute_providers::{ChatWish, Failure, Operation, OperationFormat, Upstream};
+use omniroute_providers::{ChatWish, Failure, Operation, Upstream};
 use omniroute_wire::{
     anthropic,
     embeddings::EmbedDialect,
     gemini,
     ir::{Format, ThinkingStyle, ThoughtDemand},
     ollama,
-    openai::{renamed_body, upstream_body},
+    openai::{has_longer_ids, renamed_body, upstream_body},
     responses,
     scan::{RequestScan, scan},
     splice::Segments,
@@ -208,7 +208,7 @@ impl ClientRequest<'_> {
         })
         .await?;
         Ok(UpstreamPayload {
-            body: Segmented::new(vec![translated.body]),
+            body: Segmented::new(vec![entry.upstream.in_its_words(format, translated.body)]),
             headers: translated.headers,
             mode: TranslationMode::Translate(Box::new(translated.translation)),
         })
@@ -237,7 +237,7 @@ impl ClientRequest<'_> {
 
     /// Images are made in OpenAI's form only. The answer may be large and passes as it comes, as a document or a stream.
     fn images(&self, upstream: &Upstream, model: &str) -> Result<UpstreamPayload, GatewayError> {
-        if upstream.adapter().format(Operation::Images) != Some(OperationFormat::OpenAiImages) {
+        if !upstream.makes_images() {
             return Err(unsupported("the gateway makes no images with the provider of this model"));
         }
         Ok(UpstreamPayload::passed(renamed_body(self.body.clone(), self.scan, model), AnswerKind::Images, false))
@@ -281,11 +281,27 @@ impl ClientRequest<'_> {
             return Some(UpstreamPayload::passed(renamed, AnswerKind::Chat(format), hide_usage));
         }
         let segments = match format {
-            Format::OpenAiChat => {
-                let upstream = upstream_body(self.body.clone(), self.scan, model);
-                hide_usage = upstream.hide_usage;
-                upstream.segments
-            }
+            Format::OpenAiChat => match upstream.quirks() {
+                None => {
+                    let upstream = upstream_body(self.body.clone(), self.scan, model);
+                    hide_usage = upstream.hide_usage;
+                    upstream.segments
+                }
+                // The ids have to be exchanged.
+                Some(quirks) if quirks.nine_character_ids && has_longer_ids(&self.body) => return None,
+                Some(quirks) => {
+                    let body = upstream.in_its_words(format, self.body.clone());
+                    let scan = scan(&body).ok()?;
+                    if quirks.body_rules().takes("stream_options") {
+                        let upstream = upstream_body(body.clone(), &scan, model);
+                        hide_usage = upstream.hide_usage;
+                        upstream.segments
+                    } else {
+                        // It tells the usage of a stream unasked.
+                        renamed_body(body.clone(), &scan, model)
+                    }
+                }
+            },
             Format::OpenAiResponses => {
                 let keeps_thoughts = self.is_kept && {
                     let profile = upstream.profile(format, model);

@@ -7,7 +7,7 @@ use omniroute_core::{
     error::{ErrorClass, GatewayError},
     time::{Clock, UnixMillis},
 };
-use omniroute_providers::{Signer, Upstream};
+use omniroute_providers::{Signer, Token, Upstream};
 
 use super::upstream_payload::{COMPACT, ClientRequest, UpstreamPayload};
 use crate::{answer::TranslationMode, request::Segmented};
@@ -21,6 +21,15 @@ const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 /// Room beside the connection's own headers.
 const OWN_HEADERS: usize = 8;
 
+/// What proves who a request is from, beside the connection's own headers.
+#[derive(Clone, Copy)]
+pub(super) struct Proof<'a> {
+    /// Of a connection whose credential is exchanged.
+    pub(super) token: Option<&'a Token>,
+    /// Signatures have a time.
+    pub(super) clock: &'a dyn Clock,
+}
+
 /// The request for one connection: its own headers (they win), then what passes of the client's, then ours.
 ///
 /// # Errors
@@ -30,9 +39,9 @@ pub(super) fn build(
     asked: &ClientRequest<'_>,
     payload: &UpstreamPayload,
     model: &str,
-    clock: &dyn Clock,
+    proof: Proof<'_>,
 ) -> Result<Request<Segmented>, GatewayError> {
-    build_with(upstream, asked, payload, &payload.body, model, clock)
+    build_with(upstream, asked, payload, &payload.body, model, proof)
 }
 
 fn build_with(
@@ -41,7 +50,7 @@ fn build_with(
     payload: &UpstreamPayload,
     body: &Segmented,
     model: &str,
-    clock: &dyn Clock,
+    proof: Proof<'_>,
 ) -> Result<Request<Segmented>, GatewayError> {
     let template = upstream.headers();
     let mut headers = HeaderMap::with_capacity(template.len() + OWN_HEADERS);
@@ -70,6 +79,13 @@ fn build_with(
             headers.insert(*name, all);
         }
     }
+    let envelope = payload.mode.format().and_then(|format| upstream.envelope(format, model));
+    for (name, value) in envelope.iter().flat_map(|envelope| envelope.headers()) {
+        headers.insert(*name, HeaderValue::from_static(value));
+    }
+    if let Some(Token::Bearer(bearer)) = proof.token {
+        headers.insert(header::AUTHORIZATION, bearer.clone());
+    }
     let compacts = asked.compacted.is_some() && payload.mode.is_passthrough();
     let uri = match (compacts.then(|| upstream.responses_uri(COMPACT)).flatten(), payload.mode.format()) {
         (Some(compact), _) => Ok(compact),
@@ -80,12 +96,20 @@ fn build_with(
         GatewayError::bad_request("invalid_model", "the model's name cannot be used with this provider")
             .with_param("model")
     })?;
-    let mut request = Request::new(body.tracked());
+    let body = match envelope.and_then(|envelope| envelope.apply(&body.segments().concat())) {
+        Some(body) => Segmented::new(vec![body.into()]).tracked(),
+        None => body.tracked(),
+    };
+    let mut request = Request::new(body);
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;
-    if let Some(signer) = upstream.signer() {
-        sign(signer, &mut request, clock.now())?;
+    let lent = match proof.token {
+        Some(Token::Keys(keys)) => Some(Signer::new(keys.clone(), upstream.region().to_owned())),
+        _ => None,
+    };
+    if let Some(signer) = lent.as_ref().or(upstream.signer()) {
+        sign(signer, &mut request, proof.clock.now())?;
     }
     Ok(request)
 }
@@ -99,10 +123,10 @@ pub(super) fn build_more(
     asked: &ClientRequest<'_>,
     payload: &UpstreamPayload,
     model: &str,
-    clock: &dyn Clock,
+    proof: Proof<'_>,
 ) -> Result<Vec<Request<Segmented>>, GatewayError> {
     let TranslationMode::Embed(embedding) = &payload.mode else { return Ok(Vec::new()) };
-    embedding.more.iter().map(|body| build_with(upstream, asked, payload, body, model, clock)).collect()
+    embedding.more.iter().map(|body| build_with(upstream, asked, payload, body, model, proof)).collect()
 }
 
 /// Signs what is ready to be sent. A signature is good for minutes, so every attempt gets its own.
@@ -140,7 +164,7 @@ mod tests {
         hash::Pepper,
         time::{SystemClock, UnixMillis},
     };
-    use omniroute_providers::{ConnectionSpec, Operation, Timeouts};
+    use omniroute_providers::{CloudSpec, ConnectionSpec, Operation, Timeouts};
     use omniroute_wire::{embeddings::EmbedDialect, scan::scan, translate::Dialect};
 
     use super::*;
@@ -159,6 +183,7 @@ mod tests {
             timeouts: Timeouts::default(),
             max_concurrent: 0,
             node: None,
+            cloud: CloudSpec::default(),
         };
         Upstream::compile(&spec, AddressPolicy::PublicOnly).expect("compiled")
     }
@@ -184,7 +209,7 @@ mod tests {
             compacted: None,
         };
         let Ok(payload) = asked.as_it_is(upstream, "m").expect("possible") else { panic!("the formats are the same") };
-        build(upstream, &asked, &payload, "m", &SystemClock).expect("built")
+        build(upstream, &asked, &payload, "m", Proof { token: None, clock: &SystemClock }).expect("built")
     }
 
     #[test]

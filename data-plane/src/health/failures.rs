@@ -90,7 +90,10 @@ pub(crate) fn reason_and_words(reason: &str) -> (&str, Option<&str>) {
 
 /// Whether a failure says something about the connection, rather than about the request.
 const fn is_the_connections(class: FailureClass) -> bool {
-    !matches!(class, FailureClass::Client | FailureClass::ContextTooLong | FailureClass::ModelUnknown)
+    !matches!(
+        class,
+        FailureClass::Client | FailureClass::ContentFilter | FailureClass::ContextTooLong | FailureClass::ModelUnknown
+    )
 }
 
 #[cfg(test)]
@@ -142,7 +145,12 @@ mod tests {
         let mut asked = failure(FailureClass::RateLimited);
         asked.retry_after = Some(Duration::from_secs(77));
         assert_eq!(failures.count_failure(&id, &asked), Some((Duration::from_secs(77), "rate_limited")));
-        for class in [FailureClass::Client, FailureClass::ContextTooLong, FailureClass::ModelUnknown] {
+        for class in [
+            FailureClass::Client,
+            FailureClass::ContentFilter,
+            FailureClass::ContextTooLong,
+            FailureClass::ModelUnknown,
+        ] {
             assert_eq!(failures.count_failure(&id, &failure(class)), None);
         }
     }

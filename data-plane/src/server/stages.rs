@@ -13,6 +13,7 @@ use super::limits::Limits;
 use crate::{
     admit::Admission,
     count::Counting,
+    credentials,
     dispatch::{Dispatcher, Translator},
     forward::{ForwardError, Forwarder},
     health::Health,
@@ -96,6 +97,7 @@ impl Stages {
             policy,
             extra_roots: extra_roots.clone(),
         })?;
+        let keeper = credentials::keeper(client.clone(), Arc::clone(&clock), settings.ambient_credentials);
         let media_policy = AddressPolicy::from_allow_private(settings.allow_private_media_urls);
         let limits = Limits::new(settings);
         let memory = BodyMemory::new(settings.body_memory.0);
@@ -110,9 +112,10 @@ impl Stages {
             idempotency: Idempotency::open(&*coordination, settings, limits.times),
             responses: ResponseStore::open(&*coordination, settings, memory.clone(), Arc::clone(&clock)),
             admission: Admission::new(settings, snapshot.clone(), lifecycle.clone(), memory),
-            counting: Counting::new(client.clone(), Arc::clone(&health)),
+            counting: Counting::new(client.clone(), keeper.clone(), Arc::clone(&health)),
             dispatcher: Dispatcher::new(
                 client,
+                keeper,
                 translator,
                 Arc::clone(&health),
                 Arc::clone(&recording),

@@ -4,7 +4,17 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, StatusCode};
 
-use crate::{Auth, Failure, Operation, OperationFormat};
+use omniroute_wire::ir;
+
+use crate::{Auth, Envelope, Failure, Operation, OperationFormat};
+
+/// Whose models are asked, of a cloud whose requests say so.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    pub project: String,
+    /// Of watsonx, instead of a project.
+    pub space: String,
+}
 
 /// Speaks to one kind of upstream.
 pub trait Adapter: Send + Sync + std::fmt::Debug {
@@ -13,6 +23,29 @@ pub trait Adapter: Send + Sync + std::fmt::Debug {
 
     /// The wire format that it speaks for an operation; `None` when it cannot do it.
     fn format(&self, operation: Operation) -> Option<OperationFormat>;
+
+    /// The wire format of chat with this model, where models of several families are offered.
+    fn chat_format(&self, _model: &str) -> Option<ir::Format> {
+        match self.format(Operation::Chat) {
+            Some(OperationFormat::Chat(format)) => Some(format),
+            _ => None,
+        }
+    }
+
+    /// Path below the base URL of Responses, of a host that has them beside Chat.
+    fn responses_path(&self) -> &'static str {
+        "/responses"
+    }
+
+    /// Whether it fetches what URLs in a body of this format lead to, as far as the format's vendor does.
+    fn fetches_media(&self, _format: ir::Format) -> bool {
+        true
+    }
+
+    /// What it wants of a body beside its format.
+    fn envelope(&self, _format: ir::Format, _model: &str, _account: &Account) -> Option<Envelope> {
+        None
+    }
 
     /// Path below the base URL; empty for what [`Self::format`] declines. Most do not depend on the model.
     fn path(&self, operation: Operation, model: &str, stream: bool) -> Cow<'static, str>;

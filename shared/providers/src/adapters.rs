@@ -1,6 +1,9 @@
 //! The adapters that there are.
 
-use crate::{Adapter, Anthropic, Bedrock, Cohere, Gemini, Ollama, OpenAiCompatible};
+use crate::{
+    Adapter, Anthropic, AzureFoundry, Bedrock, Cloudflare, Cohere, Databricks, Gemini, Ollama, OpenAiCompatible,
+    OwnApi, Vertex, Watsonx,
+};
 
 /// The adapter of a catalog format or a node type.
 pub fn adapter_of(format: &str) -> Option<&'static dyn Adapter> {
@@ -12,6 +15,14 @@ pub fn adapter_of(format: &str) -> Option<&'static dyn Adapter> {
         "ollama" => Some(&Ollama),
         "cohere" => Some(&Cohere),
         "bedrock" => Some(&Bedrock),
+        // Its surface with deployments in its paths is told by the connection.
+        "azure-openai" => Some(&OpenAiCompatible::Chat),
+        "azure-foundry" => Some(&AzureFoundry),
+        "vertex" => Some(&Vertex),
+        "watsonx" => Some(&Watsonx),
+        "databricks" => Some(&Databricks),
+        "cloudflare" => Some(&Cloudflare),
+        "own" => Some(&OwnApi),
         _ => None,
     }
 }

@@ -44,6 +44,8 @@ impl Adapter for Anthropic {
 
     /// Anthropic's own programs add the version themselves, so most hosts give their URL without it.
     fn base_path<'p>(&self, path: &'p str) -> Cow<'p, str> {
+        // People copy the URL of a call.
+        let path = path.trim_end_matches('/').strip_suffix("/messages").unwrap_or(path);
         if has_version(path) { Cow::Borrowed(path) } else { Cow::Owned(format!("{}/v1", path.trim_end_matches('/'))) }
     }
 
@@ -106,6 +108,8 @@ mod tests {
             ("", "/v1"),
             ("/anthropic", "/anthropic/v1"),
             ("/a/v1/", "/a/v1/"),
+            ("/a/v1/messages", "/a/v1"),
+            ("/messages/", "/v1"),
             ("/vendor", "/vendor/v1"),
         ] {
             assert_eq!(Anthropic.base_path(path), with);

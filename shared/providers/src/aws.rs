@@ -14,8 +14,9 @@ use aws_sigv4::{
 };
 use http::{HeaderName, HeaderValue, Request, header};
 use omniroute_core::time::UnixMillis;
-use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+
+use crate::secret_fields::SecretFields;
 
 /// The service of model calls, in a signature's scope.
 const SERVICE: &str = "bedrock";
@@ -37,10 +38,11 @@ pub(crate) enum AwsSecret {
 #[error("an access key needs its secret: `accessKeyId:secretAccessKey`, with `:sessionToken` for temporary ones")]
 pub struct IncompleteKeys;
 
-/// Signs requests to one region.
+/// Signs requests to one region of a service.
 #[derive(Clone, Debug)]
 pub struct Signer {
     credentials: Credentials,
+    service: &'static str,
     region: String,
 }
 
@@ -52,18 +54,8 @@ pub struct SignError(String);
 /// Tells the forms of a secret apart. What looks like none of the forms of a pair is an API key.
 pub(crate) fn read_secret(secret: &str) -> Result<AwsSecret, IncompleteKeys> {
     let secret = secret.trim();
-    let fields = if secret.starts_with('{') {
-        match serde_json::from_str::<Value>(secret) {
-            Ok(object) => of_object(|name| object[name].as_str().map(str::to_owned)),
-            Err(_) => return Err(IncompleteKeys),
-        }
-    } else if secret.contains("AWS_ACCESS_KEY_ID") {
-        of_object(|name| {
-            let mut lines = secret.lines().filter_map(|line| line.trim().trim_start_matches("export ").split_once('='));
-            lines
-                .find(|(own, _)| own.trim() == name)
-                .map(|(_, value)| value.trim().trim_matches(['"', '\'']).to_owned())
-        })
+    let fields = if secret.starts_with('{') || secret.contains("AWS_ACCESS_KEY_ID") {
+        of_fields(&SecretFields::read(secret).ok_or(IncompleteKeys)?)
     } else if secret.split_once(':').is_some_and(|(id, _)| is_key_id(id)) || is_temporary_or_long_term(secret) {
         let mut parts = secret.splitn(4, ':').map(|part| Some(part.trim().to_owned()));
         [0; 4].map(|_| parts.next().flatten())
@@ -78,14 +70,14 @@ pub(crate) fn read_secret(secret: &str) -> Result<AwsSecret, IncompleteKeys> {
 }
 
 /// Access key id, secret key, session token and region, under any of the names that are in use.
-fn of_object(get: impl Fn(&str) -> Option<String>) -> [Option<String>; 4] {
+fn of_fields(fields: &SecretFields) -> [Option<String>; 4] {
     [
         ["accessKeyId", "awsAccessKeyId", "aws_access_key_id", "AWS_ACCESS_KEY_ID"].as_slice(),
         &["secretAccessKey", "awsSecretAccessKey", "aws_secret_access_key", "AWS_SECRET_ACCESS_KEY"],
         &["sessionToken", "awsSessionToken", "aws_session_token", "AWS_SESSION_TOKEN"],
         &["region", "awsRegion", "AWS_REGION", "AWS_DEFAULT_REGION"],
     ]
-    .map(|names| names.iter().find_map(|name| get(name)))
+    .map(|names| fields.get(names))
 }
 
 /// Ids are 16 to 128 capital letters and digits.
@@ -123,8 +115,13 @@ pub(crate) fn domain_of(region: &str) -> &'static str {
 // === impl Signer ===
 
 impl Signer {
-    pub(crate) fn new(credentials: Credentials, region: String) -> Self {
-        Self { credentials, region }
+    /// Of model calls.
+    pub fn new(credentials: Credentials, region: String) -> Self {
+        Self::of_service(SERVICE, credentials, region)
+    }
+
+    pub(crate) fn of_service(service: &'static str, credentials: Credentials, region: String) -> Self {
+        Self { credentials, service, region }
     }
 
     /// Adds the signature's headers. `body` is everything that will be sent, piece by piece; nothing of the request that is
@@ -144,7 +141,7 @@ impl Signer {
         let params = v4::SigningParams::builder()
             .identity(&identity)
             .region(&self.region)
-            .name(SERVICE)
+            .name(self.service)
             .time(UNIX_EPOCH + Duration::from_millis(now.0))
             .settings(SigningSettings::default())
             .build()

@@ -26,6 +26,27 @@ pub struct ConnectionSpec<'a> {
     pub timeouts: Timeouts,
     pub max_concurrent: u32,
     pub node: Option<NodeSpec<'a>>,
+    pub cloud: CloudSpec<'a>,
+}
+
+/// What a cloud wants to know beside the credential. Empty means what the credential says, or the usual.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CloudSpec<'a> {
+    /// Google's project, watsonx's project, Cloudflare's account.
+    pub project: &'a str,
+    /// Of watsonx, instead of a project.
+    pub space: &'a str,
+    /// Azure's `api-version`; a date means the surface with deployments in its paths.
+    pub api_version: &'a str,
+    /// A role of AWS that the keys take on.
+    pub role_arn: &'a str,
+    pub external_id: &'a str,
+    /// Of AWS's files, for a machine's own identity.
+    pub profile: &'a str,
+    /// Where tokens are had, when not at the vendor's own.
+    pub token_url: &'a str,
+    /// The machine's own identity instead of a secret.
+    pub is_ambient: bool,
 }
 
 /// The endpoint behind a node.
@@ -73,4 +94,12 @@ pub enum CompileError {
     Region(String),
     #[error(transparent)]
     IncompleteKeys(#[from] IncompleteKeys),
+    #[error("{0}")]
+    SecretForm(&'static str),
+    #[error("every customer of this provider has a host of their own: the base URL is needed, such as `{0}`")]
+    NeedsBaseUrl(String),
+    #[error("{0}: {1}")]
+    Field(&'static str, String),
+    #[error("{0}")]
+    Identity(&'static str),
 }

@@ -20,8 +20,10 @@ const CREDENTIAL_COOLDOWN: Duration = Duration::from_mins(5);
 pub enum FailureClass {
     /// Connect, TLS, DNS, or a reset before the first byte.
     Connect,
-    /// 5xx, 529, HTML, an empty or malformed answer.
+    /// 5xx, HTML, an empty or malformed answer: the next request may find it well.
     Server,
+    /// 503 and 529: it has too much to do.
+    Overloaded,
     /// No first byte in time.
     FirstByteTimeout,
     RateLimited,
@@ -32,6 +34,8 @@ pub enum FailureClass {
     /// This connection does not have the model.
     ModelUnknown,
     ContextTooLong,
+    /// The provider does not take what was written, or does not say what it would have answered.
+    ContentFilter,
     /// The client's own fault: it would fail anywhere.
     Client,
 }
@@ -74,21 +78,22 @@ impl Failure {
             ErrorClass::Payment => FailureClass::Quota,
             ErrorClass::RateLimited => FailureClass::RateLimited,
             ErrorClass::NotFound => FailureClass::ModelUnknown,
+            ErrorClass::BadRequest if is_filter(&error) => FailureClass::ContentFilter,
             ErrorClass::BadRequest
             | ErrorClass::TooLarge
             | ErrorClass::UnsupportedMedia
             | ErrorClass::MethodNotAllowed
             | ErrorClass::Conflict => FailureClass::Client,
-            ErrorClass::RequestTimeout
-            | ErrorClass::UpstreamTimeout
-            | ErrorClass::Overloaded
-            | ErrorClass::Upstream
-            | ErrorClass::Internal => FailureClass::Server,
+            ErrorClass::RequestTimeout | ErrorClass::UpstreamTimeout | ErrorClass::Upstream | ErrorClass::Internal => {
+                FailureClass::Server
+            }
+            ErrorClass::Overloaded => FailureClass::Overloaded,
         };
         // Words count where they tell of a limit; elsewhere they may be quoted from the request.
         let limited = matches!(class, FailureClass::RateLimited | FailureClass::Quota);
         let told = error.retry_after.filter(|_| limited);
-        let retry_after = retry_after(headers).or(told).map(|wait| wait.min(MAX_RESET));
+        let reset = || reset(headers).filter(|_| class == FailureClass::RateLimited);
+        let retry_after = retry_after(headers).or(told).or_else(reset).map(|wait| wait.min(MAX_RESET));
         let message =
             if html { String::from_utf8_lossy(&body[..body.len().min(16)]).into_owned() } else { error.message };
         Self { class, status: Some(status.as_u16()), retry_after, message, named: error.named }
@@ -96,7 +101,7 @@ impl Failure {
 
     /// Whether another connection may do better.
     pub const fn retryable(&self) -> bool {
-        !matches!(self.class, FailureClass::Client | FailureClass::ContextTooLong)
+        !matches!(self.class, FailureClass::Client | FailureClass::ContentFilter | FailureClass::ContextTooLong)
     }
 
     /// Whether the upstream did not take a signature of earlier thinking: made by another account or model, or missing.
@@ -134,14 +139,14 @@ impl Failure {
     pub const fn code(&self) -> &'static str {
         match self.class {
             FailureClass::Connect => "upstream_unreachable",
-            FailureClass::Server => "upstream_error",
+            FailureClass::Server | FailureClass::Overloaded => "upstream_error",
             FailureClass::FirstByteTimeout => "upstream_timeout",
             FailureClass::RateLimited => "upstream_rate_limited",
             FailureClass::Quota => "upstream_quota",
             FailureClass::Credential => "upstream_auth",
             FailureClass::ModelUnknown => "upstream_model_unknown",
             FailureClass::ContextTooLong => "context_length_exceeded",
-            FailureClass::Client => "upstream_rejected",
+            FailureClass::ContentFilter | FailureClass::Client => "upstream_rejected",
         }
     }
 
@@ -161,7 +166,7 @@ impl Failure {
             FailureClass::FirstByteTimeout => {
                 GatewayError::new(ErrorClass::UpstreamTimeout, code, "The provider did not answer in time.")
             }
-            FailureClass::Server => GatewayError::new(
+            FailureClass::Server | FailureClass::Overloaded => GatewayError::new(
                 match self.status {
                     Some(503 | 529) => ErrorClass::Overloaded,
                     Some(408 | 504 | 524) => ErrorClass::UpstreamTimeout,
@@ -184,7 +189,7 @@ impl Failure {
             }
             FailureClass::ModelUnknown => GatewayError::new(ErrorClass::NotFound, code, words).with_param("model"),
             FailureClass::ContextTooLong => GatewayError::new(ErrorClass::ContextTooLong, code, words),
-            FailureClass::Client => {
+            FailureClass::ContentFilter | FailureClass::Client => {
                 let class = if self.status == Some(413) { ErrorClass::TooLarge } else { ErrorClass::BadRequest };
                 let mut error = GatewayError::new(class, code, words);
                 let Named { code, param } = &self.named;
@@ -206,7 +211,74 @@ fn is_name(text: &str) -> bool {
     (1..=100).contains(&text.len()) && text.bytes().all(plain) && sanitise(text, "") == text
 }
 
-/// `retry-after-ms`, `retry-after` (seconds or a date), or the resets that OpenAI-compatible hosts send.
+/// Whether the refusal is about what was said. Each vendor has a word of its own: OpenAI and Azure, Alibaba, Zhipu, Baidu,
+/// Volcengine, Tencent.
+fn is_filter(error: &UpstreamError) -> bool {
+    const WORDS: [&str; 10] = [
+        "content_filter",
+        "content_policy_violation",
+        "content_policy",
+        "moderation_blocked",
+        "responsibleaipolicyviolation",
+        "data_inspection_failed",
+        "datainspectionfailed",
+        "1301",
+        "sensitive_words_detected",
+        "sensitivecontentdetected",
+    ];
+    let code = error.code.as_deref().or(error.named.code.as_deref()).unwrap_or_default().to_ascii_lowercase();
+    WORDS.contains(&code.as_str())
+}
+
+/// When the limit that is reached begins anew, where hosts say so in headers of their own: OpenAI and Groq as "6m0s", Together
+/// in seconds, OpenRouter as the time of day.
+fn reset(headers: &HeaderMap) -> Option<Duration> {
+    const PAIRS: [(&str, &str); 3] = [
+        ("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
+        ("x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"),
+        ("x-ratelimit-remaining", "x-ratelimit-reset"),
+    ];
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let waits = PAIRS.into_iter().filter(|(remaining, _)| text(remaining) == Some("0"));
+    waits.filter_map(|(_, reset)| wait_of(text(reset)?)).max()
+}
+
+/// "1h2m3.5s", "120ms", seconds, or the time since 1970 in seconds or milliseconds.
+fn wait_of(text: &str) -> Option<Duration> {
+    const YEAR_2001: f64 = 1e9;
+    if let Ok(number) = text.parse::<f64>() {
+        if number < YEAR_2001 {
+            return Duration::try_from_secs_f64(number).ok();
+        }
+        let seconds = if number < YEAR_2001 * 1000.0 { number } else { number / 1000.0 };
+        let at = std::time::UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?)?;
+        return at.duration_since(std::time::SystemTime::now()).ok();
+    }
+    let mut rest = text;
+    let mut whole = Duration::ZERO;
+    if text.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, behind) = rest.split_at(digits);
+        let unit = behind.find(|c: char| c.is_ascii_digit()).unwrap_or(behind.len());
+        let seconds = match &behind[..unit] {
+            "ms" => 0.001,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            "d" => 86_400.0,
+            _ => return None,
+        };
+        let part = Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()?;
+        whole = whole.checked_add(part)?;
+        rest = &behind[unit..];
+    }
+    Some(whole)
+}
+
+/// `retry-after-ms`, or `retry-after` in seconds or as a date.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     if let Some(ms) = text("retry-after-ms").and_then(|value| value.parse::<u64>().ok()) {
@@ -245,7 +317,11 @@ mod tests {
             (400, r#"{"error":{"message":"bad field"}}"#, FailureClass::Client, 400),
             (422, "{}", FailureClass::Client, 400),
             (500, "<html>", FailureClass::Server, 502),
-            (503, "{}", FailureClass::Server, 503),
+            (503, "{}", FailureClass::Overloaded, 503),
+            (529, "{}", FailureClass::Overloaded, 503),
+            (400, r#"{"error":{"code":"content_filter","message":"no"}}"#, FailureClass::ContentFilter, 400),
+            (400, r#"{"error":{"code":"data_inspection_failed","message":"no"}}"#, FailureClass::ContentFilter, 400),
+            (400, r#"{"error":{"code":"1301","message":"no"}}"#, FailureClass::ContentFilter, 400),
             (408, "{}", FailureClass::Server, 504),
             (504, "<html>", FailureClass::Server, 504),
             (405, "{}", FailureClass::Server, 502),
@@ -286,6 +362,33 @@ mod tests {
         assert_eq!(wait(&[("retry-after", "soon")]), None);
         let error = classify(429, &[("retry-after", "7")], "{}").to_gateway_error("");
         assert_eq!(error.retry_after, Some(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn the_time_of_a_reset_is_read_in_every_hosts_form() {
+        let wait = |status, headers: &[(&'static str, &'static str)]| classify(status, headers, "{}").retry_after;
+        let requests = "x-ratelimit-remaining-requests";
+        let reset = "x-ratelimit-reset-requests";
+        for (value, seconds) in
+            [("6m0s", 360.0), ("1h2m3.5s", 3723.5), ("120ms", 0.12), ("7.66s", 7.66), ("12", 12.0), ("1d", 86_400.0)]
+        {
+            assert_eq!(
+                wait(429, &[(requests, "0"), (reset, value)]),
+                Some(Duration::from_secs_f64(seconds)),
+                "{value}"
+            );
+        }
+        for odd in ["soon", "5x", "m", "1..2s", ""] {
+            assert_eq!(wait(429, &[(requests, "0"), (reset, odd)]), None, "{odd}");
+        }
+        assert_eq!(wait(429, &[(requests, "3"), (reset, "6m0s")]), None, "another limit is reached");
+        assert_eq!(wait(500, &[(requests, "0"), (reset, "6m0s")]), None);
+        assert_eq!(wait(429, &[(requests, "0"), (reset, "6m0s"), ("retry-after", "2")]), Some(Duration::from_secs(2)));
+        let tokens = [("x-ratelimit-remaining-tokens", "0"), ("x-ratelimit-reset-tokens", "9s")];
+        assert_eq!(wait(429, &[(requests, "0"), (reset, "1s"), tokens[0], tokens[1]]), Some(Duration::from_secs(9)));
+        let far = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "99999999999999")];
+        assert_eq!(wait(429, &far), Some(MAX_RESET));
+        assert_eq!(wait(429, &[far[0], ("x-ratelimit-reset", "1700000000000")]), None, "it is over");
     }
 
     #[test]

@@ -6,7 +6,9 @@ use http::{HeaderMap, StatusCode};
 use omniroute_wire::{embeddings::EmbedFormat, ir};
 use serde::Deserialize;
 
-use crate::{Adapter, Auth, Failure, ModelPage, OfferedModel, Operation, OperationFormat, ParseModelsError};
+use crate::{
+    Adapter, Auth, Failure, ModelPage, OfferedModel, Operation, OperationFormat, ParseModelsError, adapter::without_end,
+};
 
 /// Which of OpenAI's two chat APIs the host is asked in.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +48,11 @@ impl Adapter for OpenAiCompatible {
 
     fn path_varies(&self, _: Operation) -> bool {
         false
+    }
+
+    /// People copy the URL of a call.
+    fn base_path<'p>(&self, path: &'p str) -> Cow<'p, str> {
+        without_end(path, &["/chat/completions", "/completions", "/responses", "/embeddings", "/images/generations"])
     }
 
     fn auth(&self) -> Auth {

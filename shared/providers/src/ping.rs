@@ -60,7 +60,12 @@ pub fn ping(upstream: &Upstream, model: &str) -> Result<http::Request<Vec<u8>>, 
     let profile = upstream.profile(format, model);
     let target = Target { model, profile: &profile, names: &names, stream: false };
     let encoded = encode_request(format, &asked, &target, &mut Losses::default()).map_err(wire)?;
-    let mut request = http::Request::new(encoded.body);
+    let envelope = upstream.envelope(format, model);
+    let body = match envelope.as_ref().and_then(|envelope| envelope.apply(&encoded.body)) {
+        Some(changed) => changed,
+        None => encoded.body,
+    };
+    let mut request = http::Request::new(upstream.in_its_words(format, body.into()).into());
     *request.method_mut() = http::Method::POST;
     *request.uri_mut() = upstream.chat_uri(format, model, false)?;
     *request.headers_mut() = upstream.headers().clone();
@@ -68,6 +73,9 @@ pub fn ping(upstream: &Upstream, model: &str) -> Result<http::Request<Vec<u8>>, 
         if let Ok(value) = HeaderValue::from_str(&value) {
             request.headers_mut().insert(name, value);
         }
+    }
+    for (name, value) in envelope.iter().flat_map(|envelope| envelope.headers()) {
+        request.headers_mut().insert(*name, HeaderValue::from_static(value));
     }
     request.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(request)

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use aws_credential_types::Credentials;
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use omniroute_core::{
     address::AddressPolicy,
@@ -13,10 +13,15 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use crate::{
-    Adapter, Auth, Catalog, ChatApis, ChatWish, CompileError, ConnectionSpec, NextPage, Operation, OperationFormat,
-    Signer, Timeouts, adapter_of,
-    aws::{AwsSecret, read_secret},
+    Adapter, Auth, AzureDeployments, AzureFoundry, Catalog, Category, ChatApis, ChatWish, CompileError, ConnectionSpec,
+    Envelope, Grant, NextPage, OpenAiCompatible, Operation, OperationFormat, Provider, Quirks, Service, Signer,
+    Timeouts,
+    adapter::has_version,
+    adapter_of,
+    azure::Surface,
+    credential::Credential,
     endpoint::{self, Endpoint},
+    place::is_gateway,
     profile::profile,
 };
 
@@ -49,11 +54,16 @@ struct Inner {
     provider: ProviderId,
     /// Whose rules its models are under, where that is known.
     vendor: Option<&'static str>,
+    /// Its entry in the catalog, when it is no node.
+    listed: Option<&'static Provider>,
+    quirks: Option<&'static Quirks>,
     adapter: &'static dyn Adapter,
     endpoint: Endpoint,
     headers: HeaderMap,
     /// Of connections whose credential signs instead of being sent.
     signer: Option<Signer>,
+    /// Of connections whose credential is exchanged for tokens.
+    grant: Option<Grant>,
     secret: Zeroizing<String>,
     /// The secret and the values of the operator's headers, a line each.
     hidden: Zeroizing<String>,
@@ -69,32 +79,35 @@ impl Upstream {
     /// # Errors
     /// With the reason, in words for the operator.
     pub fn compile(spec: &ConnectionSpec<'_>, policy: AddressPolicy) -> Result<Self, CompileError> {
-        let catalog = Catalog::builtin().get(spec.provider);
-        let (format, auth) = match (&spec.node, catalog) {
+        let provider = Catalog::builtin().get(spec.provider);
+        let (format, auth) = match (&spec.node, provider) {
             (Some(node), _) => (node.kind, None),
-            (None, Some(provider)) => (provider.format.as_str(), Some(provider.auth)),
+            (None, Some(provider)) => (provider.format, Some(provider.auth)),
             (None, None) => return Err(CompileError::UnknownProvider(spec.provider.to_owned())),
         };
-        let is_openais = matches!(format, "openai" | "openai-compatible");
-        let apis = match is_openais {
-            true => chat_apis(spec, catalog.map_or(ChatApis::Chat, |provider| provider.apis))?,
-            false => ChatApis::Chat,
-        };
-        let format = if is_openais && apis == ChatApis::Responses { "openai-responses" } else { format };
-        let adapter = adapter_of(format).ok_or_else(|| CompileError::UnknownFormat(format.to_owned()))?;
-        let credential = Credential::new(spec, auth.unwrap_or_else(|| adapter.auth()))?;
-        let endpoint = Endpoint::new(spec, adapter, apis, credential.region(), policy)?;
-        let headers = headers(spec, &credential, adapter.headers())?;
-        let signer = credential.into_signer(&endpoint.region);
+        let provider = provider.filter(|_| spec.node.is_none());
+        let (adapter, apis) = spoken(spec, format, provider)?;
+        let credential = Credential::read(spec, auth.unwrap_or_else(|| adapter.auth()))?;
+        let endpoint = Endpoint::new(spec, provider, adapter, apis, &credential, policy)?;
+        let vendors =
+            provider.into_iter().flat_map(|provider| provider.headers.iter().map(|(name, value)| (*name, *value)));
+        let headers = headers(spec, &credential, adapter.headers().iter().copied().chain(vendors))?;
+        let signer = credential.keys(spec).map(|keys| Signer::new(keys.clone(), endpoint.region.clone()));
+        let grant = credential.grant(spec, format, &endpoint.region, &endpoint.base, policy)?;
+        let vendor = vendor(endpoint.base.as_str()).or((format == "azure-openai").then_some("openai"));
+        let ways = vendor.or(provider.map(|provider| provider.id)).and_then(|id| Catalog::builtin().get(id));
         Ok(Self {
             inner: Arc::new(Inner {
                 id: spec.id.into(),
                 provider: spec.provider.into(),
-                vendor: vendor(endpoint.base.as_str()),
+                vendor,
+                listed: provider,
+                quirks: ways.map(|provider| &provider.quirks).filter(|quirks| !quirks.is_empty()),
                 adapter,
                 endpoint,
                 headers,
                 signer,
+                grant,
                 secret: Zeroizing::new(spec.secret.to_owned()),
                 hidden: Zeroizing::new(
                     std::iter::once(spec.secret)
@@ -118,7 +131,66 @@ impl Upstream {
 
     /// What one of its models can take, asked in this format.
     pub fn profile(&self, format: ir::Format, model: &str) -> ir::Profile {
-        profile(self.inner.vendor.unwrap_or(self.inner.provider.as_str()), format, model)
+        let mut profile = profile(self.inner.vendor.unwrap_or(self.inner.provider.as_str()), format, model);
+        profile.media_urls &= self.inner.adapter.fetches_media(format);
+        if let Some(quirks) = self.inner.quirks {
+            quirks.apply(&mut profile);
+        }
+        profile
+    }
+
+    /// How its host departs from the API that it speaks.
+    pub fn quirks(&self) -> Option<&'static Quirks> {
+        self.inner.quirks
+    }
+
+    /// A chat body in the host's own words.
+    pub fn in_its_words(&self, format: ir::Format, body: Bytes) -> Bytes {
+        let quirks = self.inner.quirks.filter(|_| format == ir::Format::OpenAiChat);
+        match quirks.and_then(|quirks| quirks.body_rules().apply(&body)) {
+            Some(changed) => changed.into(),
+            None => body,
+        }
+    }
+
+    /// Its base URL with a version, where it has none and those of its API mostly do.
+    pub fn base_with_version(&self) -> Option<String> {
+        let mut url = self.base().clone();
+        if self.inner.adapter.id() != "openai" || has_version(url.path()) {
+            return None;
+        }
+        url.set_query(None);
+        Some(format!("{}/v1", url.as_str().trim_end_matches('/')))
+    }
+
+    /// Whether it is known to list its models; a node is asked.
+    pub fn lists_models(&self) -> bool {
+        self.inner.listed.is_none_or(|provider| provider.lists_models)
+    }
+
+    /// The call that tests its credential, unsigned, where the catalog names one.
+    pub fn check(&self) -> Option<http::Request<Vec<u8>>> {
+        let uri = self.inner.endpoint.check()?;
+        let body = self.inner.listed?.check?.body.map(|body| body.get().as_bytes().to_vec());
+        let mut request = http::Request::new(body.clone().unwrap_or_default());
+        *request.uri_mut() = uri.clone();
+        *request.headers_mut() = self.inner.headers.clone();
+        if body.is_some() {
+            *request.method_mut() = http::Method::POST;
+            request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        Some(request)
+    }
+
+    /// Where the catalog's provider takes a kind of call that is not chat.
+    pub fn service_uri(&self, service: Service) -> Option<Uri> {
+        self.inner.endpoint.service(self.inner.listed?, service)
+    }
+
+    /// Of providers that do not chat, only what their entry names is asked for. Those that chat, and nodes, are asked for
+    /// whatever their format has.
+    fn serves(&self, category: Category) -> bool {
+        self.inner.listed.is_none_or(|provider| provider.serves(Category::Chat) || provider.serves(category))
     }
 
     pub fn adapter(&self) -> &'static dyn Adapter {
@@ -173,17 +245,25 @@ impl Upstream {
 
     /// The format in which a request to `model` is asked; `None` when it does not chat.
     pub fn chat_format_for(&self, model: &str, wish: &ChatWish<'_>) -> Option<ir::Format> {
-        match self.inner.endpoint.responses() {
-            Some(_) => Some(wish.api_for(model)),
-            None => self.chat_format(),
+        if !self.serves(Category::Chat) {
+            return None;
         }
+        match (self.inner.endpoint.responses(), self.inner.adapter.chat_format(model)) {
+            (Some(_), Some(ir::Format::OpenAiChat)) => Some(wish.api_for(model)),
+            (_, format) => format,
+        }
+    }
+
+    /// What it wants of a body beside its format.
+    pub fn envelope(&self, format: ir::Format, model: &str) -> Option<Envelope> {
+        self.inner.adapter.envelope(format, model, &self.inner.endpoint.account)
     }
 
     /// The usual format of its chat; `None` when it does not chat. Of a host with two APIs, it takes the model and the request
     /// to know.
     pub fn chat_format(&self) -> Option<ir::Format> {
         match self.inner.adapter.format(Operation::Chat) {
-            Some(OperationFormat::Chat(format)) => Some(format),
+            Some(OperationFormat::Chat(format)) if self.serves(Category::Chat) => Some(format),
             _ => None,
         }
     }
@@ -191,9 +271,15 @@ impl Upstream {
     /// The format of its embeddings; `None` when it makes none.
     pub fn embed_format(&self) -> Option<EmbedFormat> {
         match self.inner.adapter.format(Operation::Embeddings) {
-            Some(OperationFormat::Embeddings(format)) => Some(format),
+            Some(OperationFormat::Embeddings(format)) if self.serves(Category::Embeddings) => Some(format),
             _ => None,
         }
+    }
+
+    /// Whether it makes images in OpenAI's form.
+    pub fn makes_images(&self) -> bool {
+        self.inner.adapter.format(Operation::Images) == Some(OperationFormat::OpenAiImages)
+            && self.serves(Category::Images)
     }
 
     /// Name in the ledger of the format that it is asked in, for chat as [`Self::chat_format`] says.
@@ -219,6 +305,16 @@ impl Upstream {
     /// Signs a request that is otherwise ready to be sent; `None` where the credential is among [`Self::headers`].
     pub fn signer(&self) -> Option<&Signer> {
         self.inner.signer.as_ref()
+    }
+
+    /// How tokens are had for it, where the credential itself is not sent.
+    pub fn grant(&self) -> Option<&Grant> {
+        self.inner.grant.as_ref()
+    }
+
+    /// The region that its requests are signed for.
+    pub fn region(&self) -> &str {
+        &self.inner.endpoint.region
     }
 
     /// What [`crate::sanitise()`] takes out of the upstream's words: the secret and the operator's own header values.
@@ -252,6 +348,36 @@ impl fmt::Debug for Upstream {
     }
 }
 
+/// Who speaks to the connection's host, and which of OpenAI's chat APIs that has.
+fn spoken(
+    spec: &ConnectionSpec<'_>,
+    format: &str,
+    provider: Option<&Provider>,
+) -> Result<(&'static dyn Adapter, ChatApis), CompileError> {
+    let catalogs = provider.map_or(ChatApis::Chat, |provider| provider.apis);
+    if let Some(surface) = Surface::of(format, spec) {
+        let own = ChatApis::parse(spec.api_type);
+        let unknown = || CompileError::ApiType(spec.api_type.to_owned());
+        let own = if spec.api_type.is_empty() { None } else { Some(own.ok_or_else(unknown)?) };
+        let (adapter, apis): (&'static dyn Adapter, _) = match surface {
+            Surface::V1 => (&OpenAiCompatible::Chat, ChatApis::Both),
+            Surface::Foundry => (&AzureFoundry, ChatApis::Both),
+            Surface::Deployments { has_responses: true } => (&AzureDeployments, ChatApis::Both),
+            Surface::Deployments { has_responses: false } => (&AzureDeployments, ChatApis::Chat),
+            Surface::Below => (&OpenAiCompatible::Chat, ChatApis::Chat),
+        };
+        return Ok((adapter, own.filter(|apis| *apis != ChatApis::Responses).unwrap_or(apis)));
+    }
+    if format == "watsonx" && is_gateway(spec) {
+        return Ok((&OpenAiCompatible::Chat, ChatApis::Chat));
+    }
+    let is_openais = matches!(format, "openai" | "openai-compatible");
+    let apis = if is_openais { chat_apis(spec, catalogs)? } else { ChatApis::Chat };
+    let format = if is_openais && apis == ChatApis::Responses { "openai-responses" } else { format };
+    let adapter = adapter_of(format).ok_or_else(|| CompileError::UnknownFormat(format.to_owned()))?;
+    Ok((adapter, apis))
+}
+
 /// Which of OpenAI's chat APIs the host has, in the connection's words, else the node's, else the catalog's. What the catalog
 /// says of a vendor holds at the vendor's own hosts: one that merely speaks like it most likely has Chat alone.
 fn chat_apis(spec: &ConnectionSpec<'_>, catalogs: ChatApis) -> Result<ChatApis, CompileError> {
@@ -272,7 +398,7 @@ fn vendor(base_url: &str) -> Option<&'static str> {
     if is_openais_own(base_url) {
         return Some("openai");
     }
-    Catalog::builtin().at(base_url).map(|provider| provider.id.as_str())
+    Catalog::builtin().at(base_url).map(|provider| provider.id)
 }
 
 /// Whether OpenAI's models are served below this base URL by OpenAI itself, in any region, or by Azure.
@@ -289,50 +415,10 @@ fn is_openais_own(base_url: &str) -> bool {
     })
 }
 
-/// How a connection proves who it is, once its secret has been read.
-enum Credential {
-    Nothing,
-    Header(Auth),
-    Keys(Credentials, Option<String>),
-}
-
-// === impl Credential ===
-
-impl Credential {
-    fn new(spec: &ConnectionSpec<'_>, auth: Auth) -> Result<Self, CompileError> {
-        if spec.secret.is_empty() {
-            let optional = auth == Auth::None || spec.auth_type == "none" || spec.node.is_some();
-            return if optional { Ok(Self::Nothing) } else { Err(CompileError::MissingSecret) };
-        }
-        if auth != Auth::Aws {
-            return Ok(Self::Header(auth));
-        }
-        Ok(match read_secret(spec.secret)? {
-            AwsSecret::ApiKey => Self::Header(Auth::Bearer),
-            AwsSecret::Keys(keys, region) => Self::Keys(keys, region),
-        })
-    }
-
-    /// The region that is written into the secret.
-    fn region(&self) -> Option<&str> {
-        match self {
-            Self::Keys(_, region) => region.as_deref(),
-            Self::Nothing | Self::Header(_) => None,
-        }
-    }
-
-    fn into_signer(self, region: &str) -> Option<Signer> {
-        match self {
-            Self::Keys(keys, _) => Some(Signer::new(keys, region.to_owned())),
-            Self::Nothing | Self::Header(_) => None,
-        }
-    }
-}
-
 fn headers(
     spec: &ConnectionSpec<'_>,
     credential: &Credential,
-    vendors: &[(&'static str, &'static str)],
+    vendors: impl Iterator<Item = (&'static str, &'static str)>,
 ) -> Result<HeaderMap, CompileError> {
     let mut headers = HeaderMap::with_capacity(spec.headers.len() + 3);
     for (name, value) in vendors {
@@ -353,12 +439,16 @@ fn headers(
         return Ok(headers);
     };
     let (name, value) = match auth {
-        Auth::Bearer | Auth::Aws | Auth::None => {
+        Auth::Bearer | Auth::Aws | Auth::Ibm | Auth::Databricks | Auth::None => {
             (header::AUTHORIZATION, Zeroizing::new(format!("Bearer {}", spec.secret)))
         }
-        Auth::ApiKey => (HeaderName::from_static("api-key"), Zeroizing::new(spec.secret.to_owned())),
+        Auth::ApiKey | Auth::Azure => (HeaderName::from_static("api-key"), Zeroizing::new(spec.secret.to_owned())),
         Auth::XApiKey => (HeaderName::from_static("x-api-key"), Zeroizing::new(spec.secret.to_owned())),
-        Auth::XGoogApiKey => (HeaderName::from_static("x-goog-api-key"), Zeroizing::new(spec.secret.to_owned())),
+        Auth::Header(name) => (HeaderName::from_static(name), Zeroizing::new(spec.secret.to_owned())),
+        Auth::Scheme(scheme) => (header::AUTHORIZATION, Zeroizing::new(format!("{scheme} {}", spec.secret))),
+        Auth::XGoogApiKey | Auth::Google => {
+            (HeaderName::from_static("x-goog-api-key"), Zeroizing::new(spec.secret.to_owned()))
+        }
     };
     let mut value: HeaderValue = value.parse().map_err(|_| CompileError::Secret)?;
     value.set_sensitive(true);
@@ -367,11 +457,14 @@ fn headers(
 }
 
 #[cfg(test)]
+mod every_provider;
+
+#[cfg(test)]
 pub(crate) mod tests {
     use omniroute_core::address::AddressError;
 
     use super::*;
-    use crate::NodeSpec;
+    use crate::{CloudSpec, NodeSpec};
 
     pub(crate) fn spec<'a>() -> ConnectionSpec<'a> {
         ConnectionSpec {
@@ -387,6 +480,7 @@ pub(crate) mod tests {
             timeouts: Timeouts::default(),
             max_concurrent: 0,
             node: None,
+            cloud: CloudSpec::default(),
         }
     }
 

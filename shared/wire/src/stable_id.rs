@@ -11,6 +11,21 @@ pub(crate) fn short_call_id(id: &str, max: usize) -> Cow<'_, str> {
     hashed("call_", b"call id", id).into()
 }
 
+/// Whether an id has nine letters or digits.
+pub(crate) fn has_nine_characters(id: &str) -> bool {
+    id.len() == 9 && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// A call's id for a target that takes nine letters or digits: another one is exchanged as in [`short_call_id`].
+pub(crate) fn nine_character_id(id: &str) -> Cow<'_, str> {
+    const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
+    if has_nine_characters(id) {
+        return id.into();
+    }
+    let hash = omniroute_core::hash::mac(b"call id", &[id.as_bytes()]);
+    hash[..9].iter().map(|byte| char::from(DIGITS[usize::from(byte % 32)])).collect::<String>().into()
+}
+
 /// A client's name for its user, for a target of another family: hosts take 64 plain characters and refuse the request
 /// otherwise, and coding agents send JSON. What does not fit goes as a hash, which names the same user the same way.
 pub(crate) fn plain_user(user: &str) -> Cow<'_, str> {
@@ -64,6 +79,17 @@ mod tests {
         let short = short_call_id(&"x".repeat(41), 40).into_owned();
         assert_eq!((short.len(), &short[..5]), (37, "call_"));
         assert_ne!(short_call_id(&"y".repeat(41), 40), short);
+    }
+
+    #[test]
+    fn an_id_of_nine_characters_is_made_of_any_other() {
+        assert_eq!(nine_character_id("aB3dE6gH9"), "aB3dE6gH9");
+        for id in ["call_abc123", "toolu_01A09q90qw90lq917835lq9", "", "aB3dE6g-9"] {
+            let made = nine_character_id(id).into_owned();
+            assert!(has_nine_characters(&made), "{made}");
+            assert_eq!(nine_character_id(id), made);
+        }
+        assert_ne!(nine_character_id("call_1"), nine_character_id("call_2"));
     }
 
     #[test]

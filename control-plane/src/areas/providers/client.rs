@@ -12,10 +12,13 @@ use std::{
 };
 
 use anyhow::Context as _;
+use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 use omniroute_core::address::{AddressError, AddressPolicy};
+use omniroute_credentials::{Web, WebError};
 use omniroute_egress::{CallLimits, Caller, EgressError, OutboundProxy};
+use omniroute_providers::{GrantError, sanitise};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
@@ -57,7 +60,10 @@ pub enum UpstreamError {
     Resolve,
     #[error("the connection was refused or broke off")]
     Connect,
-    #[error("the TLS handshake failed: the certificate is not trusted or belongs to another name")]
+    #[error(
+        "the TLS handshake failed: the certificate is not trusted or belongs to another name; \
+             for a certificate of your own, name the file of its CA in UPSTREAM_TLS_CA"
+    )]
     Tls,
     #[error("no answer in time")]
     Timeout,
@@ -72,6 +78,13 @@ pub enum UpstreamError {
     /// The connection is not to be called as things stand.
     #[error("{0}")]
     NoWay(String),
+    #[error("{}", told(.0))]
+    Token(GrantError),
+}
+
+/// What is said of a token that is not to be had; it may quote who issues it.
+fn told(error: &GrantError) -> String {
+    sanitise(&error.to_string(), "")
 }
 
 /// Resolves names and drops every address that the policy forbids, so that a name cannot lead where an address could
@@ -140,6 +153,11 @@ impl UpstreamClient {
 }
 
 impl UpstreamClient {
+    /// Calls that go through an outbound proxy.
+    pub(super) fn way_through(&self, proxy: Arc<OutboundProxy>) -> Through {
+        Through { client: self.clone(), proxy }
+    }
+
     /// As [`Self::call`], through an outbound proxy.
     ///
     /// # Errors
@@ -165,6 +183,39 @@ impl UpstreamClient {
         }
         let (head, body) = self.through.call(proxy, request).await.map_err(UpstreamError::Egress)?.into_parts();
         Ok(UpstreamResponse { status: head.status, headers: head.headers, body })
+    }
+}
+
+/// The way through an outbound proxy, for the tokens of connections that have one.
+pub(super) struct Through {
+    client: UpstreamClient,
+    proxy: Arc<OutboundProxy>,
+}
+
+// === impl Through ===
+
+#[async_trait]
+impl Web for Through {
+    async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, WebError> {
+        let (head, body) = request.into_parts();
+        let answer = self.client.call_through(&self.proxy, head.method, &head.uri, &head.headers, Some(body)).await;
+        answered(answer)
+    }
+}
+
+fn answered(answer: Result<UpstreamResponse, UpstreamError>) -> Result<http::Response<Bytes>, WebError> {
+    let UpstreamResponse { status, headers, body } = answer.map_err(|error| WebError(error.to_string()))?;
+    let mut response = http::Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    Ok(response)
+}
+
+#[async_trait]
+impl Web for UpstreamClient {
+    async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, WebError> {
+        let (head, body) = request.into_parts();
+        answered(self.call(head.method, &head.uri, &head.headers, Some(body)).await)
     }
 }
 

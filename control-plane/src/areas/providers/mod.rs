@@ -1,11 +1,12 @@
-//! Providers: endpoints that the operator added ([`nodes`]), credentials ([`connections`]), what they offer ([`models`]),
-//! and whether they would take us ([`checks`]). [`client`] is the way to them.
+//! Providers: endpoints that the operator added ([`nodes`]), credentials ([`connections`]), what they offer ([`models`]), what
+//! that costs ([`pricing`]), and whether they would take us ([`checks`]). [`client`] is the way to them.
 
 pub mod checks;
 mod client;
 pub mod connections;
 pub mod models;
 pub mod nodes;
+pub mod pricing;
 
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use omniroute_coordination::Coordination;
 use omniroute_core::{address::AddressPolicy, time::Clock};
+use omniroute_credentials::{Keeper, Machine};
 use omniroute_egress::{EgressError, OutboundProxy};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -89,6 +91,7 @@ pub struct Providers {
     references: Arc<dyn References>,
     ways: Arc<dyn Ways>,
     client: UpstreamClient,
+    keeper: Keeper,
     background: TaskTracker,
     stopping: CancellationToken,
     discoveries: Semaphore,
@@ -103,16 +106,19 @@ pub struct Inventory {
 // === impl Providers ===
 
 impl Providers {
-    /// `upstream_ca`: a file of CA certificates that are trusted beside the public ones; empty means none.
+    /// `upstream_ca`: a file of CA certificates that are trusted beside the public ones; empty means none. `machine`: its own
+    /// identity, where connections may use it.
     ///
     /// # Errors
     /// When the HTTP client cannot be set up.
-    pub fn new(handles: ProviderHandles, upstream_ca: &Path) -> anyhow::Result<Self> {
+    pub fn new(handles: ProviderHandles, upstream_ca: &Path, machine: Option<Machine>) -> anyhow::Result<Self> {
         let ProviderHandles { store, clock, coordination, proxies, references, ways, background, stopping } = handles;
         let in_force = store.clone();
         let policy = move || AddressPolicy::from_allow_private(in_force.allow_private_upstreams());
+        let client = UpstreamClient::new(policy, upstream_ca)?;
         Ok(Self {
-            client: UpstreamClient::new(policy, upstream_ca)?,
+            keeper: Keeper::new(Arc::new(client.clone()), Arc::clone(&clock), machine),
+            client,
             discoveries: Semaphore::new(DISCOVERIES_AT_ONCE),
             store,
             clock,
@@ -126,7 +132,12 @@ impl Providers {
     }
 
     pub fn router(self: &Arc<Self>) -> OpenApiRouter {
-        nodes::router().merge(connections::router()).merge(checks::router()).with_state(Arc::clone(self))
+        nodes::router()
+            .merge(connections::router())
+            .merge(checks::router())
+            .merge(models::router())
+            .merge(pricing::router())
+            .with_state(Arc::clone(self))
     }
 
     /// # Errors

@@ -3,8 +3,10 @@
 mod bad_input;
 mod bad_upstream;
 mod balancer;
+mod charged;
 mod chat;
 mod client;
+mod clouds;
 mod compact;
 mod early_head;
 mod egress;

@@ -2,7 +2,7 @@
 
 use omniroute_core::{address::AddressPolicy, time::UnixMillis};
 use omniroute_proto::v1::Outcome;
-use omniroute_providers::{ConnectionSpec, Timeouts, Upstream as Connection};
+use omniroute_providers::{CloudSpec, ConnectionSpec, Timeouts, Upstream as Connection};
 use omniroute_wire::bedrock::frames::{write_event, write_exception};
 use serde_json::json as value;
 
@@ -121,6 +121,7 @@ fn expected_signature(upstream: &Upstream, asked: &ReceivedRequest) -> String {
         timeouts: Timeouts::default(),
         max_concurrent: 0,
         node: None,
+        cloud: CloudSpec::default(),
     };
     let connection = Connection::compile(&spec, AddressPolicy::PublicOnly).expect("compiled");
     let date = asked.headers["x-amz-date"].to_str().expect("text");

@@ -12,11 +12,14 @@ use omniroute_proto::{
     Kind,
     v1::{self, resource::Body},
 };
-use omniroute_providers::{Catalog, ConnectionSpec, NodeSpec, Operation, Upstream};
+use omniroute_providers::{Catalog, CloudSpec, ConnectionSpec, NodeSpec, Operation, Upstream};
 use zeroize::Zeroizing;
 
 use super::{ConfigKind, Draft, mismatched, timeouts};
 use crate::snapshot::index::ConnectionEntry;
+
+/// What a connection says that may not be asked for models without a price.
+const REFUSE: &str = "refuse";
 
 #[derive(Debug, Default)]
 pub(super) struct Connections {
@@ -156,6 +159,7 @@ impl ConnectionSource {
             name: String::new(),
             priority: 0,
             max_concurrent: 0,
+            unpriced: String::new(),
             timeouts: None,
             ..source.spec.clone()
         };
@@ -192,6 +196,16 @@ impl ConnectionSource {
                 chat_path: &node.chat_path,
                 models_path: &node.models_path,
             }),
+            cloud: CloudSpec {
+                project: &self.spec.project,
+                space: &self.spec.space,
+                api_version: &self.spec.api_version,
+                role_arn: &self.spec.role_arn,
+                external_id: &self.spec.external_id,
+                profile: &self.spec.profile,
+                token_url: &self.spec.token_url,
+                is_ambient: self.spec.is_ambient,
+            },
         };
         let upstream = Upstream::compile(&spec, policy).map_err(|error| error.to_string())?;
         let shown = node.map_or(self.spec.provider.as_str(), |node| &node.prefix);
@@ -204,6 +218,7 @@ impl ConnectionSource {
             outbound,
             priority: self.spec.priority,
             is_active: self.spec.is_active,
+            refuses_unpriced: self.spec.unpriced == REFUSE,
             in_flight: in_flight.unwrap_or_default(),
         })
     }

@@ -6,7 +6,9 @@
 mod api_key;
 mod connection;
 mod model;
+mod model_alias;
 mod outbound_proxy;
+mod price;
 mod provider_node;
 mod proxy_assignment;
 mod settings;
@@ -35,6 +37,8 @@ pub(super) fn all() -> Vec<Box<dyn ConfigKind>> {
         Box::<connection::Connections>::default(),
         Box::new(proxy_assignment::ProxyAssignments),
         Box::<model::Models>::default(),
+        Box::new(model_alias::ModelAliases),
+        Box::new(price::Prices),
         Box::new(api_key::ApiKeys),
     ]
 }

@@ -1,5 +1,7 @@
 //! `omniroute providers …`, `nodes …` and `models …`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand, ValueEnum};
 
 /// Which of OpenAI's two chat APIs a host has.
@@ -82,6 +84,8 @@ pub(crate) struct AddProvider {
     /// Test with this model (the provider's own name), now and later, for a provider that lists none
     #[arg(long, value_name = "MODEL")]
     pub test_model: Option<String>,
+    #[command(flatten)]
+    pub data: ProviderData,
 }
 
 #[derive(Debug, Args)]
@@ -92,6 +96,25 @@ pub(crate) struct ProviderKey {
     /// Read the provider's API key from the first line of standard input
     #[arg(long, conflicts_with = "api_key")]
     pub api_key_stdin: bool,
+    /// Read the credential from a file, such as the JSON key of a service account
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["api_key", "api_key_stdin"])]
+    pub api_key_file: Option<PathBuf>,
+}
+
+/// What clouds want to know beside the key.
+#[derive(Debug, Args)]
+pub(crate) struct ProviderData {
+    /// A field of `providerSpecificData`, such as `projectId=…` or `apiVersion=…`; without a value it is taken away
+    #[arg(long = "data", value_name = "FIELD=VALUE", value_parser = data_field)]
+    pub data: Vec<(String, String)>,
+}
+
+fn data_field(text: &str) -> Result<(String, String), String> {
+    let (field, value) = text.split_once('=').ok_or("expected FIELD=VALUE")?;
+    match field.trim() {
+        "" => Err("expected FIELD=VALUE".to_owned()),
+        field => Ok((field.to_owned(), value.trim().to_owned())),
+    }
 }
 
 #[derive(Debug, Args)]
@@ -118,6 +141,8 @@ pub(crate) struct EditProvider {
     pub test_model: Option<String>,
     #[command(flatten)]
     pub key: ProviderKey,
+    #[command(flatten)]
+    pub data: ProviderData,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

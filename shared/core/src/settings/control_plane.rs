@@ -52,6 +52,8 @@ settings! {
         allow_private_upstreams: bool = "false", ["ALLOW_PRIVATE_UPSTREAMS"];
         #[doc = "CA certificates (PEM) that are trusted towards providers, beside the public ones; for servers of one's own."]
         upstream_tls_ca: PathBuf = "", ["UPSTREAM_TLS_CA"];
+        #[doc = "Let tests and lists of models of connections use this machine's own identity in AWS, Azure or Google Cloud, as the proxies' setting of this name lets requests."]
+        ambient_credentials: bool = "false", ["AMBIENT_CREDENTIALS"];
         #[doc = "Largest body that REST accepts."]
         rest_max_body: ByteSize = "10MiB", ["REST_MAX_BODY"];
         #[doc = "Days of configuration history kept for deltas, audit and roll back."]

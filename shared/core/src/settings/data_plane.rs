@@ -44,6 +44,8 @@ settings! {
         journal_fsync: bool = "false", ["JOURNAL_FSYNC"];
         #[doc = "CA certificates (PEM) that are trusted towards providers and media hosts, beside the public ones; for servers of one's own."]
         upstream_tls_ca: PathBuf = "", ["UPSTREAM_TLS_CA"];
+        #[doc = "Let connections use this machine's own identity in AWS, Azure or Google Cloud: environment, credential files, web identity, metadata service. Whoever may edit connections then acts as this machine, at its cloud's model hosts."]
+        ambient_credentials: bool = "false", ["AMBIENT_CREDENTIALS"];
         #[doc = "Let URLs in clients' requests lead to loopback and private networks, over http too, where the proxy fetches media for a provider that takes no URLs. Whoever has an API key can then read what this proxy reaches there. Link-local addresses stay closed."]
         allow_private_media_urls: bool = "false", ["ALLOW_PRIVATE_MEDIA_URLS"];
         #[doc = "Time to connect to a provider, TLS included."]

@@ -215,7 +215,7 @@ fn families(provider: &str, name: &str, profile: &mut Profile) {
     } else if is("kimi-k2") {
         profile.thinking = ThinkingStyle::None;
         // Since 2.5 any other temperature than the model's own is an error.
-        profile.fixed_sampling = provider == "moonshot" && !is("kimi-k2-");
+        profile.fixed_sampling = provider.starts_with("moonshot") && !is("kimi-k2-");
         // While they think, which these do by default, Moonshot's take no tool choice but "auto" and "none".
         profile.forced_tools = !(thoughts::is_makers(provider) && (is("thinking") || !is("kimi-k2-")));
     } else if is("kimi-k") {

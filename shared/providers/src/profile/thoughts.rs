@@ -2,7 +2,7 @@
 
 use omniroute_wire::ir::{Profile, ThoughtDemand};
 
-use crate::Catalog;
+use crate::{Catalog, Group};
 
 /// Models that want their own thoughts back with their calls, in every later request. Whoever serves them, it is their
 /// template that asks. Their makers answer 400 where a thought is missing, and so may a host that is not known here.
@@ -24,7 +24,9 @@ pub(super) fn wanted_back(provider: &str, name: &str, profile: &mut Profile) {
     };
 }
 
-/// Whether a host may be the maker's own of a model whose maker is strict with it: it is one of those, or nobody known.
+/// Whether a request may come to the maker of a model who is strict with it: unless the host is known to serve others' models
+/// itself.
 pub(super) fn is_makers(provider: &str) -> bool {
-    ["deepseek", "moonshot"].contains(&provider) || Catalog::builtin().get(provider).is_none()
+    let known = Catalog::builtin().get(provider);
+    known.is_none_or(|known| matches!(known.group, Group::Maker | Group::Gateway))
 }

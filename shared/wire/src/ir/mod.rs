@@ -31,7 +31,7 @@ pub use format::{Family, Format};
 pub use json::Json;
 pub use losses::{Losses, MAX_LISTED};
 pub use media_urls::{MediaKind, UrlSource, fetches_media, replace_url, url_sources};
-pub use profile::{EffortScale, Profile, ThinkingStyle, ThoughtDemand};
+pub use profile::{EffortScale, Profile, ThinkingStyle, ThoughtDemand, ToolIds};
 pub use replay::replay;
 pub use request::{Modality, OutputFormat, Reasoning, Request, Sampling, Tool, ToolChoice, ToolKind, VendorTool};
 pub use response::{Choice, FinishReason, Response};

@@ -49,6 +49,7 @@ pub struct Profile {
     pub reasoning_content_demanded: ThoughtDemand,
     /// Wants `reasoning_details` back as it gave them (Chat).
     pub reasoning_details_back: bool,
+    pub tool_ids: ToolIds,
     /// Fetches media URLs itself.
     pub media_urls: bool,
     /// Set automatic cache marks on requests from other dialects (Anthropic, Bedrock).
@@ -77,6 +78,15 @@ pub enum ThoughtDemand {
     Calls,
     /// In a request with tools all of them, also those that call nothing.
     Tools,
+}
+
+/// Which ids of calls a host takes (Chat).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ToolIds {
+    #[default]
+    Any,
+    /// Nine letters or digits (Mistral).
+    NineCharacters,
 }
 
 /// The efforts that a model has a word for.
@@ -111,6 +121,7 @@ impl Default for Profile {
             reasoning_content_back: false,
             reasoning_content_demanded: ThoughtDemand::None,
             reasoning_details_back: false,
+            tool_ids: ToolIds::Any,
             media_urls: true,
             automatic_cache_marks: true,
         }

@@ -3,15 +3,23 @@
 use std::borrow::Cow;
 
 use crate::{
-    codec::WireError,
-    ir::{Family, Losses, Part, Source},
+    codec::{Target, WireError},
+    ir::{Family, Losses, Part, Source, ToolIds},
     media,
-    stable_id::short_call_id,
+    stable_id::{nine_character_id, short_call_id},
     write::Writer,
 };
 
 /// Longest id of a call that OpenAI takes in Chat.
-pub(super) const MAX_CALL_ID: usize = 40;
+const MAX_CALL_ID: usize = 40;
+
+/// A call's id as the target takes it.
+pub(super) fn upstream_call_id<'i>(id: &'i str, target: &Target<'_>) -> Cow<'i, str> {
+    match target.profile.tool_ids {
+        ToolIds::Any => short_call_id(id, MAX_CALL_ID),
+        ToolIds::NineCharacters => nine_character_id(id),
+    }
+}
 
 pub(super) fn write_result(w: &mut Writer<'_>, call_id: &str, parts: &[Part<'_>], is_error: bool, losses: &mut Losses) {
     // The usual result is one text, which may be long: it is not copied.
@@ -32,7 +40,7 @@ pub(super) fn write_result(w: &mut Writer<'_>, call_id: &str, parts: &[Part<'_>]
     }
     w.object(|w| {
         w.field_str("role", "tool");
-        w.field_str("tool_call_id", &short_call_id(call_id, MAX_CALL_ID));
+        w.field_str("tool_call_id", call_id);
         w.field_str("content", &text);
     });
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::{
     details::{Made, is_makers, write_made, write_told},
-    encode_content::{MAX_CALL_ID, write_content, write_result},
+    encode_content::{upstream_call_id, write_content, write_result},
 };
 use crate::{
     codec::{Encoded, Target, WireError},
@@ -13,7 +13,6 @@ use crate::{
         ThinkingStyle, ToolChoice, ToolKind, Turn,
     },
     stable_id::plain_user,
-    stable_id::short_call_id,
     system_text::{self, Systems, is_within_results},
     tool_schema,
     tools::{self, arguments_as_object},
@@ -92,7 +91,7 @@ fn write_messages(
         // Results first: they belong directly behind the calls, whatever else the turn says.
         for part in &turn.parts {
             if let Part::ToolResult { call_id, parts, is_error, .. } = part {
-                write_result(w, call_id, parts, *is_error, losses);
+                write_result(w, &upstream_call_id(call_id, target), parts, *is_error, losses);
             }
         }
         if !is_within_results(&request.turns, position) {
@@ -226,7 +225,7 @@ fn write_assistant(w: &mut Writer<'_>, turn: &Turn<'_>, parts: &[&Part<'_>], tar
             w.key("tool_calls").array(|w| {
                 for (id, name, arguments, kind, signature) in calls {
                     w.object(|w| {
-                        w.field_str("id", &short_call_id(id, MAX_CALL_ID));
+                        w.field_str("id", &upstream_call_id(id, target));
                         w.field_str("type", "function");
                         w.key("function").object(|w| {
                             w.field_str("name", target.names.upstream(name));

@@ -5,6 +5,7 @@
 //! `tool_calls[].extra_content.google.thought_signature`.
 
 mod answer_facts;
+mod body_rules;
 mod content;
 mod decode_request;
 mod decode_response;
@@ -24,6 +25,7 @@ mod usage;
 mod usage_scanner;
 
 pub use answer_facts::answer_facts;
+pub use body_rules::{BodyRules, has_longer_ids};
 pub use decode_request::decode_request;
 pub use decode_response::decode_response;
 pub use decode_stream::Decoder;

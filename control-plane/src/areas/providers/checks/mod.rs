@@ -1,5 +1,7 @@
 //! Whether providers would take us: tests of connections, of credentials, of endpoints; lists of models.
 
+mod advice;
+mod batch;
 mod routes;
 mod rules;
 
@@ -9,8 +11,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 #[cfg(test)]
 pub(crate) use self::routes::{TestOptions, ValidateNode, ValidateProvider};
-pub(super) use self::rules::compile;
 pub use self::rules::{Candidate, CheckResult, Diagnosis, NodeCandidate};
+pub(super) use self::{advice::advice, rules::compile};
 use super::Providers;
 
 pub(super) fn router() -> OpenApiRouter<Arc<Providers>> {
@@ -18,5 +20,6 @@ pub(super) fn router() -> OpenApiRouter<Arc<Providers>> {
         .routes(routes!(routes::validate_node))
         .routes(routes!(routes::validate))
         .routes(routes!(routes::test))
+        .routes(routes!(batch::test_batch))
         .routes(routes!(routes::models))
 }

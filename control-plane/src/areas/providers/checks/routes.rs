@@ -21,7 +21,7 @@ use crate::{
         ApiError, Body, ErrorBody, Fields,
         extract::{self, OptionalJson, Path},
     },
-    store::records::Actor,
+    store::records::{Actor, Object},
 };
 
 /// What a test found.
@@ -60,7 +60,7 @@ pub(crate) struct Validation {
     valid: bool,
     error: Option<String>,
     warning: Option<String>,
-    /// How the provider was asked: `models` or `chat`; null when it was not.
+    /// How the provider was asked: `models`, `chat`, or `check` by a call that it has for this; null when it was not.
     method: Option<&'static str>,
 }
 
@@ -116,6 +116,9 @@ pub(crate) struct ValidateProvider {
     region: Option<String>,
     /// Of OpenAI's two chat APIs, those that the host has: `chat`, `responses` or `both`.
     api_type: Option<String>,
+    /// `projectId`, `spaceId`, `apiVersion`, `roleArn`, `externalId`, `awsProfile`, `authUrl` and `identity`, as a connection has them.
+    #[schema(value_type = Option<Object>)]
+    provider_specific_data: Option<Object>,
     /// Ask this model for a few tokens instead of asking for the list of models.
     validation_model_id: Option<String>,
 }
@@ -155,6 +158,7 @@ impl Body for ValidateProvider {
             base_url: fields.text("baseUrl", 1..=MAX_URL),
             region: fields.text("region", 0..=64).map(|region| region.trim().to_owned()),
             api_type: fields.choice("apiType", &API_TYPES),
+            provider_specific_data: fields.object("providerSpecificData"),
             validation_model_id: fields.text("validationModelId", 0..=500).filter(|model| !model.trim().is_empty()),
         }
     }
@@ -177,6 +181,12 @@ impl Body for ValidateNode {
 }
 
 // === impl TestResult ===
+
+impl TestResult {
+    pub(super) const fn is_valid(&self) -> bool {
+        self.valid
+    }
+}
 
 impl From<CheckResult> for TestResult {
     fn from(result: CheckResult) -> Self {
@@ -295,6 +305,7 @@ pub(crate) async fn validate(
         base_url: body.base_url,
         region: body.region,
         api_type: body.api_type,
+        specific: body.provider_specific_data.unwrap_or_default(),
         model: body.validation_model_id,
     };
     Ok(Json(providers.validate(&candidate).await?.into()))

@@ -1,23 +1,31 @@
 //! Asks a provider whether it would take us: the test of a connection, the check of a credential before it is stored.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use omniroute_core::{address::AddressError, settings::Secret, time::UnixMillis};
+use omniroute_credentials::Web;
 use omniroute_egress::EgressError;
 use omniroute_providers::{
-    ChatApis, CompileError, ConnectionSpec, Failure, FailureClass, NodeSpec, Timeouts, Upstream, ping, sanitise,
+    ChatApis, CloudSpec, CompileError, ConnectionSpec, Failure, FailureClass, GrantError, NodeSpec, Signer, Timeouts,
+    Token, Upstream, ping, sanitise,
 };
 
-use super::super::{
-    Providers,
-    client::{UpstreamError, UpstreamResponse},
-    connections::{ConnectionRecord, Provider, TestRecord, rows::Connections},
-    models::rows::Models,
-    nodes::NodeRecord,
+use super::{
+    super::{
+        Providers,
+        client::{UpstreamError, UpstreamResponse},
+        connections::{ConnectionRecord, Provider, TestRecord, cloud_spec, rows::Connections},
+        models::rows::Models,
+        nodes::NodeRecord,
+    },
+    advice::{NO_LIST, advice, is_page},
 };
-use crate::{http::ApiError, store::Command};
+use crate::{
+    http::ApiError,
+    store::{Command, records::Object},
+};
 
 /// A credential that may become a connection.
 #[derive(Debug)]
@@ -30,6 +38,8 @@ pub struct Candidate {
     pub region: Option<String>,
     /// Which of OpenAI's chat APIs the host has.
     pub api_type: Option<String>,
+    /// What clouds want to know beside, as `providerSpecificData` of a connection has it.
+    pub specific: Object,
     /// Ask this model something instead of asking for the list of models.
     pub model: Option<String>,
 }
@@ -52,7 +62,7 @@ pub struct CheckResult {
     pub valid: bool,
     pub error: Option<String>,
     pub warning: Option<String>,
-    /// How it was asked: `models` or `chat`.
+    /// How it was asked: `models`, `chat`, or `check` by a call that its provider has for this.
     pub method: Option<&'static str>,
     pub diagnosis: Diagnosis,
     pub latency_ms: u64,
@@ -166,9 +176,11 @@ impl Providers {
             secret: candidate.secret.expose(),
             provider: provider.id(),
             node: provider.node().map(node_spec),
+            cloud: cloud_spec(&candidate.specific),
             ..blank()
         };
         let known = provider.chat_model();
+        let known = known.as_deref();
         match Upstream::compile(&spec, self.address_policy()) {
             Ok(upstream) => Ok(self.check(&upstream, candidate.model.as_deref(), known).await),
             Err(error) => Ok(self.refused(&error)),
@@ -205,14 +217,23 @@ impl Providers {
     ) -> Result<(), ApiError> {
         let (field, error) = match compile(record, secret, provider, self) {
             Ok(_) | Err(CompileError::UnknownFormat(_)) => return Ok(()),
-            Err(error @ (CompileError::Secret | CompileError::MissingSecret | CompileError::IncompleteKeys(_))) => {
-                ("apiKey", error)
-            }
+            Err(
+                error @ (CompileError::Secret
+                | CompileError::MissingSecret
+                | CompileError::SecretForm(_)
+                | CompileError::IncompleteKeys(_)),
+            ) => ("apiKey", error),
             Err(error @ CompileError::Region(_)) => ("providerSpecificData.region", error),
             Err(error @ CompileError::ApiType(_)) => ("providerSpecificData.apiType", error),
             Err(error @ CompileError::UnknownProvider(_)) => ("provider", error),
             Err(error @ CompileError::Header(_)) => ("providerSpecificData.customHeaders", error),
-            Err(error @ (CompileError::Address(_) | CompileError::Path(_))) => ("providerSpecificData.baseUrl", error),
+            Err(error @ (CompileError::Address(_) | CompileError::Path(_) | CompileError::NeedsBaseUrl(_))) => {
+                ("providerSpecificData.baseUrl", error)
+            }
+            Err(error @ CompileError::Identity(_)) => ("providerSpecificData.identity", error),
+            Err(CompileError::Field(field, why)) => {
+                return Err(ApiError::invalid_field(format!("providerSpecificData.{field}"), why));
+            }
         };
         Err(ApiError::invalid_field(field, error.to_string()))
     }
@@ -223,7 +244,9 @@ impl Providers {
         let stored = models.into_iter().find(|model| model.kind == "chat").map(|model| model.model);
         Ok(stored.or_else(|| {
             let catalog = omniroute_providers::Catalog::builtin().get(record.provider.as_str());
-            catalog.and_then(|provider| provider.models.iter().find(|model| model.kind == "chat")).map(|m| m.id.clone())
+            catalog
+                .and_then(|provider| provider.known_models().find(|model| model.kind == "chat"))
+                .map(|model| model.id)
         }))
     }
 
@@ -233,6 +256,20 @@ impl Providers {
         let begun = Instant::now();
         if let Some(model) = model {
             return self.check_chat(upstream, model, begun).await;
+        }
+        if let Some(question) = upstream.check() {
+            return self.check_call(upstream, question.map(Bytes::from), begun).await;
+        }
+        if !upstream.lists_models() {
+            if let Some(model) = known.filter(|_| upstream.chat_format().is_some()) {
+                return self.check_chat(upstream, model, begun).await;
+            }
+            let message = match upstream.chat_format() {
+                Some(_) => "the provider lists no models: name a model to test with",
+                None => "the provider has no call that tests a key; the first request will tell",
+            };
+            let finding = Finding::failed("unsupported", "local", message.to_owned(), "unsupported");
+            return self.result_of(finding, None, None, begun);
         }
         let answer = match self.list_page(upstream, upstream.uri(upstream.adapter().probe())).await {
             Ok(answer) => answer,
@@ -248,15 +285,33 @@ impl Providers {
         let finding = if answer.status.is_success() {
             match upstream.adapter().parse_models(&answer.body) {
                 Ok(_) => Finding::Passed { warning: None },
-                Err(error) => Finding::failed("upstream_error", "upstream", error.to_string(), "malformed_answer"),
+                Err(error) => {
+                    let message = advice(upstream, answer.status, &answer.body).unwrap_or_else(|| error.to_string());
+                    Finding::failed("upstream_error", "upstream", message, "malformed_answer")
+                }
             }
         } else if has_no_list {
-            let message = "no list of models at this URL; check it, or name a model to test with";
-            Finding::failed("unsupported", "upstream", message.into(), answer.status.as_str())
+            let message = advice(upstream, answer.status, &answer.body);
+            let message = message.unwrap_or_else(|| NO_LIST.to_owned());
+            Finding::failed("unsupported", "upstream", message, answer.status.as_str())
         } else {
             Finding::of_failure(upstream, answer.status, &answer.headers, &answer.body)
         };
         self.result_of(finding, Some("models"), Some(answer.status.as_u16()), begun)
+    }
+
+    /// Makes the call that the catalog names for this.
+    async fn check_call(&self, upstream: &Upstream, question: Request<Bytes>, begun: Instant) -> CheckResult {
+        let answer = match self.ask(upstream, question).await {
+            Ok(answer) => answer,
+            Err(error) => return self.result_of(Finding::no_answer(&error), Some("check"), None, begun),
+        };
+        let finding = match advice(upstream, answer.status, &answer.body) {
+            _ if answer.status.is_success() && !is_page(&answer.body) => Finding::Passed { warning: None },
+            Some(message) => Finding::failed("upstream_error", "upstream", message, answer.status.as_str()),
+            None => Finding::of_failure(upstream, answer.status, &answer.headers, &answer.body),
+        };
+        self.result_of(finding, Some("check"), Some(answer.status.as_u16()), begun)
     }
 
     async fn check_chat(&self, upstream: &Upstream, model: &str, begun: Instant) -> CheckResult {
@@ -276,7 +331,8 @@ impl Providers {
             match is_object {
                 true => Finding::Passed { warning: None },
                 false => {
-                    let message = "the upstream's answer is no JSON object".to_owned();
+                    let message = advice(upstream, answer.status, &answer.body);
+                    let message = message.unwrap_or_else(|| "the upstream's answer is no JSON object".to_owned());
                     Finding::failed("upstream_error", "upstream", message, "malformed_answer")
                 }
             }
@@ -298,16 +354,33 @@ impl Providers {
         self.ask(upstream, request).await
     }
 
-    /// Sends a request, signed where the connection signs.
+    /// Sends a request, with a token where the connection's credential is exchanged for one, signed where it signs.
     async fn ask(&self, upstream: &Upstream, mut request: Request<Bytes>) -> Result<UpstreamResponse, UpstreamError> {
-        if let Some(signer) = upstream.signer() {
+        let way = self.ways.way(upstream.id().as_str(), upstream.provider().as_str()).await;
+        let proxy = way.map_err(UpstreamError::NoWay)?;
+        let token = match (upstream.grant(), &proxy) {
+            (Some(grant), None) => Some(self.keeper.token(grant).await.map_err(UpstreamError::Token)?),
+            (Some(grant), Some(proxy)) => {
+                let web: Arc<dyn Web> = Arc::new(self.client.way_through(Arc::clone(proxy)));
+                Some(self.keeper.token_by(grant, &web).await.map_err(UpstreamError::Token)?)
+            }
+            (None, _) => None,
+        };
+        let lent = match token {
+            Some(Token::Bearer(bearer)) => {
+                request.headers_mut().insert(http::header::AUTHORIZATION, bearer);
+                None
+            }
+            Some(Token::Keys(keys)) => Some(Signer::new(keys, upstream.region().to_owned())),
+            None => None,
+        };
+        if let Some(signer) = lent.as_ref().or(upstream.signer()) {
             let body = request.body().clone();
             signer.sign(&mut request, std::iter::once(&body[..]), self.clock.now()).map_err(|_| UpstreamError::Sign)?;
         }
         let (head, body) = request.into_parts();
         let body = Some(body).filter(|body| !body.is_empty());
-        let way = self.ways.way(upstream.id().as_str(), upstream.provider().as_str()).await;
-        let Some(proxy) = way.map_err(UpstreamError::NoWay)? else {
+        let Some(proxy) = proxy else {
             return self.client.call(head.method, &head.uri, &head.headers, body).await;
         };
         let begun = Instant::now();
@@ -376,6 +449,9 @@ impl Finding {
             UpstreamError::Address(_) => ("blocked", "blocked"),
             UpstreamError::TooLarge | UpstreamError::Broken => ("upstream_error", "malformed_answer"),
             UpstreamError::Sign => ("configuration", "signing_failed"),
+            UpstreamError::Token(GrantError::Machine(_)) => ("configuration", "no_identity"),
+            UpstreamError::Token(GrantError::Unavailable { .. }) => ("upstream_unavailable", "no_token"),
+            UpstreamError::Token(_) => ("upstream_auth_error", "token_refused"),
             UpstreamError::Timeout => ("network_error", "timeout"),
             UpstreamError::Egress(EgressError::TargetForbidden) => ("blocked", "blocked"),
             UpstreamError::Egress(error) => ("network_error", error.code()),
@@ -404,12 +480,16 @@ impl Finding {
             FailureClass::Quota => {
                 Self::failed("upstream_rate_limited", "upstream", format!("the quota is used up: {message}"), code)
             }
-            FailureClass::Connect | FailureClass::Server | FailureClass::FirstByteTimeout => {
+            FailureClass::Connect
+            | FailureClass::Server
+            | FailureClass::Overloaded
+            | FailureClass::FirstByteTimeout => {
                 Self::failed("upstream_unavailable", "upstream", format!("the provider failed: {message}"), code)
             }
-            FailureClass::ModelUnknown | FailureClass::ContextTooLong | FailureClass::Client => {
-                Self::failed("upstream_error", "upstream", message, code)
-            }
+            FailureClass::ModelUnknown
+            | FailureClass::ContextTooLong
+            | FailureClass::ContentFilter
+            | FailureClass::Client => Self::failed("upstream_error", "upstream", message, code),
         }
     }
 }
@@ -424,10 +504,10 @@ impl Provider {
         }
     }
 
-    fn chat_model(&self) -> Option<&str> {
+    fn chat_model(&self) -> Option<String> {
         match self {
             Self::Node(_) => None,
-            Self::Catalog(provider) => provider.models.iter().find(|m| m.kind == "chat").map(|m| m.id.as_str()),
+            Self::Catalog(provider) => provider.known_models().find(|model| model.kind == "chat").map(|model| model.id),
         }
     }
 }
@@ -451,6 +531,7 @@ pub(in super::super) fn compile(
         api_type: api_type.filter(|word| ChatApis::parse(word).is_some()).unwrap_or_default(),
         headers: &headers,
         node: provider.node().map(node_spec),
+        cloud: cloud_spec(&record.provider_data),
         ..blank()
     };
     Upstream::compile(&spec, providers.address_policy())
@@ -461,7 +542,7 @@ fn pairs(headers: &BTreeMap<String, String>) -> Vec<(String, String)> {
 }
 
 /// A connection of which nothing is known. Timeouts and limits of requests do not apply to checks.
-fn blank<'a>() -> ConnectionSpec<'a> {
+pub(super) fn blank<'a>() -> ConnectionSpec<'a> {
     ConnectionSpec {
         id: "candidate",
         provider: "",
@@ -475,5 +556,6 @@ fn blank<'a>() -> ConnectionSpec<'a> {
         timeouts: Timeouts::default(),
         max_concurrent: 0,
         node: None,
+        cloud: CloudSpec::default(),
     }
 }

@@ -11,7 +11,11 @@ use serde_json::Value;
 use sqlx::any::AnyRow;
 use zeroize::Zeroize as _;
 
-use super::rows::opened;
+use super::{
+    super::pricing::{REFUSE, UNPRICED},
+    cloud::cloud_spec,
+    rows::opened,
+};
 use crate::{
     publish::{ConfigKind, Source},
     store::{Columns as _, Store, StoreError},
@@ -60,6 +64,7 @@ fn connection(row: &AnyRow, id: &str, store: &Store) -> Result<v1::Connection, S
     }
     let is_readable = secrets.is_ok();
     let (secret, headers, specific) = secrets.unwrap_or_else(|_| Default::default());
+    let cloud = cloud_spec(&specific);
     Ok(v1::Connection {
         provider: row.text("provider")?,
         name: row.text("name")?,
@@ -83,6 +88,20 @@ fn connection(row: &AnyRow, id: &str, store: &Store) -> Result<v1::Connection, S
             .filter(|word| ChatApis::parse(word).is_some())
             .unwrap_or_default()
             .to_owned(),
+        unpriced: specific
+            .get(UNPRICED)
+            .and_then(Value::as_str)
+            .filter(|word| *word == REFUSE)
+            .unwrap_or_default()
+            .to_owned(),
+        project: cloud.project.to_owned(),
+        space: cloud.space.to_owned(),
+        api_version: cloud.api_version.to_owned(),
+        role_arn: cloud.role_arn.to_owned(),
+        external_id: cloud.external_id.to_owned(),
+        profile: cloud.profile.to_owned(),
+        token_url: cloud.token_url.to_owned(),
+        is_ambient: cloud.is_ambient,
         max_concurrent: row.opt_u64("max_concurrent")?.map_or(0, |limit| u32::try_from(limit).unwrap_or(u32::MAX)),
     })
 }

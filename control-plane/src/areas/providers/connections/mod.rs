@@ -1,5 +1,7 @@
 //! Connections: credentials at providers. Secrets go in and never come out.
 
+mod bulk;
+mod cloud;
 mod kind;
 mod record;
 mod routes;
@@ -13,19 +15,20 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 #[cfg(test)]
 pub(crate) use self::shapes::{ChangeConnection, CreateConnection};
+pub(super) use self::{
+    cloud::cloud_spec,
+    rules::{Provider, canonical, origin_of},
+    shapes::api_key,
+};
 pub use self::{
     kind::ConnectionKind,
     record::{ConnectionDraft, ConnectionPatch, ConnectionRecord, TestRecord},
     rules::{ConnectionChange, ConnectionView, MASK, NewConnection},
 };
-pub(super) use self::{
-    rules::{Provider, canonical, origin_of},
-    shapes::api_key,
-};
 use super::Providers;
 
 pub(super) fn router() -> OpenApiRouter<Arc<Providers>> {
-    OpenApiRouter::new().routes(routes!(routes::list, routes::create)).routes(routes!(
+    OpenApiRouter::new().routes(routes!(routes::list, routes::create)).routes(routes!(bulk::create)).routes(routes!(
         routes::show,
         routes::change,
         routes::delete

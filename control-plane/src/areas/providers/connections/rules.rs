@@ -12,7 +12,9 @@ use super::{
     super::{
         Providers, models,
         nodes::{self, ANTHROPIC, NodeRecord, OPENAI, rows::Nodes},
+        pricing::{self, Unpriced},
     },
+    cloud,
     record::{ConnectionDraft, ConnectionPatch, ConnectionRecord},
     rows::{self, Connections},
 };
@@ -136,7 +138,7 @@ impl Providers {
         // In the transaction: a node that is being deleted must not leave a connection behind.
         let mut write = self.store.write(actor).await?;
         let provider = provider_of(&mut write, &new.provider).await?;
-        if !new.secret.is_set() && provider.needs_key() {
+        if !new.secret.is_set() && provider.needs_key() && !cloud::is_ambient(&new.specific) {
             return Err(ApiError::invalid_field("apiKey", "API key is required"));
         }
         let specific = self.take_apart(&provider, new.specific, &BTreeMap::new())?;
@@ -154,6 +156,7 @@ impl Providers {
         let secret = draft.secret.clone();
         let record = rows::create(&mut write, draft).await?;
         self.check_compiles(&record, &secret, &provider)?;
+        pricing::price_unlisted(&mut write, &record).await?;
         write.commit().await?;
         self.discover_in_background(record.id.clone());
         self.view(record, None).await
@@ -221,6 +224,14 @@ impl Providers {
                     refuse_to_carry(&held, change, edit)?;
                     tracing::warn!(connection = id, actor = actor.name, "a connection is moved to another host");
                 }
+                let issuers = [&held.provider_data, &specific.data].map(|data| origin_of(cloud::auth_url(data)));
+                if issuers[0] != issuers[1] && held.has_secret && change.secret.is_none() {
+                    return Err(ApiError::invalid_field(
+                        "apiKey",
+                        "the new authUrl is another host, and the stored secret is not sent there: enter the secret anew",
+                    )
+                    .into());
+                }
                 Some(specific)
             }
             None => None,
@@ -247,6 +258,7 @@ impl Providers {
         }
         let record = rows::update(&mut write, id, patch).await?;
         self.check_compiles(&record, &secret, &provider)?;
+        pricing::price_unlisted(&mut write, &record).await?;
         write.commit().await?;
         Ok(record)
     }
@@ -260,6 +272,7 @@ impl Providers {
         let mut write = self.store.write(actor).await?;
         rows::delete(&mut write, id).await?;
         self.references.forget_connections(&mut write, &[id.to_owned()]).await?;
+        pricing::forget_unlisted(&mut write, &[id.to_owned()]).await?;
         if rows::of_provider(&mut write, record.provider.as_str()).await?.is_empty() {
             models::rows::replace(&mut write, record.provider.as_str(), models::FROM_API, Vec::new()).await?;
         }
@@ -315,7 +328,12 @@ impl Providers {
         let region = region.map(|region| region.trim().to_ascii_lowercase()).filter(|region| !region.is_empty());
         let api_type = fields.choice("apiType", &ChatApis::WORDS);
         let headers = custom.map(|custom| read_headers(&mut fields, custom, held)).unwrap_or_default();
+        let mut cloud = Object::new();
+        cloud::take(&mut fields, &mut cloud);
+        let unpriced = Unpriced::read(&mut fields);
         let mut data = fields.rest();
+        data.extend(cloud);
+        unpriced.write(&mut data);
         if let Some(region) = region {
             data.insert("region".into(), json!(region));
         }
@@ -356,7 +374,7 @@ impl Provider {
     pub(in super::super) fn id(&self) -> &str {
         match self {
             Self::Node(node) => node.id.as_str(),
-            Self::Catalog(provider) => &provider.id,
+            Self::Catalog(provider) => provider.id,
         }
     }
 
@@ -364,7 +382,7 @@ impl Provider {
         match self {
             Self::Node(node) => Some(node.base_url.trim_end_matches('/')),
             // Where every region has a host of its own, none of them is the provider's.
-            Self::Catalog(provider) if provider.has_regions() => None,
+            Self::Catalog(provider) if provider.has_regions() || provider.own_host => None,
             Self::Catalog(provider) => Some(provider.base_url.trim_end_matches('/')),
         }
     }
@@ -387,13 +405,12 @@ async fn provider_of(write: &mut Write, name: &str) -> Result<Provider, ApiError
 fn unknown(name: &str) -> String {
     let providers = Catalog::builtin().providers();
     let known = providers.iter().flat_map(|provider| std::iter::once(&provider.id).chain(&provider.aliases));
-    let known: Vec<&str> = known.map(String::as_str).collect();
+    let known: Vec<&str> = known.copied().collect();
     let said = "Invalid provider: neither a node nor a provider of the catalog";
     match nearest(name, &known) {
         Some(meant) => format!("{said}; did you mean `{meant}`?"),
         None => {
-            let ids: Vec<&str> = providers.iter().map(|provider| provider.id.as_str()).collect();
-            format!("{said}; the catalog has {}", ids.join(", "))
+            format!("{said}; docs/providers.md lists the {} of the catalog", providers.len())
         }
     }
 }
@@ -432,7 +449,7 @@ fn refuse_to_carry(held: &ConnectionRecord, change: &ConnectionChange, edit: &Ob
 
 /// The catalog's id of a provider that may be named by an alias.
 pub(in super::super) fn canonical(name: &str) -> &str {
-    Catalog::builtin().get(name).map_or(name, |provider| &provider.id)
+    Catalog::builtin().get(name).map_or(name, |provider| provider.id)
 }
 
 fn read_headers(fields: &mut Fields, custom: Value, held: &BTreeMap<String, String>) -> BTreeMap<String, String> {

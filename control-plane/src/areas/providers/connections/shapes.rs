@@ -13,12 +13,14 @@ use crate::{
 
 /// Longest credential: a service account's JSON is a few KiB.
 const MAX_SECRET: usize = 60_000;
-const MAX_PRIORITY: u64 = 100_000;
+pub(super) const MAX_PRIORITY: u64 = 100_000;
 const MAX_CONCURRENT: u64 = 1_000_000;
+const MAX_WEIGHT: u64 = 10_000;
+const MAX_TAGS: usize = 32;
 const PAGE: u64 = 10_000;
 
 /// Fields that are kept with a connection and that no proxy acts on yet. An answer to an edit that sets one says so.
-const NOT_ENFORCED: [&str; 2] = ["rateLimitOverrides", "quotaWindowThresholds"];
+const NOT_ENFORCED: [&str; 4] = ["rateLimitOverrides", "quotaWindowThresholds", "weight", "tags"];
 
 /// What an answer shows and an edit cannot change.
 const SHOWN: [&str; 13] = [
@@ -81,7 +83,7 @@ pub(crate) struct Connection {
     created_at: String,
     updated_at: String,
     /// `group`, `displayName`, `email`, `defaultModel`, `globalPriority`, `healthCheckInterval`, `rateLimitOverrides`,
-    /// `quotaWindowThresholds`, where they were set.
+    /// `quotaWindowThresholds`, `weight`, `tags`, where they were set.
     #[serde(flatten)]
     extras: Object,
 }
@@ -202,6 +204,14 @@ pub(crate) struct ConnectionExtras {
     #[serde(skip_serializing_if = "Edit::is_keep")]
     #[schema(value_type = Option<u64>)]
     health_check_interval: Edit<u64>,
+    /// Its share among connections of the same priority.
+    #[serde(skip_serializing_if = "Edit::is_keep")]
+    #[schema(value_type = Option<u64>)]
+    weight: Edit<u64>,
+    /// Words to choose connections by.
+    #[serde(skip_serializing_if = "Edit::is_keep")]
+    #[schema(value_type = Option<Vec<String>>)]
+    tags: Edit<Value>,
     #[serde(skip_serializing_if = "Edit::is_keep")]
     #[schema(value_type = Option<Object>)]
     rate_limit_overrides: Edit<Value>,
@@ -334,6 +344,8 @@ impl Body for ConnectionExtras {
             display_name: fields.nullable_text("displayName", 0..=200),
             email: fields.nullable_text("email", 0..=320),
             health_check_interval: fields.nullable_whole("healthCheckInterval", 0..=1440),
+            weight: fields.nullable_whole("weight", 1..=MAX_WEIGHT),
+            tags: fields.nullable_value("tags", are_tags),
             rate_limit_overrides: fields.nullable_value("rateLimitOverrides", Value::is_object),
             quota_window_thresholds: fields.nullable_value("quotaWindowThresholds", Value::is_object),
         }
@@ -445,6 +457,13 @@ fn is_secret_name(name: &str) -> bool {
     ];
     let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
     PARTS.iter().any(|part| plain.contains(part))
+}
+
+/// A few words.
+fn are_tags(value: &Value) -> bool {
+    const LONGEST: usize = 100;
+    let is_tag = |tag: &Value| tag.as_str().is_some_and(|tag| !tag.trim().is_empty() && tag.len() <= LONGEST);
+    value.as_array().is_some_and(|tags| tags.len() <= MAX_TAGS && tags.iter().all(is_tag))
 }
 
 fn not_enforced(extras: &Object) -> Vec<String> {

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{
     super::{
         Providers,
-        checks::compile,
+        checks::{advice, compile},
         connections::{self, ConnectionRecord, Provider, rows::Connections},
     },
     rows::{self, ModelDraft, ModelRecord, Models},
@@ -108,11 +108,19 @@ impl Providers {
             }
             uri = following;
         }
+        if models.len() > MAX_MODELS {
+            let listed = models.len();
+            tracing::warn!(connection = %record.id, listed, kept = MAX_MODELS, "a list of models is too long to be kept whole");
+            models.truncate(MAX_MODELS);
+        }
         Ok(models)
     }
 
     async fn page(&self, upstream: &Upstream, uri: &http::Uri) -> Result<ModelPage, String> {
         let answer = self.list_page(upstream, uri).await.map_err(|error| error.to_string())?;
+        if let Some(advice) = advice(upstream, answer.status, &answer.body) {
+            return Err(advice);
+        }
         if !answer.status.is_success() {
             let failure = upstream.adapter().classify(answer.status, &answer.headers, &answer.body);
             return Err(failure.to_gateway_error(upstream.hidden()).message);
@@ -174,7 +182,7 @@ impl Providers {
             let listed: BTreeSet<String> = drafts.iter().map(|draft| draft.model.clone()).collect();
             let held = rows::of_provider(&mut write, provider).await?.into_values();
             let others = held.filter(|held| held.source == FROM_API && !listed.contains(&held.model));
-            drafts.extend(others.map(redraft));
+            drafts.extend(others.map(ModelDraft::from));
         }
         rows::replace(&mut write, provider, FROM_API, drafts).await?;
         write.commit().await?;
@@ -199,19 +207,6 @@ fn draft(model: &OfferedModel) -> ModelDraft {
     }
 }
 
-fn redraft(held: ModelRecord) -> ModelDraft {
-    ModelDraft {
-        model: held.model,
-        name: held.name,
-        kind: held.kind,
-        context_window: held.context_window,
-        max_output_tokens: held.max_output_tokens,
-        source: held.source,
-        created: held.created,
-        extras: held.extras,
-    }
-}
-
 fn offered(held: ModelRecord) -> OfferedModel {
     OfferedModel {
         owned_by: held.extras.get("ownedBy").and_then(|owner| owner.as_str()).map(str::to_owned),
@@ -225,13 +220,13 @@ fn offered(held: ModelRecord) -> OfferedModel {
 
 fn catalogued(provider: &Provider) -> Vec<OfferedModel> {
     let Provider::Catalog(provider) = provider else { return Vec::new() };
-    let offered = |model: &omniroute_providers::ModelFacts| OfferedModel {
-        id: model.id.clone(),
-        kind: model.kind.clone(),
+    let offered = |model: omniroute_providers::ModelFacts| OfferedModel {
+        id: model.id,
+        kind: model.kind,
         context_window: model.context_window,
         max_output_tokens: model.max_output_tokens,
         created: None,
-        owned_by: Some(provider.id.clone()),
+        owned_by: Some(provider.id.to_owned()),
     };
-    provider.models.iter().map(offered).collect()
+    provider.known_models().map(offered).collect()
 }

@@ -7,6 +7,7 @@ use super::{
     super::{
         Providers,
         connections::{self, ConnectionPatch, origin_of},
+        pricing::forget_unlisted,
     },
     rows::{self, NodeDraft, NodePatch, NodeRecord, Nodes},
 };
@@ -138,6 +139,7 @@ impl Providers {
         rows::delete(&mut write, id).await?;
         self.references.forget_connections(&mut write, &gone).await?;
         self.references.forget_node(&mut write, id).await?;
+        forget_unlisted(&mut write, &gone).await?;
         write.commit().await?;
         Ok(())
     }

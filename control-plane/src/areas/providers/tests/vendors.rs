@@ -18,25 +18,34 @@ use crate::tests::gateway::Gateway;
 const PAIR: &str = "AKIAIOSFODNN7EXAMPLE:wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 
 #[derive(Clone, Debug)]
-struct Asked {
-    method: Method,
-    path: String,
-    headers: HeaderMap,
-    body: Value,
+pub(super) struct Asked {
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Value,
 }
 
-type Answering = dyn Fn(&Asked) -> Option<Value> + Send + Sync;
+type Answering = dyn Fn(&Asked) -> (u16, String) + Send + Sync;
 
 /// A provider that answers what it is told to, and 404 elsewhere.
 #[derive(Clone)]
-struct Vendor {
+pub(super) struct Vendor {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<Asked>>>,
     answering: Arc<Answering>,
 }
 
 impl Vendor {
-    async fn start(answering: impl Fn(&Asked) -> Option<Value> + Send + Sync + 'static) -> Self {
+    pub(super) async fn start(answering: impl Fn(&Asked) -> Option<Value> + Send + Sync + 'static) -> Self {
+        Self::start_with(move |asked| match answering(asked) {
+            Some(body) => (200, body.to_string()),
+            None => (404, json!({ "message": "nothing here" }).to_string()),
+        })
+        .await
+    }
+
+    /// One that answers with a status of its own, and with anything.
+    pub(super) async fn start_with(answering: impl Fn(&Asked) -> (u16, String) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let vendor = Self { address, asked: Arc::default(), answering: Arc::new(answering) };
@@ -45,35 +54,33 @@ impl Vendor {
         vendor
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(super) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    fn paths(&self) -> Vec<String> {
+    pub(super) fn paths(&self) -> Vec<String> {
         self.asked.lock().iter().map(|asked| asked.path.clone()).collect()
     }
 
-    fn last(&self) -> Asked {
+    pub(super) fn last(&self) -> Asked {
         self.asked.lock().last().cloned().expect("it was asked")
     }
 
-    fn forget(&self) {
+    pub(super) fn forget(&self) {
         self.asked.lock().clear();
     }
 }
 
 async fn answer(State(vendor): State<Vendor>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     let one = Asked { method, path: uri.to_string(), headers, body: serde_json::from_slice(&body).unwrap_or_default() };
-    let given = (vendor.answering)(&one);
+    let (status, body) = (vendor.answering)(&one);
     vendor.asked.lock().push(one);
-    match given {
-        Some(body) => axum::Json(body).into_response(),
-        None => (StatusCode::NOT_FOUND, axum::Json(json!({ "message": "nothing here" }))).into_response(),
-    }
+    let status = StatusCode::from_u16(status).expect("a status");
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 /// Adds a connection and waits until its models have been asked for.
-async fn connect(gateway: &Gateway, body: Value) -> String {
+pub(super) async fn connect(gateway: &Gateway, body: Value) -> String {
     let id = gateway.post("/api/providers", body).await.ok(201)["connection"]["id"].as_str().expect("an id").to_owned();
     gateway.on.background.close();
     gateway.on.background.wait().await;

@@ -41,6 +41,9 @@ pub(super) async fn make(context: &Context, client: &Client, add: AddProvider) -
             body["providerSpecificData"][field] = json!(given);
         }
     }
+    for (field, value) in &add.data.data {
+        body["providerSpecificData"][field] = json!(value);
+    }
     let nodes = nodes::all(client).await?;
     let with_prefix = |prefix: &str| nodes.iter().find(|node| screen::text(node, "prefix") == prefix);
     let (mut made_node, mut prefix) = (None, add.prefix.clone());

@@ -48,6 +48,9 @@ pub(super) async fn edit(context: &Context, client: &Client, edit: EditProvider)
             specific.insert(field.to_owned(), json!((given != none).then_some(given)));
         }
     }
+    for (field, value) in &edit.data.data {
+        specific.insert(field.clone(), json!((!value.is_empty()).then_some(value)));
+    }
     if !specific.is_empty() {
         body.insert("providerSpecificData".to_owned(), Value::Object(specific));
     }

@@ -10,7 +10,7 @@ use crate::{
     cli::{ProviderKey, ProvidersAction},
     client::Client,
     context::Context,
-    failure::Failure,
+    failure::{Exit, Failure},
     flag_names::FlagNames,
     screen,
 };
@@ -45,6 +45,11 @@ pub(crate) async fn run(context: &Context, action: ProvidersAction) -> Result<()
 
 /// The provider's key, where one is given.
 pub(super) fn key_of(given: &ProviderKey) -> Result<Option<String>, Failure> {
+    if let Some(file) = &given.api_key_file {
+        let read = std::fs::read_to_string(file);
+        let text = read.map_err(|error| Failure::new(Exit::Usage, format!("{}: {error}", file.display())))?;
+        return Ok(Some(text.trim().to_owned()));
+    }
     match &given.api_key {
         None if given.api_key_stdin => screen::secret_line("--api-key-stdin", "API key of the provider").map(Some),
         key => Ok(key.clone()),
