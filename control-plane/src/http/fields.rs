@@ -128,7 +128,7 @@ impl Fields {
 
     /// Notes a mistake that only the caller of these functions can see.
     pub fn refuse(&mut self, field: &str, message: impl Into<String>) {
-        let field = if self.path.is_empty() { field.to_owned() } else { format!("{}.{field}", self.path) };
+        let field = self.path_of(field);
         self.details.push(Detail { field, message: message.into() });
     }
 
@@ -141,9 +141,14 @@ impl Fields {
 
     /// As [`Self::refuse`], unless something is known to be wrong with the field already.
     pub fn refuse_unless_noted(&mut self, field: &str, message: impl Into<String>) {
-        if !self.details.iter().any(|detail| detail.field == field) {
+        let path = self.path_of(field);
+        if !self.details.iter().any(|detail| detail.field == path) {
             self.refuse(field, message);
         }
+    }
+
+    fn path_of(&self, field: &str) -> String {
+        if self.path.is_empty() { field.to_owned() } else { format!("{}.{field}", self.path) }
     }
 
     fn take(&mut self, name: &'static str) -> Option<Value> {
@@ -362,7 +367,7 @@ impl Fields {
     /// Reads an object inside this one with the same care.
     pub fn nested<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Self) -> T) -> Option<T> {
         let object = self.object(name)?;
-        let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
+        let path = self.path_of(name);
         let mut inner = Self { path, ..Self::new(object) };
         let value = read(&mut inner);
         inner.refuse_unknown();
@@ -399,6 +404,46 @@ impl Fields {
             self.details.append(&mut inner.details);
         }
         Some(values)
+    }
+
+    /// As [`Self::nested`], where null clears.
+    pub fn nullable_nested<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Self) -> T) -> Edit<T> {
+        if self.is_null(name) {
+            let _ = self.take(name);
+            return Edit::Clear;
+        }
+        self.nested(name, read).map_or(Edit::Keep, Edit::Set)
+    }
+
+    /// Reads an object of objects by names of the caller's own, at most `most` of them, each with the same care; null is
+    /// `None`.
+    pub fn nested_map<T>(
+        &mut self,
+        name: &'static str,
+        most: usize,
+        read: impl Fn(&mut Self) -> T,
+    ) -> Vec<(String, Option<T>)> {
+        let Some(object) = self.object(name) else { return Vec::new() };
+        if object.len() > most {
+            self.refuse(name, format!("must have at most {most} entries"));
+            return Vec::new();
+        }
+        let mut all = Vec::with_capacity(object.len());
+        for (key, value) in object {
+            let path = format!("{name}.{}", spelling::quotable(&key));
+            match value {
+                Value::Null => all.push((key, None)),
+                Value::Object(inner) => {
+                    let mut inner = Self { path: self.path_of(&path), ..Self::new(inner) };
+                    let value = read(&mut inner);
+                    inner.refuse_unknown();
+                    self.details.append(&mut inner.details);
+                    all.push((key, Some(value)));
+                }
+                other => self.expected(&path, "object", &other),
+            }
+        }
+        all
     }
 
     /// What nobody has asked for yet, in an object that may hold anything besides. A name that is almost one of those
@@ -538,6 +583,31 @@ mod tests {
                 ("colour", "is no field of this request"),
             ]
         );
+    }
+
+    #[test]
+    fn objects_by_names_of_the_callers_own_are_read_with_the_same_care() {
+        let mut fields = fields(json!({
+            "all": { "a": { "n": 1 }, "b": null, "c": { "n": "x" }, "d": { "m": 1 }, "e": 5 }, "none": null, "one": {},
+        }));
+        let all = fields.nested_map("all", 5, |inner| {
+            let n = inner.whole("n", 0..=9);
+            if n.is_none() {
+                inner.refuse_unless_noted("n", "is needed");
+            }
+            n
+        });
+        let read: Vec<_> = all.into_iter().map(|(name, n)| (name, n.flatten())).collect();
+        let named = |name: &str, n| (name.to_owned(), n);
+        assert_eq!(read, [named("a", Some(1)), named("b", None), named("c", None), named("d", None)]);
+        assert_eq!(fields.nullable_nested("none", |inner| inner.flag("x")), Edit::Clear);
+        assert_eq!(fields.nullable_nested("one", |inner| inner.flag("x")), Edit::Set(None));
+        assert_eq!(fields.nullable_nested("absent", |inner| inner.flag("x")), Edit::Keep);
+        let error = fields.finish(()).expect_err("mistakes");
+        let named: Vec<String> = error.body("id").error.details.into_iter().map(|detail| detail.field).collect();
+        assert_eq!(named, ["all.c.n", "all.d.n", "all.d.m", "all.e"]);
+        let mut many = self::fields(json!({ "all": { "a": null, "b": null } }));
+        assert!(many.nested_map("all", 1, |_| ()).is_empty() && many.finish(()).is_err());
     }
 
     #[test]

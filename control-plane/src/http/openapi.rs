@@ -21,7 +21,7 @@ pub const SESSION_COOKIE: &str = "auth_token";
         description = "Configures and watches an OmniRoute gateway. Every route but those marked otherwise wants a \
                        session (cookie `auth_token`, from `/api/auth/login`) or `Authorization: Bearer` with an API \
                        key: scope `manage` or `admin` for everything, `<area>:read` and `<area>:write` for one \
-                       of the areas `access`, `providers`, `settings`, `usage`, `operations`. Every error has one shape, and every answer carries \
+                       of the areas `access`, `providers`, `egress`, `settings`, `usage`, `operations`. Every error has one shape, and every answer carries \
                        `x-request-id`.",
         license(name = "MIT", identifier = "MIT")
     ),

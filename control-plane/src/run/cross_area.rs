@@ -1,25 +1,27 @@
 //! What areas want to know of one another, answered: no area knows another.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use omniroute_core::{hash::token_fingerprint, settings::Secret};
+use omniroute_egress::{EgressError, OutboundProxy};
 use omniroute_providers::Catalog;
 
 use crate::{
     areas::{
         access::{
-            keys::{KnownTargets, forget_connections},
+            keys::{self, KnownTargets},
             login::{Login, RequireLoginChange},
         },
+        egress::{self, Egress, KnownScopes},
         oauth::{self, Account, Accounts, Credentials, Need, NewAccount, Refreshed, Refresher, Shown, Transport},
         operations::{NodeHealth, ProviderReport, ProviderReports, Setup},
         providers::{
-            Inventory, Providers, References, SignIns, TokenState, UpstreamClient,
+            Inventory, Providers, References, SignIns, TokenState, UpstreamClient, Ways,
             connections::{self, ConnectionRecord, SignedIn, TestRecord, rows::Connections},
-            nodes::NodeRecord,
+            nodes::{self, NodeRecord, rows::Nodes},
         },
         settings::{AdminPassword, PasswordChange},
         usage::{ConnectionName, ConnectionNames},
@@ -30,8 +32,14 @@ use crate::{
     store::{Store, StoreError, Write, records::Actor},
 };
 
-/// API keys, which name connections.
-pub(super) struct Keys;
+/// API keys and assignments of outbound proxies, which name connections.
+pub(super) struct Naming;
+
+/// What can have an outbound proxy.
+pub(super) struct Scopes(pub(super) Store);
+
+/// Outbound proxies.
+pub(super) struct OutboundProxies(pub(super) Arc<Egress>);
 
 /// The administrator's password.
 pub(super) struct Password(pub(super) Arc<Login>);
@@ -51,12 +59,56 @@ pub(super) struct Tokens(pub(super) Arc<Refresher>);
 /// The way to token endpoints: the same that tests of connections go.
 pub(super) struct TokenTransport(pub(super) UpstreamClient);
 
-// === impl Keys ===
+// === impl Naming ===
 
 #[async_trait]
-impl References for Keys {
+impl References for Naming {
     async fn forget_connections(&self, write: &mut Write, gone: &[String]) -> Result<(), StoreError> {
-        forget_connections(write, gone).await
+        keys::forget_connections(write, gone).await?;
+        egress::forget_connections(write, gone).await
+    }
+
+    async fn forget_node(&self, write: &mut Write, gone: &str) -> Result<(), StoreError> {
+        egress::forget_provider(write, gone).await
+    }
+}
+
+// === impl Scopes ===
+
+#[async_trait]
+impl KnownScopes for Scopes {
+    async fn provider(&self, write: &mut Write, name: &str) -> Result<Option<String>, StoreError> {
+        if let Some(known) = Catalog::builtin().get(name) {
+            return Ok(Some(known.id.to_string()));
+        }
+        let by_prefix = Nodes::of(&self.0).by_prefix(name).await?.map(|node| node.id.to_string());
+        let id = by_prefix.unwrap_or_else(|| name.to_owned());
+        Ok(nodes::rows::find(write, &id).await?.map(|node| node.id.to_string()))
+    }
+
+    async fn has_connection(&self, write: &mut Write, id: &str) -> Result<bool, StoreError> {
+        connections::rows::exists(write, id).await
+    }
+
+    async fn provider_of(&self, connection: &str) -> Result<Option<String>, StoreError> {
+        match Connections::of(&self.0).get(connection).await {
+            Ok(record) => Ok(Some(record.provider.to_string())),
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+// === impl OutboundProxies ===
+
+#[async_trait]
+impl Ways for OutboundProxies {
+    async fn way(&self, connection: &str, provider: &str) -> Result<Option<Arc<OutboundProxy>>, String> {
+        self.0.way(connection, provider).await
+    }
+
+    async fn note(&self, proxy: &str, error: Option<EgressError>, took: Duration) {
+        self.0.note(proxy, error, took).await;
     }
 }
 

@@ -16,6 +16,7 @@
 //! be used at all, [`row`] and [`limits`] are what every `rows.rs` is written with.
 
 mod config_log;
+mod egress_health;
 pub(crate) mod engine;
 mod error;
 mod fleet;
@@ -43,6 +44,7 @@ use tokio::sync::{Notify, watch};
 
 pub use self::{
     config_log::ConfigLog,
+    egress_health::{EgressHealth, EgressOutcome, EgressSums},
     engine::Engine,
     error::StoreError,
     fleet::{ControlPlaneRow, ControlPlaneState},

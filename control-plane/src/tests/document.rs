@@ -9,7 +9,7 @@ use utoipa::PartialSchema;
 
 use super::gateway::Gateway;
 use crate::{
-    areas::{access, oauth, operations, providers, settings},
+    areas::{access, egress, oauth, operations, providers, settings},
     http::{self, Body, Fields},
 };
 
@@ -208,6 +208,12 @@ async fn what_a_body_may_have_is_what_is_read_of_it() {
         providers::checks::TestOptions,
         providers::checks::ValidateProvider,
         providers::checks::ValidateNode,
+        egress::CreateProxy,
+        egress::ChangeProxy,
+        egress::Assign,
+        egress::BulkAssign,
+        egress::ChangeProxySettings,
+        egress::TryProxy,
         oauth::Exchange,
         oauth::Poll,
         oauth::PollCallback,

@@ -27,6 +27,7 @@ use crate::{
     meter::{Meter, NOTE_AFTER},
     reply::ErrorContext,
     request::{Segmented, Target, TimeLimits},
+    snapshot::ConnectionEntry,
     upstream_client::{UpstreamBody, UpstreamClient},
 };
 
@@ -86,13 +87,13 @@ impl<'a> Attempt<'a> {
     }
 
     async fn exchange(&self, (request, more): Requests) -> Result<Answer, FailedAttempt> {
-        let (head, body) = answered(self.client, self.upstream(), request, self.times).await?;
+        let (head, body) = answered(self.client, self.target.entry, request, self.times).await?;
         match self.mode {
             TranslationMode::Passthrough { kind, hide_usage } => pass(self, head, body, *kind, *hide_usage).await,
             // Large futures that the other way does not pay for.
             TranslationMode::Translate(translation) => Box::pin(translated_from(self, head, body, translation)).await,
             TranslationMode::Embed(embedding) => {
-                Box::pin(embedded(self.client, self.upstream(), (head, body), more, embedding, self.times)).await
+                Box::pin(embedded(self.client, self.target.entry, (head, body), more, embedding, self.times)).await
             }
         }
     }
@@ -109,15 +110,20 @@ impl<'a> Attempt<'a> {
 /// The head of a good answer.
 pub(super) async fn answered(
     client: &UpstreamClient<Segmented>,
-    upstream: &Upstream,
+    entry: &ConnectionEntry,
     request: Box<Request<Segmented>>,
     times: &TimeLimits,
 ) -> Result<(response::Parts, UpstreamBody), FailedAttempt> {
-    let response = client.send(*request, times.connect).await.map_err(|error| FailedAttempt::of_call(&error))?;
+    let sent = match &entry.outbound {
+        None => client.send(*request, times.connect).await,
+        // Few connections have one: what that takes has no room in this future.
+        Some(proxy) => Box::pin(client.send_through(*request, proxy, times.connect)).await,
+    };
+    let response = sent.map_err(|error| FailedAttempt::of_call(&error))?;
     let (head, body) = response.into_parts();
     if !head.status.is_success() {
         let text = error_body(body).await;
-        let failure = upstream.adapter().classify(head.status, &head.headers, &text);
+        let failure = entry.upstream.adapter().classify(head.status, &head.headers, &text);
         return Err(FailedAttempt::from(failure));
     }
     if is_encoded(&head.headers) {

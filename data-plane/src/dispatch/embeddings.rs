@@ -21,6 +21,7 @@ use crate::{
     answer::{Answer, AnswerFilter, AnswerKind, TranslationMode, filter::is_error_object},
     reply::AnswerStats,
     request::{Segmented, TimeLimits},
+    snapshot::ConnectionEntry,
     translate::{Embedding, cpu_bound, nothing_lost},
     upstream_client::{UpstreamBody, UpstreamClient},
 };
@@ -64,16 +65,17 @@ impl ClientRequest<'_> {
 /// Reads and translates an answer, and those to the further requests, which are sent now that the first one went well.
 pub(super) async fn embedded(
     client: &UpstreamClient<Segmented>,
-    upstream: &Upstream,
+    entry: &ConnectionEntry,
     (head, mut body): (response::Parts, UpstreamBody),
     more: Vec<Request<Segmented>>,
     embedding: &Embedding,
     times: &TimeLimits,
 ) -> Result<Answer, FailedAttempt> {
+    let upstream = &entry.upstream;
     let mut parts = vec![whole(upstream, &head, &mut body).await?];
     let at_once = if upstream.max_concurrent() == 0 { AT_ONCE } else { 1 };
     let asking = more.into_iter().map(|request| async {
-        let (head, mut body) = answered(client, upstream, Box::new(request), times).await?;
+        let (head, mut body) = answered(client, entry, Box::new(request), times).await?;
         whole(upstream, &head, &mut body).await
     });
     let mut others = stream::iter(asking).buffered(at_once);

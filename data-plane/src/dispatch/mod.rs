@@ -44,6 +44,7 @@ pub(crate) use self::{
 };
 use crate::{
     answer::{Dispatched, TranslationMode},
+    credentials,
     health::Health,
     media::FetchedMedia,
     meter::{Meter, Recording, Sent},
@@ -163,7 +164,9 @@ impl Dispatcher {
             let times = call.times(&target);
             let token = match target.entry.upstream.grant() {
                 // A large future that few connections need.
-                Some(grant) => Box::pin(self.keeper.token(grant)).await.map(Some),
+                Some(grant) => {
+                    Box::pin(credentials::token(&self.keeper, grant, target.entry, &self.client)).await.map(Some)
+                }
                 None => Ok(None),
             };
             let requests = match &token {

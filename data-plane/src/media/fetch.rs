@@ -97,7 +97,7 @@ async fn get(means: Means<'_>, url: &Url) -> Result<Response<UpstreamBody>, Gate
         Stage::Refused => forbidden("its address is not public"),
         Stage::Dns => unreachable("its host name does not resolve"),
         Stage::Tls => unreachable("the certificate of its server is not trusted, or belongs to another name"),
-        Stage::ConnectTimeout | Stage::Connect | Stage::Broken | Stage::Garbage => {
+        Stage::ConnectTimeout | Stage::Connect | Stage::Broken | Stage::Garbage | Stage::Egress(_) => {
             unreachable("its server cannot be reached")
         }
     })

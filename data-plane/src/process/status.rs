@@ -6,6 +6,7 @@ use omniroute_core::{
     id::ProxyId,
     time::{Clock as _, SystemClock, UnixMillis},
 };
+use omniroute_egress::OutboundProxy;
 use omniroute_proto::{PROTOCOL_MINOR, v1};
 use parking_lot::Mutex;
 use tokio::{sync::Notify, task::AbortHandle};
@@ -87,6 +88,7 @@ impl Controlled for ControlledProxy {
         let Self { snapshot, lifecycle, journal, .. } = self;
         let (last_error, last_error_at_ms) = self.stream.last_error().unwrap_or_default();
         let cooling = self.health.cooldowns();
+        let index = snapshot.load();
         v1::ProxyStatus {
             proxy_id: self.proxy.to_string(),
             boot_id: self.boot_id.clone(),
@@ -94,7 +96,7 @@ impl Controlled for ControlledProxy {
             protocol: PROTOCOL_MINOR,
             address: format!("http://{}", self.address),
             started_at_ms: self.started.0,
-            revision: snapshot.load().revision(),
+            revision: index.revision(),
             stale: snapshot.stale(),
             draining: lifecycle.phase() != Phase::Serving,
             requests_in_flight: lifecycle.requests_in_flight(),
@@ -122,6 +124,7 @@ impl Controlled for ControlledProxy {
                     fingerprint: fingerprint.to_vec(),
                 })
                 .collect(),
+            outbound: index.outbound().map(|proxy| outbound_use(proxy)).collect(),
         }
     }
 
@@ -150,5 +153,17 @@ impl Controlled for ControlledProxy {
                 tokio::spawn(async move { health.reset(&[connection]).await });
             }
         }
+    }
+}
+
+fn outbound_use(proxy: &OutboundProxy) -> v1::OutboundProxyUse {
+    let used = proxy.used().now();
+    v1::OutboundProxyUse {
+        proxy: proxy.id().to_owned(),
+        succeeded: used.succeeded,
+        failed: used.failed,
+        timed_out: used.timed_out,
+        opened: used.opened,
+        opening_us: used.opening_us,
     }
 }

@@ -1,6 +1,6 @@
 //! Configurations for tests.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use omniroute_coordination::LocalCoordination;
 use omniroute_core::{
@@ -76,6 +76,33 @@ impl Resources {
         self.push(id, Body::Connection(connection));
     }
 
+    /// An outbound proxy at this address.
+    pub(crate) fn outbound_proxy(
+        &mut self,
+        id: &str,
+        kind: &str,
+        address: SocketAddr,
+        change: impl FnOnce(&mut v1::OutboundProxy),
+    ) {
+        let mut proxy = v1::OutboundProxy {
+            name: id.to_owned(),
+            r#type: kind.to_owned(),
+            host: address.ip().to_string(),
+            port: address.port().into(),
+            is_active: true,
+            ..v1::OutboundProxy::default()
+        };
+        change(&mut proxy);
+        self.push(id, Body::OutboundProxy(proxy));
+    }
+
+    /// What goes through an outbound proxy.
+    pub(crate) fn proxy_assignment(&mut self, proxy: &str, scope: &str, scope_id: &str) {
+        let assignment =
+            v1::ProxyAssignment { proxy: proxy.to_owned(), scope: scope.to_owned(), scope_id: scope_id.to_owned() };
+        self.push(&format!("{scope}:{scope_id}"), Body::ProxyAssignment(assignment));
+    }
+
     pub(crate) fn model(&mut self, provider: &str, model: &str, kind: &str) {
         let body = v1::Model {
             provider: provider.to_owned(),
@@ -122,13 +149,19 @@ impl Resources {
 
 /// An index with the settings of tests, [`KEY`], and what `add` adds.
 pub(crate) fn index_with(add: impl FnOnce(&mut Resources)) -> Arc<Index> {
+    let (index, rejections) = try_index_with(add);
+    assert!(rejections.is_empty(), "{rejections:?}");
+    index
+}
+
+/// The same, with what is rejected of it.
+pub(crate) fn try_index_with(add: impl FnOnce(&mut Resources)) -> (Arc<Index>, Vec<v1::Rejection>) {
     let mut resources = Resources(Vec::new());
     resources.settings(|_| {});
     resources.key("k1", KEY, |_| {});
     add(&mut resources);
     let applied = Applier::default().apply(Update { revision: 1, full: true, resources: resources.0 });
-    assert!(applied.rejections.is_empty(), "{:?}", applied.rejections);
-    applied.index
+    (applied.index, applied.rejections)
 }
 
 /// A gateway with a journal of its own.

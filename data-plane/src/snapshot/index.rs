@@ -12,6 +12,7 @@ use omniroute_core::{
     hash::{KeyHash, Pepper},
     id::{ApiKeyId, ConnectionId, ProviderId},
 };
+use omniroute_egress::OutboundProxy;
 use omniroute_providers::{Catalog, ModelFacts, ModelTable, Provider, Timeouts, Upstream};
 
 use super::Key;
@@ -52,6 +53,8 @@ pub struct Index {
     pub(super) aliases: HashMap<String, Arc<str>>,
     /// What the operator has a price for: `provider/model`, and `connection/*`.
     pub(super) priced: HashSet<Arc<str>>,
+    /// Outbound proxies that can be used.
+    pub(super) outbound: HashMap<String, Arc<OutboundProxy>>,
 }
 
 /// What every request obeys.
@@ -84,6 +87,8 @@ pub struct ConnectionEntry {
     pub shown: HeaderValue,
     pub name: String,
     pub upstream: Upstream,
+    /// What it is reached through; `None`: directly.
+    pub outbound: Option<Arc<OutboundProxy>>,
     pub priority: i32,
     pub is_active: bool,
     /// The control planes renew its secret: when the provider refuses it, a newer one may come.
@@ -169,6 +174,11 @@ impl Index {
 
     pub fn connection(&self, id: &str) -> Option<&Arc<ConnectionEntry>> {
         self.connections.get(id)
+    }
+
+    /// The outbound proxies, in no order.
+    pub fn outbound(&self) -> impl Iterator<Item = &Arc<OutboundProxy>> {
+        self.outbound.values()
     }
 
     /// Providers that offer a model and have an active connection.

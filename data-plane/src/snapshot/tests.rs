@@ -1,3 +1,5 @@
+mod egress;
+
 use omniroute_core::hash::Pepper;
 use omniroute_proto::{
     Kind,

@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use omniroute_core::address::AddressError;
+use omniroute_egress::EgressError;
 
 /// Why no connection came about.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +31,8 @@ pub enum Stage {
     Broken,
     /// What came back was not HTTP.
     Garbage,
+    /// No connection came about through the connection's outbound proxy.
+    Egress(EgressError),
 }
 
 /// A call that brought no answer.
@@ -58,6 +61,7 @@ impl Stage {
             Self::Tls => "the TLS handshake with the provider failed",
             Self::Broken => "the provider closed the connection before it answered",
             Self::Garbage => "the provider's answer was not HTTP",
+            Self::Egress(error) => error.describe(),
         }
     }
 

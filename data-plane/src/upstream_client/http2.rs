@@ -20,16 +20,21 @@ use h2::{
 };
 use http::{HeaderValue, Request, Response, Version, header};
 use http_body::{Body, Frame, SizeHint};
-use hyper_rustls::MaybeHttpsStream;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::{
-    net::TcpStream,
+    io::{AsyncRead, AsyncWrite},
     runtime::Handle,
     time::{Instant, Sleep},
 };
 
-use super::{CallError, Stage, body::UpstreamBody, connect::Connected, error::BodyError, pool::Waiters};
+use super::{
+    CallError, Stage,
+    body::UpstreamBody,
+    connect::{Connected, Transport},
+    error::BodyError,
+    pool::Waiters,
+};
 
 /// Requests on one connection at most, whatever its peer would take.
 pub(super) const STREAMS: usize = 32;
@@ -58,8 +63,6 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// What h2 says of the peer's limit before the peer has told it.
 const UNTOLD: usize = usize::MAX - 1;
-
-type Io = TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>;
 
 /// A connection in the pool.
 pub(super) struct Http2 {
@@ -102,9 +105,9 @@ pub(super) struct Stream {
 struct StreamSlot(Arc<Load>);
 
 /// Drives a connection until it ends.
-struct Driver {
+struct Driver<T> {
     /// `None` once it is over.
-    connection: Option<Connection<Io, Bytes>>,
+    connection: Option<Connection<T, Bytes>>,
     load: Arc<Load>,
     pings: Option<Pings>,
 }
@@ -156,6 +159,16 @@ impl Http2 {
     /// A connection, and the stream for whoever opened it.
     pub(super) async fn open(connected: Connected, waiters: &Arc<Waiters>) -> Result<(Self, Stream), Stage> {
         let Connected { stream, peer, .. } = connected;
+        match stream {
+            Transport::Direct(stream) => Self::open_on(TokioIo::new(stream), peer, waiters).await,
+            Transport::Tunnel(tunnel) => Self::open_on(tunnel, peer, waiters).await,
+        }
+    }
+
+    async fn open_on<T>(stream: T, peer: IpAddr, waiters: &Arc<Waiters>) -> Result<(Self, Stream), Stage>
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let opening = Builder::new()
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW)
@@ -163,7 +176,7 @@ impl Http2 {
             .initial_max_send_streams(UNTOLD)
             .data_frame_budget(SMALL_FRAMES)
             .max_header_list_size(MAX_HEADERS)
-            .handshake(TokioIo::new(stream));
+            .handshake(stream);
         let (sender, mut connection) = opening.await.map_err(|_| Stage::Connect)?;
         let load = Arc::new(Load {
             active: AtomicUsize::new(1),
@@ -251,7 +264,7 @@ impl Drop for StreamSlot {
 
 // === impl Driver ===
 
-impl Driver {
+impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     fn note_limit(&self) {
         let told = self.connection.as_ref().map_or(UNTOLD, Connection::max_concurrent_send_streams);
         if told == UNTOLD {
@@ -264,7 +277,7 @@ impl Driver {
     }
 }
 
-impl Future for Driver {
+impl<T: AsyncRead + AsyncWrite + Unpin> Future for Driver<T> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -290,7 +303,7 @@ impl Future for Driver {
     }
 }
 
-impl Drop for Driver {
+impl<T> Drop for Driver<T> {
     fn drop(&mut self) {
         // First it takes no streams any more, then whoever waits for one looks elsewhere.
         self.connection = None;

@@ -6,6 +6,10 @@ use std::{
 use bytes::Bytes;
 use http_body::Body as _;
 use http_body_util::{BodyExt, Full};
+use omniroute_egress::{
+    EgressError, OutboundProxy, ProxySpec,
+    testing::{TestProxy, TestProxyOptions},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -220,4 +224,50 @@ async fn errors_carry_no_address() {
     let error = client.send(get("http://127.0.0.1:4711/secret"), LONG).await.expect_err("refused");
     let shown = format!("{error} {error:?}");
     assert!(!shown.contains("127.0.0.1") && !shown.contains("secret"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_stage_says_whose_fault_it_is_that_nothing_came_through_a_proxy() {
+    let answering = answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await;
+    let closed = {
+        let unused = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        unused.local_addr().expect("an address")
+    };
+    let options = || TestProxyOptions { credentials: Some(("user", "secret")), ..TestProxyOptions::default() };
+    let server = TestProxy::start(options()).await.expect("a proxy");
+    let silent = listener(|stream| async move {
+        std::future::pending::<()>().await;
+        drop(stream);
+    })
+    .await;
+    let proxy = |address: SocketAddr, password: &str| {
+        let spec = ProxySpec {
+            kind: "http",
+            host: "127.0.0.1",
+            port: address.port().into(),
+            username: "user",
+            password,
+            family: "",
+        };
+        Arc::new(OutboundProxy::compile("p", &spec, AddressPolicy::AllowPrivate, Arc::default()).expect("a proxy"))
+    };
+    let open = client(AddressPolicy::AllowPrivate);
+    let target = format!("http://{answering}/");
+    let sent = open.send_through(get(&target), &proxy(server.address, "secret"), LONG).await;
+    assert_eq!(sent.expect("an answer").into_body().collect().await.expect("a body").to_bytes(), "hi");
+    for (proxy, url, limit, stage) in [
+        (proxy(server.address, "wrong"), target.clone(), LONG, EgressError::Credentials),
+        (proxy(closed, ""), target.clone(), LONG, EgressError::ProxyUnreachable),
+        (proxy(silent, ""), target.clone(), Duration::from_millis(50), EgressError::Timeout),
+        (proxy(server.address, "secret"), format!("http://{closed}/"), LONG, EgressError::TargetUnreachable),
+        (proxy(server.address, "secret"), format!("https://{answering}/"), LONG, EgressError::TargetTls),
+        (proxy(server.address, "secret"), "http://169.254.169.254/".to_owned(), LONG, EgressError::TargetForbidden),
+    ] {
+        let error = open.send_through(get(&url), &proxy, limit).await.expect_err("a failure");
+        assert_eq!(error.stage, Stage::Egress(stage), "{url}");
+        assert!(!error.to_string().contains("127.0.0.1"), "{error}");
+    }
+    let public = client(AddressPolicy::PublicOnly);
+    let error = public.send_through(get("http://provider.test/"), &proxy(server.address, "secret"), LONG).await;
+    assert_eq!(error.expect_err("a failure").stage, Stage::Egress(EgressError::ProxyForbidden));
 }

@@ -9,6 +9,7 @@ mod client;
 mod clouds;
 mod compact;
 mod early_head;
+mod egress;
 mod fallback;
 mod gateway_headers;
 mod http2_upstream;

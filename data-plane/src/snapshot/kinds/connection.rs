@@ -7,6 +7,7 @@ use std::{
 
 use http::HeaderValue;
 use omniroute_core::{address::AddressPolicy, id::ConnectionId};
+use omniroute_egress::OutboundProxy;
 use omniroute_proto::{
     Kind,
     v1::{self, resource::Body},
@@ -82,7 +83,10 @@ impl ConfigKind for Connections {
             let in_flight = previous.as_ref().map(|entry| Arc::clone(&entry.in_flight));
             let node = draft.nodes.get(source.provider());
             let orphan = node.is_none() && Catalog::builtin().get(source.provider()).is_none();
-            match source.compile(&id, node, policy, in_flight) {
+            let outbound = draft.egress.resolve(&id, source.provider());
+            // Where its proxy cannot be used, it must not be called without it.
+            let is_blocked = outbound.is_err();
+            match outbound.and_then(|outbound| source.compile(&id, node, policy, outbound, in_flight)) {
                 Ok(entry) => {
                     self.uncompiled.remove(&id);
                     draft.stale_providers.insert(entry.provider.as_str().to_owned());
@@ -96,7 +100,7 @@ impl ConfigKind for Connections {
                     let is_forbidden = previous.is_some_and(|entry| {
                         policy.check_url(&entry.upstream.uri(Operation::Chat).to_string()).is_err()
                     });
-                    if orphan || is_forbidden {
+                    if orphan || is_forbidden || is_blocked {
                         drop_entry(&id, draft);
                     }
                     draft.repaired.remove(&id);
@@ -169,6 +173,7 @@ impl ConnectionSource {
         id: &str,
         node: Option<&v1::ProviderNode>,
         policy: AddressPolicy,
+        outbound: Option<Arc<OutboundProxy>>,
         in_flight: Option<Arc<AtomicU32>>,
     ) -> Result<ConnectionEntry, String> {
         let headers: Vec<(String, String)> =
@@ -211,6 +216,7 @@ impl ConnectionSource {
             provider: self.spec.provider.as_str().into(),
             name: self.spec.name.clone(),
             upstream,
+            outbound,
             priority: self.spec.priority,
             is_active: self.spec.is_active,
             refreshes: self.spec.refreshes,

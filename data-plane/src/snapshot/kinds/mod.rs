@@ -7,8 +7,10 @@ mod api_key;
 mod connection;
 mod model;
 mod model_alias;
+mod outbound_proxy;
 mod price;
 mod provider_node;
+mod proxy_assignment;
 mod settings;
 
 use std::{
@@ -23,14 +25,17 @@ use omniroute_proto::{
 };
 use omniroute_providers::Timeouts;
 
+use self::proxy_assignment::Egress;
 use super::Index;
 
 /// Every kind, in the order of [`Kind::ALL`].
 pub(super) fn all() -> Vec<Box<dyn ConfigKind>> {
     vec![
         Box::new(settings::GatewaySettings),
+        Box::new(outbound_proxy::OutboundProxies),
         Box::new(provider_node::ProviderNodes),
         Box::<connection::Connections>::default(),
+        Box::new(proxy_assignment::ProxyAssignments),
         Box::<model::Models>::default(),
         Box::new(model_alias::ModelAliases),
         Box::new(price::Prices),
@@ -80,6 +85,7 @@ pub(super) struct Draft {
     nodes: HashMap<String, v1::ProviderNode>,
     /// The connections of a provider, so that a node's change finds them.
     of_provider: HashMap<String, BTreeSet<String>>,
+    egress: Egress,
     /// What this update has touched so far: connections that have to be compiled again, and providers whose connections have to
     /// be listed again.
     stale_connections: BTreeSet<String>,

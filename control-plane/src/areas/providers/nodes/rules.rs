@@ -138,6 +138,7 @@ impl Providers {
         let gone: Vec<String> = connections.iter().map(|connection| connection.id.to_string()).collect();
         rows::delete(&mut write, id).await?;
         self.references.forget_connections(&mut write, &gone).await?;
+        self.references.forget_node(&mut write, id).await?;
         forget_unlisted(&mut write, &gone).await?;
         write.commit().await?;
         Ok(())
