@@ -200,7 +200,7 @@ impl Areas {
     }
 
     /// Every area's name, routes, and which of them are open.
-    pub(crate) fn routes(&self) -> [(&'static str, OpenApiRouter, &'static [OpenRoute]); 6] {
+    pub(crate) fn routes(&self) -> [(&'static str, OpenApiRouter, &'static [OpenRoute]); 7] {
         [
             (access::NAME, self.access.router(), &access::OPEN),
             (providers::NAME, self.providers.router(), &[]),

@@ -526,7 +526,7 @@ mod tests {
             idle_since: Mutex::new(Instant::now()),
             is_late: AtomicBool::new(false),
             uploads: Mutex::default(),
-            freed: Arc::default(),
+            waiters: Arc::default(),
         };
         let place = load.stalls();
         tokio::time::advance(Duration::from_millis(150)).await;

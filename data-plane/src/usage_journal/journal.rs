@@ -545,11 +545,11 @@ mod tests {
             opened.push(segment);
         }
         assert_eq!(journal.lost(), 0, "both may still be told of");
-        drop(journal.append_closed(b"", &closing, opened.remove(0)));
+        drop(journal.append_closed(b"", &closing, [Some(opened.remove(0)), None]));
         assert_eq!((journal.lost(), journal.unacknowledged()), (1, 0));
         // The disk has room again.
         journal.pending.lock().current = sound;
-        drop(journal.append_closed(b"", &closing, opened.remove(0)));
+        drop(journal.append_closed(b"", &closing, [Some(opened.remove(0)), None]));
         assert_eq!((journal.lost(), journal.unacknowledged()), (1, 1), "nothing of that one is missing");
     }
 

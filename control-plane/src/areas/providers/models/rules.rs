@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use omniroute_core::{id::ConnectionId, settings::Secret};
+use omniroute_core::id::ConnectionId;
 use omniroute_providers::{ModelPage, OfferedModel, Operation, Upstream};
 use serde_json::json;
 
