@@ -142,6 +142,11 @@ on_both_engines! {
                 }
             }
         }
+        // A deletion names kind and id as the log does: under any other name the proxy would keep what is gone.
+        let log = store.config_log().page(None, None, None, 1000).await.expect("the log");
+        let logged: std::collections::BTreeSet<_> = log.into_iter().map(|entry| (entry.kind, entry.id)).collect();
+        let sent = TestProxy::synced(&replica.url).await.held;
+        assert!(sent.keys().all(|name| logged.contains(name)), "sent: {:?}, logged: {logged:?}", sent.keys());
         replica.stop().await;
     }
 
