@@ -275,7 +275,7 @@ impl From<StoreError> for ApiError {
 
 /// Why an edit was not made: whoever makes it again after [`StoreError::Stale`] has to tell.
 #[derive(Debug, thiserror::Error)]
-pub enum Refused {
+pub enum EditError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]

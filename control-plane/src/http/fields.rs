@@ -15,7 +15,7 @@ use super::{
 use crate::store::records::Object;
 
 /// A type that can be read from a JSON object.
-pub trait Body: Sized {
+pub trait FromFields: Sized {
     fn read(fields: &mut Fields) -> Self;
 }
 

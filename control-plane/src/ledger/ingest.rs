@@ -18,9 +18,9 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use super::{
     Inner, Ledger,
     batch::{Batch, Merged, merge},
-    event::is_timeless,
     rollup::Rollups,
     transaction::Transaction,
+    validate::is_timeless,
 };
 use crate::store::StoreError;
 

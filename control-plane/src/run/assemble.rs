@@ -34,7 +34,7 @@ use crate::{
         settings::{self, Ports, Settings, SettingsKind},
         usage::{self, Usage},
     },
-    auth::{Authenticator, CallerRules, Guard, OpenRoute, RouteTable, token::Tokens},
+    auth::{Authenticator, ClientOriginRules, Guard, OpenRoute, RouteTable, token::Tokens},
     http::{self, AllowedOrigins, Limits, Tag},
     jobs::{self, Job},
     ledger::Ledger,
@@ -56,8 +56,7 @@ pub const KINDS: Kinds = &[
 ];
 
 /// What lies sealed in the tables of areas.
-pub const SEALED: &[&[SealedColumn]] =
-    &[&providers::connections::rows::SEALED, &egress::rows::SEALED, &oauth::SEALED];
+pub const SEALED: &[&[SealedColumn]] = &[&providers::connections::rows::SEALED, &egress::rows::SEALED, &oauth::SEALED];
 
 /// Groups of the API document.
 const TAGS: &[Tag] = &[
@@ -233,7 +232,7 @@ impl Areas {
                 identities: Arc::new(self.access.clone()),
             },
             routes,
-            callers: CallerRules {
+            client_origins: ClientOriginRules {
                 trusted_proxies: settings.trusted_proxies.clone(),
                 listens_on_loopback: settings.control_plane_host.is_loopback(),
             },

@@ -17,7 +17,7 @@ use crate::{
         },
         egress::{self, Egress, KnownScopes},
         oauth::{self, Account, Accounts, Credentials, Need, NewAccount, Refreshed, Refresher, Shown, Transport},
-        operations::{NodeHealth, ProviderReport, ProviderReports, Setup},
+        operations::{CustomProviderHealth, ProviderReport, ProviderReports, Setup},
         providers::{
             Inventory, Providers, References, SignIns, TokenState, UpstreamClient, Ways,
             connections::{self, ConnectionRecord, SignedIn, TestRecord, rows::Connections},
@@ -26,7 +26,7 @@ use crate::{
         settings::{AdminPassword, PasswordChange},
         usage::{ConnectionName, ConnectionNames},
     },
-    auth::{Caller, Principal},
+    auth::{ClientOrigin, Principal},
     http::ApiError,
     publish::RefusedTokens,
     store::{Store, StoreError, Write, records::Actor},
@@ -124,11 +124,11 @@ impl AdminPassword for Password {
         &self,
         actor: Actor,
         principal: &Principal,
-        caller: &Caller,
+        client: &ClientOrigin,
         PasswordChange { new, current }: PasswordChange,
     ) -> Result<Option<(HeaderName, HeaderValue)>, ApiError> {
         let change = RequireLoginChange { require_login: None, password: Some(new), current_password: Some(current) };
-        let session = self.0.change(actor, Some(principal), caller, change).await?;
+        let session = self.0.change(actor, Some(principal), client, change).await?;
         session.map(|session| self.0.set_cookie(&session)).transpose()
     }
 }
@@ -312,10 +312,10 @@ fn report(Inventory { connections, nodes }: &Inventory) -> ProviderReport {
     }
 }
 
-fn node_health(node: &NodeRecord, connections: &[ConnectionRecord]) -> NodeHealth {
+fn node_health(node: &NodeRecord, connections: &[ConnectionRecord]) -> CustomProviderHealth {
     let tests = connections.iter().filter(|connection| connection.provider == node.id).map(|c| &c.test);
     let last: Option<&TestRecord> = tests.filter(|test| test.tested_at.is_some()).max_by_key(|test| test.tested_at);
-    NodeHealth {
+    CustomProviderHealth {
         id: node.id.to_string(),
         prefix: node.prefix.clone(),
         is_healthy: last.map(|test| test.status == "active"),

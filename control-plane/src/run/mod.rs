@@ -27,7 +27,7 @@ pub(crate) use self::assemble::{limits, renewals};
 use crate::{
     areas::oauth::Variables,
     auth::token::Tokens,
-    http::{Balancers, serve},
+    http::{ProxyProtocolTrust, serve},
     jobs::Jobs,
     ledger::Ledger,
     publish::{
@@ -99,9 +99,10 @@ pub async fn run(settings: ControlPlaneSettings) -> anyhow::Result<()> {
 
     let services = grpc::Services { publisher, proxies, ledger };
     let mut grpc = tokio::spawn(grpc.serve(services, stopping.clone()));
-    let balancers = Balancers { trusted: settings.trusted_proxies.clone(), proxy_protocol: settings.proxy_protocol };
+    let trust =
+        ProxyProtocolTrust { trusted: settings.trusted_proxies.clone(), proxy_protocol: settings.proxy_protocol };
     let service = areas.service(&settings, &foundations);
-    let mut rest = tokio::spawn(serve(rest, service, balancers, stopping.clone()));
+    let mut rest = tokio::spawn(serve(rest, service, trust, stopping.clone()));
     tracing::info!(
         version = omniroute_core::VERSION,
         rest = %SocketAddr::new(settings.control_plane_host, settings.control_plane_port),

@@ -10,7 +10,7 @@ use utoipa::PartialSchema;
 use super::gateway::Gateway;
 use crate::{
     areas::{access, egress, oauth, operations, providers, settings},
-    http::{self, Body, Fields},
+    http::{self, Fields, FromFields},
 };
 
 /// Routes that serve pages and files, not the API.
@@ -176,7 +176,7 @@ fn properties(schema: &Value, document: &Value, names: &mut BTreeSet<String>) {
     }
 }
 
-fn check_body<T: Body + PartialSchema>(document: &Value, name: &str) {
+fn check_body<T: FromFields + PartialSchema>(document: &Value, name: &str) {
     let mut fields = Fields::new(Map::new());
     let _ = T::read(&mut fields);
     let read: BTreeSet<String> = fields.asked.iter().map(|name| (*name).to_owned()).collect();

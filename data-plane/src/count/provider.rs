@@ -7,10 +7,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header
 use http_body_util::BodyExt;
 use omniroute_core::error::GatewayError;
 use omniroute_credentials::Keeper;
-use omniroute_providers::{ChatWish, Token, Upstream};
+use omniroute_providers::{ChatApiSelector, Token, Upstream};
 use omniroute_wire::{
     anthropic,
-    codec::{DecodeContext, Encoded, Target, WireError},
+    codec::{DecodeContext, EncodeTarget, Encoded, WireError},
     gemini,
     ir::{Format, Losses},
     openai::renamed_body,
@@ -52,8 +52,8 @@ pub(super) async fn ask(
     asked: &CountRequest<'_>,
 ) -> Result<Option<u64>, GatewayError> {
     let (upstream, model) = (&target.entry.upstream, target.model);
-    let wish = ChatWish::plain(asked.dialect.format());
-    let Some(format) = upstream.chat_format_for(model, &wish) else { return Ok(None) };
+    let selector = ChatApiSelector::plain(asked.dialect.format());
+    let Some(format) = upstream.chat_format_for(model, &selector) else { return Ok(None) };
     let uri = match (format, asked.dialect) {
         (Format::OpenAiResponses, Dialect::Responses) if !has_sealed_signature(asked.body, format) => {
             upstream.responses_uri("input_tokens")
@@ -102,7 +102,7 @@ fn write(
     let request = decode(asked.dialect, asked.body, &DecodeContext { sealer: &sealer, answer: "" })?;
     let profile = upstream.profile(format, model);
     let names = name_table(format, &request);
-    let target = Target { model, profile: &profile, names: &names, stream: false };
+    let target = EncodeTarget { model, profile: &profile, names: &names, stream: false };
     let mut losses = Losses::default();
     let encoded: Result<Encoded, WireError> = match format {
         Format::Gemini => gemini::encode_count_request(&request, &target, &mut losses),

@@ -1,4 +1,4 @@
-//! One attempt at one target: send, and wait for the beginning of an answer, which [`super::beginning`] judges.
+//! One attempt at one target: send, and wait for the beginning of an answer, which [`super::response_validation`] judges.
 //!
 //! An error status or nothing at all is a [`FailedAttempt`], while another target can still be tried.
 
@@ -23,8 +23,8 @@ use super::{
     upstream_payload::ClientRequest,
 };
 use crate::{
+    accounting::{NOTE_AFTER, RequestAccounting},
     answer::{Answer, TranslationMode},
-    meter::{Meter, NOTE_AFTER},
     reply::ErrorContext,
     request::{Segmented, Target, TimeLimits},
     snapshot::ConnectionEntry,
@@ -45,7 +45,7 @@ pub(super) type Requests = (Box<Request<Segmented>>, Vec<Request<Segmented>>);
 /// Whom an attempt is made with, and for what.
 pub(super) struct Attempt<'a> {
     pub(super) client: &'a UpstreamClient<Segmented>,
-    pub(super) meter: &'a Meter,
+    pub(super) accounting: &'a RequestAccounting,
     pub(super) request: &'a ClientRequest<'a>,
     pub(super) target: Target<'a>,
     pub(super) mode: &'a TranslationMode,
@@ -75,7 +75,7 @@ impl<'a> Attempt<'a> {
             }
             if wake < end {
                 note = None;
-                self.meter.waits();
+                self.accounting.waits();
                 continue;
             }
             until = match self.heard.swap(false, Ordering::Relaxed) {
@@ -92,7 +92,7 @@ impl<'a> Attempt<'a> {
             TranslationMode::Passthrough { kind, hide_usage } => pass(self, head, body, *kind, *hide_usage).await,
             // Large futures that the other way does not pay for.
             TranslationMode::Translate(translation) => Box::pin(translated_from(self, head, body, translation)).await,
-            TranslationMode::Embed(embedding) => {
+            TranslationMode::Embeddings(embedding) => {
                 Box::pin(embedded(self.client, self.target.entry, (head, body), more, embedding, self.times)).await
             }
         }
@@ -103,7 +103,7 @@ impl<'a> Attempt<'a> {
     }
 
     pub(super) fn error_context(&self) -> ErrorContext<'a> {
-        self.meter.error_context()
+        self.accounting.error_context()
     }
 }
 

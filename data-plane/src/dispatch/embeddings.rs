@@ -22,7 +22,7 @@ use crate::{
     reply::AnswerStats,
     request::{Segmented, TimeLimits},
     snapshot::ConnectionEntry,
-    translate::{Embedding, cpu_bound, nothing_lost},
+    translate::{EmbeddingsTranslation, cpu_bound, nothing_lost},
     upstream_client::{UpstreamBody, UpstreamClient},
 };
 
@@ -51,14 +51,14 @@ impl ClientRequest<'_> {
             return Ok(UpstreamPayload::passed(segments, AnswerKind::Embeddings, false));
         }
         let mut losses = Losses::default();
-        let (bodies, way) = encode_request(self.embed.clone(), format, &self.body, model, requested, &mut losses)?;
+        let (bodies, context) = encode_request(self.embed.clone(), format, &self.body, model, requested, &mut losses)?;
         if self.is_strict() {
             nothing_lost(&losses)?;
         }
         let mut bodies = bodies.into_iter().map(|body| Segmented::new(vec![Bytes::from(body)]));
         let body = bodies.next().unwrap_or_else(|| Segmented::new(Vec::new()));
-        let embedding = Embedding { way, more: bodies.collect(), dropped: losses.header() };
-        Ok(UpstreamPayload { body, headers: Vec::new(), mode: TranslationMode::Embed(Box::new(embedding)) })
+        let embedding = EmbeddingsTranslation { context, more: bodies.collect(), dropped: losses.header() };
+        Ok(UpstreamPayload { body, headers: Vec::new(), mode: TranslationMode::Embeddings(Box::new(embedding)) })
     }
 }
 
@@ -68,7 +68,7 @@ pub(super) async fn embedded(
     entry: &ConnectionEntry,
     (head, mut body): (response::Parts, UpstreamBody),
     more: Vec<Request<Segmented>>,
-    embedding: &Embedding,
+    embedding: &EmbeddingsTranslation,
     times: &TimeLimits,
 ) -> Result<Answer, FailedAttempt> {
     let upstream = &entry.upstream;
@@ -87,7 +87,7 @@ pub(super) async fn embedded(
     }
     let parts: Vec<_> = parts.iter().map(|(body, counted)| (&body[..], *counted)).collect();
     let length = parts.iter().map(|(body, _)| body.len()).sum();
-    match cpu_bound(length, || embedding.way.answer(&parts)).await {
+    match cpu_bound(length, || embedding.context.answer(&parts)).await {
         Ok(answer) => {
             let usage = Usage { input: answer.tokens, ..Usage::default() };
             let stats = AnswerStats { usage: Some(usage), ..AnswerStats::default() };

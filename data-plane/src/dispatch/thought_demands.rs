@@ -73,14 +73,14 @@ impl Demanding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::testing::index_with;
+    use crate::server::testing::snapshot_with;
 
     fn entry() -> Arc<ConnectionEntry> {
-        let index = index_with(|resources| {
+        let snapshot = snapshot_with(|resources| {
             resources.node("mock", "http://127.0.0.1:9/v1");
             resources.connection("c1", "mock", |_| {});
         });
-        Arc::clone(index.connection("c1").expect("there"))
+        Arc::clone(snapshot.connection("c1").expect("there"))
     }
 
     #[test]

@@ -10,7 +10,7 @@ use omniroute_core::{
     hash::Pepper,
     time::UnixMillis,
 };
-use omniroute_providers::{ChatWish, Failure, Operation, Upstream};
+use omniroute_providers::{ChatApiSelector, Failure, Operation, Upstream};
 use omniroute_wire::{
     anthropic,
     embeddings::EmbedDialect,
@@ -168,13 +168,13 @@ impl ClientRequest<'_> {
 
     /// The chat format in which this upstream is asked; `None` when it does not chat.
     pub(super) fn format_at(&self, upstream: &Upstream, model: &str) -> Option<Format> {
-        let wish = ChatWish {
+        let selector = ChatApiSelector {
             client: self.dialect.format(),
             has_tools: self.scan.has_tools,
             effort: self.scan.effort,
             many: self.scan.n.is_some_and(|n| n > 1),
         };
-        upstream.chat_format_for(model, &wish)
+        upstream.chat_format_for(model, &selector)
     }
 
     /// Name in the ledger of the format in which this upstream is asked.

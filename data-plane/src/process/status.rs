@@ -18,7 +18,7 @@ use crate::{
     renewal::Renewals,
     server::Stages,
     snapshot::{
-        Snapshot,
+        SnapshotHandle,
         subscribe::{StreamHealth, Subscriber},
     },
     usage_journal::journal::Journal,
@@ -26,7 +26,7 @@ use crate::{
 
 /// This proxy, as the control plane sees it.
 pub(super) struct ControlledProxy {
-    snapshot: Snapshot,
+    snapshot: SnapshotHandle,
     lifecycle: Lifecycle,
     journal: Arc<Journal>,
     health: Arc<Health>,
@@ -48,7 +48,7 @@ impl ControlledProxy {
         Self {
             snapshot: stages.snapshot.clone(),
             lifecycle: stages.lifecycle.clone(),
-            journal: Arc::clone(stages.recording.recorder().journal()),
+            journal: Arc::clone(stages.sinks.recorder().journal()),
             health: Arc::clone(stages.health()),
             renewals: Arc::clone(stages.renewals()),
             proxy: subscriber.proxy.clone(),
@@ -70,7 +70,7 @@ impl ControlledProxy {
             if lifecycle.requests_in_flight() > 0 {
                 tracing::warn!(requests = lifecycle.requests_in_flight(), "the drain deadline cuts what still runs");
             }
-            lifecycle.cut();
+            lifecycle.expire_drain();
         });
         self.set_deadline(Some(waiting.abort_handle()));
     }
@@ -88,7 +88,8 @@ impl Controlled for ControlledProxy {
         let Self { snapshot, lifecycle, journal, .. } = self;
         let (last_error, last_error_at_ms) = self.stream.last_error().unwrap_or_default();
         let cooling = self.health.cooldowns();
-        let index = snapshot.load();
+        let stale = snapshot.stale();
+        let snapshot = snapshot.load();
         v1::ProxyStatus {
             proxy_id: self.proxy.to_string(),
             boot_id: self.boot_id.clone(),
@@ -96,8 +97,8 @@ impl Controlled for ControlledProxy {
             protocol: PROTOCOL_MINOR,
             address: format!("http://{}", self.address),
             started_at_ms: self.started.0,
-            revision: index.revision(),
-            stale: snapshot.stale(),
+            revision: snapshot.revision(),
+            stale,
             draining: lifecycle.phase() != Phase::Serving,
             requests_in_flight: lifecycle.requests_in_flight(),
             streams_in_flight: lifecycle.streams_in_flight(),
@@ -124,7 +125,7 @@ impl Controlled for ControlledProxy {
                     fingerprint: fingerprint.to_vec(),
                 })
                 .collect(),
-            outbound: index.outbound().map(|proxy| outbound_use(proxy)).collect(),
+            outbound: snapshot.outbound().map(|proxy| outbound_use(proxy)).collect(),
         }
     }
 

@@ -32,8 +32,8 @@ const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// `GET /api/tags`.
 pub(super) async fn tags(State(stages): Shared, uri: Uri, headers: HeaderMap) -> Response {
-    answer(&stages, &dialect(), &uri, &headers, |index, caller| {
-        Ok(models::ollama::list(index, &models::usable(index, caller)))
+    answer(&stages, &dialect(), &uri, &headers, |snapshot, caller| {
+        Ok(models::ollama::list(snapshot, &models::usable(snapshot, caller)))
     })
 }
 
@@ -45,16 +45,16 @@ pub(super) async fn show(State(stages): Shared, request: Request) -> Response {
         Ok(body) => body,
         Err(error) => return refuse_in(error.into(), &dialect(), &head.headers),
     };
-    answer(&stages, &dialect(), &head.uri, &head.headers, |index, caller| {
+    answer(&stages, &dialect(), &head.uri, &head.headers, |snapshot, caller| {
         let name = decode_show_request(&body)?;
         let name = name.as_ref();
         // Ollama's own client adds the tag that it takes for granted.
-        let found = models::find(index, caller, name).or_else(|error| {
+        let found = models::find(snapshot, caller, name).or_else(|error| {
             let bare = name.strip_suffix(":latest").ok_or(error)?;
-            models::find(index, caller, bare)
+            models::find(snapshot, caller, bare)
         });
         let listed = found.map_err(|_| unknown(name))?;
-        Ok(models::ollama::show(index, &listed))
+        Ok(models::ollama::show(snapshot, &listed))
     })
 }
 

@@ -14,7 +14,7 @@ use prost::Message as _;
 use super::{Foundations, Stages};
 use crate::{
     lifecycle::Lifecycle,
-    snapshot::{Applier, Index, Snapshot, Update},
+    snapshot::{Applier, Snapshot, SnapshotHandle, Update},
     usage_journal::{
         UsageRecorder,
         journal::{Journal, JournalOptions},
@@ -147,21 +147,21 @@ impl Resources {
     }
 }
 
-/// An index with the settings of tests, [`KEY`], and what `add` adds.
-pub(crate) fn index_with(add: impl FnOnce(&mut Resources)) -> Arc<Index> {
-    let (index, rejections) = try_index_with(add);
+/// A snapshot with the settings of tests, [`KEY`], and what `add` adds.
+pub(crate) fn snapshot_with(add: impl FnOnce(&mut Resources)) -> Arc<Snapshot> {
+    let (snapshot, rejections) = try_snapshot_with(add);
     assert!(rejections.is_empty(), "{rejections:?}");
-    index
+    snapshot
 }
 
 /// The same, with what is rejected of it.
-pub(crate) fn try_index_with(add: impl FnOnce(&mut Resources)) -> (Arc<Index>, Vec<v1::Rejection>) {
+pub(crate) fn try_snapshot_with(add: impl FnOnce(&mut Resources)) -> (Arc<Snapshot>, Vec<v1::Rejection>) {
     let mut resources = Resources(Vec::new());
     resources.settings(|_| {});
     resources.key("k1", KEY, |_| {});
     add(&mut resources);
     let applied = Applier::default().apply(Update { revision: 1, full: true, resources: resources.0 });
-    (applied.index, applied.rejections)
+    (applied.snapshot, applied.rejections)
 }
 
 /// A gateway with a journal of its own.
@@ -174,7 +174,7 @@ pub(crate) struct TestGateway {
 
 impl TestGateway {
     /// With these settings over the defaults, and this configuration.
-    pub(crate) fn new(settings: &[(&str, &str)], index: Arc<Index>) -> Self {
+    pub(crate) fn new(settings: &[(&str, &str)], snapshot: Arc<Snapshot>) -> Self {
         let journal = tempfile::tempdir().expect("a directory");
         let home = [("HOME", "/nonexistent")];
         let sources = Sources::of_values(home.into_iter().chain(settings.iter().copied()));
@@ -185,14 +185,14 @@ impl TestGateway {
             segment_bytes: 1 << 24,
             fsync: false,
         };
-        let snapshot = Snapshot::new();
-        if index.revision() > 0 {
-            snapshot.publish(index, false);
+        let handle = SnapshotHandle::new();
+        if snapshot.revision() > 0 {
+            handle.publish(snapshot, false);
         }
         let clock = Arc::new(SystemClock);
         let stages = Stages::build(Foundations {
             settings: &settings,
-            snapshot,
+            snapshot: handle,
             recorder: UsageRecorder::new(Journal::open(options).expect("a journal")),
             coordination: Arc::new(LocalCoordination::new(clock.clone())),
             lifecycle: Lifecycle::new(),

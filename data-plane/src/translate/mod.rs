@@ -19,7 +19,7 @@ use omniroute_core::{
 };
 use omniroute_wire::{
     anthropic,
-    codec::{DecodeContext, Exchange, NameTable, Target, WireError},
+    codec::{DecodeContext, EncodeTarget, NameTable, ResponseContext, WireError},
     ir::{Format, Json, Losses, Profile, Request, StreamError},
     ollama::Timing,
     openai::unwrap_details,
@@ -29,7 +29,7 @@ use omniroute_wire::{
 pub(crate) use self::{
     cpu_bound::cpu_bound,
     document::{DocumentError, Gathered, from_document},
-    embeddings::Embedding,
+    embeddings::EmbeddingsTranslation,
     streaming::Streaming,
 };
 use crate::{
@@ -96,7 +96,7 @@ pub(crate) struct Translation {
     pub(crate) upstream: Format,
     /// Whether the client wants a stream.
     pub(crate) stream: bool,
-    pub(crate) exchange: Exchange,
+    pub(crate) exchange: ResponseContext,
     /// Names of what did not cross.
     pub(crate) dropped: Option<String>,
     /// Signatures that the client dropped were put back.
@@ -127,7 +127,7 @@ impl Translation {
     /// Between a stream and a document of one format: nothing of the request was changed.
     pub(crate) fn same_format(same_format: &SameFormat<'_>) -> Self {
         let SameFormat { dialect, body, requested, .. } = *same_format;
-        let exchange = Exchange {
+        let exchange = ResponseContext {
             id: new_id(),
             created: same_format.at.0 / 1000,
             model: requested.to_owned(),
@@ -211,14 +211,14 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
     if job.upstream != Format::Anthropic {
         anthropic::name_references(&mut request, &names);
     }
-    let target = Target { model: job.model, profile: job.profile, names: &names, stream: job.stream };
+    let target = EncodeTarget { model: job.model, profile: job.profile, names: &names, stream: job.stream };
     let mut losses = Losses::default();
     let written = cpu_bound(job.body.len(), || encode_request(job.upstream, &request, &target, &mut losses));
     let encoded = written.await?;
     if job.strict {
         nothing_lost(&losses)?;
     }
-    let exchange = Exchange {
+    let exchange = ResponseContext {
         id: new_id(),
         created: job.at.0 / 1000,
         model: job.requested.to_owned(),

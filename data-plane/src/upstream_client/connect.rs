@@ -17,7 +17,7 @@ use omniroute_egress::{EgressError, OutboundProxy, Target, TargetGuard, TlsSetti
 use tokio::net::TcpStream;
 use tower::ServiceExt;
 
-use super::{ClientOptions, PolicySource, Stage, TlsError, dns::Resolver, error::ConnectFailure};
+use super::{CallErrorKind, ClientOptions, PolicySource, TlsError, dns::Resolver, error::ConnectFailure};
 
 /// The other address family is tried after this long (RFC 8305).
 const HAPPY_EYEBALLS: Duration = Duration::from_millis(250);
@@ -34,7 +34,7 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
 pub(super) struct Connector(Arc<Inner>);
 
 /// A connection that nothing has been sent on.
-pub(super) struct Connected {
+pub(super) struct EstablishedConnection {
     pub(super) stream: Transport,
     /// Whose connection it is: the provider's, or its proxy's.
     pub(super) peer: IpAddr,
@@ -107,21 +107,21 @@ impl Connector {
     /// Connects within `limit`.
     ///
     /// # Errors
-    /// With the stage in which that failed.
-    pub(super) async fn connect(&self, uri: Uri, limit: Duration) -> Result<Connected, Stage> {
-        self.check_literal(&uri).map_err(|failure| Stage::of_connecting(&failure))?;
+    /// With why it failed.
+    pub(super) async fn connect(&self, uri: Uri, limit: Duration) -> Result<EstablishedConnection, CallErrorKind> {
+        self.check_literal(&uri).map_err(|failure| CallErrorKind::of_connecting(&failure))?;
         let connecting = self.0.connector.clone().oneshot(uri);
         let stream = match tokio::time::timeout(limit, connecting).await {
-            Ok(connected) => connected.map_err(|error| Stage::of_connecting(&*error))?,
-            Err(_) => return Err(Stage::ConnectTimeout),
+            Ok(connected) => connected.map_err(|error| CallErrorKind::of_connecting(&*error))?,
+            Err(_) => return Err(CallErrorKind::ConnectTimeout),
         };
         let connected = stream.connected();
         let mut told = Extensions::new();
         connected.get_extras(&mut told);
         // A socket that cannot tell its peer any more is closed.
         let peer = told.get::<HttpInfo>().map(HttpInfo::remote_addr).as_ref().map(SocketAddr::ip);
-        let peer = peer.ok_or(Stage::Connect)?;
-        Ok(Connected { is_http2: connected.is_negotiated_h2(), stream: Transport::Direct(stream), peer })
+        let peer = peer.ok_or(CallErrorKind::Connect)?;
+        Ok(EstablishedConnection { is_http2: connected.is_negotiated_h2(), stream: Transport::Direct(stream), peer })
     }
 
     /// As [`Self::connect`], through `proxy`.
@@ -133,7 +133,7 @@ impl Connector {
         proxy: &OutboundProxy,
         uri: &Uri,
         limit: Duration,
-    ) -> Result<Connected, Stage> {
+    ) -> Result<EstablishedConnection, CallErrorKind> {
         let connecting = async {
             let target = Target::of(uri).ok_or(EgressError::TargetForbidden)?;
             let guarded = self.0.guard.check((self.0.policy)(), &target);
@@ -142,10 +142,10 @@ impl Connector {
             let stream = reached?;
             let peer = stream.peer_addr().map_err(|_| EgressError::ProxyUnreachable)?.ip();
             let tunnel = connect_through(stream, proxy, &target, &self.0.tls).await?;
-            Ok(Connected { is_http2: tunnel.is_http2(), stream: Transport::Tunnel(tunnel), peer })
+            Ok(EstablishedConnection { is_http2: tunnel.is_http2(), stream: Transport::Tunnel(tunnel), peer })
         };
         let connected = tokio::time::timeout(limit, connecting).await;
-        connected.unwrap_or(Err(EgressError::Timeout)).map_err(Stage::Egress)
+        connected.unwrap_or(Err(EgressError::Timeout)).map_err(CallErrorKind::Egress)
     }
 
     /// A connection to the proxy itself.
@@ -154,9 +154,9 @@ impl Connector {
             format!("http://{}:{}/", proxy.host(), proxy.port()).parse().map_err(|_| EgressError::ProxyName)?;
         self.check_literal(&uri).map_err(|_| EgressError::ProxyForbidden)?;
         let connecting = tcp(self.0.resolver.of(proxy.family())).oneshot(uri);
-        let stream = connecting.await.map_err(|error| match Stage::of_connecting(&error) {
-            Stage::Dns => EgressError::ProxyName,
-            Stage::Refused => EgressError::ProxyForbidden,
+        let stream = connecting.await.map_err(|error| match CallErrorKind::of_connecting(&error) {
+            CallErrorKind::Dns => EgressError::ProxyName,
+            CallErrorKind::AddressRefused => EgressError::ProxyForbidden,
             _ => EgressError::ProxyUnreachable,
         })?;
         Ok(stream.into_inner())

@@ -29,9 +29,9 @@ use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
 use super::{
-    CallError, Stage,
+    CallError, CallErrorKind,
     body::UpstreamBody,
-    connect::{Connected, Transport},
+    connect::{EstablishedConnection, Transport},
     error::BodyError,
     pool::Origin,
 };
@@ -84,13 +84,13 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    pub(super) async fn open(connected: Connected) -> Result<Box<Self>, Stage> {
-        let Connected { stream, peer, .. } = connected;
+    pub(super) async fn open(connected: EstablishedConnection) -> Result<Box<Self>, CallErrorKind> {
+        let EstablishedConnection { stream, peer, .. } = connected;
         let (sender, connection) = match stream {
             Transport::Direct(stream) => handshake(stream).await,
             Transport::Tunnel(tunnel) => handshake(TokioIo::new(tunnel)).await,
         }
-        .map_err(|_| Stage::Connect)?;
+        .map_err(|_| CallErrorKind::Connect)?;
         let turn = Arc::new(Turn { state: AtomicU8::new(WOKEN), task: AtomicWaker::new() });
         let waker = Waker::from(Arc::clone(&turn));
         Ok(Box::new(Self { sender, connection: Some(connection), turn, waker, peer, idle_since: None }))

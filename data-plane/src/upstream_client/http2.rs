@@ -29,9 +29,9 @@ use tokio::{
 };
 
 use super::{
-    CallError, Stage,
+    CallError, CallErrorKind,
     body::UpstreamBody,
-    connect::{Connected, Transport},
+    connect::{EstablishedConnection, Transport},
     error::BodyError,
     pool::Waiters,
 };
@@ -157,15 +157,18 @@ pub(super) enum StreamCheckout {
 
 impl Http2 {
     /// A connection, and the stream for whoever opened it.
-    pub(super) async fn open(connected: Connected, waiters: &Arc<Waiters>) -> Result<(Self, Stream), Stage> {
-        let Connected { stream, peer, .. } = connected;
+    pub(super) async fn open(
+        connected: EstablishedConnection,
+        waiters: &Arc<Waiters>,
+    ) -> Result<(Self, Stream), CallErrorKind> {
+        let EstablishedConnection { stream, peer, .. } = connected;
         match stream {
             Transport::Direct(stream) => Self::open_on(TokioIo::new(stream), peer, waiters).await,
             Transport::Tunnel(tunnel) => Self::open_on(tunnel, peer, waiters).await,
         }
     }
 
-    async fn open_on<T>(stream: T, peer: IpAddr, waiters: &Arc<Waiters>) -> Result<(Self, Stream), Stage>
+    async fn open_on<T>(stream: T, peer: IpAddr, waiters: &Arc<Waiters>) -> Result<(Self, Stream), CallErrorKind>
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -177,7 +180,7 @@ impl Http2 {
             .data_frame_budget(SMALL_FRAMES)
             .max_header_list_size(MAX_HEADERS)
             .handshake(stream);
-        let (sender, mut connection) = opening.await.map_err(|_| Stage::Connect)?;
+        let (sender, mut connection) = opening.await.map_err(|_| CallErrorKind::Connect)?;
         let load = Arc::new(Load {
             active: AtomicUsize::new(1),
             limit: AtomicUsize::new(UNTOLD),

@@ -48,7 +48,7 @@ use omniroute_egress::{EgressError, OutboundProxy};
 
 pub use self::{
     body::UpstreamBody,
-    error::{BodyError, CallError, Stage},
+    error::{BodyError, CallError, CallErrorKind},
     roots::{ExtraRoots, RootsError},
 };
 use self::{
@@ -102,7 +102,7 @@ where
     /// for it: DNS, TCP and TLS together, where one has to be opened.
     ///
     /// # Errors
-    /// With the stage in which it failed. Dropping the future cancels the request.
+    /// With why it failed. Dropping the future cancels the request.
     pub fn send(
         &self,
         request: Request<B>,
@@ -125,11 +125,14 @@ where
         let used = proxy.used();
         match &sent {
             Ok(_) => used.succeeded(),
-            Err(CallError { stage: Stage::ConnectTimeout | Stage::Egress(EgressError::Timeout), .. }) => {
+            Err(CallError {
+                kind: CallErrorKind::ConnectTimeout | CallErrorKind::Egress(EgressError::Timeout),
+                ..
+            }) => {
                 used.timed_out();
             }
             // That the operator forbids a target says nothing of the proxy.
-            Err(CallError { stage: Stage::Egress(EgressError::TargetForbidden), .. }) => {}
+            Err(CallError { kind: CallErrorKind::Egress(EgressError::TargetForbidden), .. }) => {}
             Err(_) => used.failed(),
         }
         sent
@@ -141,7 +144,7 @@ where
         through: Option<&Arc<OutboundProxy>>,
         connect_timeout: Duration,
     ) -> Result<Response<UpstreamBody>, CallError> {
-        let origin = self.pool.origin(request.uri(), through).ok_or(CallError::of(Stage::Connect))?;
+        let origin = self.pool.origin(request.uri(), through).ok_or(CallError::of(CallErrorKind::Connect))?;
         let mut request = request;
         loop {
             // Nearly always there is a connection, and the future that waits for one is large.

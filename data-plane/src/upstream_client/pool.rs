@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use super::{
-    POOL_IDLE, Stage,
+    CallErrorKind, POOL_IDLE,
     connect::Connector,
     http1::{Http1, host_header},
     http2::{self, Http2, STREAMS, StreamCheckout},
@@ -179,13 +179,13 @@ where
     /// A connection to `origin` that can take a request, within `limit`, now that [`Self::checkout`] found none.
     ///
     /// # Errors
-    /// With the stage in which that failed.
+    /// With why it failed.
     pub(super) async fn wait(
         &self,
         origin: &Arc<Origin<B>>,
         miss: CheckoutMiss,
         limit: Duration,
-    ) -> Result<PooledConnection<B>, Stage> {
+    ) -> Result<PooledConnection<B>, CallErrorKind> {
         let until = Instant::now() + limit;
         if let CheckoutMiss::Connect = miss {
             return self.open(origin, limit).await;
@@ -206,7 +206,7 @@ where
                     let look = until.min(Instant::now() + SETTLING);
                     let is_told = tokio::time::timeout_at(look, told).await.is_ok();
                     if !is_told && Instant::now() >= until {
-                        return Err(Stage::ConnectTimeout);
+                        return Err(CallErrorKind::ConnectTimeout);
                     }
                 }
             }
@@ -214,7 +214,7 @@ where
     }
 
     /// Opens a connection; [`Origin::next`] has counted it.
-    async fn open(&self, origin: &Arc<Origin<B>>, limit: Duration) -> Result<PooledConnection<B>, Stage> {
+    async fn open(&self, origin: &Arc<Origin<B>>, limit: Duration) -> Result<PooledConnection<B>, CallErrorKind> {
         let _connecting = Connecting(origin);
         let opened = self.opened(origin, limit).await;
         let mut connections = origin.connections.lock();
@@ -229,7 +229,7 @@ where
         &self,
         origin: &Arc<Origin<B>>,
         limit: Duration,
-    ) -> Result<(Option<Http2>, PooledConnection<B>), Stage> {
+    ) -> Result<(Option<Http2>, PooledConnection<B>), CallErrorKind> {
         let begun = Instant::now();
         let until = begun + limit;
         let connected = match &origin.through {
@@ -247,7 +247,7 @@ where
             }
             Ok((None, PooledConnection::Http1(Http1::open(connected).await?)))
         };
-        tokio::time::timeout_at(until, handshake).await.unwrap_or(Err(Stage::ConnectTimeout))
+        tokio::time::timeout_at(until, handshake).await.unwrap_or(Err(CallErrorKind::ConnectTimeout))
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     http::{
-        ApiError, Body, ErrorBody, Fields,
+        ApiError, ErrorBody, Fields, FromFields,
         extract::{self, Query},
     },
     store::records::Actor,
@@ -303,7 +303,7 @@ impl From<Resolved> for ResolvedView {
 
 // === impl AssignmentQuery ===
 
-impl Body for AssignmentQuery {
+impl FromFields for AssignmentQuery {
     fn read(fields: &mut Fields) -> Self {
         Self {
             proxy_id: fields.text("proxy_id", 1..=MAX_ID),
@@ -318,7 +318,7 @@ impl Body for AssignmentQuery {
 
 // === impl Assign ===
 
-impl Body for Assign {
+impl FromFields for Assign {
     fn read(fields: &mut Fields) -> Self {
         let word = scope_word(fields);
         let id = fields.nullable_text("scopeId", 0..=MAX_ID).set();
@@ -330,7 +330,7 @@ impl Body for Assign {
 
 // === impl BulkAssign ===
 
-impl Body for BulkAssign {
+impl FromFields for BulkAssign {
     fn read(fields: &mut Fields) -> Self {
         let scope = scope_word(fields).unwrap_or_default();
         let ids = fields.texts("scopeIds", 0..=MOST_SCOPES, MAX_ID).unwrap_or_default();

@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{Egress, record::ProxyRecord, rows::Proxies};
 use crate::{
-    http::{ApiError, Body, ErrorBody, Fields, extract::Query},
+    http::{ApiError, ErrorBody, Fields, FromFields, extract::Query},
     jobs::Job,
     store::{EgressSums, Store},
 };
@@ -109,7 +109,7 @@ pub fn jobs(store: &Store) -> Vec<Job> {
 
 // === impl HealthQuery ===
 
-impl Body for HealthQuery {
+impl FromFields for HealthQuery {
     fn read(fields: &mut Fields) -> Self {
         Self { hours: fields.whole("hours", 1..=MOST_HOURS).unwrap_or(24) }
     }

@@ -11,7 +11,7 @@ use zeroize::Zeroize as _;
 
 use super::{record::ACTIVE, rows::opened};
 use crate::{
-    publish::{ConfigKind, Source},
+    publish::{ConfigKind, ResourceBuilder},
     store::{Columns as _, Store, StoreError},
 };
 
@@ -33,9 +33,9 @@ impl ConfigKind for OutboundProxyKind {
          WHERE revision > $1 AND revision <= $2"
     }
 
-    fn message(&self, row: &AnyRow, source: &Source<'_>) -> Result<(String, Body), StoreError> {
+    fn message(&self, row: &AnyRow, builder: &ResourceBuilder<'_>) -> Result<(String, Body), StoreError> {
         let id = row.text("id")?;
-        let proxy = proxy(row, &id, source.store())?;
+        let proxy = proxy(row, &id, builder.store())?;
         Ok((id, Body::OutboundProxy(proxy)))
     }
 
@@ -84,7 +84,7 @@ impl ConfigKind for ProxyAssignmentKind {
         "SELECT id, revision, proxy_id, scope, scope_id FROM proxy_assignments WHERE revision > $1 AND revision <= $2"
     }
 
-    fn message(&self, row: &AnyRow, _: &Source<'_>) -> Result<(String, Body), StoreError> {
+    fn message(&self, row: &AnyRow, _: &ResourceBuilder<'_>) -> Result<(String, Body), StoreError> {
         let assignment = v1::ProxyAssignment {
             proxy: row.text("proxy_id")?,
             scope: row.text("scope")?,

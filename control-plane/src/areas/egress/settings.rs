@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     http::{
-        ApiError, Body, Edit, ErrorBody, Fields,
+        ApiError, Edit, ErrorBody, Fields, FromFields,
         extract::{self, Query},
     },
     store::{Write, records::Actor},
@@ -324,7 +324,7 @@ impl LevelProxy {
 
 // === impl LevelQuery ===
 
-impl Body for LevelQuery {
+impl FromFields for LevelQuery {
     fn read(fields: &mut Fields) -> Self {
         let query = Self {
             level: fields.choice("level", &LEVELS),
@@ -338,7 +338,7 @@ impl Body for LevelQuery {
 
 // === impl DeleteLevel ===
 
-impl Body for DeleteLevel {
+impl FromFields for DeleteLevel {
     fn read(fields: &mut Fields) -> Self {
         let level = fields.choice("level", &LEVELS);
         let id = fields.text("id", 1..=MAX_ID);
@@ -352,7 +352,7 @@ impl Body for DeleteLevel {
 
 // === impl LevelProxyBody ===
 
-impl Body for LevelProxyBody {
+impl FromFields for LevelProxyBody {
     fn read(fields: &mut Fields) -> Self {
         Self {
             kind: kind(fields),
@@ -366,7 +366,7 @@ impl Body for LevelProxyBody {
 
 // === impl ChangeProxySettings ===
 
-impl Body for ChangeProxySettings {
+impl FromFields for ChangeProxySettings {
     fn read(fields: &mut Fields) -> Self {
         let body = Self {
             level: fields.choice("level", &LEVELS),

@@ -10,7 +10,7 @@ use super::{
     record::{ACTIVE, AssignmentRecord, Credentials, ProxyDraft, ProxyPatch, ProxyRecord, SOURCES, STATUSES, Scope},
     rules::MASK,
 };
-use crate::http::{Body, Edit, Fields};
+use crate::http::{Edit, Fields, FromFields};
 
 pub(super) const MAX_ID: usize = 200;
 const MAX_NAME: usize = 120;
@@ -245,7 +245,7 @@ impl From<Vec<AssignmentRecord>> for WhereUsed {
 
 // === impl ProxyQuery ===
 
-impl Body for ProxyQuery {
+impl FromFields for ProxyQuery {
     fn read(fields: &mut Fields) -> Self {
         let query = Self {
             id: fields.text("id", 1..=MAX_ID),
@@ -262,7 +262,7 @@ impl Body for ProxyQuery {
 
 // === impl DeleteQuery ===
 
-impl Body for DeleteQuery {
+impl FromFields for DeleteQuery {
     fn read(fields: &mut Fields) -> Self {
         Self { id: fields.required_text("id", 1..=MAX_ID), force: switch(fields, "force") }
     }
@@ -276,7 +276,7 @@ fn switch(fields: &mut Fields, name: &'static str) -> bool {
 
 // === impl CreateProxy ===
 
-impl Body for CreateProxy {
+impl FromFields for CreateProxy {
     fn read(fields: &mut Fields) -> Self {
         let proxy = Self {
             name: fields.required_text("name", 1..=MAX_NAME),
@@ -323,7 +323,7 @@ impl CreateProxy {
 
 // === impl ChangeProxy ===
 
-impl Body for ChangeProxy {
+impl FromFields for ChangeProxy {
     fn read(fields: &mut Fields) -> Self {
         fields.shown(&["createdAt", "updatedAt"]);
         Self {
@@ -369,7 +369,7 @@ impl ChangeProxy {
 
 // === impl InlineAssignment ===
 
-impl Body for InlineAssignment {
+impl FromFields for InlineAssignment {
     fn read(fields: &mut Fields) -> Self {
         let scope = fields.choice("scope", &Scope::WORDS);
         let id = fields.nullable_text("scopeId", 0..=MAX_ID).set();

@@ -22,7 +22,7 @@ use super::{
     rules::MASK,
     shapes::{MAX_ID, credential, kind, port},
 };
-use crate::http::{ApiError, Body, ErrorBody, Fields, extract};
+use crate::http::{ApiError, ErrorBody, Fields, FromFields, extract};
 
 /// Tells whoever calls it from where the call came.
 const TARGET: &str = "https://api64.ipify.org/?format=json";
@@ -198,7 +198,7 @@ fn address_in(body: &[u8]) -> Option<String> {
 
 // === impl TryProxy ===
 
-impl Body for TryProxy {
+impl FromFields for TryProxy {
     fn read(fields: &mut Fields) -> Self {
         let body = Self {
             proxy: fields.nested("proxy", TriedProxy::read),
@@ -214,7 +214,7 @@ impl Body for TryProxy {
 
 // === impl TriedProxy ===
 
-impl Body for TriedProxy {
+impl FromFields for TriedProxy {
     fn read(fields: &mut Fields) -> Self {
         Self {
             kind: kind(fields),

@@ -24,7 +24,7 @@ use std::{fmt::Write as _, sync::Arc};
 
 use omniroute_core::{
     hash::{Pepper, mac},
-    sealed::{Place, SealError},
+    sealed::{SealContext, SealError},
     time::UnixMillis,
 };
 use parking_lot::{Mutex, RwLock};
@@ -41,7 +41,7 @@ use self::{
 use super::{Columns as _, Store, StoreError, records::Actor, sealing, sql};
 
 /// Where the values lie.
-pub(super) const PLACE: Place<'_> = Place { table: "settings", column: "fleet", row: "settings" };
+pub(super) const CONTEXT: SealContext<'_> = SealContext { table: "settings", column: "fleet", row: "settings" };
 
 const SELECT: &str = "SELECT fleet, process, revision FROM settings WHERE id = 'settings'";
 
@@ -188,7 +188,7 @@ impl Store {
             return Ok(());
         };
         self.log_change(&held, row.as_ref(), &next);
-        let sealed = sealing::seal(self.ring(), PLACE, &next.to_json())?;
+        let sealed = sealing::seal(self.ring(), CONTEXT, &next.to_json())?;
         let process = next.process_fingerprint();
         let document = write.settings_document().await?;
         write.store_settings(document).await?;
@@ -264,7 +264,7 @@ impl Store {
         let Some(row) = row else { return Ok((StoredValues::Nothing, 0)) };
         let revision = row.u64("revision")?;
         let Some(sealed) = row.opt_blob("fleet")? else { return Ok((StoredValues::Nothing, revision)) };
-        let held = match self.ring().open(PLACE, &sealed) {
+        let held = match self.ring().open(CONTEXT, &sealed) {
             Ok(json) => FleetValues::from_json(&json).map_or(StoredValues::Damaged, StoredValues::Values),
             Err(SealError::UnknownKey(key)) => StoredValues::Locked(key),
             Err(_) => StoredValues::Damaged,

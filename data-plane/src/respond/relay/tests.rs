@@ -20,12 +20,12 @@ use tokio::{
 
 use super::*;
 use crate::{
+    accounting::RequestFacts,
     answer::AnswerKind,
-    meter::Sent,
     reply::{ErrorContext, turn::TURN},
     request::{Arrival, Caller, RequestId},
     resolve::resolve,
-    server::testing::{TestGateway, index_with},
+    server::testing::{TestGateway, snapshot_with},
 };
 
 const CHAT: AnswerKind = AnswerKind::Chat(omniroute_wire::ir::Format::OpenAiChat);
@@ -64,7 +64,7 @@ impl Bench {
     fn new(filter: AnswerFilter, first: &'static str, times: RelayTimesIn) -> Self {
         let gateway = TestGateway::new(
             &[],
-            index_with(|resources| {
+            snapshot_with(|resources| {
                 resources.node("mock", "http://127.0.0.1:9/v1");
                 resources.connection("c1", "mock", |_| {});
             }),
@@ -76,9 +76,9 @@ impl Bench {
                 .map(|piece| piece.map(|piece| piece.map(|text| Frame::data(Bytes::from_static(text.as_bytes())))))
         });
         let upstream: Upstream = StreamBody::new(Box::pin(stream));
-        let mut meter = meter(&gateway);
-        meter.attempt();
-        meter.answered(200, Duration::ZERO);
+        let mut accounting = accounting(&gateway);
+        accounting.attempt();
+        accounting.answered(200, Duration::ZERO);
         let times = RelayLimits {
             idle: SECOND * u32::try_from(times.idle).expect("small"),
             keepalive: SECOND * u32::try_from(times.keepalive).expect("small"),
@@ -87,7 +87,7 @@ impl Bench {
         let mut filter = filter;
         let mut ready = Vec::new();
         filter.feed(Bytes::from_static(first.as_bytes()), ErrorContext { request_id: "r1", hidden: "" }, &mut ready);
-        let relay = Relay::new(upstream, filter, ready, meter, times);
+        let relay = Relay::new(upstream, filter, ready, accounting, times);
         Self { gateway, upstream: Some(sender), relay: Some(Box::pin(relay)) }
     }
 
@@ -129,10 +129,10 @@ impl Bench {
     }
 }
 
-fn meter(gateway: &TestGateway) -> Box<Meter> {
+fn accounting(gateway: &TestGateway) -> Box<RequestAccounting> {
     let stages = &gateway.stages;
-    let index = arc_swap::Guard::into_inner(stages.snapshot.load());
-    let plan = resolve(&index, &Caller::Local, "mock/m").expect("a plan");
+    let snapshot = arc_swap::Guard::into_inner(stages.snapshot.load());
+    let plan = resolve(&snapshot, &Caller::Local, "mock/m").expect("a plan");
     let target = plan.targets().next().expect("a target");
     let permit = stages.health.acquire(target.entry).expect("a place");
     let arrival = Arrival {
@@ -140,12 +140,12 @@ fn meter(gateway: &TestGateway) -> Box<Meter> {
         request_id: RequestId::generate(),
         started: Instant::now(),
         at: stages.clock.now(),
-        running: stages.lifecycle.begin(),
+        in_flight: stages.lifecycle.begin(),
         span: tracing::Span::none(),
     };
     // Dropping what is unwritten writes it.
     let (dialect, body) = (Dialect::Chat, Bytes::from(vec![b'x'; 400]));
-    let sent = Sent {
+    let facts = RequestFacts {
         caller: &Caller::Local,
         path: "/v1/chat/completions",
         dialect: &dialect,
@@ -153,7 +153,7 @@ fn meter(gateway: &TestGateway) -> Box<Meter> {
         body: &body,
         asked_in: "openai",
     };
-    Meter::open(&stages.recording, arrival, sent, &target, permit).0
+    RequestAccounting::open(&stages.sinks, arrival, facts, &target, permit).0
 }
 
 fn usage(event: &v1::UsageEvent) -> (Option<u64>, Option<u64>, bool) {
@@ -425,21 +425,21 @@ async fn a_document_is_whole_when_its_length_is_used_up() {
     }
     let gateway = TestGateway::new(
         &[],
-        index_with(|resources| {
+        snapshot_with(|resources| {
             resources.node("mock", "http://127.0.0.1:9/v1");
             resources.connection("c1", "mock", |_| {});
         }),
     );
-    let mut meter = meter(&gateway);
-    meter.attempt();
-    meter.answered(200, Duration::ZERO);
+    let mut accounting = accounting(&gateway);
+    accounting.attempt();
+    accounting.answered(200, Duration::ZERO);
     let times = RelayLimits { idle: SECOND, keepalive: Duration::ZERO, deadline: Instant::now() + SECOND };
     let document = r#"{"choices":[{"index":0,"message":{"content":"x"},"finish_reason":"stop"}]}"#;
     let (first, rest) = document.split_at(20);
     let (mut filter, mut ready) = (AnswerFilter::json(CHAT), Vec::new());
     filter.feed(Bytes::from(first), ErrorContext { request_id: "r1", hidden: "" }, &mut ready);
     let upstream = Sized(Some(Bytes::from(rest)), rest.len() as u64);
-    let mut relay = Box::pin(Relay::new(upstream, filter, ready, meter, times));
+    let mut relay = Box::pin(Relay::new(upstream, filter, ready, accounting, times));
     assert_eq!(relay.size_hint().exact(), Some(document.len() as u64));
     let mut read = Vec::new();
     while read.len() < document.len() {
@@ -492,16 +492,16 @@ async fn most_beside(filter: AnswerFilter, piece: String) -> usize {
     }));
     let gateway = TestGateway::new(
         &[],
-        index_with(|resources| {
+        snapshot_with(|resources| {
             resources.node("mock", "http://127.0.0.1:9/v1");
             resources.connection("c1", "mock", |_| {});
         }),
     );
-    let mut meter = meter(&gateway);
-    meter.attempt();
-    meter.answered(200, Duration::ZERO);
+    let mut accounting = accounting(&gateway);
+    accounting.attempt();
+    accounting.answered(200, Duration::ZERO);
     let times = RelayLimits { idle: SECOND * 600, keepalive: Duration::ZERO, deadline: Instant::now() + SECOND * 600 };
-    let mut relay = Box::pin(Relay::new(upstream, filter, Vec::new(), meter, times));
+    let mut relay = Box::pin(Relay::new(upstream, filter, Vec::new(), accounting, times));
     let answering = tokio::spawn(async move {
         poll_fn(|cx| {
             while relay.as_mut().poll_frame(cx).is_ready() {}

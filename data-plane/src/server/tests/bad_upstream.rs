@@ -316,11 +316,11 @@ async fn an_answer_that_says_that_it_failed_is_told_as_what_it_is() {
         ),
     ] {
         let upstream = Upstream::answering(move |_| json(200, document)).await;
-        let index = index_with(|resources| {
+        let snapshot = snapshot_with(|resources| {
             resources.node_of("mock", &upstream.base_url(), "openai-compatible", "responses");
             resources.connection("c1", "mock", |_| {});
         });
-        let proxy = Proxy::start(&[], index).await;
+        let proxy = Proxy::start(&[], snapshot).await;
         let answer = proxy.chat(CHAT).await;
         assert_eq!(answer.status, status, "{}", answer.text());
         assert!(answer.text().contains(said), "{}", answer.text());

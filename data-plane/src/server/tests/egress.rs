@@ -13,7 +13,7 @@ use super::{
     upstream::{chat_answer, event_stream, json},
     *,
 };
-use crate::server::testing::try_index_with;
+use crate::server::testing::try_snapshot_with;
 
 const CREDENTIALS: (&str, &str) = ("omni", "p:ss word");
 const LIST: &str = r#"{"id":"1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}"#;
@@ -28,8 +28,8 @@ fn with_credentials(message: &mut OutboundProxy) {
 }
 
 /// A node `mock` at a name that only the proxy `p` knows, and its connection `c1`.
-fn behind(kind: &str, proxy: &TestProxy, add: impl FnOnce(&mut Resources)) -> Arc<Index> {
-    index_with(|resources| {
+fn behind(kind: &str, proxy: &TestProxy, add: impl FnOnce(&mut Resources)) -> Arc<Snapshot> {
+    snapshot_with(|resources| {
         resources.node("mock", "http://provider.test/v1");
         resources.connection("c1", "mock", |_| {});
         resources.outbound_proxy("p", kind, proxy.address, with_credentials);
@@ -38,8 +38,8 @@ fn behind(kind: &str, proxy: &TestProxy, add: impl FnOnce(&mut Resources)) -> Ar
 }
 
 fn used(proxy: &Proxy) -> Used {
-    let index = proxy.inner.stages.snapshot.load();
-    index.outbound().find(|proxy| proxy.id() == "p").expect("the proxy").used().now()
+    let snapshot = proxy.inner.stages.snapshot.load();
+    snapshot.outbound().find(|proxy| proxy.id() == "p").expect("the proxy").used().now()
 }
 
 async fn answered() -> Upstream {
@@ -60,8 +60,8 @@ async fn a_chat_goes_through_each_kind_of_proxy_and_its_connection_is_used_again
     for (kind, speaks) in speaks {
         let upstream = answered().await;
         let outbound = proxy_of(speaks, upstream.address).await;
-        let index = behind(kind, &outbound, |resources| resources.proxy_assignment("p", "global", ""));
-        let proxy = Proxy::start(&[("UPSTREAM_TLS_CA", ca.to_str().expect("a text"))], index).await;
+        let snapshot = behind(kind, &outbound, |resources| resources.proxy_assignment("p", "global", ""));
+        let proxy = Proxy::start(&[("UPSTREAM_TLS_CA", ca.to_str().expect("a text"))], snapshot).await;
         for _ in 0..3 {
             assert_eq!(proxy.chat(CHAT).await.status, 200, "{kind}");
         }
@@ -85,14 +85,14 @@ async fn http2_and_streams_pass_through_a_tunnel() {
     })
     .await;
     let outbound = proxy_of(Speaks::Socks5, upstream.address).await;
-    let index = index_with(|resources| {
+    let snapshot = snapshot_with(|resources| {
         resources.node("mock", &upstream.base_url());
         resources.connection("c1", "mock", |_| {});
         resources.outbound_proxy("p", "socks5", outbound.address, with_credentials);
         resources.proxy_assignment("p", "provider", "mock");
     });
     let ca = upstream.ca();
-    let proxy = Proxy::start(&[("UPSTREAM_TLS_CA", ca.to_str().expect("a text"))], index).await;
+    let proxy = Proxy::start(&[("UPSTREAM_TLS_CA", ca.to_str().expect("a text"))], snapshot).await;
     for _ in 0..2 {
         assert_eq!(proxy.chat(CHAT).await.status, 200);
     }
@@ -109,8 +109,8 @@ async fn http2_and_streams_pass_through_a_tunnel() {
     })
     .await;
     let outbound = proxy_of(Speaks::Connect, plain.address).await;
-    let index = behind("http", &outbound, |resources| resources.proxy_assignment("p", "account", "c1"));
-    let proxy = Proxy::start(&[], index).await;
+    let snapshot = behind("http", &outbound, |resources| resources.proxy_assignment("p", "account", "c1"));
+    let proxy = Proxy::start(&[], snapshot).await;
     let answer = proxy.chat(STREAM).await;
     assert!(answer.text().contains("Hello") && answer.text().ends_with("data: [DONE]\n\n"), "{}", answer.text());
 }
@@ -148,7 +148,7 @@ async fn the_nearest_assignment_counts_and_what_has_none_goes_directly() {
 async fn a_proxy_that_fails_fails_the_connection_and_the_next_one_is_tried() {
     let upstream = answered().await;
     let outbound = proxy_of(Speaks::Connect, upstream.address).await;
-    let index = index_with(|resources| {
+    let snapshot = snapshot_with(|resources| {
         resources.node("mock", &upstream.base_url());
         resources.connection("c1", "mock", |connection| connection.priority = 1);
         resources.connection("c2", "mock", |connection| connection.priority = 2);
@@ -156,7 +156,7 @@ async fn a_proxy_that_fails_fails_the_connection_and_the_next_one_is_tried() {
         resources.outbound_proxy("p", "http", outbound.address, |message| message.username = "omni".to_owned());
         resources.proxy_assignment("p", "account", "c1");
     });
-    let proxy = Proxy::start(&[], index).await;
+    let proxy = Proxy::start(&[], snapshot).await;
     let answer = proxy.chat(CHAT).await;
     assert_eq!(answer.status, 200);
     assert_eq!(upstream.last().headers["authorization"], "Bearer sk-secret-of-c2");
@@ -176,13 +176,13 @@ async fn clients_are_told_that_the_provider_cannot_be_reached_and_nothing_of_the
         ("https", Speaks::Only(page)),
     ] {
         let outbound = proxy_of(speaks, upstream.address).await;
-        let index = index_with(|resources| {
+        let snapshot = snapshot_with(|resources| {
             resources.node("mock", &upstream.base_url());
             resources.connection("c1", "mock", |_| {});
             resources.outbound_proxy("p", kind, outbound.address, |message| message.password = "planted".to_owned());
             resources.proxy_assignment("p", "global", "");
         });
-        let proxy = Proxy::start(&[], index).await;
+        let proxy = Proxy::start(&[], snapshot).await;
         let answer = proxy.chat(CHAT).await;
         let (status, _, code) = answer.error();
         assert_eq!((status, code.as_str()), (502, "upstream_unreachable"), "{kind}");
@@ -202,17 +202,17 @@ async fn nothing_that_was_meant_to_go_through_a_proxy_goes_without_it() {
     let inactive: fn(&mut OutboundProxy) = |message| message.is_active = false;
     let unusable: fn(&mut OutboundProxy) = |message| message.r#type = "carrier-pigeon".to_owned();
     for change in [inactive, unusable] {
-        let index = try_index_with(|resources| {
+        let snapshot = try_snapshot_with(|resources| {
             resources.node("mock", &upstream.base_url());
             resources.connection("c1", "mock", |_| {});
             resources.outbound_proxy("p", "http", outbound.address, change);
             resources.proxy_assignment("p", "provider", "mock");
         });
-        let (index, rejections) = index;
+        let (snapshot, rejections) = snapshot;
         assert_eq!(rejections.len(), 1, "{rejections:?}");
         assert_eq!((rejections[0].kind.as_str(), rejections[0].id.as_str()), ("connection", "c1"));
         assert!(rejections[0].reason.contains("outbound proxy"), "{rejections:?}");
-        let proxy = Proxy::start(&[], index).await;
+        let proxy = Proxy::start(&[], snapshot).await;
         assert!(proxy.chat(CHAT).await.status.as_u16() >= 400);
     }
     assert!(upstream.asked().is_empty() && outbound.targets().is_empty());
@@ -222,7 +222,7 @@ async fn nothing_that_was_meant_to_go_through_a_proxy_goes_without_it() {
 async fn targets_obey_the_address_policy_behind_a_proxy_as_before_it() {
     let outbound = TestProxy::start(TestProxyOptions::default()).await.expect("a proxy");
     let closed = |base_url: &'static str| {
-        try_index_with(|resources| {
+        try_snapshot_with(|resources| {
             resources.node("mock", base_url);
             resources.connection("c1", "mock", |_| {});
             resources.outbound_proxy("p", "http", outbound.address, |_| {});
@@ -232,8 +232,8 @@ async fn targets_obey_the_address_policy_behind_a_proxy_as_before_it() {
     // A literal is refused with the connection, a name when it is called.
     let (_, rejections) = closed("http://169.254.169.254/v1");
     assert_eq!(rejections.len(), 1, "{rejections:?}");
-    let (index, _) = closed("http://metadata.google.internal/v1");
-    let proxy = Proxy::start(&[], index).await;
+    let (snapshot, _) = closed("http://metadata.google.internal/v1");
+    let proxy = Proxy::start(&[], snapshot).await;
     let answer = proxy.chat(CHAT).await;
     assert_eq!(answer.status, 502, "{}", answer.text());
     assert!(outbound.targets().is_empty());
@@ -268,13 +268,13 @@ async fn a_proxy_that_is_configured_anew_is_used_at_once() {
 async fn token_counts_go_the_same_way() {
     let upstream = Upstream::answering(|_| json(200, r#"{"input_tokens":42}"#)).await;
     let outbound = proxy_of(Speaks::Connect, upstream.address).await;
-    let index = index_with(|resources| {
+    let snapshot = snapshot_with(|resources| {
         resources.node_of("mock", "http://provider.test/v1", "anthropic-compatible", "");
         resources.connection("c1", "mock", |_| {});
         resources.outbound_proxy("p", "http", outbound.address, with_credentials);
         resources.proxy_assignment("p", "global", "");
     });
-    let proxy = Proxy::start(&[], index).await;
+    let proxy = Proxy::start(&[], snapshot).await;
     let body = r#"{"model":"mock/claude","messages":[{"role":"user","content":"hi"}]}"#;
     let answer = proxy.post("/v1/messages/count_tokens", body).await;
     assert_eq!((answer.status.as_u16(), &answer.json()["input_tokens"]), (200, &42.into()));

@@ -26,7 +26,7 @@ use super::{
     upstream::json,
     *,
 };
-use crate::upstream_client::{ClientOptions, ExtraRoots, Stage, UpstreamClient};
+use crate::upstream_client::{CallErrorKind, ClientOptions, ExtraRoots, UpstreamClient};
 
 const LONG: Duration = Duration::from_secs(20);
 const SHORT: &str =
@@ -357,7 +357,7 @@ async fn a_pooled_connection_is_not_used_once_its_address_is_forbidden() {
                     assert!(is_allowed, "{url}");
                     answer.into_body().collect().await.expect("whole");
                 }
-                Err(error) => assert_eq!((error.stage, is_allowed), (Stage::Refused, false), "{url}"),
+                Err(error) => assert_eq!((error.kind, is_allowed), (CallErrorKind::AddressRefused, false), "{url}"),
             }
         }
     }
@@ -386,7 +386,7 @@ async fn a_host_that_speaks_only_http1_over_tls_is_spoken_to_so() {
     let directory = tempfile::tempdir().expect("a directory");
     let ca = directory.path().join("ca.pem");
     std::fs::write(&ca, pem).expect("written");
-    let index = index_with(|resources| {
+    let index = snapshot_with(|resources| {
         resources.node("mock", &format!("https://{address}/v1"));
         resources.connection("c1", "mock", |_| {});
     });

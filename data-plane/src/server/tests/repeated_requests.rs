@@ -136,11 +136,11 @@ async fn who_is_strict_gets_no_answer_again_that_left_something_out() {
         json(200, r#"{"model":"m","message":{"role":"assistant","content":"x"},"done":true,"done_reason":"stop"}"#)
     })
     .await;
-    let index = index_with(|resources| {
+    let snapshot = snapshot_with(|resources| {
         let url = format!("http://{}", upstream.address);
         resources.connection("o1", "ollama", |connection| connection.base_url = url);
     });
-    let proxy = Proxy::start(&[], index).await;
+    let proxy = Proxy::start(&[], snapshot).await;
     let strict = ("x-omniroute-strict", "true");
     let lossy = r#"{"model":"ollama/m","logit_bias":{"1":1},"messages":[{"role":"user","content":"hi"}]}"#;
     let key = ("idempotency-key", "lossy");

@@ -1,7 +1,7 @@
-//! The kinds of configuration: what becomes of each kind's messages in the index.
+//! The kinds of configuration: what becomes of each kind's messages in the snapshot.
 //!
 //! A kind is a file with a struct that implements [`ConfigKind`], and a line in [`all`]. What kinds have to know of each other
-//! stands in the [`Draft`].
+//! stands in the [`SnapshotBuilder`].
 
 mod api_key;
 mod connection;
@@ -26,7 +26,7 @@ use omniroute_proto::{
 use omniroute_providers::Timeouts;
 
 use self::proxy_assignment::Egress;
-use super::Index;
+use super::Snapshot;
 
 /// Every kind, in the order of [`Kind::ALL`].
 pub(super) fn all() -> Vec<Box<dyn ConfigKind>> {
@@ -54,22 +54,22 @@ pub(super) trait ConfigKind: fmt::Debug + Send {
     }
 
     /// An update is about to bring messages with these ids.
-    fn begin(&mut self, _ids: &[String], _draft: &mut Draft) {}
+    fn begin(&mut self, _ids: &[String], _builder: &mut SnapshotBuilder) {}
 
-    /// Puts what a message says in the index.
+    /// Puts what a message says in the snapshot.
     ///
     /// # Errors
-    /// With the reason why it is refused; the index is as it was.
-    fn take(&mut self, id: &str, body: Body, draft: &mut Draft) -> Result<(), String>;
+    /// With the reason why it is refused; the snapshot is as it was.
+    fn take(&mut self, id: &str, body: Body, builder: &mut SnapshotBuilder) -> Result<(), String>;
 
     /// The messages with these ids have been taken, or refused.
-    fn end(&mut self, _ids: &[String], _draft: &mut Draft) {}
+    fn end(&mut self, _ids: &[String], _builder: &mut SnapshotBuilder) {}
 
-    /// Takes something out of the index.
-    fn remove(&mut self, id: &str, draft: &mut Draft);
+    /// Takes something out of the snapshot.
+    fn remove(&mut self, id: &str, builder: &mut SnapshotBuilder);
 
     /// All kinds have taken their messages: builds what depends on several of them.
-    fn join(&mut self, _draft: &mut Draft) {}
+    fn join(&mut self, _builder: &mut SnapshotBuilder) {}
 
     /// What was taken and cannot be used as things stand, and why.
     fn unusable(&self) -> Vec<(&str, &str)> {
@@ -77,10 +77,10 @@ pub(super) trait ConfigKind: fmt::Debug + Send {
     }
 }
 
-/// The next index in the making.
+/// The next snapshot in the making.
 #[derive(Debug, Default)]
-pub(super) struct Draft {
-    pub(super) index: Index,
+pub(super) struct SnapshotBuilder {
+    pub(super) snapshot: Snapshot,
     /// Nodes as they were sent: connections are compiled with them.
     nodes: HashMap<String, v1::ProviderNode>,
     /// The connections of a provider, so that a node's change finds them.
@@ -94,9 +94,9 @@ pub(super) struct Draft {
     pub(super) repaired: BTreeSet<String>,
 }
 
-// === impl Draft ===
+// === impl SnapshotBuilder ===
 
-impl Draft {
+impl SnapshotBuilder {
     fn connections_of(&self, provider: &str) -> Vec<String> {
         self.of_provider.get(provider).into_iter().flatten().cloned().collect()
     }

@@ -10,7 +10,7 @@ use omniroute_proto::{
 };
 use zeroize::Zeroize as _;
 
-use super::{ConfigKind, Draft, mismatched};
+use super::{ConfigKind, SnapshotBuilder, mismatched};
 
 #[derive(Debug)]
 pub(super) struct OutboundProxies;
@@ -27,9 +27,9 @@ impl ConfigKind for OutboundProxies {
         false
     }
 
-    fn take(&mut self, id: &str, body: Body, draft: &mut Draft) -> Result<(), String> {
+    fn take(&mut self, id: &str, body: Body, builder: &mut SnapshotBuilder) -> Result<(), String> {
         let Body::OutboundProxy(mut message) = body else { return Err(mismatched()) };
-        let used = draft.egress.used(id);
+        let used = builder.egress.used(id);
         let compiled = if message.is_active {
             // Whether its address is allowed is asked with each connection: that may change.
             OutboundProxy::compile(id, &spec(&message), AddressPolicy::AllowPrivate, used).map(Arc::new).map_err(
@@ -41,19 +41,19 @@ impl ConfigKind for OutboundProxies {
         message.username.zeroize();
         message.password.zeroize();
         match &compiled {
-            Ok(proxy) => drop(draft.index.outbound.insert(id.to_owned(), Arc::clone(proxy))),
-            Err(_) => drop(draft.index.outbound.remove(id)),
+            Ok(proxy) => drop(builder.snapshot.outbound.insert(id.to_owned(), Arc::clone(proxy))),
+            Err(_) => drop(builder.snapshot.outbound.remove(id)),
         }
-        draft.egress.proxies.insert(id.to_owned(), compiled);
-        draft.touch_assigned(id);
+        builder.egress.proxies.insert(id.to_owned(), compiled);
+        builder.touch_assigned(id);
         Ok(())
     }
 
-    fn remove(&mut self, id: &str, draft: &mut Draft) {
-        draft.egress.proxies.remove(id);
-        draft.egress.forget_use(id);
-        draft.index.outbound.remove(id);
-        draft.touch_assigned(id);
+    fn remove(&mut self, id: &str, builder: &mut SnapshotBuilder) {
+        builder.egress.proxies.remove(id);
+        builder.egress.forget_use(id);
+        builder.snapshot.outbound.remove(id);
+        builder.touch_assigned(id);
     }
 }
 

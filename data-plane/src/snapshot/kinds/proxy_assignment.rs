@@ -16,7 +16,7 @@ use omniroute_proto::{
     v1::{self, resource::Body},
 };
 
-use super::{ConfigKind, Draft, mismatched};
+use super::{ConfigKind, SnapshotBuilder, mismatched};
 
 #[derive(Debug)]
 pub(super) struct ProxyAssignments;
@@ -55,18 +55,18 @@ impl ConfigKind for ProxyAssignments {
         Kind::ProxyAssignment
     }
 
-    fn take(&mut self, id: &str, body: Body, draft: &mut Draft) -> Result<(), String> {
+    fn take(&mut self, id: &str, body: Body, builder: &mut SnapshotBuilder) -> Result<(), String> {
         let Body::ProxyAssignment(message) = body else { return Err(mismatched()) };
         let scope = Scope::of(&message)?;
-        draft.unassign(id);
-        draft.egress.assigned.insert(scope.clone(), Assigned { by: id.to_owned(), proxy: message.proxy });
-        draft.touch_scope(&scope);
-        draft.egress.scopes.insert(id.to_owned(), scope);
+        builder.unassign(id);
+        builder.egress.assigned.insert(scope.clone(), Assigned { by: id.to_owned(), proxy: message.proxy });
+        builder.touch_scope(&scope);
+        builder.egress.scopes.insert(id.to_owned(), scope);
         Ok(())
     }
 
-    fn remove(&mut self, id: &str, draft: &mut Draft) {
-        draft.unassign(id);
+    fn remove(&mut self, id: &str, builder: &mut SnapshotBuilder) {
+        builder.unassign(id);
     }
 }
 
@@ -117,9 +117,9 @@ impl Egress {
     }
 }
 
-// === impl Draft ===
+// === impl SnapshotBuilder ===
 
-impl Draft {
+impl SnapshotBuilder {
     /// Another proxy, or another version of it, is there for what is assigned to `proxy`.
     pub(super) fn touch_assigned(&mut self, proxy: &str) {
         let scopes: Vec<Scope> = self
@@ -142,7 +142,7 @@ impl Draft {
             Scope::Account(connection) => vec![connection.clone()],
             Scope::Combo(_) => Vec::new(),
         };
-        let known = touched.iter().filter(|id| self.index.connections.contains_key(id.as_str())).cloned();
+        let known = touched.iter().filter(|id| self.snapshot.connections.contains_key(id.as_str())).cloned();
         self.repaired.extend(known.collect::<Vec<_>>());
         self.stale_connections.extend(touched);
     }

@@ -21,10 +21,10 @@ fn assignment(id: &str, proxy: &str, (scope, scope_id): (&str, &str), revision: 
 }
 
 /// Port of the proxy that each connection goes through; 0: none. Connections that are not used are left out.
-fn ways(index: &Index) -> Vec<(String, u16)> {
+fn ways(snapshot: &Snapshot) -> Vec<(String, u16)> {
     let mut ways: Vec<_> = ["a1", "a2", "b1"]
         .into_iter()
-        .filter_map(|id| index.connection(id))
+        .filter_map(|id| snapshot.connection(id))
         .map(|entry| (entry.id.to_string(), entry.outbound.as_ref().map_or(0, |proxy| proxy.port())))
         .collect();
     ways.sort();
@@ -49,7 +49,7 @@ fn started() -> Applier {
             connection("b1", "b", 1, 6),
         ],
     ));
-    assert_eq!(ways(&applied.index), expected(&[("a1", 0), ("a2", 0), ("b1", 0)]));
+    assert_eq!(ways(&applied.snapshot), expected(&[("a1", 0), ("a2", 0), ("b1", 0)]));
     applier
 }
 
@@ -61,7 +61,7 @@ fn an_assignment_touches_its_scope_and_the_nearest_counts() {
         revision += 1;
         let applied = applier.apply(delta(revision, resources));
         let repaired: Vec<String> = applied.repaired.iter().map(ToString::to_string).collect();
-        (ways(&applied.index), repaired, applied.rejections.len())
+        (ways(&applied.snapshot), repaired, applied.rejections.len())
     };
     // The proxy comes with its assignment, behind it.
     let (now, repaired, _) = apply(vec![assignment("global", "p1", ("global", ""), 7), proxy("p1", 1, true, 7)]);
@@ -100,7 +100,7 @@ fn what_cannot_be_used_blocks_what_is_assigned_to_it_until_it_can() {
     let mut applier = started();
     let blocked = |applied: Applied| {
         let reasons: Vec<String> = applied.rejections.iter().map(|rejection| rejection.reason.clone()).collect();
-        (ways(&applied.index), reasons)
+        (ways(&applied.snapshot), reasons)
     };
     let all = expected(&[("a1", 0), ("a2", 0), ("b1", 0)]);
     let (now, reasons) = blocked(applier.apply(delta(7, vec![assignment("provider:a", "p", ("provider", "a"), 7)])));
@@ -130,8 +130,8 @@ fn a_scope_of_a_later_version_is_rejected_by_name() {
 fn what_went_through_a_proxy_is_counted_over_its_versions() {
     let mut applier = started();
     let applied = applier.apply(delta(7, vec![proxy("p", 1, true, 7)]));
-    applied.index.outbound().next().expect("the proxy").used().succeeded();
+    applied.snapshot.outbound().next().expect("the proxy").used().succeeded();
     let applied = applier.apply(delta(8, vec![proxy("p", 2, true, 8)]));
-    let proxy = applied.index.outbound().next().expect("the proxy");
+    let proxy = applied.snapshot.outbound().next().expect("the proxy");
     assert_eq!((proxy.port(), proxy.used().now().succeeded), (2, 1));
 }

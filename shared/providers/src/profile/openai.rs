@@ -36,7 +36,7 @@ const SILENT: [&str; 19] = [
 
 /// A model of OpenAI's, as far as the choice between the two APIs goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OpenAiLine {
+pub(crate) struct ModelSeries {
     /// The API that alone has it.
     pub(crate) only: Option<Format>,
     /// Thinks: what it thought crosses Responses only, sealed, and is wanted back.
@@ -85,7 +85,7 @@ pub(super) fn apply(provider: &str, name: &str, profile: &mut Profile) {
 }
 
 /// Which of OpenAI's two APIs have a model, and what Chat refuses it.
-pub(crate) fn line(model: &str) -> OpenAiLine {
+pub(crate) fn line(model: &str) -> ModelSeries {
     let name = model.rsplit('/').next().unwrap_or(model).to_ascii_lowercase();
     let name = name.strip_prefix("ft:").unwrap_or(&name);
     let is = |part: &str| name.contains(part);
@@ -97,7 +97,7 @@ pub(crate) fn line(model: &str) -> OpenAiLine {
         || (gpt.is_some() || name.starts_with("codex")) && word("codex")
         || is_o_series && is("deep-research")
         || name.starts_with("computer-use");
-    OpenAiLine {
+    ModelSeries {
         only: match (only_chat, only_responses) {
             (true, _) => Some(Format::OpenAiChat),
             (_, true) => Some(Format::OpenAiResponses),

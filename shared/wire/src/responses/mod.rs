@@ -9,7 +9,7 @@
 //! [`upstream_body`] (passthrough, watched by [`UsageScanner`] and [`answer_facts`]) or [`mod@decode_request`] and
 //! [`check_portable`].
 
-mod answer;
+mod answer_facts;
 mod compact;
 mod count;
 mod decode_content;
@@ -41,7 +41,7 @@ mod usage_scanner;
 mod write_item;
 mod write_response;
 
-pub use answer::answer_facts;
+pub use answer_facts::answer_facts;
 pub use compact::{compaction, misses_summary, summary_request};
 pub use count::{decode_count_response, encode_count_response};
 pub use decode_request::decode_request;

@@ -1,7 +1,7 @@
 //! Requests that are good in their client's dialect and that upstreams are known to refuse as they are: what is mended.
 
 use omniroute_wire::{
-    codec::Target,
+    codec::EncodeTarget,
     ir::{Format, Losses, Profile},
     translate::{Dialect, encode_request, name_table},
 };
@@ -14,7 +14,7 @@ fn written(dialect: &Dialect, body: &Value, format: Format, profile: &Profile) -
     let body = body.to_string();
     let request = dialect.decode_request(body.as_bytes(), &CONTEXT).expect("a request");
     let names = name_table(format, &request);
-    let target = Target { model: "up", profile, names: &names, stream: false };
+    let target = EncodeTarget { model: "up", profile, names: &names, stream: false };
     let mut losses = Losses::default();
     let encoded = encode_request(format, &request, &target, &mut losses).expect("written");
     let losses = losses.names().map(str::to_owned).collect();

@@ -56,7 +56,7 @@ pub struct KeyChange {
 }
 
 /// A key and its one appearance in the clear.
-pub struct SecretKey {
+pub struct IssuedKey {
     pub record: KeyRecord,
     pub secret: Zeroizing<String>,
 }
@@ -124,7 +124,7 @@ impl ApiKeys {
     ///
     /// # Errors
     /// 400 for a field, 403 for a scope.
-    pub async fn create(&self, actor: &Actor, granted: &Scopes, new: NewKey) -> Result<SecretKey, ApiError> {
+    pub async fn create(&self, actor: &Actor, granted: &Scopes, new: NewKey) -> Result<IssuedKey, ApiError> {
         check_scopes(&new.scopes, &[])?;
         check_grant(granted, &new.scopes, &[])?;
         self.check_expiry(new.expires_at)?;
@@ -144,7 +144,7 @@ impl ApiKeys {
         self.check_connections(&mut write, &draft.allowed_connections).await?;
         let record = rows::create(&mut write, draft).await?;
         write.commit().await?;
-        Ok(SecretKey { record, secret })
+        Ok(IssuedKey { record, secret })
     }
 
     /// `granted`: as in [`Self::create`].
@@ -199,7 +199,7 @@ impl ApiKeys {
         granted: &Scopes,
         id: &str,
         grace: Option<Duration>,
-    ) -> Result<SecretKey, ApiError> {
+    ) -> Result<IssuedKey, ApiError> {
         let secret = generate();
         let mut write = self.store.write(actor).await?;
         check_reach(granted, &rows::read(&mut write, id).await?)?;
@@ -210,7 +210,7 @@ impl ApiKeys {
         };
         let record = rows::update(&mut write, id, patch).await?;
         write.commit().await?;
-        Ok(SecretKey { record, secret })
+        Ok(IssuedKey { record, secret })
     }
 
     /// `granted`: as in [`Self::create`].

@@ -17,7 +17,7 @@ use super::{
     rows::{opened, unopened},
 };
 use crate::{
-    publish::{ConfigKind, Source},
+    publish::{ConfigKind, ResourceBuilder},
     store::{Columns as _, Store, StoreError},
 };
 
@@ -35,9 +35,9 @@ impl ConfigKind for ConnectionKind {
          WHERE revision > $1 AND revision <= $2"
     }
 
-    fn message(&self, row: &AnyRow, source: &Source<'_>) -> Result<(String, Body), StoreError> {
+    fn message(&self, row: &AnyRow, builder: &ResourceBuilder<'_>) -> Result<(String, Body), StoreError> {
         let id = row.text("id")?;
-        let connection = connection(row, &id, source.store())?;
+        let connection = connection(row, &id, builder.store())?;
         Ok((id, Body::Connection(connection)))
     }
 

@@ -20,7 +20,7 @@ use super::{
     signed_in::OAUTH,
 };
 use crate::{
-    http::{ApiError, Code, Edit, Fields, Refused, merged, nearest, shapes::UpstreamTimeouts},
+    http::{ApiError, Code, Edit, EditError, Fields, merged, nearest, shapes::UpstreamTimeouts},
     store::{
         MERGE_ATTEMPTS, StoreError, Write,
         records::{Actor, CoolingRow, Object, TimeoutsRecord},
@@ -188,9 +188,9 @@ impl Providers {
         loop {
             attempts -= 1;
             match self.try_update_connection(actor, id, &change).await {
-                Err(Refused::Store(StoreError::Stale { .. })) if attempts > 0 => {}
-                Err(Refused::Store(error)) => return Err(error.into()),
-                Err(Refused::Request(error)) => return Err(error),
+                Err(EditError::Store(StoreError::Stale { .. })) if attempts > 0 => {}
+                Err(EditError::Store(error)) => return Err(error.into()),
+                Err(EditError::Request(error)) => return Err(error),
                 Ok(record) => {
                     if change.secret.is_some() || change.specific.is_some() {
                         self.coordination.warm(id).await;
@@ -211,7 +211,7 @@ impl Providers {
         actor: &Actor,
         id: &str,
         change: &ConnectionChange,
-    ) -> Result<ConnectionRecord, Refused> {
+    ) -> Result<ConnectionRecord, EditError> {
         // A secret that does not open any more does not stop the edit that replaces everything else.
         let (held, stored) = Connections::of(&self.store).opened(id, change.secret.is_some()).await?;
         let secret = change.secret.clone().unwrap_or(stored);

@@ -7,7 +7,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{super::nodes::NodeRecord, ConnectionChange, ConnectionRecord, ConnectionView, MASK, NewConnection};
 use crate::{
-    http::{Body, Edit, Fields, shapes::UpstreamTimeouts},
+    http::{Edit, Fields, FromFields, shapes::UpstreamTimeouts},
     store::records::{Object, TimeoutsRecord},
 };
 
@@ -227,7 +227,7 @@ pub(crate) struct ConnectionExtras {
 
 // === impl ListQuery ===
 
-impl Body for ListQuery {
+impl FromFields for ListQuery {
     fn read(fields: &mut Fields) -> Self {
         Self {
             provider: fields.text("provider", 1..=200),
@@ -239,7 +239,7 @@ impl Body for ListQuery {
 
 // === impl CreateConnection ===
 
-impl Body for CreateConnection {
+impl FromFields for CreateConnection {
     fn read(fields: &mut Fields) -> Self {
         Self {
             provider: fields.required_text("provider", 1..=200).trim().to_owned(),
@@ -275,7 +275,7 @@ impl CreateConnection {
 
 // === impl ChangeConnection ===
 
-impl Body for ChangeConnection {
+impl FromFields for ChangeConnection {
     fn read(fields: &mut Fields) -> Self {
         let change = Self {
             name: fields.text("name", 1..=200),
@@ -320,7 +320,7 @@ pub(in super::super) fn api_key(fields: &mut Fields) -> Option<Secret> {
 
 // === impl ConnectionOptions ===
 
-impl Body for ConnectionOptions {
+impl FromFields for ConnectionOptions {
     fn read(fields: &mut Fields) -> Self {
         let priority = fields.whole("priority", 1..=MAX_PRIORITY);
         let max_concurrent = fields.nullable_whole("maxConcurrent", 0..=MAX_CONCURRENT);
@@ -340,7 +340,7 @@ impl Body for ConnectionOptions {
 
 // === impl ConnectionExtras ===
 
-impl Body for ConnectionExtras {
+impl FromFields for ConnectionExtras {
     fn read(fields: &mut Fields) -> Self {
         Self {
             global_priority: fields.nullable_whole("globalPriority", 1..=MAX_PRIORITY),

@@ -38,7 +38,7 @@ fn collected(stream: &[u8]) -> Result<Response<'static>, StreamError> {
 }
 
 /// The lines that a client gets, split as Python splits text.
-fn client_lines(response: &Response<'_>, exchange: Exchange, shape: Shape) -> Vec<Value> {
+fn client_lines(response: &Response<'_>, exchange: ResponseContext, shape: Shape) -> Vec<Value> {
     let mut encoder = Encoder::new(exchange, shape, Timing::default());
     let mut out = Vec::new();
     replay(response, &mut |event| encoder.event(&event, &mut out));
@@ -182,7 +182,7 @@ fn the_lines_are_those_of_the_real_server() {
     assert_eq!((&last["prompt_eval_count"], &last["eval_count"]), (&json!(26), &json!(9)));
     assert!(lines.iter().all(|line| line["model"] == "mock/m" && line["created_at"] == "2026-01-01T00:00:00.000Z"));
     assert!(lines[..lines.len() - 1].iter().all(|line| line["done"] == false));
-    let quiet = Exchange { show_thinking: false, ..exchange() };
+    let quiet = ResponseContext { show_thinking: false, ..exchange() };
     let lines = client_lines(&response, quiet, Shape::Generate);
     assert_eq!(lines[0]["response"], "hé", "no thoughts");
     assert_eq!(lines[1]["tool_calls"][0]["function"]["name"], "f");

@@ -1,4 +1,4 @@
-//! What requests look things up in. Immutable; its maps are persistent, so the next index shares all that did not change.
+//! What requests look things up in. Immutable; its maps are persistent, so the next snapshot shares all that did not change.
 
 use std::{
     collections::BTreeSet,
@@ -15,7 +15,7 @@ use omniroute_core::{
 use omniroute_egress::OutboundProxy;
 use omniroute_providers::{Catalog, ModelFacts, ModelTable, Provider, Timeouts, Upstream};
 
-use super::Key;
+use super::ApiKey;
 
 /// Attempts per request when nobody said otherwise.
 const DEFAULT_ATTEMPTS: u32 = 3;
@@ -33,11 +33,11 @@ static CATALOGUED: LazyLock<std::collections::HashMap<&'static str, Arc<Provider
 
 /// One version of the whole configuration. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Index {
+pub struct Snapshot {
     pub(super) revision: u64,
     pub(super) settings: Arc<Settings>,
-    pub(super) keys: HashMap<ApiKeyId, Arc<Key>>,
-    pub(super) hashes: HashMap<KeyHash, Arc<Key>>,
+    pub(super) keys: HashMap<ApiKeyId, Arc<ApiKey>>,
+    pub(super) hashes: HashMap<KeyHash, Arc<ApiKey>>,
     /// Nodes by id.
     pub(super) nodes: HashMap<ProviderId, Arc<ProviderEntry>>,
     /// Nodes by prefix.
@@ -134,9 +134,9 @@ impl Default for Settings {
     }
 }
 
-// === impl Index ===
+// === impl Snapshot ===
 
-impl Index {
+impl Snapshot {
     pub fn revision(&self) -> u64 {
         self.revision
     }
@@ -146,11 +146,11 @@ impl Index {
     }
 
     /// The key with this hash. The map finds it by a part of the MAC; the comparison is in constant time.
-    pub fn key(&self, hash: &KeyHash) -> Option<&Arc<Key>> {
+    pub fn key(&self, hash: &KeyHash) -> Option<&Arc<ApiKey>> {
         self.hashes.get(hash)
     }
 
-    pub fn key_by_id(&self, id: &str) -> Option<&Arc<Key>> {
+    pub fn key_by_id(&self, id: &str) -> Option<&Arc<ApiKey>> {
         self.keys.get(id)
     }
 
