@@ -131,7 +131,7 @@ const TRIGGER: &str = "compaction_trigger";
 
 /// Whether a body asks for a compaction.
 pub fn has_trigger(body: &[u8]) -> bool {
-    let items = |body| Some(split_input(read::<Body<'_>>(body).ok()?.input?).ok()?);
+    let items = |body| split_input(read::<Body<'_>>(body).ok()?.input?).ok();
     memmem::find(body, TRIGGER.as_bytes()).is_some()
         && items(body).is_some_and(|items| items.iter().any(|item| is_trigger(&item.json)))
 }

@@ -53,7 +53,7 @@ pub(super) fn auth_url(data: &Object) -> &str {
 /// Takes them out of what was sent, so that one of a wrong type is refused.
 pub(super) fn take(fields: &mut Fields, into: &mut Object) {
     for name in TEXTS.into_iter().flatten() {
-        if let Some(value) = fields.nullable_text(*name, 0..=LONGEST).set().filter(|value| !value.trim().is_empty()) {
+        if let Some(value) = fields.nullable_text(name, 0..=LONGEST).set().filter(|value| !value.trim().is_empty()) {
             into.insert((*name).to_owned(), Value::from(value.trim()));
         }
     }

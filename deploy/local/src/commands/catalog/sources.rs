@@ -111,10 +111,9 @@ pub(super) fn model<'k>(key: &'k str, source: &str, provider: &str) -> Option<&'
     // Once: what follows may begin with the same word.
     let without = |prefix: &str| key.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('/'));
     let model = without(publisher).or_else(|| without(provider)).unwrap_or(key);
-    let is_one = !model.is_empty()
-        && !(WITHOUT_SLASH.contains(&provider) && model.contains('/'))
-        && !SIZES.iter().any(|size| model.starts_with(size));
-    is_one.then_some(model)
+    let is_path = WITHOUT_SLASH.contains(&provider) && model.contains('/');
+    let is_size = SIZES.iter().any(|size| model.starts_with(size));
+    (!model.is_empty() && !is_path && !is_size).then_some(model)
 }
 
 #[cfg(test)]
