@@ -5,7 +5,7 @@
 //! ```text
 //! process             what is started, in which order, and how it ends
 //! server              sockets, HTTP, routes, and the pipeline that takes a request through the stages
-//! admit, resolve, idempotency, response_store, dispatch, respond, count, models, forward  the stages, which do not know each other
+//! admit, resolve, idempotency, response_store, dispatch, respond, count, models, control_plane_proxy  the stages, which do not know each other
 //! answer              an upstream's answer, from its first bytes to its last
 //! translate           from one format to another
 //! media, signatures, meter, credentials  what a target cannot fetch, what clients drop, what a request cost, tokens of clouds
@@ -17,18 +17,18 @@
 //!
 //! `server/pipeline.rs` shows a request's way through the stages on one page.
 
+mod accounting;
 mod admit;
 mod answer;
 pub mod control;
+pub mod control_plane_proxy;
 mod count;
 mod credentials;
 mod dispatch;
-pub mod forward;
 mod health;
 mod idempotency;
 mod lifecycle;
 mod media;
-mod meter;
 mod metrics;
 mod models;
 pub mod process;

@@ -1,4 +1,4 @@
-//! Whether this proxy takes new work, and how much of it is running.
+//! Whether this proxy takes new work, and how much of it is in flight.
 
 use std::{
     sync::{
@@ -18,15 +18,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 pub enum Phase {
     Serving,
     /// Serves on, but says that it is not ready: load balancers turn away before anything is refused. The process ends then.
-    Leaving,
+    Lameduck,
     /// Finishes what runs, refuses new work. A command can undo it.
     Draining,
     /// As `Draining`, and its deadline has passed: what still runs is cut.
-    Cutting,
+    DrainExpired,
     /// As `Draining`, and the process ends when nothing runs any more.
-    Stopping,
-    /// As `Stopping`, and its deadline has passed: what still runs is cut.
-    Halting,
+    ShuttingDown,
+    /// As `ShuttingDown`, and its deadline has passed: what still runs is cut.
+    ShutdownExpired,
 }
 
 /// Shared by everything that serves; cheap to clone.
@@ -45,11 +45,11 @@ struct Shared {
 
 /// One client connection that is open.
 #[derive(Debug)]
-pub struct Connected(Lifecycle);
+pub struct OpenConnection(Lifecycle);
 
 /// One request between its first byte in and its last byte out.
 #[derive(Debug)]
-pub struct Running {
+pub struct InFlightRequest {
     lifecycle: Lifecycle,
     is_stream: bool,
 }
@@ -59,12 +59,12 @@ pub struct Running {
 impl Phase {
     /// Whether new work is taken.
     pub const fn takes_work(self) -> bool {
-        matches!(self, Self::Serving | Self::Leaving)
+        matches!(self, Self::Serving | Self::Lameduck)
     }
 
     /// Whether what still runs is cut.
     pub const fn cuts(self) -> bool {
-        matches!(self, Self::Cutting | Self::Halting)
+        matches!(self, Self::DrainExpired | Self::ShutdownExpired)
     }
 }
 
@@ -98,42 +98,42 @@ impl Lifecycle {
 
     /// Takes new work again, unless the process is stopping.
     pub fn resume(&self) {
-        let drains = |phase: &Phase| matches!(phase, Phase::Draining | Phase::Cutting);
+        let drains = |phase: &Phase| matches!(phase, Phase::Draining | Phase::DrainExpired);
         self.0.phase.send_if_modified(|phase| drains(phase) && set(phase, Phase::Serving));
     }
 
     /// The deadline of the drain has passed: what still runs is told so and ended.
-    pub fn cut(&self) {
-        self.0.phase.send_if_modified(|phase| *phase == Phase::Draining && set(phase, Phase::Cutting));
+    pub fn expire_drain(&self) {
+        self.0.phase.send_if_modified(|phase| *phase == Phase::Draining && set(phase, Phase::DrainExpired));
     }
 
     /// Serves on, for those who have not yet heard that the process ends; there is no way back.
-    pub fn leave(&self) {
-        self.0.phase.send_if_modified(|phase| *phase == Phase::Serving && set(phase, Phase::Leaving));
+    pub fn enter_lameduck(&self) {
+        self.0.phase.send_if_modified(|phase| *phase == Phase::Serving && set(phase, Phase::Lameduck));
     }
 
     /// Refuses new work; there is no way back.
-    pub fn stop(&self) {
-        let stops = |phase: &Phase| !matches!(phase, Phase::Stopping | Phase::Halting);
-        self.0.phase.send_if_modified(|phase| stops(phase) && set(phase, Phase::Stopping));
+    pub fn shut_down(&self) {
+        let stops = |phase: &Phase| !matches!(phase, Phase::ShuttingDown | Phase::ShutdownExpired);
+        self.0.phase.send_if_modified(|phase| stops(phase) && set(phase, Phase::ShuttingDown));
     }
 
-    /// As [`Self::cut`], of a process that ends.
-    pub fn halt(&self) {
-        self.0.phase.send_if_modified(|phase| *phase == Phase::Stopping && set(phase, Phase::Halting));
+    /// As [`Self::expire_drain`], of a process that ends.
+    pub fn expire_shutdown(&self) {
+        self.0.phase.send_if_modified(|phase| *phase == Phase::ShuttingDown && set(phase, Phase::ShutdownExpired));
     }
 
     /// Counts a request until the guard is dropped.
-    pub fn begin(&self) -> Running {
+    pub fn begin(&self) -> InFlightRequest {
         self.0.total.fetch_add(1, Ordering::Relaxed);
         self.0.requests.fetch_add(1, Ordering::Relaxed);
-        Running { lifecycle: self.clone(), is_stream: false }
+        InFlightRequest { lifecycle: self.clone(), is_stream: false }
     }
 
     /// Counts a client connection until the guard is dropped.
-    pub fn connected(&self) -> Connected {
+    pub fn connected(&self) -> OpenConnection {
         self.0.connections.fetch_add(1, Ordering::Relaxed);
-        Connected(self.clone())
+        OpenConnection(self.clone())
     }
 
     /// Client connections that are open.
@@ -179,17 +179,17 @@ fn set(phase: &mut Phase, to: Phase) -> bool {
     true
 }
 
-// === impl Connected ===
+// === impl OpenConnection ===
 
-impl Drop for Connected {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-// === impl Running ===
+// === impl InFlightRequest ===
 
-impl Running {
+impl InFlightRequest {
     /// From now on it also counts as a stream.
     pub fn mark_stream(&mut self) {
         if !self.is_stream {
@@ -199,7 +199,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for InFlightRequest {
     fn drop(&mut self) {
         let shared = &self.lifecycle.0;
         if self.is_stream {
@@ -223,34 +223,34 @@ mod tests {
         assert_eq!(lifecycle.phase(), Phase::Draining);
         lifecycle.resume();
         assert_eq!(lifecycle.phase(), Phase::Serving);
-        lifecycle.cut();
+        lifecycle.expire_drain();
         assert_eq!(lifecycle.phase(), Phase::Serving, "nothing drains that could be cut");
         lifecycle.drain();
-        lifecycle.cut();
-        assert_eq!(lifecycle.phase(), Phase::Cutting);
+        lifecycle.expire_drain();
+        assert_eq!(lifecycle.phase(), Phase::DrainExpired);
         lifecycle.resume();
         assert_eq!(lifecycle.phase(), Phase::Serving);
-        lifecycle.stop();
+        lifecycle.shut_down();
         lifecycle.resume();
         lifecycle.drain();
-        lifecycle.leave();
-        assert_eq!(lifecycle.phase(), Phase::Stopping);
-        lifecycle.halt();
-        lifecycle.stop();
+        lifecycle.enter_lameduck();
+        assert_eq!(lifecycle.phase(), Phase::ShuttingDown);
+        lifecycle.expire_shutdown();
+        lifecycle.shut_down();
         lifecycle.resume();
-        assert_eq!(lifecycle.phase(), Phase::Halting);
+        assert_eq!(lifecycle.phase(), Phase::ShutdownExpired);
     }
 
     #[test]
     fn a_process_that_leaves_takes_work_until_it_stops() {
         let lifecycle = Lifecycle::new();
-        lifecycle.leave();
+        lifecycle.enter_lameduck();
         lifecycle.drain();
         lifecycle.resume();
-        assert!(lifecycle.phase() == Phase::Leaving && lifecycle.phase().takes_work(), "no command turns it back");
-        lifecycle.stop();
+        assert!(lifecycle.phase() == Phase::Lameduck && lifecycle.phase().takes_work(), "no command turns it back");
+        lifecycle.shut_down();
         assert!(!lifecycle.phase().takes_work() && !lifecycle.phase().cuts());
-        lifecycle.halt();
+        lifecycle.expire_shutdown();
         assert!(lifecycle.phase().cuts());
     }
 

@@ -23,8 +23,8 @@ fn main() -> ExitCode {
 fn start() -> anyhow::Result<()> {
     let settings = DataPlaneSettings::load()?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if settings.worker_threads > 0 {
-        runtime.worker_threads(settings.worker_threads as usize);
+    if settings.worker_threads.0 > 0 {
+        runtime.worker_threads(settings.worker_threads.0.into());
     }
     let runtime = runtime.enable_all().thread_name("omniroute").build()?;
     runtime.block_on(process::run(settings))?;

@@ -10,7 +10,7 @@ use omniroute_core::{hash::token_fingerprint, id::ConnectionId};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::snapshot::{ConnectionEntry, Snapshot};
+use crate::snapshot::{ConnectionEntry, SnapshotHandle};
 
 /// A request waits no longer than this for a new token.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -19,7 +19,7 @@ const MOST: usize = 256;
 
 /// Asks for new tokens.
 pub(crate) struct Renewals {
-    snapshot: Snapshot,
+    snapshot: SnapshotHandle,
     wanted: Mutex<HashMap<ConnectionId, Wanted>>,
     urgent: Arc<Notify>,
 }
@@ -39,7 +39,7 @@ struct Waiting<'a> {
 // === impl Renewals ===
 
 impl Renewals {
-    pub(crate) fn new(snapshot: Snapshot) -> Self {
+    pub(crate) fn new(snapshot: SnapshotHandle) -> Self {
         Self { snapshot, wanted: Mutex::default(), urgent: Arc::default() }
     }
 

@@ -35,8 +35,10 @@ macro_rules! kinds {
 
 kinds! {
     Settings => "settings",
+    OutboundProxy => "outbound_proxy",
     ProviderNode => "provider_node",
     Connection => "connection",
+    ProxyAssignment => "proxy_assignment",
     Model => "model",
     ModelAlias => "model_alias",
     Price => "price",

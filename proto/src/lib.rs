@@ -43,6 +43,18 @@ impl fmt::Debug for v1::Connection {
     }
 }
 
+impl fmt::Debug for v1::OutboundProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OutboundProxy")
+            .field("name", &self.name)
+            .field("type", &self.r#type)
+            .field("is_active", &self.is_active)
+            .field("username", &"[redacted]")
+            .field("password", &"[redacted]")
+            .finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for v1::GatewaySettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GatewaySettings")

@@ -231,8 +231,14 @@ async fn what_went_wrong_is_mended_with_the_commands_that_are_named() {
     refusal(&machine.run(&["providers", "edit", "openai", "--test-model", "no-such-model"]));
     refusal(&machine.run(&["providers", "test", "openai"]));
     machine.says(&["providers", "edit", "openai", "--test-model", "none"]);
+    let again = machine.says(&["providers", "edit", "openai", "--test-model", "none"]);
+    assert!(again.contains("is as it was") && !again.contains("is changed"), "{again}");
     machine.says(&["providers", "test", "openai"]);
 
+    // The secret stands alone on standard output, for `$(…)`.
+    let alone = machine.says(&["password", "--new"]);
+    let kept = std::fs::read_to_string(machine.data_dir().join("admin.password")).expect("kept");
+    assert_eq!(alone, kept);
     let shown = machine.json(&["password", "--new"]);
     let body = serde_json::json!({ "password": shown["password"] });
     let login = machine.client().try_post("/api/auth/login", &body).await.expect("an answer");
@@ -266,6 +272,8 @@ async fn a_gateway_is_found_by_its_directory_and_a_lost_first_key_is_void() {
     let up = machine.up();
     eventually("it is ready again", || async { up.log().matches("OmniRoute is ready").count() == 2 }).await;
     assert!(up.log().contains("the old first key is void"), "{}", up.log());
+    let password = std::fs::read_to_string(machine.data_dir().join("admin.password")).expect("a password");
+    assert_eq!(up.log().matches(password.trim()).count(), 1, "what is shown once is not shown again: {}", up.log());
     assert_eq!(lost.get("/v1/models").await.status, 401);
     assert_eq!(machine.client().get("/v1/models").await.status, 200);
     let keys = machine.json(&["keys", "list"]);
@@ -296,6 +304,8 @@ async fn a_start_finds_its_way_past_a_first_key_that_no_longer_counts() {
     let listener = std::net::TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
     listener.set_nonblocking(true).expect("set");
     assert_eq!(machine.json(&["password"])["check"], "unknown");
+    let refused = refusal(&machine.run(&["password", "--new"]));
+    assert!(refused.contains("the old password still counts"), "{refused}");
     assert!(listener.accept().is_err(), "nobody came");
     drop(listener);
 
@@ -337,8 +347,9 @@ async fn a_plane_that_dies_is_started_again() {
 async fn the_cli_says_what_is_wrong_and_exits_with_its_code() {
     let machine = Machine::new();
     let output = machine.run(&["status"]);
-    assert_eq!(output.status.code(), Some(4), "there is no gateway here: {output:?}");
+    assert_eq!(output.status.code(), Some(3), "there is no gateway here: {output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("omniroute up"), "{output:?}");
+    assert_eq!(machine.run(&["models", "list"]).status.code(), Some(3));
     assert_eq!(machine.run(&["nonsense"]).status.code(), Some(2));
 
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");

@@ -6,6 +6,7 @@
 //! with the other.
 
 pub mod access;
+pub mod egress;
 pub mod oauth;
 pub mod operations;
 pub mod providers;

@@ -10,7 +10,9 @@ use axum::{
 };
 use http::{Method, request::Parts};
 
-use super::{AuthError, Authenticator, CallerRules, Principal, Requirement, RouteTable, origin, scope::Permission};
+use super::{
+    AuthError, Authenticator, ClientOriginRules, Principal, Requirement, RouteTable, origin, scope::Permission,
+};
 use crate::{
     http::{AllowedOrigins, ApiError},
     store::StoreError,
@@ -23,7 +25,7 @@ const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 pub struct Guard {
     pub authenticator: Authenticator,
     pub routes: RouteTable,
-    pub callers: CallerRules,
+    pub client_origins: ClientOriginRules,
     /// Origins that may use a browser's session besides our own.
     pub allowed_origins: AllowedOrigins,
 }
@@ -91,14 +93,14 @@ fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
-/// Lets a request through with its [`Principal`] and [`super::Caller`] attached, or answers 401 or 403.
+/// Lets a request through with its [`Principal`] and [`super::ClientOrigin`] attached, or answers 401 or 403.
 async fn pass(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Result<Response, ApiError> {
     let (mut parts, body) = request.into_parts();
-    let caller = guard.callers.caller(&parts);
-    if let Some(principal) = guard.admit(&parts, caller.is_local).await? {
+    let client = guard.client_origins.client(&parts);
+    if let Some(principal) = guard.admit(&parts, client.is_local).await? {
         parts.extensions.insert(principal);
     }
-    parts.extensions.insert(caller);
+    parts.extensions.insert(client);
     Ok(next.run(Request::from_parts(parts, body)).await)
 }
 

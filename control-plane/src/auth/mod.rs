@@ -3,11 +3,11 @@
 //! A request passes the [`Guard`] before any handler sees it: the [`RouteTable`] says what its route requires,
 //! [`Authenticator`] finds out who asks (session cookie, API key with a management scope, or the CLI's short-lived token;
 //! with login turned off, also whoever sits at this machine), [`scope`] says whether that covers the route, [`origin`]
-//! keeps other websites from using a browser's session, and the [`Principal`] and the [`Caller`] go on with the request.
+//! keeps other websites from using a browser's session, and the [`Principal`] and the [`ClientOrigin`] go on with the request.
 //! [`password`] and [`token`] are the two kinds of proof; who keeps sessions and keys implements [`Identities`].
 
 mod authenticate;
-mod caller;
+mod client_origin;
 mod error;
 mod guard;
 pub mod origin;
@@ -19,7 +19,7 @@ pub mod token;
 
 pub use self::{
     authenticate::{Authenticator, Identities, KeyIdentity, session_cookie},
-    caller::{Caller, CallerRules},
+    client_origin::{ClientOrigin, ClientOriginRules},
     error::AuthError,
     guard::Guard,
     principal::Principal,

@@ -6,7 +6,7 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 use omniroute_core::id::ApiKeyId;
 
-use super::{AuthError, Caller, Scopes, scope::Permission};
+use super::{AuthError, ClientOrigin, Scopes, scope::Permission};
 use crate::{
     http::{ApiError, RequestId},
     store::records::Actor,
@@ -77,7 +77,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Actor {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let principal = Principal::from_request_parts(parts, state).await?;
-        let address = parts.extensions.get::<Caller>().and_then(|caller| caller.address);
+        let address = parts.extensions.get::<ClientOrigin>().and_then(|client| client.address);
         Ok(Self {
             name: principal.name(),
             address: address.map(|address: IpAddr| address.to_string()),

@@ -10,7 +10,7 @@ use http::Method;
 pub const EVERYTHING: [&str; 2] = ["manage", "admin"];
 
 /// Areas of the API, each with scopes of its own.
-pub const AREAS: [&str; 5] = ["access", "providers", "settings", "usage", "operations"];
+pub const AREAS: [&str; 6] = ["access", "providers", "egress", "settings", "usage", "operations"];
 
 /// What one may do with an area.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

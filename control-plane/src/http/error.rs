@@ -258,10 +258,13 @@ impl From<StoreError> for ApiError {
                 Self::new(Code::DatabaseUnwritable, message).with_retry_after(Duration::from_secs(5))
             }
             StoreError::RingIncomplete(key) => {
-                tracing::error!(key, "another control plane has this master key, and this one lacks it");
+                tracing::error!(
+                    key,
+                    "another control plane has this master key, or had it within a day, and this one lacks it"
+                );
                 let message = format!(
-                    "What this would change is sealed with master key {key}, which another control plane has and this one \
-                     lacks. Make the change there, or give STORAGE_ENCRYPTION_KEY of this one the same keys"
+                    "What this is about is sealed with master key {key}, which another control plane has, or had within a \
+                     day, and this one lacks. Do it there, or give STORAGE_ENCRYPTION_KEY of this one the same keys"
                 );
                 Self::new(Code::MasterKeyMissing, message)
             }
@@ -272,7 +275,7 @@ impl From<StoreError> for ApiError {
 
 /// Why an edit was not made: whoever makes it again after [`StoreError::Stale`] has to tell.
 #[derive(Debug, thiserror::Error)]
-pub enum Refused {
+pub enum EditError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{
     error::{ApiError, Code},
-    fields::{Body, Fields},
+    fields::{Fields, FromFields},
 };
 use crate::store::records::Object;
 
@@ -39,7 +39,7 @@ pub struct Path<T>(pub T);
 
 // === impl Json ===
 
-impl<S: Send + Sync, T: Body> FromRequest<S> for Json<T> {
+impl<S: Send + Sync, T: FromFields> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
@@ -55,7 +55,7 @@ impl<S: Send + Sync, T: Body> FromRequest<S> for Json<T> {
     }
 }
 
-impl<S: Send + Sync, T: Body> FromRequest<S> for OptionalJson<T> {
+impl<S: Send + Sync, T: FromFields> FromRequest<S> for OptionalJson<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
@@ -88,7 +88,7 @@ async fn read(request: Request) -> Result<Bytes, ApiError> {
     }
 }
 
-fn parse<T: Body>(bytes: &[u8]) -> Result<T, ApiError> {
+fn parse<T: FromFields>(bytes: &[u8]) -> Result<T, ApiError> {
     let value: Value =
         serde_json::from_slice(bytes).map_err(|_| ApiError::invalid_field("body", "Invalid JSON body"))?;
     let Value::Object(object) = value else {
@@ -97,7 +97,7 @@ fn parse<T: Body>(bytes: &[u8]) -> Result<T, ApiError> {
     read_fields(object)
 }
 
-pub(super) fn read_fields<T: Body>(object: Object) -> Result<T, ApiError> {
+pub(super) fn read_fields<T: FromFields>(object: Object) -> Result<T, ApiError> {
     let mut fields = Fields::new(object);
     let body = T::read(&mut fields);
     fields.finish(body)
@@ -105,7 +105,7 @@ pub(super) fn read_fields<T: Body>(object: Object) -> Result<T, ApiError> {
 
 // === impl Query ===
 
-impl<S: Send + Sync, T: Body> FromRequestParts<S> for Query<T> {
+impl<S: Send + Sync, T: FromFields> FromRequestParts<S> for Query<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {

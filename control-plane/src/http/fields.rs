@@ -15,7 +15,7 @@ use super::{
 use crate::store::records::Object;
 
 /// A type that can be read from a JSON object.
-pub trait Body: Sized {
+pub trait FromFields: Sized {
     fn read(fields: &mut Fields) -> Self;
 }
 
@@ -128,7 +128,7 @@ impl Fields {
 
     /// Notes a mistake that only the caller of these functions can see.
     pub fn refuse(&mut self, field: &str, message: impl Into<String>) {
-        let field = if self.path.is_empty() { field.to_owned() } else { format!("{}.{field}", self.path) };
+        let field = self.path_of(field);
         self.details.push(Detail { field, message: message.into() });
     }
 
@@ -141,9 +141,14 @@ impl Fields {
 
     /// As [`Self::refuse`], unless something is known to be wrong with the field already.
     pub fn refuse_unless_noted(&mut self, field: &str, message: impl Into<String>) {
-        if !self.details.iter().any(|detail| detail.field == field) {
+        let path = self.path_of(field);
+        if !self.details.iter().any(|detail| detail.field == path) {
             self.refuse(field, message);
         }
+    }
+
+    fn path_of(&self, field: &str) -> String {
+        if self.path.is_empty() { field.to_owned() } else { format!("{}.{field}", self.path) }
     }
 
     fn take(&mut self, name: &'static str) -> Option<Value> {
@@ -175,9 +180,48 @@ impl Fields {
         }
     }
 
+    /// A text that is shown in lists and in logs.
     pub fn text(&mut self, name: &'static str, length: RangeInclusive<usize>) -> Option<String> {
         let value = self.take(name)?;
+        let text = self.as_text(name, value, length)?;
+        self.in_one_line(name, text)
+    }
+
+    /// A text that is shown nowhere, and may hold what it wants.
+    pub fn secret(&mut self, name: &'static str, length: RangeInclusive<usize>) -> Option<String> {
+        let value = self.take(name)?;
         self.as_text(name, value, length)
+    }
+
+    pub fn required_secret(&mut self, name: &'static str, length: RangeInclusive<usize>) -> String {
+        if self.is_missing(name) { String::new() } else { self.secret(name, length).unwrap_or_default() }
+    }
+
+    pub fn nullable_secret(&mut self, name: &'static str, length: RangeInclusive<usize>) -> Edit<String> {
+        match self.take(name) {
+            None => Edit::Keep,
+            Some(Value::Null) => Edit::Clear,
+            Some(value) => self.as_text(name, value, length).map_or(Edit::Keep, Edit::Set),
+        }
+    }
+
+    /// Refuses what would break the line it is shown in, or steer the terminal.
+    fn in_one_line(&mut self, name: &str, text: String) -> Option<String> {
+        if text.trim().contains(char::is_control) {
+            self.refuse(name, "must not contain line breaks or other control characters");
+            return None;
+        }
+        Some(text)
+    }
+
+    /// Notes a field that is not there and has to be.
+    fn is_missing(&mut self, name: &'static str) -> bool {
+        let is_missing = !self.object.contains_key(name);
+        if is_missing {
+            let _ = self.take(name);
+            self.refuse(name, "expected string, received undefined");
+        }
+        is_missing
     }
 
     fn as_text(&mut self, name: &str, value: Value, length: RangeInclusive<usize>) -> Option<String> {
@@ -203,20 +247,15 @@ impl Fields {
     }
 
     pub fn required_text(&mut self, name: &'static str, length: RangeInclusive<usize>) -> String {
-        if !self.object.contains_key(name) {
-            let _ = self.take(name);
-            self.refuse(name, "expected string, received undefined");
-            return String::new();
-        }
-        self.text(name, length).unwrap_or_default()
+        if self.is_missing(name) { String::new() } else { self.text(name, length).unwrap_or_default() }
     }
 
     pub fn nullable_text(&mut self, name: &'static str, length: RangeInclusive<usize>) -> Edit<String> {
-        match self.take(name) {
-            None => Edit::Keep,
-            Some(Value::Null) => Edit::Clear,
-            Some(value) => self.as_text(name, value, length).map_or(Edit::Keep, Edit::Set),
-        }
+        let text = match self.nullable_secret(name, length) {
+            Edit::Set(text) => self.in_one_line(name, text),
+            other => return other,
+        };
+        text.map_or(Edit::Keep, Edit::Set)
     }
 
     /// One of `allowed`.
@@ -245,8 +284,9 @@ impl Fields {
 
     /// A number, also where it is written as text (`"2"`): forms and query strings do that.
     fn as_whole(&mut self, name: &str, value: &Value, range: RangeInclusive<u64>) -> Option<u64> {
-        let number = match value {
-            Value::Number(number) => number.as_u64(),
+        // One below zero or beyond what counts here is a number all the same.
+        let number: Option<i128> = match value {
+            Value::Number(number) => number.as_u64().map(i128::from).or_else(|| number.as_i64().map(i128::from)),
             Value::String(text) => text.trim().parse().ok(),
             _ => None,
         };
@@ -254,11 +294,11 @@ impl Fields {
             self.expected(name, "whole number", value);
             return None;
         };
-        if !range.contains(&number) {
+        let fitting = u64::try_from(number).ok().filter(|number| range.contains(number));
+        if fitting.is_none() {
             self.refuse(name, format!("must be between {} and {}", range.start(), range.end()));
-            return None;
         }
-        Some(number)
+        fitting
     }
 
     pub fn nullable_whole(&mut self, name: &'static str, range: RangeInclusive<u64>) -> Edit<u64> {
@@ -304,7 +344,11 @@ impl Fields {
         let texts: Vec<String> = items
             .into_iter()
             .enumerate()
-            .filter_map(|(index, item)| self.as_text(&format!("{name}.{index}"), item, 1..=length))
+            .filter_map(|(index, item)| {
+                let field = format!("{name}.{index}");
+                let text = self.as_text(&field, item, 1..=length)?;
+                self.in_one_line(&field, text)
+            })
             .map(|text| text.trim().to_owned())
             .collect();
         (self.details.len() == before).then_some(texts)
@@ -323,7 +367,7 @@ impl Fields {
     /// Reads an object inside this one with the same care.
     pub fn nested<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Self) -> T) -> Option<T> {
         let object = self.object(name)?;
-        let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
+        let path = self.path_of(name);
         let mut inner = Self { path, ..Self::new(object) };
         let value = read(&mut inner);
         inner.refuse_unknown();
@@ -360,6 +404,46 @@ impl Fields {
             self.details.append(&mut inner.details);
         }
         Some(values)
+    }
+
+    /// As [`Self::nested`], where null clears.
+    pub fn nullable_nested<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Self) -> T) -> Edit<T> {
+        if self.is_null(name) {
+            let _ = self.take(name);
+            return Edit::Clear;
+        }
+        self.nested(name, read).map_or(Edit::Keep, Edit::Set)
+    }
+
+    /// Reads an object of objects by names of the caller's own, at most `most` of them, each with the same care; null is
+    /// `None`.
+    pub fn nested_map<T>(
+        &mut self,
+        name: &'static str,
+        most: usize,
+        read: impl Fn(&mut Self) -> T,
+    ) -> Vec<(String, Option<T>)> {
+        let Some(object) = self.object(name) else { return Vec::new() };
+        if object.len() > most {
+            self.refuse(name, format!("must have at most {most} entries"));
+            return Vec::new();
+        }
+        let mut all = Vec::with_capacity(object.len());
+        for (key, value) in object {
+            let path = format!("{name}.{}", spelling::quotable(&key));
+            match value {
+                Value::Null => all.push((key, None)),
+                Value::Object(inner) => {
+                    let mut inner = Self { path: self.path_of(&path), ..Self::new(inner) };
+                    let value = read(&mut inner);
+                    inner.refuse_unknown();
+                    self.details.append(&mut inner.details);
+                    all.push((key, Some(value)));
+                }
+                other => self.expected(&path, "object", &other),
+            }
+        }
+        all
     }
 
     /// What nobody has asked for yet, in an object that may hold anything besides. A name that is almost one of those
@@ -443,6 +527,38 @@ mod tests {
     }
 
     #[test]
+    fn a_number_out_of_range_is_told_the_range() {
+        for (value, said) in [
+            (json!("-1"), "must be between 1 and 1000"),
+            (json!(-1), "must be between 1 and 1000"),
+            (json!("99999999999999999999"), "must be between 1 and 1000"),
+            (json!("many"), "expected whole number, received string"),
+            (json!(1.5), "expected whole number, received number"),
+        ] {
+            let mut fields = fields(json!({ "limit": value }));
+            assert_eq!(fields.whole("limit", 1..=1000), None);
+            assert_eq!(fields.details[0].message, said);
+        }
+    }
+
+    #[test]
+    fn what_is_shown_holds_nothing_that_steers_a_terminal() {
+        let bad = ["a\u{1b}[2Jb", "two\nlines", "tab\tbed", "\u{9b}1m", "a\u{7f}"];
+        for text in bad {
+            let mut fields = fields(json!({ "a": text, "b": text, "c": [text], "d": text }));
+            assert_eq!(fields.text("a", 0..=50), None);
+            assert_eq!(fields.nullable_text("b", 0..=50), Edit::Keep);
+            assert_eq!(fields.texts("c", 0..=5, 50), None);
+            assert_eq!(fields.required_text("d", 0..=50), "");
+            let refused: Vec<_> = fields.details.iter().map(|detail| detail.field.as_str()).collect();
+            assert_eq!(refused, ["a", "b", "c.0", "d"], "{text:?}");
+        }
+        let mut fields = fields(json!({ "name": " grüße, 世界 🦀\n", "password": "tab\tbed", "key": "two\nlines" }));
+        assert!(fields.text("name", 0..=50).is_some(), "what is trimmed off does no harm");
+        assert!(fields.secret("password", 0..=50).is_some() && fields.nullable_secret("key", 0..=50) != Edit::Keep);
+    }
+
+    #[test]
     fn times_that_cannot_be_shown_are_refused() {
         let mut fields = fields(json!({ "a": "2030-01-31T00:00:00Z", "b": "tomorrow", "c": u64::MAX, "d": null }));
         assert_eq!(fields.nullable_time("a"), Edit::Set(UnixMillis(1_896_048_000_000)));
@@ -467,6 +583,31 @@ mod tests {
                 ("colour", "is no field of this request"),
             ]
         );
+    }
+
+    #[test]
+    fn objects_by_names_of_the_callers_own_are_read_with_the_same_care() {
+        let mut fields = fields(json!({
+            "all": { "a": { "n": 1 }, "b": null, "c": { "n": "x" }, "d": { "m": 1 }, "e": 5 }, "none": null, "one": {},
+        }));
+        let all = fields.nested_map("all", 5, |inner| {
+            let n = inner.whole("n", 0..=9);
+            if n.is_none() {
+                inner.refuse_unless_noted("n", "is needed");
+            }
+            n
+        });
+        let read: Vec<_> = all.into_iter().map(|(name, n)| (name, n.flatten())).collect();
+        let named = |name: &str, n| (name.to_owned(), n);
+        assert_eq!(read, [named("a", Some(1)), named("b", None), named("c", None), named("d", None)]);
+        assert_eq!(fields.nullable_nested("none", |inner| inner.flag("x")), Edit::Clear);
+        assert_eq!(fields.nullable_nested("one", |inner| inner.flag("x")), Edit::Set(None));
+        assert_eq!(fields.nullable_nested("absent", |inner| inner.flag("x")), Edit::Keep);
+        let error = fields.finish(()).expect_err("mistakes");
+        let named: Vec<String> = error.body("id").error.details.into_iter().map(|detail| detail.field).collect();
+        assert_eq!(named, ["all.c.n", "all.d.n", "all.d.m", "all.e"]);
+        let mut many = self::fields(json!({ "all": { "a": null, "b": null } }));
+        assert!(many.nested_map("all", 1, |_| ()).is_empty() && many.finish(()).is_err());
     }
 
     #[test]

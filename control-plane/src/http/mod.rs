@@ -31,11 +31,11 @@ use utoipa_axum::router::OpenApiRouter;
 
 pub use self::{
     cors::AllowedOrigins,
-    error::{ApiError, Code, Detail, ErrorBody, Refused},
+    error::{ApiError, Code, Detail, EditError, ErrorBody},
     extract::RequestId,
-    fields::{Body, Edit, Fields, merged},
+    fields::{Edit, Fields, FromFields, merged},
     openapi::{SESSION_COOKIE, Tag, document},
-    serve::{Balancers, serve},
+    serve::{ProxyProtocolTrust, serve},
     spelling::nearest,
 };
 

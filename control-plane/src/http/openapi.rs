@@ -4,7 +4,7 @@ use omniroute_core::VERSION;
 use utoipa::{
     Modify, OpenApi,
     openapi::{
-        ComponentsBuilder, Tag as OpenApiTag,
+        ComponentsBuilder, RefOr, Tag as OpenApiTag,
         path::{Operation, PathItem},
         security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
@@ -21,7 +21,7 @@ pub const SESSION_COOKIE: &str = "auth_token";
         description = "Configures and watches an OmniRoute gateway. Every route but those marked otherwise wants a \
                        session (cookie `auth_token`, from `/api/auth/login`) or `Authorization: Bearer` with an API \
                        key: scope `manage` or `admin` for everything, `<area>:read` and `<area>:write` for one \
-                       of the areas `access`, `providers`, `settings`, `usage`, `operations`. Every error has one shape, and every answer carries \
+                       of the areas `access`, `providers`, `egress`, `settings`, `usage`, `operations`. Every error has one shape, and every answer carries \
                        `x-request-id`.",
         license(name = "MIT", identifier = "MIT")
     ),
@@ -48,15 +48,36 @@ pub fn document(tags: &[Tag]) -> OpenApiRouter {
     OpenApiRouter::with_openapi(document)
 }
 
+/// What every route answers that wants to know who asks, by status.
+const OF_EVERY_GUARDED_ROUTE: [(&str, &str); 2] = [
+    ("403", "The API key lacks the scope, or another website started the request"),
+    ("503", "The database does not answer or cannot be written, or a master key is missing; see `Retry-After`"),
+];
+
 /// The document as it is served.
 pub(super) fn render(mut document: utoipa::openapi::OpenApi) -> String {
     // One handler can serve two methods; its operations still need ids of their own.
     for (path, item) in &mut document.paths.paths {
         for (method, operation) in operations(item) {
             operation.operation_id = Some(operation_id(method, path));
+            add_refusals(operation);
         }
     }
     document.to_json().unwrap_or_default()
+}
+
+/// Adds what the guard in front of a route answers, in the shape of the 401 that the route names. What the route itself says of
+/// such a status stays.
+fn add_refusals(operation: &mut Operation) {
+    let responses = &mut operation.responses.responses;
+    let Some(RefOr::T(unauthenticated)) = responses.get("401").cloned() else { return };
+    for (status, description) in OF_EVERY_GUARDED_ROUTE {
+        responses.entry(status.to_owned()).or_insert_with(|| {
+            let mut refusal = unauthenticated.clone();
+            description.clone_into(&mut refusal.description);
+            RefOr::T(refusal)
+        });
+    }
 }
 
 fn operation_id(method: &str, path: &str) -> String {

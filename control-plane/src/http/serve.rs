@@ -34,7 +34,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Who may bring connections of others.
 #[derive(Clone, Debug, Default)]
-pub struct Balancers {
+pub struct ProxyProtocolTrust {
     pub trusted: TrustedProxies,
     /// Whether their connections begin with a header of the PROXY protocol.
     pub proxy_protocol: bool,
@@ -47,7 +47,7 @@ pub struct Balancers {
 pub async fn serve(
     listener: TcpListener,
     router: Router,
-    balancers: Balancers,
+    trust: ProxyProtocolTrust,
     stopping: CancellationToken,
 ) -> io::Result<()> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -59,7 +59,7 @@ pub async fn serve(
         .keep_alive_timeout(PING_TIMEOUT)
         .max_concurrent_streams(MAX_STREAMS);
     let builder = Arc::new(builder);
-    let balancers = Arc::new(balancers);
+    let trust = Arc::new(trust);
     let graceful = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
@@ -68,10 +68,10 @@ pub async fn serve(
             next = accept(&listener, &room) => next,
         };
         let Some((stream, peer, permit)) = next else { continue };
-        let (router, builder, balancers) = (router.clone(), Arc::clone(&builder), Arc::clone(&balancers));
+        let (router, builder, trust) = (router.clone(), Arc::clone(&builder), Arc::clone(&trust));
         let (stopping, watcher) = (stopping.clone(), graceful.watcher());
         tokio::spawn(async move {
-            let Balancers { trusted, proxy_protocol } = &*balancers;
+            let ProxyProtocolTrust { trusted, proxy_protocol } = &*trust;
             let opening = Opening { trusted, proxy_protocol: *proxy_protocol, limit: HEAD_TIMEOUT };
             let opened = tokio::select! {
                 opened = open(stream, peer, opening) => opened,
@@ -124,17 +124,17 @@ mod tests {
     use super::*;
 
     async fn start_behind(
-        balancers: Balancers,
+        trust: ProxyProtocolTrust,
         router: Router,
     ) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<io::Result<()>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let stopping = CancellationToken::new();
-        (address, stopping.clone(), tokio::spawn(serve(listener, router, balancers, stopping)))
+        (address, stopping.clone(), tokio::spawn(serve(listener, router, trust, stopping)))
     }
 
     async fn start(router: Router) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<io::Result<()>>) {
-        start_behind(Balancers::default(), router).await
+        start_behind(ProxyProtocolTrust::default(), router).await
     }
 
     async fn ask(address: SocketAddr, path: &str) -> String {
@@ -155,8 +155,8 @@ mod tests {
     async fn behind_a_balancer_handlers_learn_whom_it_speaks_for() {
         let peer = |ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { Json(peer.ip().to_string()) };
         let trusted = TrustedProxies::parse("127.0.0.1").expect("an address");
-        let balancers = Balancers { trusted, proxy_protocol: true };
-        let (address, ..) = start_behind(balancers, Router::new().route("/", get(peer))).await;
+        let trust = ProxyProtocolTrust { trusted, proxy_protocol: true };
+        let (address, ..) = start_behind(trust, Router::new().route("/", get(peer))).await;
         let header = "PROXY TCP4 203.0.113.9 127.0.0.1 5555 80\r\n";
         assert!(ask_after(header, address, "/").await.ends_with("\"203.0.113.9\""));
         assert_eq!(ask(address, "/").await, "", "a balancer that forgets its header is not served");

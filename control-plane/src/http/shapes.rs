@@ -4,7 +4,7 @@ use axum::Json;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Body, Fields};
+use super::{Fields, FromFields};
 use crate::store::records::TimeoutsRecord;
 
 const MAX_TIMEOUT_MS: u64 = 24 * 60 * 60 * 1000;
@@ -86,7 +86,7 @@ impl UpstreamTimeouts {
     }
 }
 
-impl Body for UpstreamTimeouts {
+impl FromFields for UpstreamTimeouts {
     fn read(fields: &mut Fields) -> Self {
         Self {
             connect_ms: fields.whole("connectMs", 0..=MAX_TIMEOUT_MS),

@@ -1,8 +1,9 @@
 //! Work that one replica does for all: forgetting what is old.
 //!
 //! Each [`Job`] has a lease, a schedule and a backoff of its own, so that one that fails or takes long holds up no other.
-//! Its lease lasts until it is due again: whoever has it has done, or does, the work of that period, and every other replica
-//! finds it taken. A replica that fails gives the lease back, so that another may do better, and tries again after a while,
+//! While the work is under way its lease is a short one that is renewed, so that a replica which is killed holds nobody up for
+//! long. Once it is done the lease lasts until it is due again: every other replica finds the work of that period taken. A
+//! replica that fails gives the lease back, so that another may do better, and tries again after a while,
 //! each time a longer one. Every transaction of the work checks that the lease is still held
 //! ([`crate::store::Lease::guard`]).
 
@@ -10,6 +11,7 @@ mod retention;
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
+use omniroute_core::time::UnixMillis;
 use omniroute_telemetry::names;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
@@ -22,6 +24,12 @@ const POLL_EVERY: Duration = Duration::from_mins(1);
 
 /// After the first failure in a row; it doubles, up to the job's period.
 const FIRST_RETRY: Duration = Duration::from_mins(1);
+
+/// How long a lease lasts while the work is under way…
+const WORKING: Duration = Duration::from_mins(2);
+
+/// …and how often it is renewed.
+const RENEW_EVERY: Duration = Duration::from_secs(30);
 
 /// Something that is due every so often, on one replica.
 #[derive(Clone)]
@@ -55,6 +63,7 @@ struct Worker {
     holder: String,
     held: Option<Lease>,
     failures_in_a_row: u32,
+    renew_every: Duration,
 }
 
 // === impl Job ===
@@ -103,7 +112,14 @@ impl Jobs {
 
 impl Worker {
     fn new(store: Store, job: Job) -> Self {
-        Self { store, job, holder: Uuid::new_v4().to_string(), held: None, failures_in_a_row: 0 }
+        Self {
+            store,
+            job,
+            holder: Uuid::new_v4().to_string(),
+            held: None,
+            failures_in_a_row: 0,
+            renew_every: RENEW_EVERY,
+        }
     }
 
     async fn run(mut self, shutdown: CancellationToken) {
@@ -120,7 +136,8 @@ impl Worker {
     /// Does the work, unless another replica has the lease.
     async fn attempt(&mut self) -> Outcome {
         let name = self.job.name;
-        let lease = match self.store.leases().acquire(name, &self.holder, self.job.every).await {
+        let began = self.store.clock().now();
+        let lease = match self.store.leases().acquire(name, &self.holder, WORKING.min(self.job.every)).await {
             Ok(Some(lease)) => lease,
             Ok(None) => {
                 self.held = None;
@@ -132,12 +149,13 @@ impl Worker {
             }
         };
         self.held = Some(lease.clone());
-        let done = (self.job.work)(lease).await;
+        let done = self.renewed_meanwhile((self.job.work)(lease)).await;
         let result = if done.is_ok() { "ok" } else { "failed" };
         metrics::counter!(names::JOB_RUNS, "job" => name, "result" => result).increment(1);
         match done {
             Ok(amount) => {
                 tracing::info!(job = name, amount, "a job is done");
+                self.hold_until(began.saturating_add(self.job.every)).await;
                 Outcome::Done
             }
             Err(error) => {
@@ -145,6 +163,32 @@ impl Worker {
                 self.release().await;
                 Outcome::Failed
             }
+        }
+    }
+
+    /// Does the work, and renews the lease as long as that takes.
+    async fn renewed_meanwhile<T>(&self, work: impl Future<Output = T>) -> T {
+        let is_over = CancellationToken::new();
+        let work = async {
+            let done = work.await;
+            is_over.cancel();
+            done
+        };
+        let renewal = async {
+            while is_over.run_until_cancelled(tokio::time::sleep(self.renew_every)).await.is_some() {
+                self.hold_until(self.store.clock().now().saturating_add(WORKING)).await;
+            }
+        };
+        tokio::join!(work, renewal).0
+    }
+
+    /// Has the lease last so long. Where that fails another replica takes over, which the work notices before it commits.
+    async fn hold_until(&self, until: UnixMillis) {
+        let (name, ttl) = (self.job.name, until.saturating_since(self.store.clock().now()));
+        match self.store.leases().acquire(name, &self.holder, ttl).await {
+            Ok(Some(_)) => {}
+            Ok(None) => tracing::warn!(job = name, "another replica has taken the lease over"),
+            Err(error) => tracing::debug!(%error, job = name, "the lease cannot be renewed"),
         }
     }
 
@@ -176,10 +220,23 @@ impl Worker {
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
+    use omniroute_core::time::Clock as _;
+    use tokio::sync::Notify;
+
     use super::*;
-    use crate::store::testing::on_both_engines;
+    use crate::store::{
+        Columns as _, sql,
+        testing::{NOON, on_both_engines},
+    };
 
     const HOUR: Duration = Duration::from_hours(1);
+
+    /// Until when a lease lasts.
+    async fn expiry(store: &Store, name: &'static str) -> UnixMillis {
+        let statement = sql("SELECT expires_at FROM leases WHERE name = $1").bind(name);
+        let row = statement.fetch_one(store.reader()).await.expect("a lease");
+        row.millis("expires_at").expect("a time")
+    }
 
     /// A job that counts its runs, and fails while it is told to.
     fn counting(name: &'static str, fails: bool) -> (Job, Arc<AtomicU32>) {
@@ -201,6 +258,60 @@ mod tests {
             clock.advance(HOUR);
             assert_eq!((other.attempt().await, one.attempt().await), (Outcome::Done, Outcome::Elsewhere));
             assert_eq!(runs.load(Ordering::SeqCst), 2);
+        }
+
+        async fn a_replica_that_is_killed_holds_its_work_up_for_minutes(database: &TestDatabase) {
+            let (store, clock) = database.store_at_noon().await;
+            let began = Arc::new(Notify::new());
+            let told = Arc::clone(&began);
+            let stuck = Job::new("count", HOUR, move |_| {
+                told.notify_one();
+                std::future::pending()
+            });
+            let mut killed = Worker::new(store.clone(), stuck);
+            tokio::select! {
+                outcome = killed.attempt() => panic!("{outcome:?}"),
+                () = began.notified() => {}
+            }
+            let mut other = Worker::new(store, counting("count", false).0);
+            assert_eq!(other.attempt().await, Outcome::Elsewhere);
+            clock.advance(WORKING);
+            assert_eq!(other.attempt().await, Outcome::Done);
+        }
+
+        async fn work_that_takes_long_keeps_its_lease(database: &TestDatabase) {
+            let (store, clock) = database.store_at_noon().await;
+            let (began, enough) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+            let (told, waited) = (Arc::clone(&began), Arc::clone(&enough));
+            let long = Job::new("count", HOUR, move |_| {
+                told.notify_one();
+                let waited = Arc::clone(&waited);
+                async move {
+                    waited.notified().await;
+                    Ok(1)
+                }
+            });
+            let mut slow = Worker { renew_every: Duration::from_millis(1), ..Worker::new(store.clone(), long) };
+            let mut other = Worker::new(store.clone(), counting("count", false).0);
+            let watching = async {
+                began.notified().await;
+                for _ in 0..4 {
+                    clock.advance(WORKING / 2);
+                    let renewed = clock.now().saturating_add(WORKING);
+                    let is_renewed = async {
+                        while expiry(&store, "count").await < renewed {
+                            tokio::task::yield_now().await;
+                        }
+                    };
+                    tokio::time::timeout(Duration::from_secs(20), is_renewed).await.expect("renewed");
+                    assert_eq!(other.attempt().await, Outcome::Elsewhere);
+                }
+                enough.notify_one();
+            };
+            let (outcome, ()) = tokio::join!(slow.attempt(), watching);
+            assert_eq!(outcome, Outcome::Done);
+            // Until the end of the period, which began with the work.
+            assert_eq!(expiry(&store, "count").await, NOON.saturating_add(HOUR));
         }
 
         async fn a_replica_that_fails_leaves_the_work_to_another(database: &TestDatabase) {

@@ -6,8 +6,8 @@ use omniroute_core::time::UnixMillis;
 use omniroute_proto::v1;
 
 use super::{
-    event::Event,
     pricing::{Cost, PriceTable},
+    validate::Event,
 };
 use crate::store::clean;
 

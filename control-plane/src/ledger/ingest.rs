@@ -18,9 +18,9 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use super::{
     Inner, Ledger,
     batch::{Batch, Merged, merge},
-    event::is_timeless,
     rollup::Rollups,
     transaction::Transaction,
+    validate::is_timeless,
 };
 use crate::store::StoreError;
 
@@ -60,7 +60,9 @@ pub(super) async fn run(ledger: Weak<Inner>, mut queue: mpsc::Receiver<Waiting>,
             None => queue.recv().await,
         };
         let Some(first) = first else { return };
-        let batches = gather(first, &mut queue, &mut left_over);
+        let mut batches = gather(first, &mut queue, &mut left_over);
+        // Who has left while they waited sends theirs again. What is taken now goes on whoever leaves.
+        batches.retain(|batch| !batch.answer.is_closed());
         let Some(inner) = ledger.upgrade() else { return };
         tokio::spawn(async move {
             Ledger(inner).store_waiting(batches).await;
@@ -113,8 +115,7 @@ impl Ledger {
     }
 
     /// Stores the batches in one transaction, and tells each what became of it.
-    pub(super) async fn store_waiting(&self, mut waiting: Vec<Waiting>) {
-        waiting.retain(|batch| !batch.answer.is_closed());
+    pub(super) async fn store_waiting(&self, waiting: Vec<Waiting>) {
         let started = Instant::now();
         let prices = match self.prices().await {
             Ok(prices) => prices,

@@ -1,23 +1,23 @@
 //! What every request used and cost, recorded exactly once.
 //!
 //! A proxy's batch arrives at [`service`] and waits in a queue ([`ingest`]). What waits goes into one transaction: each event
-//! is checked ([`event`]) and priced ([`pricing`]), and stored ([`transaction`]) with the hourly sums ([`rollup`]) of just
-//! those whose id is new; then each batch is acknowledged. The same batch twice counts once. [`history`] and [`events`]
+//! is checked ([`validate`]) and priced ([`pricing`]), and stored ([`transaction`]) with the hourly sums ([`rollup`]) of just
+//! those whose id is new; then each batch is acknowledged. The same batch twice counts once. [`history`] and [`request_log`]
 //! answer what REST asks.
 
 mod batch;
 mod builtin_prices;
-mod event;
-mod events;
 mod history;
 mod ingest;
 mod jobs;
 mod partitions;
 mod pricing;
 mod reprice;
+mod request_log;
 mod rollup;
 mod service;
 mod transaction;
+mod validate;
 
 #[cfg(test)]
 mod tests;
@@ -30,10 +30,10 @@ use tokio::sync::mpsc;
 
 pub(crate) use self::service::UsageService;
 pub use self::{
-    events::{EventCursor, EventFilter, EventPage, UsageRow},
     history::{AccountSums, ConnectionTotals, History, KeySums, MinuteSums, ModelSums, Sums},
     ingest::Ingested,
     reprice::Repriced,
+    request_log::{EventCursor, EventFilter, EventPage, UsageRow},
 };
 use self::{ingest::Waiting, partitions::Partitions, pricing::PriceTable};
 use crate::store::{

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{event::Event, hour_of, pricing::Cost};
+use super::{hour_of, pricing::Cost, validate::Event};
 
 /// Which sum an event belongs to. Ordered: every transaction touches the sums in this order, so that none waits for
 /// another in a circle.

@@ -29,7 +29,7 @@ pub trait ConfigKind: Sync {
     ///
     /// # Errors
     /// `RingIncomplete` when something in it is sealed with a key that only another replica has; or the row is damaged.
-    fn message(&self, row: &AnyRow, source: &Source<'_>) -> Result<(String, Body), StoreError>;
+    fn message(&self, row: &AnyRow, builder: &ResourceBuilder<'_>) -> Result<(String, Body), StoreError>;
 
     /// Wipes the secrets of a message that was encoded.
     fn wipe(&self, _message: &mut Body) {}
@@ -39,7 +39,7 @@ pub trait ConfigKind: Sync {
 pub type Kinds = &'static [&'static dyn ConfigKind];
 
 /// Out of which rows become resources: the same on every replica, whatever its own settings are.
-pub struct Source<'a> {
+pub struct ResourceBuilder<'a> {
     kinds: Kinds,
     store: &'a Store,
     values: FleetValues,
@@ -54,9 +54,9 @@ impl dyn ConfigKind {
     }
 }
 
-// === impl Source ===
+// === impl ResourceBuilder ===
 
-impl<'a> Source<'a> {
+impl<'a> ResourceBuilder<'a> {
     /// As the transaction sees it.
     ///
     /// # Errors

@@ -36,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{head::Head, updates::UpdateCache};
 pub use self::{
-    kind::{ConfigKind, Kinds, Source},
+    kind::{ConfigKind, Kinds, ResourceBuilder},
     proxies::{DUPLICATE_SEPARATOR, ProxyRegistry, RefusedTokens},
 };
 use crate::store::{LOST_AFTER, Store, StoreError, records::RejectionRow};
@@ -93,7 +93,7 @@ pub struct SubscriptionView {
 #[cfg(test)]
 pub(crate) async fn resources(store: &Store, kinds: Kinds) -> Result<Vec<omniroute_proto::v1::Resource>, StoreError> {
     let mut tx = store.read().await?;
-    let source = Source::of(kinds, store, &mut tx).await?;
+    let source = ResourceBuilder::of(kinds, store, &mut tx).await?;
     let mut all = Vec::new();
     for kind in kinds {
         for row in kind.rows(-1, i64::MAX).fetch_all(&mut *tx).await? {

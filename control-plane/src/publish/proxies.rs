@@ -245,6 +245,8 @@ impl ProxyRegistry {
         let mut claimed: Option<(String, String)> = None;
         // When its row was last written, and with what.
         let mut written = None;
+        // What is stored of what it said last of outbound proxies.
+        let mut outbound = Vec::new();
         let mut seen = UnixMillis(0);
         let ended = loop {
             let next = tokio::select! {
@@ -278,6 +280,16 @@ impl ProxyRegistry {
                     self.attach_as(&shown, &status, &mut attachment, &commands);
                 }
                 Err(error) => tracing::warn!(%error, proxy = status.proxy_id, "a proxy's status is not stored"),
+            }
+            if outbound == status.outbound {
+                continue;
+            }
+            match self.0.store.egress_health().report(&status.boot_id, &status.outbound).await {
+                Ok(()) => outbound = status.outbound,
+                // It counts on, so what is missing comes with the next one.
+                Err(error) => {
+                    tracing::warn!(%error, proxy = status.proxy_id, "the use of outbound proxies is not stored")
+                }
             }
         };
         if let (Some((shown, number)), Some((own, boot_id))) = (attachment, claimed) {

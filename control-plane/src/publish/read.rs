@@ -12,7 +12,7 @@ use sqlx::AnyConnection;
 use super::{
     frame::{Chunker, Frame},
     head::Head,
-    kind::{self, Source},
+    kind::{self, ResourceBuilder},
     updates::{Touched, Update},
 };
 use crate::store::{Columns as _, StoreError, number, sql};
@@ -30,12 +30,12 @@ pub(super) async fn log_position(tx: &mut AnyConnection) -> Result<LogPosition, 
 }
 
 /// The head, from the rows themselves.
-pub(super) async fn scan(source: &Source<'_>, tx: &mut AnyConnection) -> Result<Head, StoreError> {
+pub(super) async fn scan(builder: &ResourceBuilder<'_>, tx: &mut AnyConnection) -> Result<Head, StoreError> {
     let mut head = Head::at(log_position(tx).await?.revision);
-    for kind in source.kinds() {
+    for kind in builder.kinds() {
         let mut rows = kind.rows(-1, i64::MAX).fetch(&mut *tx);
         while let Some(row) = rows.try_next().await? {
-            head.put(kind.kind(), &source.resource(*kind, &row)?);
+            head.put(kind.kind(), &builder.resource(*kind, &row)?);
         }
     }
     Ok(head)
@@ -43,7 +43,7 @@ pub(super) async fn scan(source: &Source<'_>, tx: &mut AnyConnection) -> Result<
 
 /// Moves `head` on to `position`, with what changed between.
 pub(super) async fn advance(
-    source: &Source<'_>,
+    builder: &ResourceBuilder<'_>,
     tx: &mut AnyConnection,
     head: &Head,
     position: &LogPosition,
@@ -52,16 +52,16 @@ pub(super) async fn advance(
         return Ok(head.clone());
     }
     if position.revision < head.revision || head.revision < position.log_floor {
-        return scan(source, tx).await;
+        return scan(builder, tx).await;
     }
     let mut next = head.clone();
     for (kind, id, _) in deletions(tx, head.revision, position.revision).await? {
         next.remove(kind, &id);
     }
-    for kind in source.kinds() {
+    for kind in builder.kinds() {
         let mut rows = kind.rows(number(head.revision), number(position.revision)).fetch(&mut *tx);
         while let Some(row) = rows.try_next().await? {
-            next.put(kind.kind(), &source.resource(*kind, &row)?);
+            next.put(kind.kind(), &builder.resource(*kind, &row)?);
         }
     }
     next.revision = position.revision;
@@ -70,7 +70,7 @@ pub(super) async fn advance(
 
 /// What changed above `from`, up to `head`: the latest state of each changed resource, or its deletion.
 pub(super) async fn delta(
-    source: &Source<'_>,
+    builder: &ResourceBuilder<'_>,
     tx: &mut AnyConnection,
     from: u64,
     head: &Head,
@@ -81,10 +81,10 @@ pub(super) async fn delta(
         chunker.push_deletion(kind::deletion(kind, &id, revision));
         touched.insert((kind.as_str().to_owned(), id));
     }
-    for kind in source.kinds() {
+    for kind in builder.kinds() {
         let mut rows = kind.rows(number(from), number(head.revision)).fetch(&mut *tx);
         while let Some(row) = rows.try_next().await? {
-            let resource = source.resource(*kind, &row)?;
+            let resource = builder.resource(*kind, &row)?;
             touched.insert((kind.kind().as_str().to_owned(), resource.id.clone()));
             chunker.push(resource, *kind);
         }
@@ -94,16 +94,16 @@ pub(super) async fn delta(
 
 /// Everything, at the `revision` of the transaction. Its digests come from what is sent.
 pub(super) async fn full(
-    source: &Source<'_>,
+    builder: &ResourceBuilder<'_>,
     tx: &mut AnyConnection,
     revision: u64,
 ) -> Result<(Update, Head), StoreError> {
     let mut chunker = Chunker::new();
     let mut head = Head::at(revision);
-    for kind in source.kinds() {
+    for kind in builder.kinds() {
         let mut rows = kind.rows(-1, i64::MAX).fetch(&mut *tx);
         while let Some(row) = rows.try_next().await? {
-            let resource = source.resource(*kind, &row)?;
+            let resource = builder.resource(*kind, &row)?;
             head.put(kind.kind(), &resource);
             chunker.push(resource, *kind);
         }

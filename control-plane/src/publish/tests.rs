@@ -1,6 +1,7 @@
 //! Tests of publishing over real gRPC streams, on both engines.
 
 mod control;
+mod deletions;
 mod entry;
 mod fleet;
 mod proxy;

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use sqlx::{Any, Transaction};
 use tokio::sync::OnceCell;
 
-use super::{Publisher, Source, frame::Frame, head::Head, read};
+use super::{Publisher, ResourceBuilder, frame::Frame, head::Head, read};
 use crate::store::StoreError;
 
 /// How long an update is kept for others. A full snapshot that is a few seconds old is as good as a new one: the
@@ -144,8 +144,8 @@ impl Publisher {
 
     pub(super) async fn scan(&self) -> Result<Head, StoreError> {
         let mut tx = self.0.store.read().await?;
-        let source = Source::of(self.0.kinds, &self.0.store, &mut tx).await?;
-        read::scan(&source, &mut tx).await
+        let builder = ResourceBuilder::of(self.0.kinds, &self.0.store, &mut tx).await?;
+        read::scan(&builder, &mut tx).await
     }
 
     /// `None` when the log does not reach back to `from`.
@@ -155,8 +155,8 @@ impl Publisher {
         if !(log_floor..=head.revision).contains(&from) {
             return Ok(None);
         }
-        let source = Source::of(self.0.kinds, &self.0.store, &mut tx).await?;
-        let delta = read::delta(&source, &mut tx, from, &head).await;
+        let builder = ResourceBuilder::of(self.0.kinds, &self.0.store, &mut tx).await?;
+        let delta = read::delta(&builder, &mut tx, from, &head).await;
         self.withhold_on_missing_key(&delta);
         let update = delta?;
         report("delta", &update, started);
@@ -166,8 +166,8 @@ impl Publisher {
     async fn build_full(&self) -> Result<Option<Arc<Update>>, StoreError> {
         let started = Instant::now();
         let (mut tx, head, _) = self.open().await?;
-        let source = Source::of(self.0.kinds, &self.0.store, &mut tx).await?;
-        let full = read::full(&source, &mut tx, head.revision).await;
+        let builder = ResourceBuilder::of(self.0.kinds, &self.0.store, &mut tx).await?;
+        let full = read::full(&builder, &mut tx, head.revision).await;
         self.withhold_on_missing_key(&full);
         let (update, read) = full?;
         if !read.is_same(&head) {
@@ -191,8 +191,8 @@ impl Publisher {
         let mut tx = self.0.store.read().await?;
         let position = read::log_position(&mut tx).await?;
         self.0.log_floor.store(position.log_floor, Ordering::Relaxed);
-        let advanced = match Source::of(self.0.kinds, &self.0.store, &mut tx).await {
-            Ok(source) => read::advance(&source, &mut tx, &known, &position).await,
+        let advanced = match ResourceBuilder::of(self.0.kinds, &self.0.store, &mut tx).await {
+            Ok(builder) => read::advance(&builder, &mut tx, &known, &position).await,
             Err(error) => Err(error),
         };
         self.withhold_on_missing_key(&advanced);

@@ -11,7 +11,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::cross_area::{
-    Keys, KnownProviders, Password, Secrets, SignedInAccounts, TokenTransport, Tokens as Renewals,
+    KnownProviders, Naming, OutboundProxies, Password, Scopes, Secrets, SignedInAccounts, TokenTransport,
+    Tokens as Renewals,
 };
 use crate::{
     areas::{
@@ -20,6 +21,7 @@ use crate::{
             keys::{ApiKeyKind, ApiKeys},
             login::{Login, LoginHandles, LoginSettings},
         },
+        egress::{self, Egress, OutboundProxyKind, ProxyAssignmentKind},
         oauth::{self, Clients, OAuth, OAuthHandles, Refresher, RefresherHandles, Variables},
         operations::{self, Operations, OperationsHandles},
         providers::{
@@ -32,7 +34,7 @@ use crate::{
         settings::{self, Ports, Settings, SettingsKind},
         usage::{self, Usage},
     },
-    auth::{Authenticator, CallerRules, Guard, OpenRoute, RouteTable, token::Tokens},
+    auth::{Authenticator, ClientOriginRules, Guard, OpenRoute, RouteTable, token::Tokens},
     http::{self, AllowedOrigins, Limits, Tag},
     jobs::{self, Job},
     ledger::Ledger,
@@ -41,11 +43,20 @@ use crate::{
 };
 
 /// What proxies are sent, in the order of a full snapshot: parents before children.
-pub const KINDS: Kinds =
-    &[&SettingsKind, &ProviderNodeKind, &ConnectionKind, &ModelKind, &ModelAliasKind, &PriceKind, &ApiKeyKind];
+pub const KINDS: Kinds = &[
+    &SettingsKind,
+    &OutboundProxyKind,
+    &ProviderNodeKind,
+    &ConnectionKind,
+    &ProxyAssignmentKind,
+    &ModelKind,
+    &ModelAliasKind,
+    &PriceKind,
+    &ApiKeyKind,
+];
 
 /// What lies sealed in the tables of areas.
-pub const SEALED: &[&[SealedColumn]] = &[&providers::connections::rows::SEALED, &oauth::SEALED];
+pub const SEALED: &[&[SealedColumn]] = &[&providers::connections::rows::SEALED, &egress::rows::SEALED, &oauth::SEALED];
 
 /// Groups of the API document.
 const TAGS: &[Tag] = &[
@@ -54,6 +65,7 @@ const TAGS: &[Tag] = &[
     ("Providers", "Connections: credentials at providers"),
     ("OAuth", "Signing in at providers"),
     ("Provider nodes", "Endpoints that the operator added, each with a prefix"),
+    ("Outbound proxies", "Servers through which providers are called, and what goes through which"),
     ("Models", "Models that providers offer, other names for them, what they cost"),
     ("API keys", "Keys of the gateway's clients"),
     ("Usage", "What was asked, what it cost"),
@@ -82,6 +94,7 @@ pub struct Areas {
     pub access: Access,
     pub providers: Arc<Providers>,
     pub oauth: Arc<OAuth>,
+    pub egress: Arc<Egress>,
     pub settings: Arc<Settings>,
     pub usage: Arc<Usage>,
     pub operations: Arc<Operations>,
@@ -108,13 +121,20 @@ impl Areas {
             background: on.background.clone(),
             stopping: on.stopping.clone(),
         }));
+        let egress = Arc::new(Egress::new(
+            on.store.clone(),
+            Arc::clone(&on.clock),
+            Arc::new(Scopes(on.store.clone())),
+            Arc::new(providers::upstream_tls(&settings.upstream_tls_ca)?),
+        ));
         let providers = ProviderHandles {
             store: on.store.clone(),
             clock: Arc::clone(&on.clock),
             coordination: Arc::clone(&on.coordination),
             proxies: on.proxies.clone(),
-            references: Arc::new(Keys),
+            references: Arc::new(Naming),
             sign_ins: Arc::new(Renewals(Arc::clone(&refresher))),
+            ways: Arc::new(OutboundProxies(Arc::clone(&egress))),
             background: on.background.clone(),
             stopping: on.stopping.clone(),
         };
@@ -168,6 +188,7 @@ impl Areas {
             access: Access { login, keys },
             providers,
             oauth,
+            egress,
         })
     }
 
@@ -178,11 +199,12 @@ impl Areas {
     }
 
     /// Every area's name, routes, and which of them are open.
-    pub(crate) fn routes(&self) -> [(&'static str, OpenApiRouter, &'static [OpenRoute]); 6] {
+    pub(crate) fn routes(&self) -> [(&'static str, OpenApiRouter, &'static [OpenRoute]); 7] {
         [
             (access::NAME, self.access.router(), &access::OPEN),
             (providers::NAME, self.providers.router(), &[]),
             (oauth::NAME, self.oauth.router(), &oauth::OPEN),
+            (egress::NAME, self.egress.router(), &[]),
             (settings::NAME, self.settings.router(), &[]),
             (usage::NAME, self.usage.router(), &[]),
             (operations::NAME, self.operations.router(), &operations::OPEN),
@@ -210,7 +232,7 @@ impl Areas {
                 identities: Arc::new(self.access.clone()),
             },
             routes,
-            callers: CallerRules {
+            client_origins: ClientOriginRules {
                 trusted_proxies: settings.trusted_proxies.clone(),
                 listens_on_loopback: settings.control_plane_host.is_loopback(),
             },
@@ -244,6 +266,7 @@ pub(super) fn jobs(store: &Store, ledger: &Ledger, config_log_days: u32) -> Vec<
     let mut all = jobs::retention_jobs(store, config_log_days);
     all.extend(ledger.jobs());
     all.extend(access::jobs(store));
+    all.extend(egress::jobs(store));
     all
 }
 
@@ -277,7 +300,7 @@ mod tests {
 
     #[test]
     fn every_area_has_scopes() {
-        let areas = [access::NAME, providers::NAME, settings::NAME, usage::NAME, operations::NAME];
+        let areas = [access::NAME, providers::NAME, egress::NAME, settings::NAME, usage::NAME, operations::NAME];
         assert_eq!(areas, scope::AREAS);
     }
 

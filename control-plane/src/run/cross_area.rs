@@ -1,37 +1,45 @@
 //! What areas want to know of one another, answered: no area knows another.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use omniroute_core::{hash::token_fingerprint, settings::Secret};
+use omniroute_egress::{EgressError, OutboundProxy};
 use omniroute_providers::Catalog;
 
 use crate::{
     areas::{
         access::{
-            keys::{KnownTargets, forget_connections},
+            keys::{self, KnownTargets},
             login::{Login, RequireLoginChange},
         },
+        egress::{self, Egress, KnownScopes},
         oauth::{self, Account, Accounts, Credentials, Need, NewAccount, Refreshed, Refresher, Shown, Transport},
-        operations::{NodeHealth, ProviderReport, ProviderReports, Setup},
+        operations::{CustomProviderHealth, ProviderReport, ProviderReports, Setup},
         providers::{
-            Inventory, Providers, References, SignIns, TokenState, UpstreamClient,
+            Inventory, Providers, References, SignIns, TokenState, UpstreamClient, Ways,
             connections::{self, ConnectionRecord, SignedIn, TestRecord, rows::Connections},
-            nodes::NodeRecord,
+            nodes::{self, NodeRecord, rows::Nodes},
         },
         settings::{AdminPassword, PasswordChange},
         usage::{ConnectionName, ConnectionNames},
     },
-    auth::{Caller, Principal},
+    auth::{ClientOrigin, Principal},
     http::ApiError,
     publish::RefusedTokens,
     store::{Store, StoreError, Write, records::Actor},
 };
 
-/// API keys, which name connections.
-pub(super) struct Keys;
+/// API keys and assignments of outbound proxies, which name connections.
+pub(super) struct Naming;
+
+/// What can have an outbound proxy.
+pub(super) struct Scopes(pub(super) Store);
+
+/// Outbound proxies.
+pub(super) struct OutboundProxies(pub(super) Arc<Egress>);
 
 /// The administrator's password.
 pub(super) struct Password(pub(super) Arc<Login>);
@@ -51,12 +59,56 @@ pub(super) struct Tokens(pub(super) Arc<Refresher>);
 /// The way to token endpoints: the same that tests of connections go.
 pub(super) struct TokenTransport(pub(super) UpstreamClient);
 
-// === impl Keys ===
+// === impl Naming ===
 
 #[async_trait]
-impl References for Keys {
+impl References for Naming {
     async fn forget_connections(&self, write: &mut Write, gone: &[String]) -> Result<(), StoreError> {
-        forget_connections(write, gone).await
+        keys::forget_connections(write, gone).await?;
+        egress::forget_connections(write, gone).await
+    }
+
+    async fn forget_node(&self, write: &mut Write, gone: &str) -> Result<(), StoreError> {
+        egress::forget_provider(write, gone).await
+    }
+}
+
+// === impl Scopes ===
+
+#[async_trait]
+impl KnownScopes for Scopes {
+    async fn provider(&self, write: &mut Write, name: &str) -> Result<Option<String>, StoreError> {
+        if let Some(known) = Catalog::builtin().get(name) {
+            return Ok(Some(known.id.to_string()));
+        }
+        let by_prefix = Nodes::of(&self.0).by_prefix(name).await?.map(|node| node.id.to_string());
+        let id = by_prefix.unwrap_or_else(|| name.to_owned());
+        Ok(nodes::rows::find(write, &id).await?.map(|node| node.id.to_string()))
+    }
+
+    async fn has_connection(&self, write: &mut Write, id: &str) -> Result<bool, StoreError> {
+        connections::rows::exists(write, id).await
+    }
+
+    async fn provider_of(&self, connection: &str) -> Result<Option<String>, StoreError> {
+        match Connections::of(&self.0).get(connection).await {
+            Ok(record) => Ok(Some(record.provider.to_string())),
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+// === impl OutboundProxies ===
+
+#[async_trait]
+impl Ways for OutboundProxies {
+    async fn way(&self, connection: &str, provider: &str) -> Result<Option<Arc<OutboundProxy>>, String> {
+        self.0.way(connection, provider).await
+    }
+
+    async fn note(&self, proxy: &str, error: Option<EgressError>, took: Duration) {
+        self.0.note(proxy, error, took).await;
     }
 }
 
@@ -72,11 +124,11 @@ impl AdminPassword for Password {
         &self,
         actor: Actor,
         principal: &Principal,
-        caller: &Caller,
+        client: &ClientOrigin,
         PasswordChange { new, current }: PasswordChange,
     ) -> Result<Option<(HeaderName, HeaderValue)>, ApiError> {
         let change = RequireLoginChange { require_login: None, password: Some(new), current_password: Some(current) };
-        let session = self.0.change(actor, Some(principal), caller, change).await?;
+        let session = self.0.change(actor, Some(principal), client, change).await?;
         session.map(|session| self.0.set_cookie(&session)).transpose()
     }
 }
@@ -255,15 +307,15 @@ fn report(Inventory { connections, nodes }: &Inventory) -> ProviderReport {
         active: count(|connection| connection.is_active),
         monitored: count(|connection| connection.test.tested_at.is_some()),
         active_connections: connections.iter().filter(|connection| connection.is_active).count(),
-        unreadable: connections.iter().any(|connection| connection.unreadable),
+        unreadable: connections.iter().any(|connection| connection.unopened.is_any()),
         nodes: nodes.iter().map(|node| node_health(node, connections)).collect(),
     }
 }
 
-fn node_health(node: &NodeRecord, connections: &[ConnectionRecord]) -> NodeHealth {
+fn node_health(node: &NodeRecord, connections: &[ConnectionRecord]) -> CustomProviderHealth {
     let tests = connections.iter().filter(|connection| connection.provider == node.id).map(|c| &c.test);
     let last: Option<&TestRecord> = tests.filter(|test| test.tested_at.is_some()).max_by_key(|test| test.tested_at);
-    NodeHealth {
+    CustomProviderHealth {
         id: node.id.to_string(),
         prefix: node.prefix.clone(),
         is_healthy: last.map(|test| test.status == "active"),

@@ -27,7 +27,7 @@ pub(crate) use self::assemble::{limits, renewals};
 use crate::{
     areas::oauth::Variables,
     auth::token::Tokens,
-    http::{Balancers, serve},
+    http::{ProxyProtocolTrust, serve},
     jobs::Jobs,
     ledger::Ledger,
     publish::{
@@ -99,9 +99,10 @@ pub async fn run(settings: ControlPlaneSettings) -> anyhow::Result<()> {
 
     let services = grpc::Services { publisher, proxies, ledger };
     let mut grpc = tokio::spawn(grpc.serve(services, stopping.clone()));
-    let balancers = Balancers { trusted: settings.trusted_proxies.clone(), proxy_protocol: settings.proxy_protocol };
+    let trust =
+        ProxyProtocolTrust { trusted: settings.trusted_proxies.clone(), proxy_protocol: settings.proxy_protocol };
     let service = areas.service(&settings, &foundations);
-    let mut rest = tokio::spawn(serve(rest, service, balancers, stopping.clone()));
+    let mut rest = tokio::spawn(serve(rest, service, trust, stopping.clone()));
     tracing::info!(
         version = omniroute_core::VERSION,
         rest = %SocketAddr::new(settings.control_plane_host, settings.control_plane_port),
@@ -237,12 +238,21 @@ async fn open_store(settings: &ControlPlaneSettings, ring: KeyRing, clock: Arc<d
             Ok(store) => return Ok(store),
             Err(StoreError::Unavailable(cause)) => {
                 let again_in_seconds = wait.as_secs_f64();
-                tracing::warn!(%cause, again_in_seconds, "the database of DATABASE_URL does not answer yet");
+                tracing::warn!(%cause, again_in_seconds, "{}", unanswering(&url));
             }
             Err(error) => return Err(error.into()),
         }
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(LAST_RETRY);
+    }
+}
+
+/// What is said while a database is waited for. A file is not away: something is the matter with its disk.
+fn unanswering(url: &Secret) -> &'static str {
+    if url.expose().trim().starts_with("sqlite:") {
+        "the database file cannot be used yet: is its disk full, or read-only?"
+    } else {
+        "the database of DATABASE_URL does not answer yet"
     }
 }
 
@@ -256,4 +266,16 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_not_looked_for_behind_a_url() {
+        let said = |url: &str| unanswering(&Secret::new(url));
+        assert!(said("sqlite:/data/storage.sqlite").contains("disk") && !said("sqlite:/x").contains("DATABASE_URL"));
+        assert!(said("postgres://user@host/name").contains("DATABASE_URL"));
+    }
 }

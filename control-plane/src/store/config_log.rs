@@ -97,7 +97,7 @@ impl ConfigLog<'_> {
         let Some(sealed) = row.opt_blob(column)? else {
             return Ok(None);
         };
-        let plain = sealing::open(self.0.ring(), sealing::log_place(column, place), &sealed)?;
+        let plain = sealing::open(self.0.ring(), sealing::log_context(column, place), &sealed)?;
         let state = serde_json::from_slice(&plain);
         state.map(Some).map_err(|_| StoreError::Corrupt(format!("config_log.{column} ({place})")))
     }

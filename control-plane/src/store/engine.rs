@@ -23,9 +23,14 @@ use super::StoreError;
 /// How long a caller waits for a connection of the pool.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Of the connections to Postgres a fifth is the ledger's, and at most so many. The rest are for those who write
-/// configuration, of whom each may read beside its transaction.
+/// Of the connections to Postgres a fifth is the ledger's, and at most so many. The rest are for those who read, and for those
+/// who write configuration: each of them needs one, since whoever is in a transaction reads in it too. Were they to ask the
+/// pool for another, as many writers as there are connections would wait for one another.
 const LEDGER_CONNECTIONS: u32 = 4;
+
+/// A connection that was used a moment ago is not asked whether it is still there before it is used again: that would be a way
+/// to the database and back for every statement. One that has broken meanwhile says so to whoever uses it.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// What a path keeps unescaped in a URL.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
@@ -67,18 +72,18 @@ pub(super) struct Pools {
 
 /// What pools tell, and are told.
 #[derive(Clone, Default)]
-pub(super) struct Signals {
+pub(super) struct PoolSignals {
     /// A connection came back in a state that nobody knows.
     pub(super) doubt: Arc<Notify>,
-    pub(super) trust: Trust,
+    pub(super) valid_since: ValidSince,
 }
 
 /// Since when connections are trusted: an older one is replaced before it is used again.
 #[derive(Clone, Default)]
-pub(super) struct Trust(Arc<Mutex<Option<Instant>>>);
+pub(super) struct ValidSince(Arc<Mutex<Option<Instant>>>);
 
 /// Connects and migrates.
-pub(super) async fn connect(url: &Secret, max_connections: u32, signals: &Signals) -> Result<Pools, StoreError> {
+pub(super) async fn connect(url: &Secret, max_connections: u32, signals: &PoolSignals) -> Result<Pools, StoreError> {
     sqlx::any::install_default_drivers();
     let url = url.expose().trim();
     if url.starts_with("postgres://") || url.starts_with("postgresql://") {
@@ -101,7 +106,7 @@ pub(super) async fn connect_one(options: &AnyConnectOptions, engine: Engine) -> 
     Ok(connection)
 }
 
-async fn postgres(url: &str, max_connections: u32, signals: &Signals) -> Result<Pools, StoreError> {
+async fn postgres(url: &str, max_connections: u32, signals: &PoolSignals) -> Result<Pools, StoreError> {
     let options = options(url)?;
     // A migration may take its time, and another replica waits for it: on a connection without timeouts.
     let mut migration = AnyConnection::connect_with(&options).await?;
@@ -116,7 +121,7 @@ async fn postgres(url: &str, max_connections: u32, signals: &Signals) -> Result<
     Ok(Pools { engine: Engine::Postgres, writer: pool.clone(), reader: pool, ledger: Some(ledger), options })
 }
 
-async fn sqlite(path: &Path, readers: u32, signals: &Signals) -> Result<Pools, StoreError> {
+async fn sqlite(path: &Path, readers: u32, signals: &PoolSignals) -> Result<Pools, StoreError> {
     create_private(path)?;
     let text = path.to_str().ok_or_else(|| StoreError::Url("the path is not UTF-8".into()))?;
     let options = options(&format!("sqlite://{}", utf8_percent_encode(text, PATH)))?;
@@ -139,11 +144,11 @@ fn unparsable() -> StoreError {
     StoreError::Url("it cannot be parsed".into())
 }
 
-fn pool<DB: Database>(max_connections: u32, session: &'static str, signals: &Signals) -> PoolOptions<DB>
+fn pool<DB: Database>(max_connections: u32, session: &'static str, signals: &PoolSignals) -> PoolOptions<DB>
 where
     for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
 {
-    let Signals { doubt, trust } = signals.clone();
+    let PoolSignals { doubt, valid_since } = signals.clone();
     PoolOptions::<DB>::new()
         .max_connections(max_connections)
         .min_connections(1)
@@ -151,9 +156,11 @@ where
         .after_connect(move |connection: &mut DB::Connection, _| {
             Box::pin(async move { connection.execute(sqlx::raw_sql(session)).await.map(drop) })
         })
-        .before_acquire(move |_, held| {
-            let is_trusted = trust.covers(held.age);
-            Box::pin(async move { Ok(is_trusted) })
+        .test_before_acquire(false)
+        .before_acquire(move |connection: &mut DB::Connection, held| {
+            let is_trusted = valid_since.covers(held.age);
+            let is_stale = is_stale(held.idle_for);
+            Box::pin(async move { Ok(is_trusted && (!is_stale || connection.ping().await.is_ok())) })
         })
         .after_release(move |connection: &mut DB::Connection, _| {
             let doubt = Arc::clone(&doubt);
@@ -167,6 +174,11 @@ where
         })
 }
 
+/// Whether a connection has to be asked before it is used.
+fn is_stale(idle_for: Duration) -> bool {
+    idle_for >= FRESH
+}
+
 /// Whether a connection that comes back is outside of any transaction. SQLite ends a transaction by itself when the
 /// disk is full or fails; the rollback that follows is then refused, and the driver counts the transaction for ever:
 /// every later one on that connection would fail. Whatever the cause, such a connection is thrown away.
@@ -176,9 +188,9 @@ async fn is_settled(connection: &mut impl Connection) -> Result<bool, sqlx::Erro
     Ok(!connection.is_in_transaction())
 }
 
-// === impl Trust ===
+// === impl ValidSince ===
 
-impl Trust {
+impl ValidSince {
     /// From now on only connections count that are made from now on.
     pub(super) fn renew(&self) {
         *self.0.lock() = Some(Instant::now());
@@ -223,11 +235,19 @@ mod tests {
         assert!(sqlite_path("//").is_err());
     }
 
+    #[test]
+    fn only_a_connection_that_has_been_idle_is_asked_whether_it_is_there() {
+        assert!(!is_stale(Duration::ZERO) && !is_stale(Duration::from_millis(999)));
+        assert!(is_stale(FRESH));
+        // The driver would ask each time besides.
+        assert!(!pool::<sqlx::Postgres>(2, POSTGRES_SESSION, &PoolSignals::default()).get_test_before_acquire());
+    }
+
     #[tokio::test]
     async fn what_sqlite_has_committed_is_on_the_disk() {
         let directory = tempfile::tempdir().expect("a directory");
         let url = format!("sqlite:{}", directory.path().join("storage.sqlite").display());
-        let pools = connect(&Secret::new(url), 2, &Signals::default()).await.expect("open");
+        let pools = connect(&Secret::new(url), 2, &PoolSignals::default()).await.expect("open");
         let level: (i64,) = sqlx::query_as("PRAGMA synchronous").fetch_one(&pools.writer).await.expect("a level");
         assert_eq!(level.0, 2, "FULL");
     }
@@ -235,7 +255,8 @@ mod tests {
     #[tokio::test]
     async fn a_url_that_cannot_be_used_is_refused_without_quoting_its_password() {
         for url in ["mysql://u:pa55@h/d", "postgres://u:pa55@[bad/d"] {
-            let error = connect(&Secret::new(url), 2, &Signals::default()).await.err().expect("refused").to_string();
+            let error =
+                connect(&Secret::new(url), 2, &PoolSignals::default()).await.err().expect("refused").to_string();
             assert!(!error.contains("pa55"), "{error}");
         }
     }

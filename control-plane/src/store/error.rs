@@ -25,8 +25,8 @@ pub enum StoreError {
     #[error("a sealed value of {place} does not open: {source}")]
     Sealed { place: String, source: SealError },
     #[error(
-        "a stored secret is sealed with master key {0}, which another control plane has and STORAGE_ENCRYPTION_KEY of this \
-         one lacks; give all control planes the same keys"
+        "a stored secret is sealed with master key {0}, which another control plane has, or had within a day, and \
+         STORAGE_ENCRYPTION_KEY of this one lacks; give all control planes the same keys"
     )]
     RingIncomplete(String),
     #[error("a stored value is damaged: {0}")]

@@ -155,7 +155,7 @@ impl Store {
         let before = self.health().outage;
         if self.engine() == Engine::Postgres && (found.is_some() || before.is_some()) {
             // What was connected to a server that has become a standby, or was told to be read-only, stays so.
-            self.0.trust.renew();
+            self.0.valid_since.renew();
         }
         let found = match (before, found) {
             (None, None) => return,

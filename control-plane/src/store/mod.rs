@@ -16,6 +16,7 @@
 //! be used at all, [`row`] and [`limits`] are what every `rows.rs` is written with.
 
 mod config_log;
+mod egress_health;
 pub(crate) mod engine;
 mod error;
 mod fleet;
@@ -43,6 +44,7 @@ use tokio::sync::{Notify, watch};
 
 pub use self::{
     config_log::ConfigLog,
+    egress_health::{EgressHealth, EgressOutcome, EgressSums},
     engine::Engine,
     error::StoreError,
     fleet::{ControlPlaneRow, ControlPlaneState},
@@ -105,7 +107,7 @@ struct Inner {
     /// What the last look at the database found, and what asks for the next one.
     condition: watch::Sender<DatabaseHealth>,
     doubt: Arc<Notify>,
-    trust: engine::Trust,
+    valid_since: engine::ValidSince,
 }
 
 // === impl Store ===
@@ -116,7 +118,7 @@ impl Store {
     /// # Errors
     /// With a sentence for the operator: no connection, failed migration, wrong master key.
     pub async fn open(options: StoreOptions) -> Result<Self, StoreError> {
-        let signals = engine::Signals::default();
+        let signals = engine::PoolSignals::default();
         let pools = engine::connect(&options.url, options.max_connections, &signals).await?;
         let store = Self(Arc::new(Inner {
             engine: pools.engine,
@@ -131,7 +133,7 @@ impl Store {
             options: pools.options,
             condition: watch::Sender::default(),
             doubt: signals.doubt,
-            trust: signals.trust,
+            valid_since: signals.valid_since,
         }));
         store.check_master_key().await?;
         store.join_fleet().await?;

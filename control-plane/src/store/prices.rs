@@ -36,7 +36,7 @@ const MAX_PRICE: i64 = 1_000_000_000_000;
 
 /// Which built-in book is in the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Book {
+pub(crate) struct SeededBook {
     edition: u64,
     version: String,
 }
@@ -46,9 +46,9 @@ pub struct Prices<'a>(&'a Store);
 
 const SELECT_BOOK: &str = "SELECT version, edition FROM seeds WHERE name = $1";
 
-// === impl Book ===
+// === impl SeededBook ===
 
-impl Book {
+impl SeededBook {
     fn of(row: &AnyRow) -> Result<Self, StoreError> {
         Ok(Self { edition: row.u64("edition")?, version: row.text("version")? })
     }
@@ -105,9 +105,9 @@ impl Prices<'_> {
     ///
     /// # Errors
     /// When the database fails.
-    pub(crate) async fn book(&self) -> Result<Option<Book>, StoreError> {
+    pub(crate) async fn book(&self) -> Result<Option<SeededBook>, StoreError> {
         let row = sql(SELECT_BOOK).bind(BOOK_KIND).fetch_optional(self.0.reader()).await?;
-        row.map(|row| Book::of(&row)).transpose()
+        row.map(|row| SeededBook::of(&row)).transpose()
     }
 }
 
@@ -179,7 +179,7 @@ impl Write {
     ) -> Result<Option<usize>, StoreError> {
         let there = sql(SELECT_BOOK).bind(BOOK_KIND).fetch_optional(self.connection()).await?;
         if let Some(row) = there
-            && !Book::of(&row)?.gives_way_to(edition, version)
+            && !SeededBook::of(&row)?.gives_way_to(edition, version)
         {
             return Ok(None);
         }

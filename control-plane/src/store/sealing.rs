@@ -3,7 +3,7 @@
 //! A value is sealed for its table, column and row. Rotation re-seals in batches, each its own short transaction; a
 //! row that somebody edits meanwhile is left to that edit, which seals with the new key anyway.
 
-use omniroute_core::sealed::{KeyRing, Place, SealError};
+use omniroute_core::sealed::{KeyRing, SealContext, SealError};
 use sqlx::{AnyConnection, AssertSqlSafe};
 use zeroize::Zeroizing;
 
@@ -13,7 +13,7 @@ use super::{Columns as _, Store, StoreError, fleet, number, sql};
 const BATCH: i64 = 200;
 
 const CANARY: &[u8] = b"omniroute";
-const CANARY_PLACE: Place<'_> = Place { table: "master_key_check", column: "sealed", row: "1" };
+const CANARY_CONTEXT: SealContext<'_> = SealContext { table: "master_key_check", column: "sealed", row: "1" };
 
 /// What a rotation did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,26 +23,26 @@ pub struct Resealed {
     pub failed: Vec<String>,
 }
 
-/// Row of a config_log entry, as [`Place`] wants it.
+/// Row of a config_log entry, as [`SealContext`] wants it.
 pub(super) fn log_row(revision: u64, kind: &str, id: &str) -> String {
     format!("{revision}/{kind}/{id}")
 }
 
-pub(super) fn log_place<'a>(column: &'static str, row: &'a str) -> Place<'a> {
-    Place { table: "config_log", column, row }
+pub(super) fn log_context<'a>(column: &'static str, row: &'a str) -> SealContext<'a> {
+    SealContext { table: "config_log", column, row }
 }
 
 /// Opens a value, naming its place when that fails.
-pub(crate) fn open(ring: &KeyRing, place: Place<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, StoreError> {
-    ring.open(place, sealed).map_err(|source| StoreError::Sealed { place: describe(place), source })
+pub(crate) fn open(ring: &KeyRing, context: SealContext<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+    ring.open(context, sealed).map_err(|source| StoreError::Sealed { place: describe(context), source })
 }
 
-pub(crate) fn seal(ring: &KeyRing, place: Place<'_>, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
-    ring.seal(place, plain).map_err(|source| StoreError::Sealed { place: describe(place), source })
+pub(crate) fn seal(ring: &KeyRing, context: SealContext<'_>, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
+    ring.seal(context, plain).map_err(|source| StoreError::Sealed { place: describe(context), source })
 }
 
-fn describe(place: Place<'_>) -> String {
-    format!("{}.{} ({})", place.table, place.column, place.row)
+fn describe(context: SealContext<'_>) -> String {
+    format!("{}.{} ({})", context.table, context.column, context.row)
 }
 
 /// A sealed column of a table whose rows are found by `id`. Whoever has such a table says which they are.
@@ -80,8 +80,8 @@ const LOG_COLUMNS: [LogColumn; 2] = [
 
 impl SealedColumn {
     /// The value in the row of this id.
-    pub(crate) fn of<'a>(&self, id: &'a str) -> Place<'a> {
-        Place { table: self.table, column: self.column, row: id }
+    pub(crate) fn of<'a>(&self, id: &'a str) -> SealContext<'a> {
+        SealContext { table: self.table, column: self.column, row: id }
     }
 
     /// Rows above an id that another key than the first one has sealed.
@@ -104,13 +104,13 @@ impl SealedColumn {
 impl Store {
     /// Opens the stored canary, or stores one in a new database.
     pub(super) async fn check_master_key(&self) -> Result<(), StoreError> {
-        let sealed = seal(self.ring(), CANARY_PLACE, CANARY)?;
+        let sealed = seal(self.ring(), CANARY_CONTEXT, CANARY)?;
         sql("INSERT INTO master_key_check (id, sealed) VALUES (1, $1) ON CONFLICT (id) DO NOTHING")
             .bind(sealed)
             .execute(self.writer())
             .await?;
         let row = sql("SELECT sealed FROM master_key_check WHERE id = 1").fetch_one(self.writer()).await?;
-        let plain = self.ring().open(CANARY_PLACE, &row.blob("sealed")?).map_err(StoreError::MasterKey)?;
+        let plain = self.ring().open(CANARY_CONTEXT, &row.blob("sealed")?).map_err(StoreError::MasterKey)?;
         if plain.as_slice() == CANARY { Ok(()) } else { Err(StoreError::MasterKey(SealError::Refused)) }
     }
 
@@ -186,8 +186,8 @@ impl Store {
         for row in rows {
             let (revision, kind, id) = (row.u64("revision")?, row.text("kind")?, row.text("id")?);
             let sealed = row.blob("sealed")?;
-            let place = log_row(revision, &kind, &id);
-            if let Some(resealed) = self.reseal_value(log_place(column.column, &place), &sealed, done)? {
+            let context = log_row(revision, &kind, &id);
+            if let Some(resealed) = self.reseal_value(log_context(column.column, &context), &sealed, done)? {
                 let statement = sql(column.update)
                     .bind(resealed)
                     .bind(number(revision))
@@ -208,7 +208,7 @@ impl Store {
         let sealed = row.map_or(Ok(None), |row| row.opt_blob("fleet"))?;
         if let Some(sealed) = sealed
             && KeyRing::key_id(&sealed).ok() != Some(self.ring().primary())
-            && let Some(resealed) = self.reseal_value(fleet::PLACE, &sealed, done)?
+            && let Some(resealed) = self.reseal_value(fleet::CONTEXT, &sealed, done)?
         {
             let statement = sql("UPDATE settings SET fleet = $1 WHERE id = 'settings' AND fleet = $2");
             done.values += statement.bind(resealed).bind(sealed).execute(&mut *tx).await?.rows_affected();
@@ -223,7 +223,7 @@ impl Store {
         let row = sql("SELECT sealed FROM master_key_check WHERE id = 1").fetch_one(&mut *connection).await?;
         let sealed = row.blob("sealed")?;
         if KeyRing::key_id(&sealed).ok() != Some(self.ring().primary())
-            && let Some(resealed) = self.reseal_value(CANARY_PLACE, &sealed, done)?
+            && let Some(resealed) = self.reseal_value(CANARY_CONTEXT, &sealed, done)?
         {
             sql("UPDATE master_key_check SET sealed = $1 WHERE id = 1").bind(resealed).execute(connection).await?;
             done.values += 1;
@@ -234,14 +234,14 @@ impl Store {
 
     fn reseal_value(
         &self,
-        place: Place<'_>,
+        context: SealContext<'_>,
         sealed: &[u8],
         done: &mut Resealed,
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        match self.ring().open(place, sealed) {
-            Ok(plain) => seal(self.ring(), place, &plain).map(Some),
+        match self.ring().open(context, sealed) {
+            Ok(plain) => seal(self.ring(), context, &plain).map(Some),
             Err(_) => {
-                done.failed.push(describe(place));
+                done.failed.push(describe(context));
                 Ok(None)
             }
         }

@@ -142,7 +142,7 @@ impl Write {
     fn seal_states(&self, kind: &str, id: &str, change: &Change) -> Result<SealedStates, StoreError> {
         let row = sealing::log_row(self.revision, kind, id);
         let ring = self.store.ring();
-        let seal = |column, plain: &[u8]| sealing::seal(ring, sealing::log_place(column, &row), plain);
+        let seal = |column, plain: &[u8]| sealing::seal(ring, sealing::log_context(column, &row), plain);
         let before = change.before.as_ref().map(|(_, plain)| seal("before", plain)).transpose()?;
         let after = change.after.as_ref().map(|plain| seal("after", plain)).transpose()?;
         Ok((before, after))

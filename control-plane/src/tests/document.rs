@@ -9,8 +9,8 @@ use utoipa::PartialSchema;
 
 use super::gateway::Gateway;
 use crate::{
-    areas::{access, oauth, operations, providers, settings},
-    http::{self, Body, Fields},
+    areas::{access, egress, oauth, operations, providers, settings},
+    http::{self, Fields, FromFields},
 };
 
 /// Routes that serve pages and files, not the API.
@@ -103,6 +103,13 @@ async fn the_document_is_complete() {
         if path.contains('{') {
             assert!(responses.contains_key("404"), "{name}: 404");
         }
+        if !is_open {
+            for status in ["401", "403", "503"] {
+                let body =
+                    responses.get(status).and_then(|response| response.pointer("/content/application~1json/schema"));
+                assert!(body.is_some(), "{name}: the body of a {status}");
+            }
+        }
     }
     for reference in references(&document) {
         let pointer = reference.strip_prefix('#').expect("a local reference");
@@ -169,7 +176,7 @@ fn properties(schema: &Value, document: &Value, names: &mut BTreeSet<String>) {
     }
 }
 
-fn check_body<T: Body + PartialSchema>(document: &Value, name: &str) {
+fn check_body<T: FromFields + PartialSchema>(document: &Value, name: &str) {
     let mut fields = Fields::new(Map::new());
     let _ = T::read(&mut fields);
     let read: BTreeSet<String> = fields.asked.iter().map(|name| (*name).to_owned()).collect();
@@ -201,6 +208,12 @@ async fn what_a_body_may_have_is_what_is_read_of_it() {
         providers::checks::TestOptions,
         providers::checks::ValidateProvider,
         providers::checks::ValidateNode,
+        egress::CreateProxy,
+        egress::ChangeProxy,
+        egress::Assign,
+        egress::BulkAssign,
+        egress::ChangeProxySettings,
+        egress::TryProxy,
         oauth::Exchange,
         oauth::Poll,
         oauth::PollCallback,

@@ -9,7 +9,7 @@ use omniroute_core::{
 };
 
 use super::origin::is_local_origin;
-use crate::{request::Caller, snapshot::Index};
+use crate::{request::Caller, snapshot::Snapshot};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
@@ -27,7 +27,7 @@ pub(super) enum ApiKeyPolicy {
 /// # Errors
 /// When the key is missing, unknown, or no good any more.
 pub(super) fn identify(
-    index: &Index,
+    snapshot: &Snapshot,
     policy: ApiKeyPolicy,
     headers: &HeaderMap,
     query: Option<&str>,
@@ -36,8 +36,8 @@ pub(super) fn identify(
     let refused = |code, message: &str| Err(GatewayError::new(ErrorClass::Unauthenticated, code, message));
     let open = policy == ApiKeyPolicy::LoopbackExempt && is_local_origin(headers);
     let found = presented(headers, query).map(|key| {
-        let hash = index.settings().pepper.hash(key);
-        index.key(&hash).filter(|key| key.accepts(&hash, now))
+        let hash = snapshot.settings().pepper.hash(key);
+        snapshot.key(&hash).filter(|key| key.accepts(&hash, now))
     });
     match found {
         Some(Some(key)) => {
@@ -70,17 +70,17 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
-    use crate::server::testing::{KEY, index_with};
+    use crate::server::testing::{KEY, snapshot_with};
 
     const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 
     fn try_with(policy: ApiKeyPolicy, headers: &[(&'static str, &str)]) -> Result<Caller, &'static str> {
-        let index = index_with(|_| {});
+        let snapshot = snapshot_with(|_| {});
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.insert(*name, HeaderValue::from_str(value).expect("a value"));
         }
-        identify(&index, policy, &map, None, NOW).map_err(|error| error.code)
+        identify(&snapshot, policy, &map, None, NOW).map_err(|error| error.code)
     }
 
     #[test]
@@ -99,15 +99,15 @@ mod tests {
 
     #[test]
     fn the_secret_before_counts_until_its_time_is_over() {
-        let index = index_with(|resources| {
+        let snapshot = snapshot_with(|resources| {
             resources.key("k2", "sk-new", |key| {
-                key.previous_key_hash = index_with(|_| {}).settings().pepper.hash("sk-old").as_bytes().to_vec();
+                key.previous_key_hash = snapshot_with(|_| {}).settings().pepper.hash("sk-old").as_bytes().to_vec();
                 key.previous_until_ms = NOW.0 + 1;
             });
         });
         let try_at = |secret: &'static str, now| {
             let headers = [(X_API_KEY, HeaderValue::from_static(secret))].into_iter().collect();
-            identify(&index, ApiKeyPolicy::Required, &headers, None, UnixMillis(now)).map_err(|error| error.code)
+            identify(&snapshot, ApiKeyPolicy::Required, &headers, None, UnixMillis(now)).map_err(|error| error.code)
         };
         assert!(matches!(try_at("sk-old", NOW.0), Ok(Caller::Key(key)) if key.id.as_str() == "k2"));
         assert_eq!(try_at("sk-old", NOW.0 + 1).err(), Some("invalid_api_key"));

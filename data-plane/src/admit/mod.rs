@@ -29,13 +29,13 @@ use self::{
 use crate::{
     lifecycle::Lifecycle,
     request::{BodyMemory, Caller, memory::Reservation},
-    snapshot::{Index, Settings, Snapshot},
+    snapshot::{Settings, Snapshot, SnapshotHandle},
 };
 
 /// Lets requests in.
 pub(crate) struct Admission {
     policy: ApiKeyPolicy,
-    snapshot: Snapshot,
+    snapshot: SnapshotHandle,
     lifecycle: Lifecycle,
     memory: BodyMemory,
     /// Longest gap between two pieces of a body.
@@ -44,7 +44,7 @@ pub(crate) struct Admission {
 
 /// Who may come in, and the configuration that counts for the request from here to its end.
 pub(crate) struct Admitted {
-    pub(crate) index: Arc<Index>,
+    pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) caller: Caller,
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct Admitted {
 impl Admission {
     pub(crate) fn new(
         settings: &DataPlaneSettings,
-        snapshot: Snapshot,
+        snapshot: SnapshotHandle,
         lifecycle: Lifecycle,
         memory: BodyMemory,
     ) -> Self {
@@ -71,9 +71,9 @@ impl Admission {
         now: UnixMillis,
     ) -> Result<Admitted, GatewayError> {
         self.check_phase()?;
-        let index = Guard::into_inner(self.snapshot.load());
-        let caller = identify(&index, self.policy, headers, query, now)?;
-        Ok(Admitted { index, caller })
+        let snapshot = Guard::into_inner(self.snapshot.load());
+        let caller = identify(&snapshot, self.policy, headers, query, now)?;
+        Ok(Admitted { snapshot, caller })
     }
 
     /// Whether somebody who was let in with these headers would be let in with them now.

@@ -111,6 +111,14 @@ impl AnswerFilter {
         Self::Events(Box::new(Events { kind, scanner, framer, error: None }))
     }
 
+    /// So many choices were asked for.
+    pub(crate) fn of_choices(mut self, choices: u64) -> Self {
+        if let Self::Events(events) = &mut self {
+            events.scanner.follow_choices(choices);
+        }
+        self
+    }
+
     pub(crate) fn json(kind: AnswerKind) -> Self {
         Self::Json(Box::new(Document::new(kind)))
     }
@@ -199,10 +207,19 @@ impl AnswerFilter {
         }
     }
 
+    /// Whether all of a stream that has begun has come to an end, though it may lack choices that were asked for.
+    pub(crate) fn is_complete(&self) -> bool {
+        match self {
+            Self::Events(events) => events.scanner.is_complete() && events.framer.is_between(),
+            Self::Translated(streaming) => streaming.is_complete(),
+            Self::Json(_) | Self::Finished(_) => false,
+        }
+    }
+
     /// Whether the client of a stream has, with what went out, why the answer ended and what it cost. Formats without a terminator
     /// have no other end than the upstream's.
     pub(crate) fn is_told_whole(&self) -> bool {
-        matches!(self, Self::Events(events) if events.scanner.complete() && events.scanner.stats().usage.is_some())
+        matches!(self, Self::Events(events) if events.scanner.is_whole() && events.scanner.stats().usage.is_some())
     }
 
     /// The answer has come to its own end: the stream has said why it finished, the document is all there.

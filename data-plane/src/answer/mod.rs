@@ -3,7 +3,7 @@
 //! An [`AnswerFilter`] follows it: it takes the upstream's frames and gives the client's, and picks usage, finish reason and errors out of
 //! them. On the way lie the [`scanner`] of each format, the [`framer`] that keeps events whole, and [`redact`], which takes
 //! out what a client must not see; [`first_content`] tells when a stream has begun to say something. An [`Answer`] is one that has
-//! begun, a [`Dispatched`] one that the client is to get.
+//! begun, a [`CommittedAnswer`] one that the client is to get.
 
 pub(crate) mod filter;
 pub(crate) mod first_content;
@@ -17,12 +17,14 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, response};
 use omniroute_providers::Failure;
 use omniroute_wire::{
-    codec::{Named, UpstreamError},
+    codec::{OpenAiErrorFields, UpstreamError},
     ir::StreamError,
 };
 
 pub(crate) use self::{filter::AnswerFilter, kind::AnswerKind, translation_mode::TranslationMode};
-use crate::{meter::Meter, request::TimeLimits, translate::Translation, upstream_client::UpstreamBody};
+use crate::{
+    accounting::RequestAccounting, request::TimeLimits, translate::Translation, upstream_client::UpstreamBody,
+};
 
 /// The beginning of an answer.
 pub(crate) struct Answer {
@@ -40,9 +42,9 @@ pub(crate) struct Answer {
 }
 
 /// An answer that has begun.
-pub(crate) struct Dispatched {
+pub(crate) struct CommittedAnswer {
     pub(crate) answer: Answer,
-    pub(crate) meter: Box<Meter>,
+    pub(crate) accounting: Box<RequestAccounting>,
     /// The limits of the connection that answers.
     pub(crate) times: TimeLimits,
     /// How the answer was read.
@@ -56,7 +58,7 @@ pub(crate) fn failure_of(error: &StreamError, head: &HeaderMap) -> Failure {
         class: error.class,
         message: error.message.clone(),
         code: Some(error.code.to_owned()),
-        named: Named::default(),
+        named: OpenAiErrorFields::default(),
         retry_after: error.retry_after,
     };
     Failure::of_answer(status, head, &[], known)

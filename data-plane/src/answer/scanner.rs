@@ -89,16 +89,28 @@ impl Scanner {
         each!(self, scanner => scanner.complete())
     }
 
-    /// Whether the answer is whole, if nothing more is said. Of pictures, and of several choices, only the stream's end shows
-    /// that all are there.
+    /// So many choices were asked for.
+    pub(super) fn follow_choices(&mut self, asked: u64) {
+        match self {
+            Self::Chat(scanner) => scanner.follow_choices(asked),
+            Self::Gemini(scanner) => scanner.follow_choices(asked),
+            _ => {}
+        }
+    }
+
+    /// Whether the answer is whole, if nothing more is said. Of pictures only the stream's end shows that all are there.
     pub(super) fn is_whole(&self) -> bool {
-        let is_one = match self {
+        match self {
             Self::Images(_) => false,
-            Self::Chat(scanner) => !scanner.has_several(),
-            Self::Gemini(scanner) => !scanner.has_several(),
-            _ => true,
-        };
-        is_one && self.complete()
+            Self::Chat(scanner) => scanner.is_whole(),
+            Self::Gemini(scanner) => scanner.is_whole(),
+            other => other.complete(),
+        }
+    }
+
+    /// As [`Self::is_whole`], though choices may be missing that were asked for.
+    pub(super) fn is_complete(&self) -> bool {
+        !matches!(self, Self::Images(_)) && self.complete()
     }
 
     /// What the answer cost has been told.
@@ -110,6 +122,7 @@ impl Scanner {
     pub(super) fn said(&self) -> u64 {
         match self {
             Self::Chat(scanner) => scanner.said(),
+            Self::Gemini(scanner) => scanner.said(),
             other => each!(other, scanner => scanner.estimated_output()),
         }
     }

@@ -3,7 +3,7 @@
 use omniroute_wire::{ir::Format, translate::Dialect};
 
 use super::AnswerKind;
-use crate::translate::{Embedding, Translation};
+use crate::translate::{EmbeddingsTranslation, Translation};
 
 /// How an answer is read.
 pub(crate) enum TranslationMode {
@@ -13,7 +13,7 @@ pub(crate) enum TranslationMode {
         hide_usage: bool,
     },
     Translate(Box<Translation>),
-    Embed(Box<Embedding>),
+    Embeddings(Box<EmbeddingsTranslation>),
 }
 
 // === impl TranslationMode ===
@@ -27,7 +27,7 @@ impl TranslationMode {
             Self::Translate(translation) => {
                 !matches!(translation.dialect, Dialect::Gemini { .. } | Dialect::Ollama { .. })
             }
-            Self::Embed(_) => false,
+            Self::Embeddings(_) => false,
         }
     }
 
@@ -41,7 +41,7 @@ impl TranslationMode {
         match self {
             Self::Passthrough { .. } => true,
             Self::Translate(translation) => translation.dialect.format() == translation.upstream,
-            Self::Embed(_) => false,
+            Self::Embeddings(_) => false,
         }
     }
 
@@ -50,7 +50,7 @@ impl TranslationMode {
         match self {
             Self::Passthrough { kind: AnswerKind::Chat(format), .. } => Some(*format),
             Self::Translate(translation) => Some(translation.upstream),
-            Self::Passthrough { .. } | Self::Embed(_) => None,
+            Self::Passthrough { .. } | Self::Embeddings(_) => None,
         }
     }
 
@@ -64,7 +64,7 @@ impl TranslationMode {
         match self {
             Self::Passthrough { kind, .. } => *kind == AnswerKind::Chat(Format::OpenAiChat),
             Self::Translate(translation) => matches!(translation.dialect, Dialect::Chat | Dialect::Completions),
-            Self::Embed(_) => false,
+            Self::Embeddings(_) => false,
         }
     }
 }

@@ -7,10 +7,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header
 use http_body_util::BodyExt;
 use omniroute_core::error::GatewayError;
 use omniroute_credentials::Keeper;
-use omniroute_providers::{ChatWish, Token, Upstream};
+use omniroute_providers::{ChatApiSelector, Token, Upstream};
 use omniroute_wire::{
     anthropic,
-    codec::{DecodeContext, Encoded, Target, WireError},
+    codec::{DecodeContext, EncodeTarget, Encoded, WireError},
     gemini,
     ir::{Format, Losses},
     openai::renamed_body,
@@ -21,8 +21,10 @@ use omniroute_wire::{
 
 use super::CountRequest;
 use crate::{
+    credentials,
     request::{self, Segmented},
     seal::{SignatureSealer, has_sealed_signature},
+    snapshot::ConnectionEntry,
     tokens::decode,
     upstream_client::{UpstreamBody, UpstreamClient},
 };
@@ -50,8 +52,8 @@ pub(super) async fn ask(
     asked: &CountRequest<'_>,
 ) -> Result<Option<u64>, GatewayError> {
     let (upstream, model) = (&target.entry.upstream, target.model);
-    let wish = ChatWish::plain(asked.dialect.format());
-    let Some(format) = upstream.chat_format_for(model, &wish) else { return Ok(None) };
+    let selector = ChatApiSelector::plain(asked.dialect.format());
+    let Some(format) = upstream.chat_format_for(model, &selector) else { return Ok(None) };
     let uri = match (format, asked.dialect) {
         (Format::OpenAiResponses, Dialect::Responses) if !has_sealed_signature(asked.body, format) => {
             upstream.responses_uri("input_tokens")
@@ -67,14 +69,15 @@ pub(super) async fn ask(
     *request.uri_mut() = uri;
     *request.headers_mut() = head(upstream, asked, &headers);
     if let Some(grant) = upstream.grant() {
-        let token = tokio::time::timeout(TIME, Box::pin(keeper.token(grant))).await;
+        let minting = credentials::token(keeper, grant, target.entry, client);
+        let token = tokio::time::timeout(TIME, Box::pin(minting)).await;
         let Ok(Ok(Token::Bearer(bearer))) = token else { return Ok(None) };
         request.headers_mut().insert(header::AUTHORIZATION, bearer);
     }
     for (name, value) in upstream.envelope(format, model).iter().flat_map(|envelope| envelope.headers()) {
         request.headers_mut().insert(*name, HeaderValue::from_static(value));
     }
-    match tokio::time::timeout(TIME, exchange(client, request)).await {
+    match tokio::time::timeout(TIME, exchange(client, target.entry, request)).await {
         Ok(Some((response, text))) => judge(upstream, format, &response, &text),
         Ok(None) | Err(_) => Ok(None),
     }
@@ -99,7 +102,7 @@ fn write(
     let request = decode(asked.dialect, asked.body, &DecodeContext { sealer: &sealer, answer: "" })?;
     let profile = upstream.profile(format, model);
     let names = name_table(format, &request);
-    let target = Target { model, profile: &profile, names: &names, stream: false };
+    let target = EncodeTarget { model, profile: &profile, names: &names, stream: false };
     let mut losses = Losses::default();
     let encoded: Result<Encoded, WireError> = match format {
         Format::Gemini => gemini::encode_count_request(&request, &target, &mut losses),
@@ -133,8 +136,16 @@ fn head(upstream: &Upstream, asked: &CountRequest<'_>, own: &Headers) -> HeaderM
     headers
 }
 
-async fn exchange(client: &UpstreamClient<Segmented>, request: Request<Segmented>) -> Option<(Response<()>, Bytes)> {
-    let response = client.send(request, CONNECT).await.ok()?;
+async fn exchange(
+    client: &UpstreamClient<Segmented>,
+    entry: &ConnectionEntry,
+    request: Request<Segmented>,
+) -> Option<(Response<()>, Bytes)> {
+    let sent = match &entry.outbound {
+        None => client.send(request, CONNECT).await,
+        Some(proxy) => Box::pin(client.send_through(request, proxy, CONNECT)).await,
+    };
+    let response = sent.ok()?;
     let (head, mut body): (_, UpstreamBody) = response.into_parts();
     let mut text = BytesMut::new();
     while let Some(frame) = body.frame().await {

@@ -8,7 +8,7 @@ use omniroute_core::{
 };
 use tokio::time::Instant;
 
-use super::{Dispatcher, plan::Targets};
+use super::{Dispatcher, target_order::Targets};
 use crate::{
     health::{ConcurrencyPermit, UNSTABLE_REASON, reason_and_words},
     request::Target,

@@ -1,4 +1,4 @@
-//! One attempt at one target: send, and wait for the beginning of an answer, which [`super::beginning`] judges.
+//! One attempt at one target: send, and wait for the beginning of an answer, which [`super::response_validation`] judges.
 //!
 //! An error status or nothing at all is a [`FailedAttempt`], while another target can still be tried.
 
@@ -23,10 +23,11 @@ use super::{
     upstream_payload::ClientRequest,
 };
 use crate::{
+    accounting::{NOTE_AFTER, RequestAccounting},
     answer::{Answer, TranslationMode},
-    meter::{Meter, NOTE_AFTER},
     reply::ErrorContext,
     request::{Segmented, Target, TimeLimits},
+    snapshot::ConnectionEntry,
     upstream_client::{UpstreamBody, UpstreamClient},
 };
 
@@ -44,7 +45,7 @@ pub(super) type Requests = (Box<Request<Segmented>>, Vec<Request<Segmented>>);
 /// Whom an attempt is made with, and for what.
 pub(super) struct Attempt<'a> {
     pub(super) client: &'a UpstreamClient<Segmented>,
-    pub(super) meter: &'a Meter,
+    pub(super) accounting: &'a RequestAccounting,
     pub(super) request: &'a ClientRequest<'a>,
     pub(super) target: Target<'a>,
     pub(super) mode: &'a TranslationMode,
@@ -74,7 +75,7 @@ impl<'a> Attempt<'a> {
             }
             if wake < end {
                 note = None;
-                self.meter.waits();
+                self.accounting.waits();
                 continue;
             }
             until = match self.heard.swap(false, Ordering::Relaxed) {
@@ -86,13 +87,13 @@ impl<'a> Attempt<'a> {
     }
 
     async fn exchange(&self, (request, more): Requests) -> Result<Answer, FailedAttempt> {
-        let (head, body) = answered(self.client, self.upstream(), request, self.times).await?;
+        let (head, body) = answered(self.client, self.target.entry, request, self.times).await?;
         match self.mode {
             TranslationMode::Passthrough { kind, hide_usage } => pass(self, head, body, *kind, *hide_usage).await,
             // Large futures that the other way does not pay for.
             TranslationMode::Translate(translation) => Box::pin(translated_from(self, head, body, translation)).await,
-            TranslationMode::Embed(embedding) => {
-                Box::pin(embedded(self.client, self.upstream(), (head, body), more, embedding, self.times)).await
+            TranslationMode::Embeddings(embedding) => {
+                Box::pin(embedded(self.client, self.target.entry, (head, body), more, embedding, self.times)).await
             }
         }
     }
@@ -102,22 +103,27 @@ impl<'a> Attempt<'a> {
     }
 
     pub(super) fn error_context(&self) -> ErrorContext<'a> {
-        self.meter.error_context()
+        self.accounting.error_context()
     }
 }
 
 /// The head of a good answer.
 pub(super) async fn answered(
     client: &UpstreamClient<Segmented>,
-    upstream: &Upstream,
+    entry: &ConnectionEntry,
     request: Box<Request<Segmented>>,
     times: &TimeLimits,
 ) -> Result<(response::Parts, UpstreamBody), FailedAttempt> {
-    let response = client.send(*request, times.connect).await.map_err(|error| FailedAttempt::of_call(&error))?;
+    let sent = match &entry.outbound {
+        None => client.send(*request, times.connect).await,
+        // Few connections have one: what that takes has no room in this future.
+        Some(proxy) => Box::pin(client.send_through(*request, proxy, times.connect)).await,
+    };
+    let response = sent.map_err(|error| FailedAttempt::of_call(&error))?;
     let (head, body) = response.into_parts();
     if !head.status.is_success() {
         let text = error_body(body).await;
-        let failure = upstream.adapter().classify(head.status, &head.headers, &text);
+        let failure = entry.upstream.adapter().classify(head.status, &head.headers, &text);
         return Err(FailedAttempt::from(failure));
     }
     if is_encoded(&head.headers) {

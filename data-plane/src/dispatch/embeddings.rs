@@ -21,7 +21,8 @@ use crate::{
     answer::{Answer, AnswerFilter, AnswerKind, TranslationMode, filter::is_error_object},
     reply::AnswerStats,
     request::{Segmented, TimeLimits},
-    translate::{Embedding, nothing_lost},
+    snapshot::ConnectionEntry,
+    translate::{EmbeddingsTranslation, cpu_bound, nothing_lost},
     upstream_client::{UpstreamBody, UpstreamClient},
 };
 
@@ -50,30 +51,31 @@ impl ClientRequest<'_> {
             return Ok(UpstreamPayload::passed(segments, AnswerKind::Embeddings, false));
         }
         let mut losses = Losses::default();
-        let (bodies, way) = encode_request(self.embed.clone(), format, &self.body, model, requested, &mut losses)?;
+        let (bodies, context) = encode_request(self.embed.clone(), format, &self.body, model, requested, &mut losses)?;
         if self.is_strict() {
             nothing_lost(&losses)?;
         }
         let mut bodies = bodies.into_iter().map(|body| Segmented::new(vec![Bytes::from(body)]));
         let body = bodies.next().unwrap_or_else(|| Segmented::new(Vec::new()));
-        let embedding = Embedding { way, more: bodies.collect(), dropped: losses.header() };
-        Ok(UpstreamPayload { body, headers: Vec::new(), mode: TranslationMode::Embed(Box::new(embedding)) })
+        let embedding = EmbeddingsTranslation { context, more: bodies.collect(), dropped: losses.header() };
+        Ok(UpstreamPayload { body, headers: Vec::new(), mode: TranslationMode::Embeddings(Box::new(embedding)) })
     }
 }
 
 /// Reads and translates an answer, and those to the further requests, which are sent now that the first one went well.
 pub(super) async fn embedded(
     client: &UpstreamClient<Segmented>,
-    upstream: &Upstream,
+    entry: &ConnectionEntry,
     (head, mut body): (response::Parts, UpstreamBody),
     more: Vec<Request<Segmented>>,
-    embedding: &Embedding,
+    embedding: &EmbeddingsTranslation,
     times: &TimeLimits,
 ) -> Result<Answer, FailedAttempt> {
+    let upstream = &entry.upstream;
     let mut parts = vec![whole(upstream, &head, &mut body).await?];
     let at_once = if upstream.max_concurrent() == 0 { AT_ONCE } else { 1 };
     let asking = more.into_iter().map(|request| async {
-        let (head, mut body) = answered(client, upstream, Box::new(request), times).await?;
+        let (head, mut body) = answered(client, entry, Box::new(request), times).await?;
         whole(upstream, &head, &mut body).await
     });
     let mut others = stream::iter(asking).buffered(at_once);
@@ -84,7 +86,8 @@ pub(super) async fn embedded(
         }
     }
     let parts: Vec<_> = parts.iter().map(|(body, counted)| (&body[..], *counted)).collect();
-    match embedding.way.answer(&parts) {
+    let length = parts.iter().map(|(body, _)| body.len()).sum();
+    match cpu_bound(length, || embedding.context.answer(&parts)).await {
         Ok(answer) => {
             let usage = Usage { input: answer.tokens, ..Usage::default() };
             let stats = AnswerStats { usage: Some(usage), ..AnswerStats::default() };

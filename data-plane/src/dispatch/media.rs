@@ -11,7 +11,7 @@ use omniroute_wire::codec::DecodeContext;
 use super::{
     Dispatcher,
     acquire::{Acquired, Acquisition},
-    plan::Targets,
+    target_order::Targets,
     upstream_payload::ClientRequest,
 };
 use crate::{

@@ -1,11 +1,11 @@
 //! From a plan to an answer: tries one target after another until one begins to answer.
 //!
-//! [`plan`] says in which order targets are tried, and why; [`acquire`] takes a place at the next one that can be used. An
+//! [`target_order`] says in which order targets are tried, and why; [`acquire`] takes a place at the next one that can be used. An
 //! [`attempt`] is one target and one connection: it sends what [`upstream_payload`] (or [`embeddings`]) made of the client's
 //! request and [`upstream_request`] put a head on, for as long as [`first_byte_timeout`] lets it, and
 //! [`response_validation`] judges what comes. The [`outcome`] of one that failed says what becomes of the connection, and what
-//! is tried next. [`mod@media`] fetches what a target cannot. All of it ends with the first byte: once an answer has begun,
-//! there is no other target to fall back to.
+//! is tried next; [`thought_demands`] is what refusals taught. [`mod@media`] fetches what a target cannot. All of it ends with
+//! the first byte: once an answer has begun, there is no other target to fall back to.
 
 mod acquire;
 mod attempt;
@@ -13,8 +13,9 @@ mod embeddings;
 mod first_byte_timeout;
 mod media;
 mod outcome;
-mod plan;
 mod response_validation;
+mod target_order;
+mod thought_demands;
 mod upstream_payload;
 mod upstream_request;
 
@@ -28,21 +29,25 @@ use omniroute_credentials::Keeper;
 use omniroute_providers::Token;
 use tokio::time::Instant;
 
-pub(crate) use self::upstream_payload::{ClientRequest, Translator};
 use self::{
     acquire::{Acquired, Acquisition},
     attempt::{Attempt, Requests},
     first_byte_timeout::FirstByteTimeout,
     outcome::{FailedAttempt, Retries, SameTarget, refused},
-    plan::Targets,
+    target_order::Targets,
     upstream_payload::UpstreamPayload,
     upstream_request::Proof,
 };
+pub(crate) use self::{
+    thought_demands::ThoughtDemands,
+    upstream_payload::{ClientRequest, Translator},
+};
 use crate::{
-    answer::{Dispatched, TranslationMode},
+    accounting::{AccountingSinks, RequestAccounting, RequestFacts},
+    answer::{CommittedAnswer, TranslationMode},
+    credentials,
     health::Health,
     media::FetchedMedia,
-    meter::{Meter, Recording, Sent},
     renewal::Renewals,
     reply::refusal::Refusal,
     request::{Arrival, Caller, Plan, Segmented, SessionId, Target, TimeLimits},
@@ -57,7 +62,7 @@ pub(crate) struct Dispatcher {
     translator: Translator,
     health: Arc<Health>,
     renewals: Arc<Renewals>,
-    recording: Arc<Recording>,
+    sinks: Arc<AccountingSinks>,
     clock: Arc<dyn Clock>,
 }
 
@@ -87,6 +92,12 @@ impl Call<'_> {
     fn times(&self, target: &Target<'_>) -> TimeLimits {
         self.own_times(target).within(self.requested_timeout)
     }
+
+    /// What the request has, whichever target answers.
+    pub(crate) fn longest(&self, plan: &Plan) -> Duration {
+        let totals = plan.targets().map(|target| self.times(&target).total);
+        totals.max().unwrap_or(self.times.total)
+    }
 }
 
 // === impl Dispatcher ===
@@ -98,10 +109,10 @@ impl Dispatcher {
         translator: Translator,
         health: Arc<Health>,
         renewals: Arc<Renewals>,
-        recording: Arc<Recording>,
+        sinks: Arc<AccountingSinks>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { client, keeper, translator, health, renewals, recording, clock }
+        Self { client, keeper, translator, health, renewals, sinks, clock }
     }
 
     /// Brings the beginning of an answer from one of the plan's targets.
@@ -114,7 +125,7 @@ impl Dispatcher {
         arrival: Arrival,
         plan: &Plan,
         call: &Call<'_>,
-    ) -> Result<Dispatched, Box<Refusal>> {
+    ) -> Result<CommittedAnswer, Box<Refusal>> {
         let request = &call.request;
         // Of one target, its connection with a new token.
         let renewed: OnceLock<Arc<ConnectionEntry>> = OnceLock::new();
@@ -132,7 +143,7 @@ impl Dispatcher {
         let mut timeout = FirstByteTimeout::new(arrival.started, &call.times(&target), target.model, &request.body);
         // A request that cannot be written for its upstream fails here, before anything is spent.
         let mut payload = request.payload(&self.translator, target, &fetched).await?;
-        let sent = Sent {
+        let facts = RequestFacts {
             caller: call.caller,
             path: request.head.uri.path(),
             dialect: request.dialect,
@@ -140,32 +151,36 @@ impl Dispatcher {
             body: &request.body,
             asked_in: request.format_name_at(&target.entry.upstream, target.model),
         };
-        let (mut meter, unwritten) = Meter::open(&self.recording, arrival, sent, &target, permit);
+        let (mut accounting, unwritten) = RequestAccounting::open(&self.sinks, arrival, facts, &target, permit);
         if let Some(unwritten) = unwritten {
-            unwritten.written(meter.is_alone()).await;
+            unwritten.written(accounting.is_alone()).await;
         }
         let mut retries = Retries::new(call.max_attempts);
         let mut tried = Vec::new();
+        // The target refused the request for want of a thought, and now gets one.
+        let mut stands_in = false;
         let mut has_new_token = false;
         loop {
             let times = call.times(&target);
             let token = match target.entry.upstream.grant() {
                 // A large future that few connections need.
-                Some(grant) => Box::pin(self.keeper.token(grant)).await.map(Some),
+                Some(grant) => {
+                    Box::pin(credentials::token(&self.keeper, grant, target.entry, &self.client)).await.map(Some)
+                }
                 None => Ok(None),
             };
             let requests = match &token {
                 Ok(token) => match self.requests(request, &target, &payload, token.as_ref()) {
                     Ok(requests) => Ok(requests),
-                    Err(error) => return Err(refused(&mut meter, error)),
+                    Err(error) => return Err(refused(&mut accounting, error)),
                 },
                 Err(error) => Err(FailedAttempt::without_token(error)),
             };
-            meter.attempt();
+            accounting.attempt();
             let begun = Instant::now();
             let attempt = Attempt {
                 client: &self.client,
-                meter: &meter,
+                accounting: &accounting,
                 request,
                 target,
                 mode: &payload.mode,
@@ -179,9 +194,12 @@ impl Dispatcher {
             };
             let failed = match attempted {
                 Ok(mut answer) => {
-                    meter.answered(answer.head.status.as_u16(), begun.elapsed());
+                    accounting.answered(answer.head.status.as_u16(), begun.elapsed());
+                    if stands_in {
+                        self.translator.demands.note(target.entry, target.model);
+                    }
                     let mode = answer.reshaped.take().map_or(payload.mode, TranslationMode::Translate);
-                    return Ok(Dispatched { answer, meter, times, mode });
+                    return Ok(CommittedAnswer { answer, accounting, times, mode });
                 }
                 Err(failed) => failed,
             };
@@ -198,7 +216,7 @@ impl Dispatcher {
             let is_ours = failed.is_late() && !timeout.is_over(&call.own_times(&target));
             let again = retries.same_target(&failed, timeout.is_left());
             if !is_ours && again != Some(SameTarget::Resend) {
-                meter.provider().failed(failed.failure.class);
+                accounting.provider().failed(failed.failure.class);
             }
             if again.is_some() {
                 continue;
@@ -209,11 +227,11 @@ impl Dispatcher {
                     let next = Target { entry: renewed.get_or_init(|| entry), ..target };
                     let is_written = request.is_written_alike(&target, &next);
                     target = next;
-                    meter.renew(target.entry);
+                    accounting.renew(target.entry);
                     if !is_written {
                         payload = match request.payload(&self.translator, target, &fetched).await {
                             Ok(payload) => payload,
-                            Err(error) => return Err(refused(&mut meter, error)),
+                            Err(error) => return Err(refused(&mut accounting, error)),
                         };
                     }
                     continue;
@@ -224,6 +242,7 @@ impl Dispatcher {
                 let unsigned = request.unsigned(&self.translator, target, &fetched, &payload.mode, &failed.failure);
                 if let Some(unsigned) = Box::pin(unsigned).await {
                     payload = unsigned;
+                    stands_in = failed.failure.misses_thought();
                     continue;
                 }
             }
@@ -245,17 +264,17 @@ impl Dispatcher {
                 Acquisition::Exhausted
             };
             let Acquisition::Acquired(mut next) = next else {
-                return Err(failed.give_up(&mut meter, &payload.mode));
+                return Err(failed.give_up(&mut accounting, &payload.mode));
             };
             if request.may_need_media(&next.target) {
-                meter.leave();
+                accounting.leave();
                 next = match Box::pin(self.fetch_media(request, &targets, &tried, next, &mut fetched)).await {
                     Ok(next) => next,
-                    Err(error) => return Err(refused(&mut meter, error)),
+                    Err(error) => return Err(refused(&mut accounting, error)),
                 };
             }
             tracing::debug!(
-                request_id = %meter.request_id(),
+                request_id = %accounting.request_id(),
                 connection = target.entry.id.as_str(),
                 code = failed.failure.code(),
                 next = next.target.entry.id.as_str(),
@@ -264,12 +283,13 @@ impl Dispatcher {
             );
             let is_written = request.is_written_alike(&target, &next.target);
             (index, target) = (next.index, next.target);
+            stands_in = false;
             let asked_in = request.format_name_at(&target.entry.upstream, target.model);
-            meter.switch_to(target.entry, next.permit, asked_in);
+            accounting.switch_to(target.entry, next.permit, asked_in);
             if !is_written {
                 payload = match request.payload(&self.translator, target, &fetched).await {
                     Ok(payload) => payload,
-                    Err(error) => return Err(refused(&mut meter, error)),
+                    Err(error) => return Err(refused(&mut accounting, error)),
                 };
             }
         }

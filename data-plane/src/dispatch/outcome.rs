@@ -6,12 +6,12 @@ use omniroute_providers::{Failure, FailureClass, GrantError, Token, Upstream};
 use omniroute_wire::ir::StreamError;
 
 use crate::{
+    accounting::RequestAccounting,
     answer::{TranslationMode, failure_of},
     health::Health,
-    meter::Meter,
     reply::refusal::Refusal,
     request::Target,
-    upstream_client::{CallError, Stage},
+    upstream_client::{CallError, CallErrorKind},
 };
 
 /// Attempts at most, whatever the settings say.
@@ -106,13 +106,13 @@ impl FailedAttempt {
     }
 
     pub(super) fn of_call(error: &CallError) -> Self {
-        let stage = error.stage;
-        let class = match stage {
-            Stage::Garbage => FailureClass::Server,
+        let kind = error.kind;
+        let class = match kind {
+            CallErrorKind::NotHttp => FailureClass::Server,
             _ => FailureClass::Connect,
         };
-        let broke = matches!(stage, Stage::Broken | Stage::Connect);
-        let failed = Self::of(class, stage.describe());
+        let broke = matches!(kind, CallErrorKind::ConnectionLost | CallErrorKind::Connect);
+        let failed = Self::of(class, kind.describe());
         Self { broke, is_unprocessed: error.is_unprocessed, ..failed }
     }
 
@@ -155,14 +155,14 @@ impl FailedAttempt {
     }
 
     /// Nothing else is tried: what the client is told, and the ledger.
-    pub(super) fn give_up(&self, meter: &mut Meter, mode: &TranslationMode) -> Box<Refusal> {
-        let mut error = self.failure.to_gateway_error(meter.entry().upstream.hidden());
+    pub(super) fn give_up(&self, accounting: &mut RequestAccounting, mode: &TranslationMode) -> Box<Refusal> {
+        let mut error = self.failure.to_gateway_error(accounting.entry().upstream.hidden());
         let is_clients = matches!(self.failure.class, FailureClass::Client | FailureClass::ContentFilter);
         if is_clients && !mode.is_passthrough() {
             // A path into a body that the client did not write.
             error.param = None;
         }
-        refused(meter, error)
+        refused(accounting, error)
     }
 }
 
@@ -173,9 +173,9 @@ impl From<Failure> for FailedAttempt {
 }
 
 /// Closes the event of a request that the gateway itself cannot go on with.
-pub(super) fn refused(meter: &mut Meter, error: GatewayError) -> Box<Refusal> {
-    meter.refuse(&error);
-    Box::new(Refusal { error, connection: Some(meter.entry().id.clone()) })
+pub(super) fn refused(accounting: &mut RequestAccounting, error: GatewayError) -> Box<Refusal> {
+    accounting.refuse(&error);
+    Box::new(Refusal { error, connection: Some(accounting.entry().id.clone()) })
 }
 
 /// The error object, without what an event stream puts in front of it.

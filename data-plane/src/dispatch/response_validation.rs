@@ -21,7 +21,7 @@ use crate::{
         filter::{NotAnAnswer, Shape, is_error_object},
         first_content::FirstContent,
     },
-    reply::terminator_timeout::TerminatorTimeout,
+    reply::{terminator_timeout::TerminatorTimeout, turn::Turn},
     translate::{DocumentError, Gathered, Streaming, Translation, from_document},
     upstream_client::UpstreamBody,
 };
@@ -120,7 +120,9 @@ async fn events(
     mut body: UpstreamBody,
     (kind, hide_usage): (AnswerKind, bool),
 ) -> Result<Answer, FailedAttempt> {
-    let (mut filter, mut content) = (AnswerFilter::events(kind, hide_usage), FirstContent::of(kind));
+    let choices = attempt.request.scan.n.unwrap_or(1);
+    let (mut filter, mut content) =
+        (AnswerFilter::events(kind, hide_usage).of_choices(choices), FirstContent::of(kind));
     let mut ready = Vec::with_capacity(4);
     let until = Instant::now() + HOLD;
     let mut ended = body.is_end_stream();
@@ -223,13 +225,13 @@ async fn translated(
     }
     if !streams || !translation.stream {
         let written = if streams {
-            gathered(&mut body, first, translation, attempt.times.idle).await?.written(translation)
+            gathered(&mut body, first, translation, attempt.times.idle).await?.written(translation).await
         } else {
             let whole = rest(&mut body, first).await?;
             if is_error_object(&whole) {
                 return Err(FailedAttempt::in_disguise(upstream, &head, &whole));
             }
-            from_document(&whole, translation)
+            from_document(&whole, translation).await
         };
         return match written {
             Ok((bytes, stats)) => Ok(Answer {
@@ -255,7 +257,9 @@ async fn translated(
     // for long: who waits for a model that thinks wants a sign of life.
     let until = Instant::now() + HOLD;
     let mut is_quiet = false;
+    let mut turn = Turn::default();
     while !streaming.has_substance() && streaming.error().is_none() {
+        turn.pass().await;
         let Ok(more) = tokio::time::timeout_at(until, next(&mut body)).await else {
             is_quiet = true;
             break;
@@ -264,6 +268,7 @@ async fn translated(
             streaming.end(error_context, &mut ready);
             break;
         };
+        turn.took(more.len());
         streaming.feed(&more, error_context, &mut ready);
     }
     if let Some(error) = streaming.error().filter(|_| !streaming.has_substance()) {
@@ -281,8 +286,10 @@ async fn gathered(
 ) -> Result<Gathered, FailedAttempt> {
     let (mut gathered, mut terminator, mut length) =
         (Gathered::new(translation), TerminatorTimeout::default(), first.len());
+    let mut turn = Turn::default();
     gathered.feed(&first);
     while !gathered.is_done() {
+        turn.pass().await;
         let finish_state = gathered.finish_state();
         terminator.see(finish_state, Instant::now());
         let more = match terminator.limit(idle) {
@@ -298,6 +305,7 @@ async fn gathered(
                 if length > LARGEST_DOCUMENT {
                     return Err(FailedAttempt::malformed(TOO_LARGE));
                 }
+                turn.took(more.len());
                 gathered.feed(&more);
             }
             Ok(None) => return Ok(gathered),

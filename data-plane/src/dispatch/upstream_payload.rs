@@ -10,7 +10,7 @@ use omniroute_core::{
     hash::Pepper,
     time::UnixMillis,
 };
-use omniroute_providers::{ChatWish, Failure, Operation, Upstream};
+use omniroute_providers::{ChatApiSelector, Failure, Operation, Upstream};
 use omniroute_wire::{
     anthropic,
     embeddings::EmbedDialect,
@@ -24,6 +24,7 @@ use omniroute_wire::{
     translate::Dialect,
 };
 
+use super::thought_demands::ThoughtDemands;
 use crate::{
     answer::{AnswerKind, TranslationMode},
     media::{FetchedMedia, MediaStore},
@@ -74,6 +75,7 @@ pub(crate) struct Translator {
     pub(crate) memory: BodyMemory,
     /// The signatures that are kept.
     pub(crate) signatures: Store,
+    pub(crate) demands: ThoughtDemands,
 }
 
 // === impl ClientRequest ===
@@ -96,11 +98,26 @@ impl ClientRequest<'_> {
             Operation::Images => return self.images(upstream, model),
             _ => {}
         }
+        // Large futures that the first way does not pay for.
         match self.as_it_is(upstream, model)? {
+            Ok(payload) if translator.demands.has(target.entry, model) => {
+                Ok(Box::pin(self.stood_in(translator, target, fetched, &payload.mode)).await.unwrap_or(payload))
+            }
             Ok(payload) => Ok(payload),
-            // A large future that the other way does not pay for.
             Err(format) => Box::pin(self.translated(translator, target, format, OldSignatures::PutBack, fetched)).await,
         }
+    }
+
+    /// The same with something in place of thoughts that are gone, for an upstream that would refuse it without. `None`: none is
+    /// missing, or that cannot be written.
+    async fn stood_in(
+        &self,
+        translator: &Translator,
+        target: Target<'_>,
+        fetched: &FetchedMedia,
+        before: &TranslationMode,
+    ) -> Option<UpstreamPayload> {
+        self.translated(translator, target, before.format()?, OldSignatures::StandIn, fetched).await.ok()
     }
 
     /// The same again for an upstream that did not take a signature, without any that it would look at; or for one that
@@ -113,10 +130,12 @@ impl ClientRequest<'_> {
         before: &TranslationMode,
         failure: &Failure,
     ) -> Option<UpstreamPayload> {
+        if failure.misses_thought() {
+            return self.stood_in(translator, target, fetched, before).await;
+        }
         let format = before.format()?;
         let or_nothing = matches!(before, TranslationMode::Translate(translation) if !translation.signed_again);
-        let old =
-            if failure.misses_thought() { OldSignatures::StandIn } else { OldSignatures::LeaveOut { or_nothing } };
+        let old = OldSignatures::LeaveOut { or_nothing };
         // What cannot be written this way stays as it was refused.
         self.translated(translator, target, format, old, fetched).await.ok()
     }
@@ -149,13 +168,13 @@ impl ClientRequest<'_> {
 
     /// The chat format in which this upstream is asked; `None` when it does not chat.
     pub(super) fn format_at(&self, upstream: &Upstream, model: &str) -> Option<Format> {
-        let wish = ChatWish {
+        let selector = ChatApiSelector {
             client: self.dialect.format(),
             has_tools: self.scan.has_tools,
             effort: self.scan.effort,
             many: self.scan.n.is_some_and(|n| n > 1),
         };
-        upstream.chat_format_for(model, &wish)
+        upstream.chat_format_for(model, &selector)
     }
 
     /// Name in the ledger of the format in which this upstream is asked.
@@ -182,7 +201,7 @@ impl ClientRequest<'_> {
         fetched: &FetchedMedia,
     ) -> Result<UpstreamPayload, GatewayError> {
         let mut profile = entry.upstream.profile(format, model);
-        if old == OldSignatures::StandIn {
+        if old == OldSignatures::StandIn || translator.demands.has(entry, model) {
             // The upstream said so itself, whatever its name, though not of which answers.
             profile.reasoning_content_demanded = ThoughtDemand::Tools;
         }
@@ -225,6 +244,7 @@ impl ClientRequest<'_> {
             stream: self.stream,
             include_usage: options
                 .is_some_and(|options| options.value.include_usage.as_ref().is_some_and(|asked| asked.value)),
+            choices: self.scan.n.and_then(|n| u32::try_from(n).ok()).unwrap_or(1),
             at: self.at,
             sealer: Arc::new(SignatureSealer::new(self.pepper)),
             previous: self.previous,
@@ -303,6 +323,9 @@ impl ClientRequest<'_> {
                 }
             },
             Format::OpenAiResponses => {
+                if responses::has_trigger(&self.body) && !upstream.profile(format, model).compaction_trigger {
+                    return None;
+                }
                 let keeps_thoughts = self.is_kept && {
                     let profile = upstream.profile(format, model);
                     profile.thinking != ThinkingStyle::None && profile.fixed_sampling

@@ -125,7 +125,7 @@ pub(super) fn build_more(
     model: &str,
     proof: Proof<'_>,
 ) -> Result<Vec<Request<Segmented>>, GatewayError> {
-    let TranslationMode::Embed(embedding) = &payload.mode else { return Ok(Vec::new()) };
+    let TranslationMode::Embeddings(embedding) = &payload.mode else { return Ok(Vec::new()) };
     embedding.more.iter().map(|body| build_with(upstream, asked, payload, body, model, proof)).collect()
 }
 

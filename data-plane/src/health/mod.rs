@@ -21,12 +21,12 @@ pub(crate) use self::{
     failures::{UNSTABLE_REASON, reason_and_words},
     permit::ConcurrencyPermit,
 };
-use crate::snapshot::{ConnectionEntry, Snapshot};
+use crate::snapshot::{ConnectionEntry, SnapshotHandle};
 
 /// The health of all connections, as this proxy knows it.
 pub(crate) struct Health {
     coordination: Arc<dyn Coordination>,
-    snapshot: Snapshot,
+    snapshot: SnapshotHandle,
     clock: Arc<dyn Clock>,
     failures: ConsecutiveFailures,
     released: Released,
@@ -35,7 +35,7 @@ pub(crate) struct Health {
 // === impl Health ===
 
 impl Health {
-    pub(crate) fn new(coordination: Arc<dyn Coordination>, snapshot: Snapshot, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(coordination: Arc<dyn Coordination>, snapshot: SnapshotHandle, clock: Arc<dyn Clock>) -> Self {
         Self { coordination, snapshot, clock, failures: ConsecutiveFailures::default(), released: Released::default() }
     }
 

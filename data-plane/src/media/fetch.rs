@@ -18,7 +18,7 @@ use url::Url;
 use super::{Fetched, kind};
 use crate::{
     request::{BodyMemory, Segmented, memory::Reservation},
-    upstream_client::{Stage, UpstreamBody, UpstreamClient},
+    upstream_client::{CallErrorKind, UpstreamBody, UpstreamClient},
 };
 
 /// All of a fetch, redirects included.
@@ -93,13 +93,15 @@ async fn get(means: Means<'_>, url: &Url) -> Result<Response<UpstreamBody>, Gate
     headers.insert(header::USER_AGENT, USER_AGENT);
     headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    means.client.send(request, CONNECT).await.map_err(|error| match error.stage {
-        Stage::Refused => forbidden("its address is not public"),
-        Stage::Dns => unreachable("its host name does not resolve"),
-        Stage::Tls => unreachable("the certificate of its server is not trusted, or belongs to another name"),
-        Stage::ConnectTimeout | Stage::Connect | Stage::Broken | Stage::Garbage => {
-            unreachable("its server cannot be reached")
-        }
+    means.client.send(request, CONNECT).await.map_err(|error| match error.kind {
+        CallErrorKind::AddressRefused => forbidden("its address is not public"),
+        CallErrorKind::Dns => unreachable("its host name does not resolve"),
+        CallErrorKind::Tls => unreachable("the certificate of its server is not trusted, or belongs to another name"),
+        CallErrorKind::ConnectTimeout
+        | CallErrorKind::Connect
+        | CallErrorKind::ConnectionLost
+        | CallErrorKind::NotHttp
+        | CallErrorKind::Egress(_) => unreachable("its server cannot be reached"),
     })
 }
 

@@ -15,7 +15,7 @@ use omniroute_providers::{KnownModel, ModelTable};
 
 use crate::{
     request::Caller,
-    snapshot::{Index, ModelEntry, ProviderEntry},
+    snapshot::{ModelEntry, ProviderEntry, Snapshot},
 };
 
 /// A model that a caller may use.
@@ -27,12 +27,12 @@ pub(crate) struct Listed {
 }
 
 /// Every model that the caller may use.
-pub(crate) fn usable(index: &Index, caller: &Caller) -> Vec<Listed> {
-    index
+pub(crate) fn usable(snapshot: &Snapshot, caller: &Caller) -> Vec<Listed> {
+    snapshot
         .models()
         .into_iter()
         .map(|(provider, model)| Listed { id: format!("{}/{}", provider.prefix, model.model), provider, model })
-        .filter(|listed| listed.may_be_used(index, caller))
+        .filter(|listed| listed.may_be_used(snapshot, caller))
         .collect()
 }
 
@@ -40,13 +40,13 @@ pub(crate) fn usable(index: &Index, caller: &Caller) -> Vec<Listed> {
 ///
 /// # Errors
 /// When there is none of that name that the caller may use.
-pub(crate) fn find(index: &Index, caller: &Caller, id: &str) -> Result<Listed, GatewayError> {
-    index
+pub(crate) fn find(snapshot: &Snapshot, caller: &Caller, id: &str) -> Result<Listed, GatewayError> {
+    snapshot
         .models()
         .into_iter()
         .filter(|(_, model)| id.ends_with(&model.model))
         .map(|(provider, model)| Listed { id: format!("{}/{}", provider.prefix, model.model), provider, model })
-        .find(|listed| (listed.id == id || listed.model.model == id) && listed.may_be_used(index, caller))
+        .find(|listed| (listed.id == id || listed.model.model == id) && listed.may_be_used(snapshot, caller))
         .ok_or_else(|| {
             GatewayError::new(ErrorClass::NotFound, "model_not_found", "there is no model of that name")
                 .with_param("model")
@@ -57,8 +57,8 @@ pub(crate) fn find(index: &Index, caller: &Caller, id: &str) -> Result<Listed, G
 // === impl Listed ===
 
 impl Listed {
-    fn may_be_used(&self, index: &Index, caller: &Caller) -> bool {
-        let connections = index.connections(self.provider.id.as_str());
+    fn may_be_used(&self, snapshot: &Snapshot, caller: &Caller) -> bool {
+        let connections = snapshot.connections(self.provider.id.as_str());
         (caller.allows_model(&self.id) || caller.allows_model(&self.model.model))
             && connections.iter().any(|connection| caller.allows_connection(connection.id.as_str()))
     }

@@ -6,7 +6,7 @@ use omniroute_wire::{
 };
 
 use super::Listed;
-use crate::snapshot::Index;
+use crate::snapshot::Snapshot;
 
 /// Parts of names whose models see images, whoever hosts them: for models that the table does not know.
 const SEES: [&str; 14] = [
@@ -15,8 +15,8 @@ const SEES: [&str; 14] = [
 ];
 
 /// `/api/tags`.
-pub(crate) fn list(index: &Index, listed: &[Listed]) -> Vec<u8> {
-    let capabilities: Vec<Vec<&str>> = listed.iter().map(|listed| capabilities(index, listed)).collect();
+pub(crate) fn list(snapshot: &Snapshot, listed: &[Listed]) -> Vec<u8> {
+    let capabilities: Vec<Vec<&str>> = listed.iter().map(|listed| capabilities(snapshot, listed)).collect();
     let facts: Vec<ModelFacts<'_>> = listed.iter().zip(&capabilities).map(|(listed, can)| facts(listed, can)).collect();
     let mut out = Vec::with_capacity(512 * facts.len());
     encode_tags(&facts, &mut out);
@@ -24,9 +24,9 @@ pub(crate) fn list(index: &Index, listed: &[Listed]) -> Vec<u8> {
 }
 
 /// `/api/show`.
-pub(crate) fn show(index: &Index, listed: &Listed) -> Vec<u8> {
+pub(crate) fn show(snapshot: &Snapshot, listed: &Listed) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
-    encode_show(&facts(listed, &capabilities(index, listed)), &mut out);
+    encode_show(&facts(listed, &capabilities(snapshot, listed)), &mut out);
     out
 }
 
@@ -42,12 +42,12 @@ fn facts<'l>(listed: &'l Listed, capabilities: &'l [&'l str]) -> ModelFacts<'l> 
 }
 
 /// In Ollama's words. Editors offer a model for agents only if it says `tools`.
-fn capabilities(index: &Index, listed: &Listed) -> Vec<&'static str> {
+fn capabilities(snapshot: &Snapshot, listed: &Listed) -> Vec<&'static str> {
     if listed.is_embedding() {
         return vec!["embedding"];
     }
     let mut can = vec!["completion"];
-    let connections = index.connections(listed.provider.id.as_str());
+    let connections = snapshot.connections(listed.provider.id.as_str());
     let of_chat = connections.iter().find_map(|connection| {
         let upstream = &connection.upstream;
         upstream.chat_format().map(|format| upstream.profile(format, &listed.model.model))

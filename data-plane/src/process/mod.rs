@@ -38,7 +38,7 @@ use crate::{
     health::Health,
     lifecycle::{Lifecycle, Phase},
     server::{Foundations, Server, SetupError, Stages},
-    snapshot::{Snapshot, disk::DiskCopy, subscribe::Subscriber},
+    snapshot::{SnapshotHandle, disk::DiskCopy, subscribe::Subscriber},
     usage_journal::{
         UsageRecorder,
         journal::{Journal, JournalError, JournalOptions},
@@ -113,7 +113,7 @@ pub async fn run(settings: DataPlaneSettings) -> Result<(), ProcessError> {
     let coordination = omniroute_coordination::connect(settings.redis_url.expose()).await;
     let journal = Journal::open(journal_options(&settings))?;
 
-    let snapshot = Snapshot::new();
+    let snapshot = SnapshotHandle::new();
     let boot_id = uuid::Uuid::new_v4().to_string();
     let mut subscriber =
         Subscriber::new(snapshot.clone(), control_plane.clone(), proxy.clone(), boot_id.clone(), disk_copy(&settings));
@@ -174,7 +174,7 @@ async fn stop(lifecycle: &Lifecycle, journal: &Journal, lame_duck: Duration, lim
             seconds = lame_duck.as_secs_f64(),
             "stopping soon: not ready any more, requests are still served"
         );
-        lifecycle.leave();
+        lifecycle.enter_lameduck();
         sleep(lame_duck).await;
     }
     tracing::info!(
@@ -182,11 +182,11 @@ async fn stop(lifecycle: &Lifecycle, journal: &Journal, lame_duck: Duration, lim
         deadline_seconds = limit.as_secs_f64(),
         "stopping: no new requests, what runs may finish"
     );
-    lifecycle.stop();
+    lifecycle.shut_down();
     let is_idle = lifecycle.idle(limit).await;
     if !is_idle {
         tracing::warn!(requests = lifecycle.requests_in_flight(), "the drain deadline cuts what still runs");
-        lifecycle.halt();
+        lifecycle.expire_shutdown();
     }
     let deadline = Instant::now() + LAST_BYTES;
     if !is_idle {

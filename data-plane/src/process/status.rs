@@ -6,6 +6,7 @@ use omniroute_core::{
     id::ProxyId,
     time::{Clock as _, SystemClock, UnixMillis},
 };
+use omniroute_egress::OutboundProxy;
 use omniroute_proto::{PROTOCOL_MINOR, v1};
 use parking_lot::Mutex;
 use tokio::{sync::Notify, task::AbortHandle};
@@ -17,7 +18,7 @@ use crate::{
     renewal::Renewals,
     server::Stages,
     snapshot::{
-        Snapshot,
+        SnapshotHandle,
         subscribe::{StreamHealth, Subscriber},
     },
     usage_journal::journal::Journal,
@@ -25,7 +26,7 @@ use crate::{
 
 /// This proxy, as the control plane sees it.
 pub(super) struct ControlledProxy {
-    snapshot: Snapshot,
+    snapshot: SnapshotHandle,
     lifecycle: Lifecycle,
     journal: Arc<Journal>,
     health: Arc<Health>,
@@ -47,7 +48,7 @@ impl ControlledProxy {
         Self {
             snapshot: stages.snapshot.clone(),
             lifecycle: stages.lifecycle.clone(),
-            journal: Arc::clone(stages.recording.recorder().journal()),
+            journal: Arc::clone(stages.sinks.recorder().journal()),
             health: Arc::clone(stages.health()),
             renewals: Arc::clone(stages.renewals()),
             proxy: subscriber.proxy.clone(),
@@ -69,7 +70,7 @@ impl ControlledProxy {
             if lifecycle.requests_in_flight() > 0 {
                 tracing::warn!(requests = lifecycle.requests_in_flight(), "the drain deadline cuts what still runs");
             }
-            lifecycle.cut();
+            lifecycle.expire_drain();
         });
         self.set_deadline(Some(waiting.abort_handle()));
     }
@@ -87,6 +88,8 @@ impl Controlled for ControlledProxy {
         let Self { snapshot, lifecycle, journal, .. } = self;
         let (last_error, last_error_at_ms) = self.stream.last_error().unwrap_or_default();
         let cooling = self.health.cooldowns();
+        let stale = snapshot.stale();
+        let snapshot = snapshot.load();
         v1::ProxyStatus {
             proxy_id: self.proxy.to_string(),
             boot_id: self.boot_id.clone(),
@@ -94,8 +97,8 @@ impl Controlled for ControlledProxy {
             protocol: PROTOCOL_MINOR,
             address: format!("http://{}", self.address),
             started_at_ms: self.started.0,
-            revision: snapshot.load().revision(),
-            stale: snapshot.stale(),
+            revision: snapshot.revision(),
+            stale,
             draining: lifecycle.phase() != Phase::Serving,
             requests_in_flight: lifecycle.requests_in_flight(),
             streams_in_flight: lifecycle.streams_in_flight(),
@@ -122,6 +125,7 @@ impl Controlled for ControlledProxy {
                     fingerprint: fingerprint.to_vec(),
                 })
                 .collect(),
+            outbound: snapshot.outbound().map(|proxy| outbound_use(proxy)).collect(),
         }
     }
 
@@ -150,5 +154,17 @@ impl Controlled for ControlledProxy {
                 tokio::spawn(async move { health.reset(&[connection]).await });
             }
         }
+    }
+}
+
+fn outbound_use(proxy: &OutboundProxy) -> v1::OutboundProxyUse {
+    let used = proxy.used().now();
+    v1::OutboundProxyUse {
+        proxy: proxy.id().to_owned(),
+        succeeded: used.succeeded,
+        failed: used.failed,
+        timed_out: used.timed_out,
+        opened: used.opened,
+        opening_us: used.opening_us,
     }
 }

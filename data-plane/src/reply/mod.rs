@@ -2,7 +2,7 @@
 //!
 //! [`Reply`] is the body of every answer: what this proxy wrote itself, what the router gave, or a [`ReplyBody`], which is
 //! an upstream's answer on its way through with whatever is done to it. [`observed`] lets somebody look at an answer as it goes
-//! out, a [`refusal`] is what a client gets instead of one.
+//! out, a [`refusal`] is what a client gets instead of one. A [`turn`] is what one answer may do before others go on.
 
 mod error_context;
 pub(crate) mod headers;
@@ -10,6 +10,7 @@ pub(crate) mod observed;
 pub(crate) mod refusal;
 mod stats;
 pub(crate) mod terminator_timeout;
+pub(crate) mod turn;
 
 use std::{
     pin::Pin,
@@ -42,6 +43,11 @@ pub(crate) trait ReplyBody: Body<Data = Bytes, Error = CutShort> + Send {
 
     /// When it has to be over, where it is an upstream's.
     fn deadline(&self) -> Option<Instant>;
+
+    /// Whether it is known who answers: what has not begun may get another deadline then.
+    fn has_begun(&self) -> bool {
+        true
+    }
 
     /// Ends it where it is, because the deadline of a drain has come.
     fn cut(self: Pin<&mut Self>);
@@ -92,6 +98,13 @@ impl ReplyBody for Reply {
         match &self.0 {
             Content::Whole(_) | Content::Routed(_) => None,
             Content::Streamed(body) => body.deadline(),
+        }
+    }
+
+    fn has_begun(&self) -> bool {
+        match &self.0 {
+            Content::Whole(_) | Content::Routed(_) => true,
+            Content::Streamed(body) => body.has_begun(),
         }
     }
 

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tracing::Span;
 
 use super::RequestId;
-use crate::lifecycle::Running;
+use crate::lifecycle::InFlightRequest;
 
 /// A request that has come in.
 pub(crate) struct Arrival {
@@ -14,6 +14,6 @@ pub(crate) struct Arrival {
     pub(crate) request_id: RequestId,
     pub(crate) started: Instant,
     pub(crate) at: UnixMillis,
-    pub(crate) running: Running,
+    pub(crate) in_flight: InFlightRequest,
     pub(crate) span: Span,
 }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use omniroute_core::id::ApiKeyId;
 
-use crate::snapshot::Key;
+use crate::snapshot::ApiKey;
 
 /// Who a request is from.
 #[derive(Clone, Debug)]
 pub(crate) enum Caller {
-    Key(Arc<Key>),
+    Key(Arc<ApiKey>),
     /// Somebody on this machine, where no key is required.
     Local,
 }

@@ -147,8 +147,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        server::testing::{KEY, index_with},
-        snapshot::Key,
+        server::testing::{KEY, snapshot_with},
+        snapshot::ApiKey,
     };
 
     #[tokio::test]
@@ -188,15 +188,15 @@ mod tests {
         assert!(waiting.await.expect("no panic"));
     }
 
-    fn caller(key: &Arc<Key>) -> Caller {
+    fn caller(key: &Arc<ApiKey>) -> Caller {
         Caller::Key(Arc::clone(key))
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_key_cannot_keep_out_the_others() {
-        let index = index_with(|resources| resources.key("k2", "sk-other", |_| {}));
-        let pepper = &index.settings().pepper;
-        let key = |secret: &str| Arc::clone(index.key(&pepper.hash(secret)).expect("a key"));
+        let snapshot = snapshot_with(|resources| resources.key("k2", "sk-other", |_| {}));
+        let pepper = &snapshot.settings().pepper;
+        let key = |secret: &str| Arc::clone(snapshot.key(&pepper.hash(secret)).expect("a key"));
         let (greedy, other) = (key(KEY), key("sk-other"));
         let memory = BodyMemory::new(8 * UNIT);
         let mut held = vec![memory.of(&caller(&greedy)).reserve(2 * UNIT).await.expect("reserved")];

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use omniroute_core::id::ProviderId;
 
 use super::Caller;
-use crate::snapshot::{ConnectionEntry, Index, ProviderEntry};
+use crate::snapshot::{ConnectionEntry, ProviderEntry, Snapshot};
 
 /// The targets of a request.
 pub(crate) struct Plan {
-    index: Arc<Index>,
+    snapshot: Arc<Snapshot>,
     caller: Caller,
     providers: Providers,
     requested: String,
@@ -50,21 +50,21 @@ impl Plan {
     /// `meant`: what `requested` stands for, where that is an alias. `model_at`: where in the name the provider's own id of the
     /// model begins.
     pub(crate) fn new(
-        index: Arc<Index>,
+        snapshot: Arc<Snapshot>,
         caller: Caller,
         providers: Providers,
         requested: String,
         meant: Option<Arc<str>>,
         model_at: usize,
     ) -> Self {
-        Self { index, caller, providers, requested, meant, model_at }
+        Self { snapshot, caller, providers, requested, meant, model_at }
     }
 
     /// The targets, by priority.
     pub(crate) fn targets(&self) -> impl Iterator<Item = Target<'_>> {
         let (model, requested) = (self.model(), self.requested());
         self.allowed()
-            .filter(move |entry| !entry.refuses_unpriced || self.index.is_priced(entry, model))
+            .filter(move |entry| !entry.refuses_unpriced || self.snapshot.is_priced(entry, model))
             .map(move |entry| Target { entry, model, requested, reason: Reason::Priority })
     }
 
@@ -81,7 +81,7 @@ impl Plan {
         };
         one.into_iter()
             .chain(several)
-            .flat_map(|provider| self.index.connections(provider.as_str()))
+            .flat_map(|provider| self.snapshot.connections(provider.as_str()))
             .filter(|entry| self.caller.allows_connection(entry.id.as_str()))
     }
 
@@ -98,7 +98,7 @@ impl Plan {
     /// Whether somebody who has the model is connected, whether or not this caller may use the connection.
     pub(crate) fn is_connected(&self) -> bool {
         match &self.providers {
-            Providers::One(provider) => !self.index.connections(provider.id.as_str()).is_empty(),
+            Providers::One(provider) => !self.snapshot.connections(provider.id.as_str()).is_empty(),
             Providers::Several(providers) => !providers.is_empty(),
         }
     }

@@ -12,7 +12,7 @@ use omniroute_core::error::{ErrorClass, GatewayError};
 
 use crate::{
     request::{Caller, Plan, Providers},
-    snapshot::Index,
+    snapshot::Snapshot,
 };
 
 /// Bytes of a model's name. It comes back in a header of the answer, which clients and proxies in front bound, and stays
@@ -23,11 +23,11 @@ const MAX_NAME: usize = 256;
 ///
 /// # Errors
 /// When the name can be no model's, nobody has the model, nobody is connected, or the key may not use it.
-pub(crate) fn resolve(index: &Arc<Index>, caller: &Caller, requested: &str) -> Result<Plan, GatewayError> {
+pub(crate) fn resolve(snapshot: &Arc<Snapshot>, caller: &Caller, requested: &str) -> Result<Plan, GatewayError> {
     check(requested)?;
-    let meant = index.alias(requested).cloned();
-    let (providers, model_at) = find(index, caller, requested, meant.as_deref().unwrap_or(requested))?;
-    let plan = Plan::new(Arc::clone(index), caller.clone(), providers, requested.to_owned(), meant, model_at);
+    let meant = snapshot.alias(requested).cloned();
+    let (providers, model_at) = find(snapshot, caller, requested, meant.as_deref().unwrap_or(requested))?;
+    let plan = Plan::new(Arc::clone(snapshot), caller.clone(), providers, requested.to_owned(), meant, model_at);
     if plan.targets().next().is_none() {
         return Err(without_connection(&plan));
     }
@@ -76,11 +76,11 @@ fn check(requested: &str) -> Result<(), GatewayError> {
 }
 
 /// `name`: what `requested` stands for. A key may be limited to either.
-fn find(index: &Index, caller: &Caller, requested: &str, name: &str) -> Result<(Providers, usize), GatewayError> {
+fn find(snapshot: &Snapshot, caller: &Caller, requested: &str, name: &str) -> Result<(Providers, usize), GatewayError> {
     let is_allowed = caller.allows_model(requested) || caller.allows_model(name);
     let named = name.split_once('/').filter(|(_, model)| !model.is_empty());
     if let Some((prefix, _)) = named
-        && let Some(provider) = index.resolve_prefix(prefix)
+        && let Some(provider) = snapshot.resolve_prefix(prefix)
     {
         if !is_allowed {
             return Err(forbidden_model(requested));
@@ -88,14 +88,14 @@ fn find(index: &Index, caller: &Caller, requested: &str, name: &str) -> Result<(
         return Ok((Providers::One(provider), prefix.len() + 1));
     }
     // Some models have a slash of their own, so an id with an unknown prefix may still be a bare one.
-    let mut offering = index.providers_of_model(name);
+    let mut offering = snapshot.providers_of_model(name);
     if offering.is_empty() {
-        return Err(unknown_model(index, caller, name));
+        return Err(unknown_model(snapshot, caller, name));
     }
     if !is_allowed {
         // The key may be limited to the model under the prefix of one provider.
         offering.retain(|id| {
-            let provider = index.provider(id.as_str());
+            let provider = snapshot.provider(id.as_str());
             provider.is_some_and(|provider| caller.allows_model(&format!("{}/{name}", provider.prefix)))
         });
     }
@@ -112,8 +112,8 @@ fn forbidden_model(requested: &str) -> GatewayError {
     .with_hint("GET /v1/models lists what it may use")
 }
 
-fn unknown_model(index: &Index, caller: &Caller, requested: &str) -> GatewayError {
-    let known: Vec<String> = index
+fn unknown_model(snapshot: &Snapshot, caller: &Caller, requested: &str) -> GatewayError {
+    let known: Vec<String> = snapshot
         .models()
         .iter()
         .map(|(provider, model)| format!("{}/{}", provider.prefix, model.model))

@@ -39,8 +39,8 @@ pub(crate) type PendingReply = Pin<Box<dyn Future<Output = Response<Reply>> + Se
 /// What a request and whoever waits for its answer tell each other.
 #[derive(Debug, Default)]
 pub(crate) struct WaitSignal {
-    /// Set when nothing is missing but the upstream's first frame.
-    waiting: OnceLock<RequestId>,
+    /// Set when nothing is missing but the upstream's first frame: whose it is, and when the answer has to be over.
+    waiting: OnceLock<(RequestId, Instant)>,
     /// The client has its head.
     begun: AtomicBool,
 }
@@ -59,16 +59,17 @@ struct EarlyHead {
 }
 
 enum State {
-    Waiting(PendingReply),
+    /// Until then at most.
+    Waiting(PendingReply, Option<Instant>),
     Begun(Box<Reply>),
 }
 
 // === impl WaitSignal ===
 
 impl WaitSignal {
-    /// From now on the upstream is waited for.
-    pub(crate) fn waits(&self, request_id: &RequestId) {
-        let _ = self.waiting.set(request_id.clone());
+    /// From now on the upstream is waited for. `deadline`: whichever upstream answers, it has no longer.
+    pub(crate) fn waits(&self, request_id: &RequestId, deadline: Instant) {
+        let _ = self.waiting.set((request_id.clone(), deadline));
     }
 
     /// Whether the client has seen a status already.
@@ -116,9 +117,12 @@ pub(crate) async fn answer_or_sign(
         return response;
     }
     waiting.begun.store(true, Ordering::Relaxed);
-    let request_id = waiting.waiting.get().cloned().unwrap_or_else(RequestId::generate);
+    let (request_id, deadline) = match waiting.waiting.get() {
+        Some((request_id, deadline)) => (request_id.clone(), Some(*deadline)),
+        None => (RequestId::generate(), None),
+    };
     let early = EarlyHead {
-        state: State::Waiting(answering),
+        state: State::Waiting(answering, deadline),
         sign,
         every,
         timer: Box::pin(tokio::time::sleep(every)),
@@ -175,7 +179,7 @@ fn event(error: &GatewayError, dialect: &Dialect, request_id: &RequestId) -> Vec
 impl EarlyHead {
     fn begun(&self) -> Option<&Reply> {
         match &self.state {
-            State::Waiting(_) => None,
+            State::Waiting(..) => None,
             State::Begun(reply) => Some(reply),
         }
     }
@@ -186,14 +190,22 @@ impl ReplyBody for EarlyHead {
         self.begun().is_some_and(Reply::ended_well)
     }
 
+    /// A client that takes nothing keeps this from being polled, and so from coming to what answers.
     fn deadline(&self) -> Option<Instant> {
-        self.begun().and_then(Reply::deadline)
+        match &self.state {
+            State::Waiting(_, deadline) => *deadline,
+            State::Begun(reply) => reply.deadline(),
+        }
+    }
+
+    fn has_begun(&self) -> bool {
+        self.begun().is_some_and(Reply::has_begun)
     }
 
     fn cut(mut self: Pin<&mut Self>) {
         match &mut self.state {
             State::Begun(reply) => Pin::new(&mut **reply).cut(),
-            State::Waiting(_) => {
+            State::Waiting(..) => {
                 let error = GatewayError::new(
                     ErrorClass::Overloaded,
                     "drain_deadline",
@@ -220,7 +232,7 @@ impl Body for EarlyHead {
         loop {
             let answering = match &mut this.state {
                 State::Begun(reply) => return Pin::new(&mut **reply).poll_frame(cx),
-                State::Waiting(answering) => answering,
+                State::Waiting(answering, _) => answering,
             };
             if let Poll::Ready(response) = answering.as_mut().poll(cx) {
                 let (head, reply) = response.into_parts();
@@ -243,5 +255,22 @@ impl Body for EarlyHead {
 
     fn is_end_stream(&self) -> bool {
         self.begun().is_some_and(Body::is_end_stream)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_waited_for_behind_an_early_head_has_the_requests_own_deadline() {
+        let (signal, deadline) = (Arc::<WaitSignal>::default(), Instant::now() + SECOND * 30);
+        signal.waits(&RequestId::generate(), deadline);
+        let answering: PendingReply = Box::pin(std::future::pending());
+        let response = answer_or_sign(answering, signal, (Dialect::Chat, COMMENT), (SECOND, SECOND)).await;
+        let reply = response.into_body();
+        assert_eq!((reply.deadline(), reply.has_begun()), (Some(deadline), false));
     }
 }

@@ -1,6 +1,6 @@
 //! An upstream's answer becomes the client's.
 //!
-//! [`Responder::begin`] lets its head through the allow-list of [`head`] and makes its body a [`relay`], whose cost a meter records.
+//! [`Responder::begin`] lets its head through the allow-list of [`head`] and makes its body a [`relay`], whose cost a [`RequestAccounting`](crate::accounting::RequestAccounting) records.
 //! What else is done to it on its way stands around that: a client's name for the model ([`model_name`]), the answer that it goes on
 //! from ([`previous_response`]), events of [`progress`]. A client that waits too long gets an [`early_head`].
 
@@ -22,7 +22,7 @@ use self::{
     relay::{Relay, RelayLimits},
 };
 use crate::{
-    answer::{Dispatched, TranslationMode},
+    answer::{CommittedAnswer, TranslationMode},
     reply::{
         Reply,
         headers::{X_OMNIROUTE_MODEL, X_OMNIROUTE_PROVIDER},
@@ -41,7 +41,7 @@ pub(crate) struct Responder {
 
 /// How the client speaks of what the answer is about.
 #[derive(Clone, Copy)]
-pub(crate) struct Named<'a> {
+pub(crate) struct ModelNames<'a> {
     /// The model, as the client and as the upstream call it.
     pub(crate) requested: &'a str,
     pub(crate) model: &'a str,
@@ -58,8 +58,12 @@ impl Responder {
     }
 
     /// Starts to pass an answer on. Also tells how events of progress go with it, where it can have some.
-    pub(crate) async fn begin(&self, dispatched: Dispatched, named: Named<'_>) -> (Response<Reply>, Option<Pace>) {
-        let Dispatched { mut answer, mut meter, times, mode } = dispatched;
+    pub(crate) async fn begin(
+        &self,
+        committed: CommittedAnswer,
+        named: ModelNames<'_>,
+    ) -> (Response<Reply>, Option<Pace>) {
+        let CommittedAnswer { mut answer, mut accounting, times, mode } = committed;
         if mode.passes(Format::Anthropic) && answer.filter.is_stream() {
             model_name::rename(&mut answer.ready, named.requested);
         }
@@ -67,32 +71,32 @@ impl Responder {
         match &mode {
             TranslationMode::Passthrough { .. } => {}
             TranslationMode::Translate(translation) => head::translate(&mut headers, translation),
-            TranslationMode::Embed(embedding) => {
+            TranslationMode::Embeddings(embedding) => {
                 head::rewrite(&mut headers, "application/json", embedding.dropped.as_deref())
             }
         }
-        headers.insert(X_REQUEST_ID, meter.request_id().header());
-        headers.insert(X_OMNIROUTE_PROVIDER, meter.entry().shown.clone());
+        headers.insert(X_REQUEST_ID, accounting.request_id().header());
+        headers.insert(X_OMNIROUTE_PROVIDER, accounting.entry().shown.clone());
         if let Ok(model) = HeaderValue::from_str(named.model) {
             headers.insert(X_OMNIROUTE_MODEL, model);
         }
         if answer.filter.is_stream() {
             headers.entry(header::CONTENT_TYPE).or_insert(EVENT_STREAM);
             head::mark_stream(&mut headers);
-            meter.mark_stream();
+            accounting.mark_stream();
         } else {
             headers.entry(header::CONTENT_TYPE).or_insert(JSON);
         }
-        let started = meter.started();
+        let started = accounting.started();
         let has_events = answer.filter.is_stream() && mode.takes_events();
         let pace = has_events.then(|| Pace { started, is_chat: mode.is_chat() });
         // A model that thinks may be silent as long as it would have been waited for.
         let idle = if answer.is_quiet { times.idle.max(times.thinking) } else { times.idle };
         let times = RelayLimits { idle, keepalive: self.keepalive, deadline: started + times.total };
         // An answer that is there already is closed before its first byte goes out, so its record can be written in company.
-        meter.defer();
-        let alone = meter.is_alone();
-        let mut relay = Relay::new(answer.body, answer.filter, answer.ready, meter, times);
+        accounting.defer();
+        let alone = accounting.is_alone();
+        let mut relay = Relay::new(answer.body, answer.filter, answer.ready, accounting, times);
         let pending_write = relay.take_deferred();
         let reply = match named.previous.filter(|_| mode.passes(Format::OpenAiResponses)) {
             Some(previous) => Reply::streamed(WithPreviousResponse::new(Box::pin(relay), previous)),

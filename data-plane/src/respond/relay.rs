@@ -20,18 +20,14 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
 
 use crate::{
+    accounting::{End, RequestAccounting},
     answer::{AnswerFilter, failure_of},
-    meter::{End, Meter},
-    reply::{AnswerStats, CutShort, ReplyBody, terminator_timeout::TerminatorTimeout},
+    reply::{AnswerStats, CutShort, ReplyBody, terminator_timeout::TerminatorTimeout, turn::Turn},
     usage_journal::PendingWrite,
 };
 
 /// Once the terminator is through, the upstream has this long to end its body, so that its connection can be reused.
 const LINGER: Duration = Duration::from_secs(2);
-
-/// So many bytes of an answer go out before other requests of the thread have their turn: between an upstream and a client that
-/// are both fast, nobody would ever wait.
-const TURN: usize = 128 * 1024;
 
 /// The limits of one answer.
 #[derive(Clone, Copy, Debug)]
@@ -55,9 +51,8 @@ pin_project! {
         // What may go to the client before anything else is read, and how much of it has gone.
         ready: Vec<Bytes>,
         sent: usize,
-        // Bytes that have gone out since others last had their turn.
-        turn: usize,
-        meter: Box<Meter>,
+        turn: Turn,
+        accounting: Box<RequestAccounting>,
         times: RelayLimits,
         // When the whole request has to be over. The upstream may have less: its deadline is that of `times`.
         due: Instant,
@@ -82,14 +77,14 @@ pin_project! {
             let this = this.project();
             // Only an answer that did not come to its end is still open here: the client went away, or it took so little
             // that the deadline was not seen in here.
-            if this.meter.is_open() {
+            if this.accounting.is_open() {
                 if Instant::now() >= this.times.deadline {
-                    this.meter.fail(&Ending::Deadline.error(), Ending::Deadline.failure(), this.filter.stats());
+                    this.accounting.fail(&Ending::Deadline.error(), Ending::Deadline.failure(), this.filter.stats());
                 } else if this.ready.is_empty() && this.filter.is_told_whole() {
                     // It left with all of the answer, before the upstream closed.
-                    this.meter.close(End::Whole, this.filter.stats());
+                    this.accounting.close(End::Whole, this.filter.stats());
                 } else {
-                    this.meter.abandon(this.filter.stats());
+                    this.accounting.abandon(this.filter.stats());
                 }
             }
         }
@@ -119,7 +114,7 @@ where
         upstream: B,
         filter: AnswerFilter,
         ready: Vec<Bytes>,
-        meter: Box<Meter>,
+        accounting: Box<RequestAccounting>,
         mut times: RelayLimits,
     ) -> Self {
         let (now, due) = (Instant::now(), times.deadline);
@@ -134,7 +129,7 @@ where
             cut: None,
             flushed: false,
             sent: 0,
-            turn: 0,
+            turn: Turn::default(),
             heard: now,
             waits: false,
             commented: now,
@@ -142,15 +137,15 @@ where
             upstream,
             filter,
             ready,
-            meter,
+            accounting,
             times,
         };
         let is_all = is_over(&relay.upstream) || relay.filter.is_all_there();
         if is_all {
             relay.over = true;
-            relay.cut = settle(&mut relay.filter, &mut relay.meter, &mut relay.ready, Ending::Complete);
+            relay.cut = settle(&mut relay.filter, &mut relay.accounting, &mut relay.ready, Ending::Complete);
         } else if relay.filter.is_done() {
-            close_at_terminator(&relay.filter, &mut relay.meter);
+            close_at_terminator(&relay.filter, &mut relay.accounting);
         }
         if !relay.filter.is_stream() {
             // Every byte goes on unchanged, so the client can be told the length that the upstream told.
@@ -160,9 +155,9 @@ where
         relay
     }
 
-    /// See [`Meter::take_deferred`].
+    /// See [`RequestAccounting::take_deferred`].
     pub(crate) fn take_deferred(&mut self) -> Option<PendingWrite> {
-        self.meter.take_deferred()
+        self.accounting.take_deferred()
     }
 }
 
@@ -185,7 +180,7 @@ where
         let this = self.project();
         if !std::mem::replace(this.over, true) {
             // The client of a stream is told so by the next frame.
-            *this.cut = settle(this.filter, this.meter, this.ready, Ending::Drained);
+            *this.cut = settle(this.filter, this.accounting, this.ready, Ending::Drained);
         }
     }
 
@@ -204,19 +199,15 @@ where
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutShort>>> {
         let mut this = self.project();
         loop {
-            std::task::ready!(this.meter.poll_written(cx));
-            if *this.turn >= TURN {
-                *this.turn = 0;
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
+            std::task::ready!(this.accounting.poll_written(cx));
+            std::task::ready!(this.turn.poll_pass(cx));
             if let Some(piece) = this.ready.get_mut(*this.sent).map(std::mem::take) {
                 *this.sent += 1;
                 if *this.sent == this.ready.len() {
                     this.ready.clear();
                     *this.sent = 0;
                 }
-                *this.turn += piece.len();
+                this.turn.took(piece.len());
                 if let Some(remaining) = this.remaining {
                     *remaining = remaining.saturating_sub(piece.len() as u64);
                 }
@@ -234,10 +225,12 @@ where
                 Poll::Ready(Some(Ok(frame))) => {
                     let Ok(piece) = frame.into_data() else { continue };
                     *this.waits = false;
-                    this.filter.feed(piece, this.meter.error_context(), this.ready);
+                    // What gives nothing out costs its time too.
+                    this.turn.took(piece.len());
+                    this.filter.feed(piece, this.accounting.error_context(), this.ready);
                     if !is_over(&*this.upstream) {
-                        if this.filter.is_done() && this.meter.is_open() {
-                            close_at_terminator(this.filter, this.meter);
+                        if this.filter.is_done() && this.accounting.is_open() {
+                            close_at_terminator(this.filter, this.accounting);
                             *this.heard = Instant::now();
                             this.times.deadline = this.times.deadline.min(*this.heard + LINGER);
                             this.timer.as_mut().reset(next_wake(this.filter, this.times, *this.heard, *this.commented));
@@ -249,10 +242,10 @@ where
                 Poll::Ready(Some(Err(_))) => Ending::Broken,
                 Poll::Ready(None) => Ending::Complete,
                 Poll::Pending => {
-                    *this.turn = 0;
+                    this.turn.waited();
                     if !std::mem::replace(this.waits, true) {
                         *this.heard = Instant::now();
-                        this.meter.goes_on(*this.heard, || this.filter.stats());
+                        this.accounting.goes_on(*this.heard, || this.filter.stats());
                         this.terminator.see(this.filter.finish_state(), *this.heard);
                     }
                     let limit = this.terminator.limit(this.times.idle);
@@ -281,7 +274,7 @@ where
                 }
             };
             *this.over = true;
-            *this.cut = settle(this.filter, this.meter, this.ready, ending);
+            *this.cut = settle(this.filter, this.accounting, this.ready, ending);
         }
     }
 
@@ -310,24 +303,30 @@ fn next_wake(filter: &AnswerFilter, times: &RelayLimits, heard: Instant, comment
 }
 
 /// The terminator of a stream is about to go out, and the client may leave as soon as it has it.
-fn close_at_terminator(filter: &AnswerFilter, meter: &mut Meter) {
+fn close_at_terminator(filter: &AnswerFilter, accounting: &mut RequestAccounting) {
     if filter.saw_error() {
         let failure = filter.upstream_error().map(|error| failure_of(error, &HeaderMap::new()));
-        meter.fail(&told_by_upstream(failure.as_ref()), failure, filter.stats());
+        accounting.fail(&told_by_upstream(failure.as_ref()), failure, filter.stats());
     } else {
-        meter.close(End::Whole, filter.stats());
+        accounting.close(End::Whole, filter.stats());
     }
 }
 
 /// Closes the event and queues what the client still gets. `Some`: the answer has to be cut.
-fn settle(filter: &mut AnswerFilter, meter: &mut Meter, ready: &mut Vec<Bytes>, ending: Ending) -> Option<CutShort> {
+fn settle(
+    filter: &mut AnswerFilter,
+    accounting: &mut RequestAccounting,
+    ready: &mut Vec<Bytes>,
+    ending: Ending,
+) -> Option<CutShort> {
     let mut rest = Vec::new();
-    // Whatever becomes of the connection, an answer that is whole ends well.
-    let is_whole = filter.finish_state().is_some();
+    // Whatever becomes of the connection, an answer that is whole ends well; and so does one of fewer choices than were asked
+    // for, once nothing more comes of it.
+    let is_whole = filter.finish_state().is_some() || (ending == Ending::Idle && filter.is_complete());
     if ending == Ending::Complete {
-        filter.flush(meter.error_context(), &mut rest);
+        filter.flush(accounting.error_context(), &mut rest);
     } else if is_whole {
-        filter.leave(meter.error_context(), &mut rest);
+        filter.leave(accounting.error_context(), &mut rest);
     }
     let told = filter.saw_error();
     let has_ended = (ending == Ending::Complete || is_whole) && (filter.has_finished() || told);
@@ -338,19 +337,19 @@ fn settle(filter: &mut AnswerFilter, meter: &mut Meter, ready: &mut Vec<Bytes>, 
         if !filter.is_done() && !told {
             filter.add_terminator(needs_blank, ready);
         }
-        close_at_terminator(filter, meter);
+        close_at_terminator(filter, accounting);
         return None;
     }
     let error = ending.error();
     match ending {
-        Ending::Drained => meter.abandon(filter.stats()),
-        _ => meter.fail(&error, ending.failure(), filter.stats()),
+        Ending::Drained => accounting.abandon(filter.stats()),
+        _ => accounting.fail(&error, ending.failure(), filter.stats()),
     }
     if !filter.is_stream() {
         return Some(CutShort("the answer broke off"));
     }
     if !told {
-        filter.fail(&error, meter.request_id().as_str(), ready);
+        filter.fail(&error, accounting.request_id().as_str(), ready);
     }
     None
 }

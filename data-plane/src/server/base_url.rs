@@ -11,8 +11,8 @@ const TWICE: [(&str, &str); 4] =
     [("/v1/v1/", "/v1/"), ("/v1/v1beta/", "/v1beta/"), ("/v1beta/v1beta/", "/v1beta/"), ("/v1beta/v1/", "/v1/")];
 
 /// Paths that OpenAI's clients append to their base URL, by what they begin with.
-const UNVERSIONED: [&str; 8] =
-    ["chat/completions", "completions", "responses", "embeddings", "models", "images/", "messages", "audio/"];
+const UNVERSIONED: [&str; 7] =
+    ["chat/completions", "completions", "responses", "embeddings", "models", "images/", "audio/"];
 
 /// Takes the version out that comes twice.
 pub(super) fn mend(uri: &mut Uri) {
@@ -34,6 +34,12 @@ pub(super) fn mend(uri: &mut Uri) {
 /// What is probably wrong with the base URL of a client that called an unknown path.
 pub(super) fn hint(path: &str) -> Option<&'static str> {
     let rest = path.trim_start_matches('/');
+    if rest == "messages" || rest.starts_with("messages/") {
+        return Some(
+            "the path lacks `/v1`: Anthropic's own clients append it to the gateway's address; a client that appends `/messages` \
+             alone, such as the AI SDK, wants a base URL that ends in `/v1`",
+        );
+    }
     if UNVERSIONED.iter().any(|begin| rest.starts_with(begin)) {
         return Some("the path lacks `/v1`: the base URL of OpenAI's clients ends in `/v1`");
     }
@@ -76,5 +82,8 @@ mod tests {
         assert!(hint("/chat/completions").is_some_and(|hint| hint.contains("lacks `/v1`")));
         assert!(hint("/responses").is_some() && hint("/models").is_some() && hint("//messages").is_some());
         assert!(hint("/favicon.ico").is_none());
+        for path in ["/messages", "//messages", "/messages/count_tokens"] {
+            assert!(hint(path).is_some_and(|hint| hint.contains("Anthropic") && !hint.contains("OpenAI")), "{path}");
+        }
     }
 }

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     models::{self, anthropic::PageQuery},
     request::Caller,
-    snapshot::Index,
+    snapshot::Snapshot,
 };
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -45,8 +45,8 @@ pub(super) async fn list(State(stages): Shared, uri: Uri, headers: HeaderMap) ->
         return gemini(State(stages), uri, headers).await;
     }
     let dialect = dialect_of(&headers);
-    answer(&stages, &dialect, &uri, &headers, |index, caller| {
-        let listed = models::usable(index, caller);
+    answer(&stages, &dialect, &uri, &headers, |snapshot, caller| {
+        let listed = models::usable(snapshot, caller);
         let fields = Fields::of(&uri);
         Ok(json(&match dialect {
             Dialect::Messages => {
@@ -69,8 +69,8 @@ pub(super) async fn one(State(stages): Shared, Path(id): Path<String>, uri: Uri,
         return gemini_one(State(stages), Path(id), uri, headers).await;
     }
     let dialect = dialect_of(&headers);
-    answer(&stages, &dialect, &uri, &headers, |index, caller| {
-        let listed = models::find(index, caller, &id)?;
+    answer(&stages, &dialect, &uri, &headers, |snapshot, caller| {
+        let listed = models::find(snapshot, caller, &id)?;
         Ok(json(&match dialect {
             Dialect::Messages => models::anthropic::one(&listed),
             _ => models::openai::one(&listed),
@@ -80,27 +80,27 @@ pub(super) async fn one(State(stages): Shared, Path(id): Path<String>, uri: Uri,
 
 /// `GET /v1/embeddings`.
 pub(super) async fn embeddings(State(stages): Shared, uri: Uri, headers: HeaderMap) -> Response {
-    answer(&stages, &Dialect::Chat, &uri, &headers, |index, caller| {
-        let listed = models::usable(index, caller);
+    answer(&stages, &Dialect::Chat, &uri, &headers, |snapshot, caller| {
+        let listed = models::usable(snapshot, caller);
         Ok(json(&models::openai::list(listed.iter().filter(|listed| listed.is_embedding()))))
     })
 }
 
 /// `GET /v1/images/generations`.
 pub(super) async fn images(State(stages): Shared, uri: Uri, headers: HeaderMap) -> Response {
-    answer(&stages, &Dialect::Chat, &uri, &headers, |index, caller| {
-        let listed = models::usable(index, caller);
+    answer(&stages, &Dialect::Chat, &uri, &headers, |snapshot, caller| {
+        let listed = models::usable(snapshot, caller);
         Ok(json(&models::openai::list(listed.iter().filter(|listed| listed.makes_images()))))
     })
 }
 
 /// `GET /v1beta/models`.
 pub(super) async fn gemini(State(stages): Shared, uri: Uri, headers: HeaderMap) -> Response {
-    answer(&stages, &gemini_dialect(), &uri, &headers, |index, caller| {
+    answer(&stages, &gemini_dialect(), &uri, &headers, |snapshot, caller| {
         let fields = Fields::of(&uri);
         let page_size = fields.get("pageSize").or(fields.get("page_size"));
         let page_token = fields.get("pageToken").or(fields.get("page_token"));
-        models::gemini::list(&models::usable(index, caller), page_size, page_token)
+        models::gemini::list(&models::usable(snapshot, caller), page_size, page_token)
     })
 }
 
@@ -111,8 +111,8 @@ pub(super) async fn gemini_one(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    answer(&stages, &gemini_dialect(), &uri, &headers, |index, caller| {
-        Ok(models::gemini::one(&models::find(index, caller, &id)?))
+    answer(&stages, &gemini_dialect(), &uri, &headers, |snapshot, caller| {
+        Ok(models::gemini::one(&models::find(snapshot, caller, &id)?))
     })
 }
 
@@ -122,10 +122,10 @@ pub(super) fn answer(
     dialect: &Dialect,
     uri: &Uri,
     headers: &HeaderMap,
-    look_up: impl FnOnce(&Index, &Caller) -> Result<Vec<u8>, GatewayError>,
+    look_up: impl FnOnce(&Snapshot, &Caller) -> Result<Vec<u8>, GatewayError>,
 ) -> Response {
     let admitted = stages.admission.admit(headers, uri.query(), stages.clock.now());
-    let found = admitted.and_then(|admitted| look_up(&admitted.index, &admitted.caller));
+    let found = admitted.and_then(|admitted| look_up(&admitted.snapshot, &admitted.caller));
     match found {
         Ok(body) => json_response(body),
         Err(error) => refuse_in(error, dialect, headers),

@@ -8,7 +8,7 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, StatusCode, Uri};
 use omniroute_core::error::{ErrorClass, GatewayError};
 use omniroute_wire::{
     ollama::{Shape, Timing, decode_show_request, encode_version},
@@ -32,8 +32,8 @@ const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// `GET /api/tags`.
 pub(super) async fn tags(State(stages): Shared, uri: Uri, headers: HeaderMap) -> Response {
-    answer(&stages, &dialect(), &uri, &headers, |index, caller| {
-        Ok(models::ollama::list(index, &models::usable(index, caller)))
+    answer(&stages, &dialect(), &uri, &headers, |snapshot, caller| {
+        Ok(models::ollama::list(snapshot, &models::usable(snapshot, caller)))
     })
 }
 
@@ -45,22 +45,35 @@ pub(super) async fn show(State(stages): Shared, request: Request) -> Response {
         Ok(body) => body,
         Err(error) => return refuse_in(error.into(), &dialect(), &head.headers),
     };
-    answer(&stages, &dialect(), &head.uri, &head.headers, |index, caller| {
+    answer(&stages, &dialect(), &head.uri, &head.headers, |snapshot, caller| {
         let name = decode_show_request(&body)?;
         let name = name.as_ref();
         // Ollama's own client adds the tag that it takes for granted.
-        let found = models::find(index, caller, name).or_else(|error| {
+        let found = models::find(snapshot, caller, name).or_else(|error| {
             let bare = name.strip_suffix(":latest").ok_or(error)?;
-            models::find(index, caller, bare)
+            models::find(snapshot, caller, bare)
         });
         let listed = found.map_err(|_| unknown(name))?;
-        Ok(models::ollama::show(index, &listed))
+        Ok(models::ollama::show(snapshot, &listed))
     })
 }
 
 /// `GET /api/ps`: nothing runs here.
 pub(super) async fn running() -> Response {
     json_response(br#"{"models":[]}"#.to_vec())
+}
+
+/// Whatever manages models: without an answer in Ollama's words, its client would show what the management API says of a path
+/// that it does not have.
+pub(super) async fn manages_no_models(headers: HeaderMap) -> Response {
+    let error = GatewayError::new(
+        ErrorClass::NotFound,
+        "model_management_unsupported",
+        "this is a gateway, which holds no models: pull, push, create, copy and delete them on the Ollama server itself",
+    );
+    let mut response = refuse_in(error, &dialect(), &headers);
+    *response.status_mut() = StatusCode::NOT_IMPLEMENTED;
+    response
 }
 
 /// `GET /api/version`.

@@ -28,7 +28,7 @@ use crate::{
     request::{Arrival, RequestId, SessionId, X_OMNIROUTE_SESSION_ID, is_true, memory::Reservation, requested_timeout},
     resolve::resolve,
     respond::{
-        Named,
+        ModelNames,
         early_head::{self, WaitSignal},
     },
 };
@@ -53,7 +53,7 @@ where
         request_id: request_id.clone(),
         started: Instant::now(),
         at: stages.clock.now(),
-        running: stages.lifecycle.begin(),
+        in_flight: stages.lifecycle.begin(),
         span: span(operation, &request_id, &head.headers),
     };
     let span = arrival.span.clone();
@@ -63,7 +63,7 @@ where
             span.record(genai::ERROR_TYPE, refusal.error.code);
             span.record(genai::HTTP_RESPONSE_STATUS_CODE, refusal.error.class.status());
             if refusal.connection.is_none() {
-                stages.recording.refused(operation, &refusal.error);
+                stages.sinks.refused(operation, &refusal.error);
             }
             if sign.is_some_and(|sign| sign.has_begun()) {
                 return early_head::refused(&refusal, &route.dialect, &request_id);
@@ -85,8 +85,8 @@ async fn steps<B>(
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let Admitted { index, caller } = stages.admission.admit(&head.headers, head.uri.query(), arrival.at)?;
-    let settings = index.settings();
+    let Admitted { snapshot, caller } = stages.admission.admit(&head.headers, head.uri.query(), arrival.at)?;
+    let settings = snapshot.settings();
     let body = stages.admission.read_body(&head.headers, incoming, paid, &caller, settings).await?;
     let session = SessionId::of(&head.headers)?;
     let claimed = match idempotency::name(&stages.idempotency, &head.headers)? {
@@ -122,8 +122,8 @@ where
         scan = scanned(&route.dialect, replaced)?;
     }
     let body = replaced.as_ref().unwrap_or(&received).clone();
-    let requested = route.model(named_model(&route.dialect, &scan)?, &index)?;
-    let plan = resolve(&index, &caller, &requested)?;
+    let requested = route.model(named_model(&route.dialect, &scan)?, &snapshot)?;
+    let plan = resolve(&snapshot, &caller, &requested)?;
     if arrival.operation == Operation::Chat
         && let Some(answer) = preload::answer(&route.dialect, &body, &requested, &arrival.request_id, arrival.at)
     {
@@ -158,13 +158,13 @@ where
         },
     };
     if let Some(sign) = sign.filter(|_| stream) {
-        sign.waits(&arrival.request_id);
+        sign.waits(&arrival.request_id, arrival.started + call.longest(&plan));
     }
-    let dispatched = stages.dispatcher.dispatch(arrival, &plan, &call).await?;
+    let committed = stages.dispatcher.dispatch(arrival, &plan, &call).await?;
     let previous = stored.as_ref().and_then(|stored| stored.previous.as_deref()).filter(|_| !route.compacts);
-    let named = Named { requested: plan.requested(), model: plan.model(), previous };
-    let is_summary = route.compacts && !dispatched.mode.is_passthrough();
-    let (mut response, pace) = stages.responder.begin(dispatched, named).await;
+    let named = ModelNames { requested: plan.requested(), model: plan.model(), previous };
+    let is_summary = route.compacts && !committed.mode.is_passthrough();
+    let (mut response, pace) = stages.responder.begin(committed, named).await;
     if is_summary {
         response = Box::pin(compaction::told(response)).await?;
     }

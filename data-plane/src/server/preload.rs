@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Response, header};
 use omniroute_core::time::UnixMillis;
 use omniroute_wire::{
-    codec::{DecodeContext, Exchange, NameTable},
+    codec::{DecodeContext, NameTable, ResponseContext},
     ollama::{encode_preload, preload},
     translate::Dialect,
 };
@@ -34,7 +34,7 @@ pub(super) fn answer(
     // One that cannot be read is refused with its reason later on.
     let request = dialect.decode_request(body, &DecodeContext { sealer: &NoSealer, answer: "" }).ok()?;
     let asked = preload(&request)?;
-    let exchange = Exchange {
+    let exchange = ResponseContext {
         id: String::new(),
         created: at.0 / 1000,
         model: requested.to_owned(),

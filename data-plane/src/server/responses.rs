@@ -97,8 +97,8 @@ pub(super) async fn input_items(
 }
 
 fn stored(stages: &Stages, headers: &HeaderMap) -> Result<StoredResponses, GatewayError> {
-    let Admitted { index, caller } = stages.admission.admit(headers, None, stages.clock.now())?;
-    Ok(stages.responses.of(&caller, index.settings()))
+    let Admitted { snapshot, caller } = stages.admission.admit(headers, None, stages.clock.now())?;
+    Ok(stages.responses.of(&caller, snapshot.settings()))
 }
 
 async fn load(

@@ -13,7 +13,7 @@ use omniroute_wire::{
 };
 use percent_encoding::percent_decode_str;
 
-use crate::snapshot::Index;
+use crate::snapshot::Snapshot;
 
 /// A model call.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Route {
     ///
     /// # Errors
     /// When the model names another provider.
-    pub(super) fn model<'m>(&self, named: &'m str, index: &Index) -> Result<Cow<'m, str>, GatewayError> {
+    pub(super) fn model<'m>(&self, named: &'m str, snapshot: &Snapshot) -> Result<Cow<'m, str>, GatewayError> {
         let Some(provider) = &self.provider else {
             return Ok(Cow::Borrowed(named));
         };
@@ -72,14 +72,14 @@ impl Route {
         if prefix == provider {
             return Ok(Cow::Borrowed(named));
         }
-        let (Some(wanted), Some(other)) = (index.resolve_prefix(provider), index.resolve_prefix(prefix)) else {
+        let (Some(wanted), Some(other)) = (snapshot.resolve_prefix(provider), snapshot.resolve_prefix(prefix)) else {
             return whole();
         };
         if wanted.id == other.id {
             return Ok(Cow::Borrowed(named));
         }
         // The models of some providers have the names of others in front.
-        if index.has_slashes(wanted.id.as_str()) {
+        if snapshot.has_slashes(wanted.id.as_str()) {
             return whole();
         }
         Err(GatewayError::bad_request("model_mismatch", "the model is another provider's than the path")
@@ -145,16 +145,21 @@ pub(super) fn dialect_of_path(path: &str) -> Dialect {
     }
 }
 
+/// Under `/api`: what Ollama's client makes, fetches and deletes models with, of which a gateway has none. Besides, it uploads
+/// `blobs/{digest}`.
+pub(super) const MODEL_MANAGEMENT: [&str; 5] = ["pull", "push", "create", "copy", "delete"];
+
 /// Whether this path under `/api` is Ollama's: the rest of that tree is the control plane's.
 pub(super) fn is_ollamas(path: &str) -> bool {
     let names = ["chat", "generate", "tags", "show", "version", "ps", "embed", "embeddings"];
-    path.strip_prefix("/api/").is_some_and(|name| names.contains(&name))
+    let is_own = |name: &str| names.contains(&name) || MODEL_MANAGEMENT.contains(&name) || name.starts_with("blobs/");
+    path.strip_prefix("/api/").is_some_and(is_own)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::testing::index_with;
+    use crate::server::testing::snapshot_with;
 
     fn route(path: &str) -> Option<Route> {
         Route::of(&Request::post(path).body(()).expect("a request"))
@@ -219,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_providers_path_adds_its_prefix_once_and_refuses_another_ones() {
-        let index = index_with(|resources| {
+        let snapshot = snapshot_with(|resources| {
             resources.node("mock", "http://127.0.0.1:9/v1");
             resources.node("other", "http://127.0.0.1:9/v1");
             resources.node("many", "http://127.0.0.1:9/v1");
@@ -227,7 +232,7 @@ mod tests {
         });
         let model = |path: &str, named: &str| {
             let route = route(path).expect("a route");
-            route.model(named, &index).map(Cow::into_owned).map_err(|error| error.code)
+            route.model(named, &snapshot).map(Cow::into_owned).map_err(|error| error.code)
         };
         for (provider, named, expected) in [
             ("mock", "gpt-mock", Ok("mock/gpt-mock")),

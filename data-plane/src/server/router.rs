@@ -15,7 +15,11 @@ use omniroute_telemetry::MetricsReport;
 use omniroute_wire::translate::Dialect;
 use serde_json::json;
 
-use super::{Stages, base_url, model_lists, ollama, responses, route::dialect_of_path, token_counts, websocket};
+use super::{
+    Stages, base_url, model_lists, ollama, responses,
+    route::{MODEL_MANAGEMENT, dialect_of_path},
+    token_counts, websocket,
+};
 use crate::{
     lifecycle::Phase,
     metrics::{self, Levels},
@@ -62,10 +66,14 @@ pub(super) fn router(stages: &Arc<Stages>) -> Router {
             .route(&path("generate"), any(post_only))
             .route(&path("embed"), any(post_only))
             .route(&path("embeddings"), any(post_only));
+        for name in MODEL_MANAGEMENT {
+            router = router.route(&path(name), any(ollama::manages_no_models));
+        }
+        router = router.route(&path("blobs/{digest}"), any(ollama::manages_no_models));
     }
     // It holds for the routes that are there by now.
     router = router.method_not_allowed_fallback(get_only);
-    if stages.forwarder.is_some() {
+    if stages.control_plane_proxy.is_some() {
         for tree in ["/api", "/dashboard"] {
             for path in [tree.to_owned(), format!("{tree}/"), format!("{tree}/{{*rest}}")] {
                 router = router.route(&path, any(forward));
@@ -79,7 +87,7 @@ pub(super) fn router(stages: &Arc<Stages>) -> Router {
 /// People look here for the dashboard; Ollama's client and load balancers only want to know whether somebody is there.
 async fn root(State(stages): Shared, headers: HeaderMap) -> Response {
     let is_person = headers.get(header::ACCEPT).is_some_and(|kinds| kinds.as_bytes().starts_with(b"text/html"));
-    if is_person && stages.forwarder.is_some() {
+    if is_person && stages.control_plane_proxy.is_some() {
         return Redirect::temporary("/dashboard").into_response();
     }
     "OmniRoute is running\n".into_response()
@@ -118,10 +126,10 @@ async fn prometheus(State(stages): Shared) -> Response {
 
 async fn forward(State(stages): Shared, ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request) -> Response {
     let headers = request.headers().clone();
-    let Some(forwarder) = &stages.forwarder else {
+    let Some(control_plane_proxy) = &stages.control_plane_proxy else {
         return unknown_path(request).await;
     };
-    match forwarder.forward(request, peer.ip()).await {
+    match control_plane_proxy.forward(request, peer.ip()).await {
         Ok(response) => response,
         Err(error) => refuse(error, "/api", &headers),
     }

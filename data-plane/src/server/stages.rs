@@ -11,22 +11,22 @@ use tokio::sync::Semaphore;
 
 use super::limits::Limits;
 use crate::{
+    accounting::AccountingSinks,
     admit::Admission,
+    control_plane_proxy::{ControlPlaneProxy, ControlPlaneProxyError},
     count::Counting,
     credentials,
-    dispatch::{Dispatcher, Translator},
-    forward::{ForwardError, Forwarder},
+    dispatch::{Dispatcher, ThoughtDemands, Translator},
     health::Health,
     idempotency::Idempotency,
     lifecycle::Lifecycle,
     media::MediaStore,
-    meter::Recording,
     renewal::Renewals,
     request::BodyMemory,
     respond::Responder,
     response_store::ResponseStore,
     signatures,
-    snapshot::Snapshot,
+    snapshot::SnapshotHandle,
     upstream_client::{ClientOptions, ExtraRoots, RootsError, TlsError, UpstreamClient},
     usage_journal::UsageRecorder,
 };
@@ -37,7 +37,7 @@ const MAX_SOCKETS: usize = 2048;
 /// What the stages are made of.
 pub struct Foundations<'a> {
     pub settings: &'a DataPlaneSettings,
-    pub snapshot: Snapshot,
+    pub snapshot: SnapshotHandle,
     pub recorder: UsageRecorder,
     pub coordination: Arc<dyn Coordination>,
     pub lifecycle: Lifecycle,
@@ -53,11 +53,11 @@ pub struct Stages {
     pub(crate) dispatcher: Dispatcher,
     pub(crate) responder: Responder,
     pub(crate) counting: Counting,
-    pub(crate) forwarder: Option<Forwarder>,
-    pub(crate) recording: Arc<Recording>,
+    pub(crate) control_plane_proxy: Option<ControlPlaneProxy>,
+    pub(crate) sinks: Arc<AccountingSinks>,
     pub(crate) health: Arc<Health>,
     pub(crate) renewals: Arc<Renewals>,
-    pub(crate) snapshot: Snapshot,
+    pub(crate) snapshot: SnapshotHandle,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) report: MetricsReport,
@@ -75,7 +75,7 @@ pub enum SetupError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error(transparent)]
-    Forward(#[from] ForwardError),
+    ControlPlaneProxy(#[from] ControlPlaneProxyError),
     #[error(transparent)]
     Roots(#[from] RootsError),
 }
@@ -105,11 +105,12 @@ impl Stages {
         let memory = BodyMemory::new(settings.body_memory.0);
         let health = Arc::new(Health::new(Arc::clone(&coordination), snapshot.clone(), Arc::clone(&clock)));
         let renewals = Arc::new(Renewals::new(snapshot.clone()));
-        let recording = Arc::new(Recording::new(recorder, lifecycle.clone(), Arc::clone(&health)));
+        let sinks = Arc::new(AccountingSinks::new(recorder, lifecycle.clone(), Arc::clone(&health)));
         let translator = Translator {
             media: MediaStore::new(media_policy, extra_roots)?,
             memory: memory.clone(),
             signatures: signatures::open(&*coordination, settings.signature_ttl.0, settings.signature_memory.0),
+            demands: ThoughtDemands::default(),
         };
         Ok(Arc::new(Self {
             idempotency: Idempotency::open(&*coordination, settings, limits.times),
@@ -122,12 +123,12 @@ impl Stages {
                 translator,
                 Arc::clone(&health),
                 Arc::clone(&renewals),
-                Arc::clone(&recording),
+                Arc::clone(&sinks),
                 Arc::clone(&clock),
             ),
             responder: Responder::new(limits.keepalive),
-            forwarder: Forwarder::new(&settings.forward_url)?,
-            recording,
+            control_plane_proxy: ControlPlaneProxy::new(&settings.forward_url)?,
+            sinks,
             health,
             renewals,
             snapshot,

@@ -1,6 +1,6 @@
 //! Configurations for tests.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use omniroute_coordination::LocalCoordination;
 use omniroute_core::{
@@ -14,7 +14,7 @@ use prost::Message as _;
 use super::{Foundations, Stages};
 use crate::{
     lifecycle::Lifecycle,
-    snapshot::{Applier, Index, Snapshot, Update},
+    snapshot::{Applier, Snapshot, SnapshotHandle, Update},
     usage_journal::{
         UsageRecorder,
         journal::{Journal, JournalOptions},
@@ -76,6 +76,33 @@ impl Resources {
         self.push(id, Body::Connection(connection));
     }
 
+    /// An outbound proxy at this address.
+    pub(crate) fn outbound_proxy(
+        &mut self,
+        id: &str,
+        kind: &str,
+        address: SocketAddr,
+        change: impl FnOnce(&mut v1::OutboundProxy),
+    ) {
+        let mut proxy = v1::OutboundProxy {
+            name: id.to_owned(),
+            r#type: kind.to_owned(),
+            host: address.ip().to_string(),
+            port: address.port().into(),
+            is_active: true,
+            ..v1::OutboundProxy::default()
+        };
+        change(&mut proxy);
+        self.push(id, Body::OutboundProxy(proxy));
+    }
+
+    /// What goes through an outbound proxy.
+    pub(crate) fn proxy_assignment(&mut self, proxy: &str, scope: &str, scope_id: &str) {
+        let assignment =
+            v1::ProxyAssignment { proxy: proxy.to_owned(), scope: scope.to_owned(), scope_id: scope_id.to_owned() };
+        self.push(&format!("{scope}:{scope_id}"), Body::ProxyAssignment(assignment));
+    }
+
     pub(crate) fn model(&mut self, provider: &str, model: &str, kind: &str) {
         let body = v1::Model {
             provider: provider.to_owned(),
@@ -120,15 +147,21 @@ impl Resources {
     }
 }
 
-/// An index with the settings of tests, [`KEY`], and what `add` adds.
-pub(crate) fn index_with(add: impl FnOnce(&mut Resources)) -> Arc<Index> {
+/// A snapshot with the settings of tests, [`KEY`], and what `add` adds.
+pub(crate) fn snapshot_with(add: impl FnOnce(&mut Resources)) -> Arc<Snapshot> {
+    let (snapshot, rejections) = try_snapshot_with(add);
+    assert!(rejections.is_empty(), "{rejections:?}");
+    snapshot
+}
+
+/// The same, with what is rejected of it.
+pub(crate) fn try_snapshot_with(add: impl FnOnce(&mut Resources)) -> (Arc<Snapshot>, Vec<v1::Rejection>) {
     let mut resources = Resources(Vec::new());
     resources.settings(|_| {});
     resources.key("k1", KEY, |_| {});
     add(&mut resources);
     let applied = Applier::default().apply(Update { revision: 1, full: true, resources: resources.0 });
-    assert!(applied.rejections.is_empty(), "{:?}", applied.rejections);
-    applied.index
+    (applied.snapshot, applied.rejections)
 }
 
 /// A gateway with a journal of its own.
@@ -141,7 +174,7 @@ pub(crate) struct TestGateway {
 
 impl TestGateway {
     /// With these settings over the defaults, and this configuration.
-    pub(crate) fn new(settings: &[(&str, &str)], index: Arc<Index>) -> Self {
+    pub(crate) fn new(settings: &[(&str, &str)], snapshot: Arc<Snapshot>) -> Self {
         let journal = tempfile::tempdir().expect("a directory");
         let home = [("HOME", "/nonexistent")];
         let sources = Sources::of_values(home.into_iter().chain(settings.iter().copied()));
@@ -152,14 +185,14 @@ impl TestGateway {
             segment_bytes: 1 << 24,
             fsync: false,
         };
-        let snapshot = Snapshot::new();
-        if index.revision() > 0 {
-            snapshot.publish(index, false);
+        let handle = SnapshotHandle::new();
+        if snapshot.revision() > 0 {
+            handle.publish(snapshot, false);
         }
         let clock = Arc::new(SystemClock);
         let stages = Stages::build(Foundations {
             settings: &settings,
-            snapshot,
+            snapshot: handle,
             recorder: UsageRecorder::new(Journal::open(options).expect("a journal")),
             coordination: Arc::new(LocalCoordination::new(clock.clone())),
             lifecycle: Lifecycle::new(),

@@ -74,8 +74,8 @@ async fn steps(
     head: &Parts,
     body: axum::body::Body,
 ) -> Result<Response, GatewayError> {
-    let Admitted { index, caller } = stages.admission.admit(&head.headers, head.uri.query(), stages.clock.now())?;
-    let settings = index.settings();
+    let Admitted { snapshot, caller } = stages.admission.admit(&head.headers, head.uri.query(), stages.clock.now())?;
+    let settings = snapshot.settings();
     let mut body = stages.admission.read_body(&head.headers, body, None, &caller, settings).await?;
     if let Dialect::Responses = dialect {
         let scan = scanned(dialect, &body)?;
@@ -85,7 +85,7 @@ async fn steps(
         body = continued.body.unwrap_or(body);
     }
     let scan = scanned(dialect, &body)?;
-    let plan = resolve(&index, &caller, named_model(dialect, &scan)?)?;
+    let plan = resolve(&snapshot, &caller, named_model(dialect, &scan)?)?;
     let request = CountRequest { dialect, headers: &head.headers, body: &body, scan: &scan, pepper: &settings.pepper };
     let counted = stages.counting.count(&plan, request).await?;
     let mut response = json_response(counted.encode(dialect));

@@ -31,6 +31,8 @@ use crate::{
 
 /// An answer that is asked ends itself at its deadline, and has this long to bring the word out.
 const GRACE: Duration = Duration::from_secs(2);
+/// So often within the time that a client may leave a frame where it is, somebody looks whether it does.
+const LOOKS: u32 = 4;
 /// What is cut has this long to tell its client so.
 pub(super) const LAST_FRAMES: Duration = Duration::from_secs(1);
 
@@ -59,8 +61,8 @@ pub(super) struct StreamActivity {
 pub(super) struct TrackedBody {
     reply: Reply,
     activity: Arc<StreamActivity>,
-    /// What has not begun has none yet.
-    has_deadline: bool,
+    /// What has not begun may get another deadline, or its first.
+    has_begun: bool,
     is_cut: bool,
 }
 
@@ -73,8 +75,8 @@ pin_project! {
         #[pin]
         alarm: Sleep,
         is_armed: bool,
-        // Frames that had been handed out when it last rang, and the client had the next step.
-        seen: Option<u64>,
+        // Frames that had been handed out, and the client has had the next step since then at least.
+        seen: Option<(u64, Instant)>,
         unread: Duration,
         activity: Arc<StreamActivity>,
     }
@@ -137,12 +139,10 @@ impl StreamActivity {
         (millis != u64::MAX).then(|| self.base + Duration::from_millis(millis))
     }
 
-    /// Whether there is one.
-    fn set_deadline(&self, deadline: Option<Instant>) -> bool {
+    fn set_deadline(&self, deadline: Option<Instant>) {
         let millis = deadline.map(|deadline| deadline.saturating_duration_since(self.base) + GRACE);
         let millis = millis.and_then(|time| u64::try_from(time.as_millis()).ok());
         self.deadline.store(millis.unwrap_or(u64::MAX), Ordering::Relaxed);
-        millis.is_some()
     }
 }
 
@@ -150,10 +150,11 @@ impl StreamActivity {
 
 impl TrackedBody {
     pub(super) fn new(reply: Reply, activity: Arc<StreamActivity>) -> Self {
-        let has_deadline = activity.set_deadline(reply.deadline());
+        activity.set_deadline(reply.deadline());
+        let has_begun = reply.has_begun();
         // The head is out. A client that grants no room has its body never asked, not even what it waits for.
         activity.state.store(WAITING_FOR_CLIENT, Ordering::Relaxed);
-        Self { reply, activity, has_deadline, is_cut: false }
+        Self { reply, activity, has_begun, is_cut: false }
     }
 }
 
@@ -168,8 +169,9 @@ impl Body for TrackedBody {
             Pin::new(&mut this.reply).cut();
         }
         let polled = Pin::new(&mut this.reply).poll_frame(cx);
-        if !this.has_deadline {
-            this.has_deadline = this.activity.set_deadline(this.reply.deadline());
+        if !this.has_begun {
+            this.activity.set_deadline(this.reply.deadline());
+            this.has_begun = this.reply.has_begun();
         }
         let state = if let Poll::Ready(Some(Ok(_))) = &polled {
             this.activity.frames.fetch_add(1, Ordering::Relaxed);
@@ -202,7 +204,7 @@ impl Drop for TrackedBody {
 impl<F> WriteTimeout<F> {
     /// `unread`: how long a client may leave a frame where it is.
     pub(super) fn new(inner: F, activity: Arc<StreamActivity>, unread: Duration) -> Self {
-        Self { inner, alarm: tokio::time::sleep(unread), is_armed: false, seen: None, unread, activity }
+        Self { inner, alarm: tokio::time::sleep(unread / LOOKS), is_armed: false, seen: None, unread, activity }
     }
 
     pub(super) fn inner(self: Pin<&mut Self>) -> Pin<&mut F> {
@@ -223,21 +225,22 @@ impl<F: Future> Future for WriteTimeout<F> {
         }
         let deadline = this.activity.deadline();
         if !*this.is_armed || deadline.is_some_and(|deadline| deadline < this.alarm.deadline()) {
-            let look = if *this.is_armed { this.alarm.deadline() } else { Instant::now() + *this.unread };
+            let look = if *this.is_armed { this.alarm.deadline() } else { Instant::now() + *this.unread / LOOKS };
             this.alarm.as_mut().reset(deadline.map_or(look, |deadline| deadline.min(look)));
             *this.is_armed = true;
         }
         while this.alarm.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
             let frames = this.activity.frames.load(Ordering::Relaxed);
-            let given = (this.activity.state.load(Ordering::Relaxed) == WAITING_FOR_CLIENT).then_some(frames);
-            let is_stuck = given.is_some() && *this.seen == given;
+            let is_given = this.activity.state.load(Ordering::Relaxed) == WAITING_FOR_CLIENT;
+            let seen = this.seen.filter(|(seen, _)| is_given && *seen == frames);
+            let is_stuck = seen.is_some_and(|(_, since)| now >= since + *this.unread);
             if is_stuck || deadline.is_some_and(|deadline| now >= deadline) {
                 tracing::debug!(is_stuck, "an answer is given up: its client does not take it");
                 return Poll::Ready(None);
             }
-            *this.seen = given;
-            let look = now + *this.unread;
+            *this.seen = seen.or_else(|| is_given.then_some((frames, now)));
+            let look = now + *this.unread / LOOKS;
             this.alarm.as_mut().reset(deadline.map_or(look, |deadline| deadline.min(look)));
         }
         Poll::Pending
@@ -273,4 +276,94 @@ pub(super) async fn with_write_timeout<F: Future>(
 /// What was cut may say so.
 pub(super) async fn last_frames<F: Future>(mut guarded: Pin<&mut WriteTimeout<F>>) -> Option<F::Output> {
     tokio::time::timeout(LAST_FRAMES, guarded.as_mut()).await.ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const UNREAD: Duration = Duration::from_secs(120);
+
+    /// An answer that is never asked for its next frame.
+    async fn given_up_after(deadline: Option<Duration>) -> Duration {
+        let (started, activity) = (Instant::now(), StreamActivity::new());
+        activity.request_began();
+        activity.set_deadline(deadline.map(|time| started + time));
+        activity.state.store(WAITING_FOR_CLIENT, Ordering::Relaxed);
+        assert_eq!(WriteTimeout::new(std::future::pending::<()>(), activity, UNREAD).await, None);
+        started.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_nothing_has_the_limit_and_a_look_more_and_no_longer_than_the_answer() {
+        let without = given_up_after(None).await;
+        assert!(without >= UNREAD && without <= UNREAD + UNREAD / LOOKS + SECOND, "{without:?}");
+        let within = given_up_after(Some(SECOND * 10)).await;
+        assert!(within >= SECOND * 10 && within <= SECOND * 10 + GRACE + SECOND, "{within:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_a_frame_now_and_then_is_not_stuck() {
+        let activity = StreamActivity::new();
+        activity.request_began();
+        activity.state.store(WAITING_FOR_CLIENT, Ordering::Relaxed);
+        let taking = Arc::clone(&activity);
+        let taken = async move {
+            for _ in 0..10 {
+                tokio::time::sleep(UNREAD - SECOND).await;
+                taking.frames.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        assert_eq!(WriteTimeout::new(taken, activity, UNREAD).await, Some(()));
+    }
+
+    /// As an answer whose head is out before it is known who gives it.
+    struct Early {
+        begun: bool,
+        deadlines: [Instant; 2],
+    }
+
+    impl Body for Early {
+        type Data = Bytes;
+        type Error = CutShort;
+
+        fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutShort>>> {
+            self.get_mut().begun = true;
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"x")))))
+        }
+    }
+
+    impl ReplyBody for Early {
+        fn ended_well(&self) -> bool {
+            false
+        }
+
+        fn deadline(&self) -> Option<Instant> {
+            Some(self.deadlines[usize::from(self.begun)])
+        }
+
+        fn has_begun(&self) -> bool {
+            self.begun
+        }
+
+        fn cut(self: Pin<&mut Self>) {}
+
+        fn stats(&self) -> crate::reply::AnswerStats {
+            crate::reply::AnswerStats::default()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_has_a_deadline_before_it_begins_and_its_own_from_then_on() {
+        let (now, activity) = (Instant::now(), StreamActivity::new());
+        let deadlines = [now + SECOND * 30, now + SECOND * 20];
+        let early = Early { begun: false, deadlines };
+        let mut body = TrackedBody::new(Reply::streamed(early), Arc::clone(&activity));
+        assert_eq!(activity.deadline(), Some(deadlines[0] + GRACE));
+        std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await.expect("a frame").expect("whole");
+        assert_eq!(activity.deadline(), Some(deadlines[1] + GRACE));
+        drop(body);
+        assert_eq!(activity.deadline(), None);
+    }
 }

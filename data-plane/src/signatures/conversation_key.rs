@@ -1,7 +1,7 @@
 //! What was said before an answer, as a number: it tells conversations apart whose calls look alike.
 //!
 //! What tools gave back is no part of the number, because clients clear old results to save room. It is compared for itself
-//! ([`Place::had`]): a result that is there has to be the same, or the conversation is another.
+//! ([`TurnPosition::had`]): a result that is there has to be the same, or the conversation is another.
 
 use omniroute_wire::ir::{CallKind, Format, Part, Request, Role, Source, Turn};
 use serde_json::Value;
@@ -27,7 +27,7 @@ pub(crate) struct ConversationKey(u128);
 
 /// The places of a request's turns, and of its answer.
 #[derive(Debug, Default)]
-pub(crate) struct Places {
+pub(crate) struct TurnPositions {
     /// And how many results stand before each.
     befores: Vec<(ConversationKey, usize)>,
     results: Vec<Outcome>,
@@ -35,7 +35,7 @@ pub(crate) struct Places {
 
 /// Where a turn stands.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place<'p> {
+pub(crate) struct TurnPosition<'p> {
     pub(super) before: ConversationKey,
     results: &'p [Outcome],
 }
@@ -83,9 +83,9 @@ impl ConversationKey {
     }
 }
 
-// === impl Places ===
+// === impl TurnPositions ===
 
-impl Places {
+impl TurnPositions {
     /// Before each turn, and behind the last.
     pub(crate) fn of(request: &Request<'_>) -> Self {
         let has_ids = has_ids(request.format);
@@ -109,20 +109,20 @@ impl Places {
     }
 
     /// Of the turn of this number.
-    pub(crate) fn get(&self, turn: usize) -> Option<Place<'_>> {
+    pub(crate) fn get(&self, turn: usize) -> Option<TurnPosition<'_>> {
         let (before, results) = *self.befores.get(turn)?;
-        Some(Place { before, results: &self.results[..results] })
+        Some(TurnPosition { before, results: &self.results[..results] })
     }
 
     /// Of the answer.
-    pub(crate) fn last(&self) -> Option<Place<'_>> {
+    pub(crate) fn last(&self) -> Option<TurnPosition<'_>> {
         self.get(self.befores.len().checked_sub(1)?)
     }
 }
 
-// === impl Place ===
+// === impl TurnPosition ===
 
-impl Place<'_> {
+impl TurnPosition<'_> {
     /// What tools gave back before it, to be compared by [`Self::had`].
     pub(super) fn results(&self) -> Vec<u64> {
         let skipped = self.results.len().saturating_sub(MOST_RESULTS);
@@ -312,13 +312,13 @@ mod tests {
         turn(role, vec![Part::ToolResult { call_id, name: None, parts, is_error: false, cache: None }])
     }
 
-    fn places(turns: &[Turn<'static>]) -> Places {
+    fn places(turns: &[Turn<'static>]) -> TurnPositions {
         let mut request = Request::new(Format::OpenAiChat, "m");
         request.turns = turns.to_vec();
-        Places::of(&request)
+        TurnPositions::of(&request)
     }
 
-    fn befores(places: &Places) -> Vec<ConversationKey> {
+    fn befores(places: &TurnPositions) -> Vec<ConversationKey> {
         places.befores.iter().map(|(before, _)| *before).collect()
     }
 
@@ -350,7 +350,7 @@ mod tests {
     #[test]
     fn a_result_may_be_cleared_and_is_the_same_otherwise() {
         let with = |text| places(&[turn(Role::User, vec![Part::text("go")]), call_turn(), result(Role::Tool, text)]);
-        let place = |places: &Places| places.last().map(|place| place.before);
+        let place = |places: &TurnPositions| places.last().map(|place| place.before);
         let (one, again, other) = (with("x"), with("x\n<system-reminder>\nno\n</system-reminder>"), with("y"));
         let kept = one.last().expect("a place").results();
         for (later, is_same) in [
@@ -376,7 +376,7 @@ mod tests {
                 *own = id.into();
             }
             request.turns = vec![turn(Role::Assistant, vec![call]), result(Role::Tool, "x")];
-            Places::of(&request).last().map(|place| place.before)
+            TurnPositions::of(&request).last().map(|place| place.before)
         };
         assert_ne!(of(Format::Anthropic, "a"), of(Format::Anthropic, "b"));
         assert_eq!(of(Format::Gemini, "a"), of(Format::Gemini, "b"));
@@ -409,7 +409,7 @@ mod tests {
                 turn(Role::Assistant, vec![call("{}")]),
                 result(Role::Tool, "seen"),
             ];
-            befores(&Places::of(&request))[3]
+            befores(&TurnPositions::of(&request))[3]
         };
         let one = of("for Ann", "a.png", "be quick", "go");
         let reminded = "<system-reminder>\nno todos\n</system-reminder>\ngo";

@@ -30,7 +30,7 @@ use prost::Message as _;
 
 pub(crate) use self::record::SignatureCollector;
 use self::{
-    conversation_key::{ConversationKey, Place, Places, has_ids, is_reminder, reprinted},
+    conversation_key::{ConversationKey, TurnPosition, TurnPositions, has_ids, is_reminder, reprinted},
     record::{Entry, Mark, Said},
 };
 use crate::{
@@ -134,12 +134,12 @@ impl WantedThoughts {
 
     /// The place of each turn of a request, and of its answer. Of the request as the client sent it: it will be known by
     /// that again. Empty where nothing is wanted or nobody calls.
-    pub(crate) fn places(self, request: &Request<'_>) -> Places {
+    pub(crate) fn places(self, request: &Request<'_>) -> TurnPositions {
         let calls = || request.turns.iter().any(|turn| turn.parts.iter().any(is_call));
         if self.is_nothing() || (request.tools.is_empty() && !calls()) {
-            return Places::default();
+            return TurnPositions::default();
         }
-        Places::of(request)
+        TurnPositions::of(request)
     }
 
     /// Whether an assistant's turn has calls, or whatever it is wanted with, and not what is wanted with them.
@@ -184,7 +184,7 @@ impl Signatures {
     pub(crate) async fn restore(
         &self,
         request: &mut Request<'_>,
-        places: &Places,
+        places: &TurnPositions,
         wanted: WantedThoughts,
         model: &str,
     ) -> Restored {
@@ -212,7 +212,7 @@ impl Signatures {
         restored
     }
 
-    async fn load(&self, turn: &Turn<'_>, dialect: Format, place: Option<Place<'_>>) -> Option<Entry> {
+    async fn load(&self, turn: &Turn<'_>, dialect: Format, place: Option<TurnPosition<'_>>) -> Option<Entry> {
         let place = place?;
         let by = match turn.parts.iter().find(|part| is_call(part)) {
             Some(Part::ToolCall { id, name, arguments, kind, .. }) => {
@@ -242,7 +242,7 @@ impl SignatureCapture {
     pub(crate) fn new(
         signatures: Signatures,
         dialect: Format,
-        places: &Places,
+        places: &TurnPositions,
         wanted: WantedThoughts,
         model: &str,
         names: &NameTable,
@@ -408,7 +408,7 @@ mod tests {
         let [here, there] = ["go", "stop"].map(|text| {
             let mut request = Request::new(Format::OpenAiChat, "m");
             request.turns = vec![turn(Role::User, vec![Part::text(text)])];
-            Places::of(&request).last().expect("a place").before
+            TurnPositions::of(&request).last().expect("a place").before
         });
         let of = |id, name, arguments, before| {
             let by = By::Call { id, name, arguments, kind: CallKind::Function };

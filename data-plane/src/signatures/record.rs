@@ -27,7 +27,7 @@ pub(super) struct Entry {
     /// Bytes of text in the answer, of all its parts.
     #[prost(uint64, tag = "5")]
     text: u64,
-    /// What tools had given back before it; see [`super::conversation_key::Place::results`].
+    /// What tools had given back before it; see [`super::conversation_key::TurnPosition::results`].
     #[prost(fixed64, repeated, tag = "6")]
     pub(super) results: Vec<u64>,
 }

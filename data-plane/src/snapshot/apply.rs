@@ -1,4 +1,4 @@
-//! An update → the next index. The cost is in proportion to the update.
+//! An update → the next snapshot. The cost is in proportion to the update.
 //!
 //! What becomes of each kind of resource is the affair of [`kinds`]. Resources are taken in the order of [`Kind::ALL`], so a
 //! connection may arrive before its node in the same update. A resource
@@ -17,8 +17,8 @@ use omniroute_proto::{DigestSet, Kind, PROTOCOL_MINOR, v1};
 use omniroute_telemetry::names;
 
 use super::{
-    Index,
-    kinds::{self, ConfigKind, Draft},
+    Snapshot,
+    kinds::{self, ConfigKind, SnapshotBuilder},
 };
 
 /// Rejections that are reported at most.
@@ -36,18 +36,18 @@ pub struct Update {
 /// What became of it.
 #[derive(Debug)]
 pub struct Applied {
-    pub index: Arc<Index>,
+    pub snapshot: Arc<Snapshot>,
     /// All that are rejected now, those of earlier updates included.
     pub rejections: Vec<v1::Rejection>,
     /// Connections that were known before and may now succeed where they failed: what was held against them is void.
     pub repaired: Vec<ConnectionId>,
 }
 
-/// Builds one index after another.
+/// Builds one snapshot after another.
 #[derive(Debug)]
 pub struct Applier {
     kinds: Vec<Box<dyn ConfigKind>>,
-    draft: Draft,
+    builder: SnapshotBuilder,
     /// Everything that arrived, with its revision and the hash of its contents.
     received: HashMap<(Kind, String), (u64, u64)>,
     digests: DigestSet,
@@ -64,10 +64,10 @@ impl Applier {
     }
 
     pub fn revision(&self) -> u64 {
-        self.draft.index.revision
+        self.builder.snapshot.revision
     }
 
-    /// Builds the next index.
+    /// Builds the next snapshot.
     pub fn apply(&mut self, update: Update) -> Applied {
         let before = self.rejections();
         if update.full {
@@ -77,18 +77,18 @@ impl Applier {
         // What was held back may be possible by now.
         self.take_all(self.held_back.values().map(|(resource, _)| resource.clone()).collect());
         for kind in &mut self.kinds {
-            kind.join(&mut self.draft);
+            kind.join(&mut self.builder);
         }
-        self.draft.index.revision = update.revision;
+        self.builder.snapshot.revision = update.revision;
         let rejections = self.rejections();
         for rejection in rejections.iter().filter(|rejection| !before.contains(rejection)) {
             let v1::Rejection { kind, id, reason } = rejection;
             tracing::warn!(kind, id, %reason, "resource rejected");
             counter!(names::SNAPSHOT_REJECTIONS, "kind" => kind.clone()).increment(1);
         }
-        let repaired = std::mem::take(&mut self.draft.repaired);
+        let repaired = std::mem::take(&mut self.builder.repaired);
         let repaired = repaired.iter().map(|id| id.as_str().into()).collect();
-        Applied { index: Arc::new(self.draft.index.clone()), rejections, repaired }
+        Applied { snapshot: Arc::new(self.builder.snapshot.clone()), rejections, repaired }
     }
 
     /// What is rejected now, at most [`MAX_REJECTIONS`].
@@ -121,11 +121,11 @@ impl Applier {
         for at in 0..self.kinds.len() {
             let Some(resources) = by_kind.remove(&self.kinds[at].kind()) else { continue };
             let ids: Vec<String> = resources.iter().map(|resource| resource.id.clone()).collect();
-            self.kinds[at].begin(&ids, &mut self.draft);
+            self.kinds[at].begin(&ids, &mut self.builder);
             for resource in resources {
                 self.take(at, resource);
             }
-            self.kinds[at].end(&ids, &mut self.draft);
+            self.kinds[at].end(&ids, &mut self.builder);
         }
     }
 
@@ -163,7 +163,7 @@ impl Applier {
         let body = if kind.may_refuse() || is_newer { resource.body.clone() } else { resource.body.take() };
         let taken = match body {
             _ if is_newer => Err(format!("it needs protocol {min_version}, this proxy speaks {PROTOCOL_MINOR}")),
-            Some(body) => kind.take(&place.1, body, &mut self.draft),
+            Some(body) => kind.take(&place.1, body, &mut self.builder),
             None => Err("it has no body".to_owned()),
         };
         match taken {
@@ -179,7 +179,7 @@ impl Applier {
             self.digests.remove(place.0, id, revision, content);
         }
         self.held_back.remove(&place);
-        kind.remove(id, &mut self.draft);
+        kind.remove(id, &mut self.builder);
     }
 }
 
@@ -187,7 +187,7 @@ impl Default for Applier {
     fn default() -> Self {
         Self {
             kinds: kinds::all(),
-            draft: Draft::default(),
+            builder: SnapshotBuilder::default(),
             received: HashMap::new(),
             digests: DigestSet::default(),
             held_back: BTreeMap::new(),

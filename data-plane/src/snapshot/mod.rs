@@ -1,13 +1,13 @@
 //! The configuration in force.
 //!
-//! [`subscribe`] receives updates from the control plane, [`apply`] turns each into the next [`Index`] at a cost in proportion to
-//! the update, with the help of one file for each kind of configuration ([`kinds`]), and [`Snapshot`] swaps it in. A request loads one index and reads it from start to end. [`disk`] keeps an
+//! [`subscribe`] receives updates from the control plane, [`apply`] turns each into the next [`Snapshot`] at a cost in proportion to
+//! the update, with the help of one file for each kind of configuration ([`kinds`]), and [`SnapshotHandle`] swaps it in. A request loads one snapshot and reads it from start to end. [`disk`] keeps an
 //! encrypted copy, so that a proxy can start while the control plane is away.
 
+mod api_key;
 mod apply;
 pub mod disk;
-mod index;
-mod key;
+mod entries;
 mod kinds;
 pub mod subscribe;
 
@@ -20,39 +20,39 @@ use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch;
 
 pub use self::{
+    api_key::ApiKey,
     apply::{Applied, Applier, Update},
-    index::{ConnectionEntry, Index, ModelEntry, ProviderEntry, Settings},
-    key::Key,
+    entries::{ConnectionEntry, ModelEntry, ProviderEntry, Settings, Snapshot},
 };
 
 /// The handle that requests read. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Snapshot(Arc<Shared>);
+pub struct SnapshotHandle(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    index: ArcSwap<Index>,
+    snapshot: ArcSwap<Snapshot>,
     ready: AtomicBool,
     stale: AtomicBool,
     revisions: watch::Sender<u64>,
 }
 
-// === impl Snapshot ===
+// === impl SnapshotHandle ===
 
-impl Snapshot {
+impl SnapshotHandle {
     /// Empty, and not ready.
     pub fn new() -> Self {
         Self(Arc::new(Shared {
-            index: ArcSwap::from_pointee(Index::default()),
+            snapshot: ArcSwap::from_pointee(Snapshot::default()),
             ready: AtomicBool::new(false),
             stale: AtomicBool::new(false),
             revisions: watch::Sender::new(0),
         }))
     }
 
-    /// The index in force. Take it once per request.
-    pub fn load(&self) -> Guard<Arc<Index>> {
-        self.0.index.load()
+    /// The snapshot in force. Take it once per request.
+    pub fn load(&self) -> Guard<Arc<Snapshot>> {
+        self.0.snapshot.load()
     }
 
     /// Whether any configuration has been loaded.
@@ -65,10 +65,10 @@ impl Snapshot {
         self.0.stale.load(Ordering::Acquire)
     }
 
-    /// Puts the next index in force.
-    pub fn publish(&self, index: Arc<Index>, stale: bool) {
-        let revision = index.revision();
-        self.0.index.store(index);
+    /// Puts the next snapshot in force.
+    pub fn publish(&self, snapshot: Arc<Snapshot>, stale: bool) {
+        let revision = snapshot.revision();
+        self.0.snapshot.store(snapshot);
         self.0.stale.store(stale, Ordering::Release);
         self.0.ready.store(true, Ordering::Release);
         self.0.revisions.send_replace(revision);
@@ -80,7 +80,7 @@ impl Snapshot {
     }
 }
 
-impl Default for Snapshot {
+impl Default for SnapshotHandle {
     fn default() -> Self {
         Self::new()
     }

@@ -22,7 +22,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status};
 
 use super::{
-    Applied, Applier, Snapshot, Update,
+    Applied, Applier, SnapshotHandle, Update,
     disk::{DiskCopy, DiskError},
 };
 use crate::control::{Backoff, ControlPlane, link};
@@ -41,7 +41,7 @@ pub struct StreamHealth(Arc<Mutex<Option<(String, u64)>>>);
 
 /// Receives the configuration.
 pub struct Subscriber {
-    pub snapshot: Snapshot,
+    pub snapshot: SnapshotHandle,
     pub control_plane: ControlPlane,
     pub proxy: ProxyId,
     /// Changes with every start of the process.
@@ -83,7 +83,7 @@ impl StreamHealth {
 impl Subscriber {
     /// `disk` is `None` when there is no join token to encrypt a copy with.
     pub fn new(
-        snapshot: Snapshot,
+        snapshot: SnapshotHandle,
         control_plane: ControlPlane,
         proxy: ProxyId,
         boot_id: String,
@@ -123,11 +123,11 @@ impl Subscriber {
                 let Some(applier) = &mut self.applier else { return };
                 let applied = applier.apply(update);
                 tracing::info!(
-                    revision = applied.index.revision(),
+                    revision = applied.snapshot.revision(),
                     "serving from the copy on disk until the control plane confirms it"
                 );
-                gauge_revision(applied.index.revision());
-                self.snapshot.publish(applied.index, true);
+                gauge_revision(applied.snapshot.revision());
+                self.snapshot.publish(applied.snapshot, true);
                 gauge!(names::SNAPSHOT_STALE).set(1.0);
             }
             Err(DiskError::None) => {}
@@ -258,21 +258,22 @@ impl Subscriber {
         let now = self.clock.now();
         let started = std::time::Instant::now();
         // A full snapshot is work for a while, and the disk may be slow: neither belongs on the runtime's threads.
-        let (applier, disk, Applied { index, rejections, repaired }, saved) = tokio::task::spawn_blocking(move || {
-            let saved = disk.as_mut().map_or(Ok(()), |disk| disk.save(&update, now));
-            let applied = applier.apply(update);
-            (applier, disk, applied, saved)
-        })
-        .await
-        .map_err(|error| Status::internal(format!("applying an update failed: {error}")))?;
+        let (applier, disk, Applied { snapshot, rejections, repaired }, saved) =
+            tokio::task::spawn_blocking(move || {
+                let saved = disk.as_mut().map_or(Ok(()), |disk| disk.save(&update, now));
+                let applied = applier.apply(update);
+                (applier, disk, applied, saved)
+            })
+            .await
+            .map_err(|error| Status::internal(format!("applying an update failed: {error}")))?;
         if let Err(error) = saved {
             tracing::warn!(%error, "the copy of the configuration on disk could not be written");
         }
         self.disk = disk;
         let matches = applier.digests().matches(digests);
         self.applier = Some(applier);
-        let revision = index.revision();
-        self.snapshot.publish(index, false);
+        let revision = snapshot.revision();
+        self.snapshot.publish(snapshot, false);
         if let Some(repairs) = &self.repairs
             && !repaired.is_empty()
         {

@@ -82,7 +82,7 @@ fn update(revision: u64, full: bool, resources: Vec<v1::Resource>, held: &[(&str
 
 struct Running {
     script: Script,
-    snapshot: Snapshot,
+    snapshot: SnapshotHandle,
     health: StreamHealth,
     repairs: mpsc::Receiver<Vec<ConnectionId>>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
@@ -97,7 +97,7 @@ impl Drop for Running {
 async fn start(script: Script, token: &str, disk: Option<DiskCopy>) -> Running {
     let (listener, address) = testing::listener().await;
     let server = testing::serve(listener, ConfigStreamServer::new(script.clone())).await;
-    let snapshot = Snapshot::new();
+    let snapshot = SnapshotHandle::new();
     let link = testing::link(address, token);
     let mut subscriber = Subscriber::new(snapshot.clone(), link, "p1".into(), "b1".into(), disk);
     let health = subscriber.health.clone();
@@ -168,8 +168,8 @@ async fn a_corrected_credential_is_told_once_it_is_in_force() {
     let mut running = start(script, "token", None).await;
     let repaired = tokio::time::timeout(Duration::from_secs(10), running.repairs.recv()).await.expect("in time");
     assert_eq!(repaired, Some(vec!["c1".into()]));
-    let index = running.snapshot.load();
-    assert_eq!(index.connection("c1").expect("there").upstream.secret(), "sk-right");
+    let snapshot = running.snapshot.load();
+    assert_eq!(snapshot.connection("c1").expect("there").upstream.secret(), "sk-right");
 }
 
 #[tokio::test]
@@ -235,7 +235,7 @@ async fn what_was_received_is_there_after_a_restart_without_the_control_plane() 
     testing::until("the update", || running.snapshot.ready()).await;
     drop(running);
 
-    let snapshot = Snapshot::new();
+    let snapshot = SnapshotHandle::new();
     let nobody = testing::link("127.0.0.1:9".parse().expect("an address"), "token");
     let mut subscriber = Subscriber::new(snapshot.clone(), nobody, "p1".into(), "b2".into(), Some(disk()));
     subscriber.start_from_disk(Span(Duration::from_hours(1)));

@@ -1,3 +1,5 @@
+mod egress;
+
 use omniroute_core::hash::Pepper;
 use omniroute_proto::{
     Kind,
@@ -82,8 +84,8 @@ fn delta(revision: u64, resources: Vec<v1::Resource>) -> Update {
     Update { revision, full: false, resources }
 }
 
-fn chat_uri(index: &Index, connection: &str) -> String {
-    let entry = index.connection(connection).expect("a connection");
+fn chat_uri(snapshot: &Snapshot, connection: &str) -> String {
+    let entry = snapshot.connection(connection).expect("a connection");
     entry.upstream.uri(omniroute_providers::Operation::Chat).to_string()
 }
 
@@ -101,12 +103,12 @@ fn a_connection_may_arrive_before_its_node() {
     );
     let applied = applier.apply(update);
     assert!(applied.rejections.is_empty(), "{:?}", applied.rejections);
-    let index = applied.index;
-    assert_eq!(index.revision(), 5);
-    assert_eq!(chat_uri(&index, "c1"), "http://127.0.0.1:9/v1/chat/completions");
-    assert_eq!(index.resolve_prefix("mock").expect("a node").id.as_str(), "n1");
-    let hash = index.settings().pepper.hash("sk-a");
-    assert_eq!(index.key(&hash).expect("a key").id.as_str(), "k1");
+    let snapshot = applied.snapshot;
+    assert_eq!(snapshot.revision(), 5);
+    assert_eq!(chat_uri(&snapshot, "c1"), "http://127.0.0.1:9/v1/chat/completions");
+    assert_eq!(snapshot.resolve_prefix("mock").expect("a node").id.as_str(), "n1");
+    let hash = snapshot.settings().pepper.hash("sk-a");
+    assert_eq!(snapshot.key(&hash).expect("a key").id.as_str(), "k1");
 }
 
 #[test]
@@ -123,12 +125,16 @@ fn a_broken_resource_is_rejected_by_name_and_the_rest_applies() {
     newer.min_version = omniroute_proto::PROTOCOL_MINOR + 1;
     let update =
         delta(3, vec![broken_key, key("k2", "sk-b", 3), node("n1", "mock", "http://169.254.169.254/v1", 3), newer]);
-    let Applied { index, rejections, .. } = applier.apply(update);
+    let Applied { snapshot, rejections, .. } = applier.apply(update);
     let named: Vec<_> = rejections.iter().map(|one| (one.kind.as_str(), one.id.as_str())).collect();
     assert_eq!(named, [("api_key", "k1"), ("api_key", "k3"), ("connection", "c1")]);
     assert!(rejections.iter().all(|one| !one.reason.is_empty()));
-    assert!(index.key_by_id("k2").is_some());
-    assert_eq!(chat_uri(&index, "c1"), "http://127.0.0.1:9/v1/chat/completions", "the version before stays in force");
+    assert!(snapshot.key_by_id("k2").is_some());
+    assert_eq!(
+        chat_uri(&snapshot, "c1"),
+        "http://127.0.0.1:9/v1/chat/completions",
+        "the version before stays in force"
+    );
 }
 
 #[test]
@@ -157,19 +163,19 @@ fn deletions_take_everything_that_depends_on_them() {
         ],
     ));
     let removed = delta(3, vec![deleted(Kind::ApiKey, "k1", 3), deleted(Kind::ProviderNode, "n1", 3)]);
-    let Applied { index, .. } = applier.apply(removed);
-    assert!(index.key_by_id("k1").is_none() && index.key(&Pepper::new(PEPPER).hash("sk-a")).is_none());
-    assert!(index.resolve_prefix("mock").is_none());
-    assert!(index.connections("n1").is_empty(), "a connection without its node has nowhere to go");
-    assert!(index.models().is_empty() && index.providers_of_model("m").is_empty());
+    let Applied { snapshot, .. } = applier.apply(removed);
+    assert!(snapshot.key_by_id("k1").is_none() && snapshot.key(&Pepper::new(PEPPER).hash("sk-a")).is_none());
+    assert!(snapshot.resolve_prefix("mock").is_none());
+    assert!(snapshot.connections("n1").is_empty(), "a connection without its node has nowhere to go");
+    assert!(snapshot.models().is_empty() && snapshot.providers_of_model("m").is_empty());
 }
 
 #[test]
 fn a_full_update_drops_what_it_does_not_name() {
     let mut applier = Applier::default();
     applier.apply(full(2, vec![settings(1), key("k1", "sk-a", 1), key("k2", "sk-b", 2)]));
-    let Applied { index, .. } = applier.apply(full(3, vec![settings(1), key("k2", "sk-b", 2)]));
-    assert!(index.key_by_id("k1").is_none() && index.key_by_id("k2").is_some());
+    let Applied { snapshot, .. } = applier.apply(full(3, vec![settings(1), key("k2", "sk-b", 2)]));
+    assert!(snapshot.key_by_id("k1").is_none() && snapshot.key_by_id("k2").is_some());
     let mut theirs = omniroute_proto::DigestSet::default();
     theirs.add(Kind::Settings, "settings", 1, 0);
     theirs.add(Kind::ApiKey, "k2", 2, 0);
@@ -188,13 +194,14 @@ fn connections_stand_in_order_and_keep_their_counters() {
             connection("c", "openai", 0, 1),
         ],
     ));
-    let order = |index: &Index| index.connections("openai").iter().map(|one| one.id.to_string()).collect::<Vec<_>>();
-    assert_eq!(order(&first.index), ["c", "a", "b"]);
+    let order =
+        |snapshot: &Snapshot| snapshot.connections("openai").iter().map(|one| one.id.to_string()).collect::<Vec<_>>();
+    assert_eq!(order(&first.snapshot), ["c", "a", "b"]);
     let second = applier.apply(delta(3, vec![connection("c", "openai", 9, 3)]));
-    assert_eq!(order(&second.index), ["a", "b", "c"]);
-    assert_eq!(order(&first.index), ["c", "a", "b"], "a request that runs keeps what it began with");
-    let counter = |index: &Index| Arc::clone(&index.connection("c").expect("there").in_flight);
-    assert!(Arc::ptr_eq(&counter(&first.index), &counter(&second.index)));
+    assert_eq!(order(&second.snapshot), ["a", "b", "c"]);
+    assert_eq!(order(&first.snapshot), ["c", "a", "b"], "a request that runs keeps what it began with");
+    let counter = |snapshot: &Snapshot| Arc::clone(&snapshot.connection("c").expect("there").in_flight);
+    assert!(Arc::ptr_eq(&counter(&first.snapshot), &counter(&second.snapshot)));
 }
 
 #[test]
@@ -204,25 +211,25 @@ fn a_changed_node_moves_its_connections() {
         2,
         vec![settings(1), node("n1", "mock", "http://127.0.0.1:9/v1", 1), connection("c1", "n1", 1, 2)],
     ));
-    let Applied { index, .. } = applier.apply(delta(3, vec![node("n1", "other", "http://127.0.0.1:8/v2", 3)]));
-    assert_eq!(chat_uri(&index, "c1"), "http://127.0.0.1:8/v2/chat/completions");
-    assert!(index.resolve_prefix("mock").is_none() && index.resolve_prefix("other").is_some());
+    let Applied { snapshot, .. } = applier.apply(delta(3, vec![node("n1", "other", "http://127.0.0.1:8/v2", 3)]));
+    assert_eq!(chat_uri(&snapshot, "c1"), "http://127.0.0.1:8/v2/chat/completions");
+    assert!(snapshot.resolve_prefix("mock").is_none() && snapshot.resolve_prefix("other").is_some());
 }
 
 #[test]
 fn nodes_hand_their_prefixes_to_one_another_in_one_update() {
-    let held = |index: &Index, prefix: &str| index.resolve_prefix(prefix).map(|node| node.id.to_string());
+    let held = |snapshot: &Snapshot, prefix: &str| snapshot.resolve_prefix(prefix).map(|node| node.id.to_string());
     let mut applier = Applier::default();
     let url = "http://127.0.0.1:9/v1";
     applier.apply(full(2, vec![settings(1), node("n1", "a", url, 1), node("n2", "b", url, 1)]));
     let swapped = applier.apply(delta(3, vec![node("n1", "b", url, 3), node("n2", "a", url, 3)]));
     assert!(swapped.rejections.is_empty(), "{:?}", swapped.rejections);
-    assert_eq!((held(&swapped.index, "b"), held(&swapped.index, "a")), (Some("n1".into()), Some("n2".into())));
+    assert_eq!((held(&swapped.snapshot, "b"), held(&swapped.snapshot, "a")), (Some("n1".into()), Some("n2".into())));
     let given = applier.apply(delta(4, vec![node("n3", "b", url, 4), deleted(Kind::ProviderNode, "n1", 4)]));
-    assert_eq!((given.rejections.len(), held(&given.index, "b")), (0, Some("n3".into())));
+    assert_eq!((given.rejections.len(), held(&given.snapshot, "b")), (0, Some("n3".into())));
     // What is refused stays what it was.
     let refused = applier.apply(delta(5, vec![node("n2", "b", url, 5)]));
-    assert_eq!((refused.rejections.len(), held(&refused.index, "a")), (1, Some("n2".into())));
+    assert_eq!((refused.rejections.len(), held(&refused.snapshot, "a")), (1, Some("n2".into())));
 }
 
 #[test]
@@ -234,13 +241,13 @@ fn a_key_that_was_made_anew_is_found_by_both_secrets_until_it_changes_again() {
     body.previous_key_hash = pepper.hash("sk-old").as_bytes().to_vec();
     body.previous_until_ms = 1_000;
     applier.apply(full(1, vec![settings(1), key("k1", "sk-old", 1)]));
-    let index = applier.apply(delta(2, vec![anew])).index;
+    let snapshot = applier.apply(delta(2, vec![anew])).snapshot;
     for secret in ["sk-old", "sk-new"] {
-        assert_eq!(index.key(&pepper.hash(secret)).expect("a key").id.as_str(), "k1", "{secret}");
+        assert_eq!(snapshot.key(&pepper.hash(secret)).expect("a key").id.as_str(), "k1", "{secret}");
     }
-    let index = applier.apply(delta(3, vec![key("k1", "sk-newest", 3)])).index;
-    assert!(index.key(&pepper.hash("sk-old")).is_none() && index.key(&pepper.hash("sk-new")).is_none());
-    assert!(index.key(&pepper.hash("sk-newest")).is_some());
+    let snapshot = applier.apply(delta(3, vec![key("k1", "sk-newest", 3)])).snapshot;
+    assert!(snapshot.key(&pepper.hash("sk-old")).is_none() && snapshot.key(&pepper.hash("sk-new")).is_none());
+    assert!(snapshot.key(&pepper.hash("sk-newest")).is_some());
 }
 
 #[test]
@@ -252,22 +259,22 @@ fn a_provider_is_shown_by_its_prefix() {
         connection("c1", "n1", 1, 1),
         connection("c2", "openai", 1, 1),
     ];
-    let index = applier.apply(full(1, resources)).index;
-    assert_eq!(index.connection("c1").expect("a connection").shown, "mock");
-    assert_eq!(index.connection("c2").expect("a connection").shown, "openai");
-    let index = applier.apply(delta(2, vec![node("n1", "other", "http://127.0.0.1:9/v1", 2)])).index;
-    assert_eq!(index.connection("c1").expect("a connection").shown, "other");
+    let snapshot = applier.apply(full(1, resources)).snapshot;
+    assert_eq!(snapshot.connection("c1").expect("a connection").shown, "mock");
+    assert_eq!(snapshot.connection("c2").expect("a connection").shown, "openai");
+    let snapshot = applier.apply(delta(2, vec![node("n1", "other", "http://127.0.0.1:9/v1", 2)])).snapshot;
+    assert_eq!(snapshot.connection("c1").expect("a connection").shown, "other");
 }
 
 #[test]
 fn one_edit_among_many_keys_copies_nothing_else() {
     let mut applier = Applier::default();
     let keys = (0..5_000).map(|n| key(&format!("k{n}"), &format!("sk-{n}"), 1));
-    let before = applier.apply(full(1, std::iter::once(settings(1)).chain(keys).collect())).index;
-    let after = applier.apply(delta(2, vec![key("k7", "sk-7-new", 2)])).index;
+    let before = applier.apply(full(1, std::iter::once(settings(1)).chain(keys).collect())).snapshot;
+    let after = applier.apply(delta(2, vec![key("k7", "sk-7-new", 2)])).snapshot;
     let pepper = Pepper::new(PEPPER);
     assert!(after.key(&pepper.hash("sk-7")).is_none() && after.key(&pepper.hash("sk-7-new")).is_some());
-    assert!(before.key(&pepper.hash("sk-7")).is_some(), "the index before is untouched");
+    assert!(before.key(&pepper.hash("sk-7")).is_some(), "the snapshot before is untouched");
     let same = |id: &str| Arc::ptr_eq(before.key_by_id(id).expect("there"), after.key_by_id(id).expect("there"));
     assert!((0..5_000).filter(|n| *n != 7).all(|n| same(&format!("k{n}"))));
 }
@@ -275,10 +282,10 @@ fn one_edit_among_many_keys_copies_nothing_else() {
 #[test]
 fn models_of_the_catalog_stand_in_until_a_list_was_asked_for() {
     let mut applier = Applier::default();
-    let first = applier.apply(full(1, vec![settings(1), connection("c1", "openai", 1, 1)])).index;
+    let first = applier.apply(full(1, vec![settings(1), connection("c1", "openai", 1, 1)])).snapshot;
     assert_eq!(first.providers_of_model("gpt-4o").first().map(|id| id.as_str().to_owned()), Some("openai".to_owned()));
     assert!(first.models().len() > 3);
-    let second = applier.apply(delta(2, vec![model("openai", "only-this", 2)])).index;
+    let second = applier.apply(delta(2, vec![model("openai", "only-this", 2)])).snapshot;
     assert_eq!(second.models().len(), 1);
     assert!(second.providers_of_model("gpt-4o").is_empty());
     assert_eq!(second.providers_of_model("only-this").len(), 1);
@@ -286,11 +293,11 @@ fn models_of_the_catalog_stand_in_until_a_list_was_asked_for() {
 
 #[test]
 fn a_snapshot_is_ready_once_something_was_published() {
-    let snapshot = Snapshot::new();
+    let snapshot = SnapshotHandle::new();
     assert!(!snapshot.ready());
-    snapshot.publish(Arc::new(Index::default()), true);
+    snapshot.publish(Arc::new(Snapshot::default()), true);
     assert!(snapshot.ready() && snapshot.stale());
-    snapshot.publish(Arc::new(Index::default()), false);
+    snapshot.publish(Arc::new(Snapshot::default()), false);
     assert!(!snapshot.stale());
 }
 
@@ -352,10 +359,10 @@ fn a_rejection_is_over_once_its_cause_is() {
     assert_eq!(named(&applier.apply(delta(3, vec![key("k3", "sk-c", 3)]))), ["k2", "c1"]);
     let applied = applier.apply(delta(4, vec![settings(4)]));
     assert_eq!(named(&applied), ["k2"]);
-    assert!(applied.index.connection("c1").is_some());
+    assert!(applied.snapshot.connection("c1").is_some());
     // …there a key with the same hash.
     let applied = applier.apply(delta(5, vec![deleted(Kind::ApiKey, "k1", 5)]));
-    assert_eq!((named(&applied).len(), applied.index.key_by_id("k2").is_some()), (0, true));
+    assert_eq!((named(&applied).len(), applied.snapshot.key_by_id("k2").is_some()), (0, true));
     // What is deleted is rejected no more.
     let broken = node("n2", "a/b", url, 6);
     assert_eq!(named(&applier.apply(delta(6, vec![broken]))), ["n2"]);
@@ -386,7 +393,7 @@ fn an_address_that_is_forbidden_by_now_is_used_no_more() {
     body.allow_private_upstreams = false;
     let applied = applier.apply(delta(3, vec![strict]));
     assert_eq!(applied.rejections.len(), 1);
-    assert!(applied.index.connection("c1").is_none() && applied.index.connections("n1").is_empty());
+    assert!(applied.snapshot.connection("c1").is_none() && applied.snapshot.connections("n1").is_empty());
     let again = applier.apply(delta(4, vec![settings(4)]));
-    assert!(again.rejections.is_empty() && again.index.connections("n1").len() == 1);
+    assert!(again.rejections.is_empty() && again.snapshot.connections("n1").len() == 1);
 }

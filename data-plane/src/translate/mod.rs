@@ -19,17 +19,17 @@ use omniroute_core::{
 };
 use omniroute_wire::{
     anthropic,
-    codec::{DecodeContext, Exchange, NameTable, Target, WireError},
+    codec::{DecodeContext, EncodeTarget, NameTable, ResponseContext, WireError},
     ir::{Format, Json, Losses, Profile, Request, StreamError},
     ollama::Timing,
     openai::unwrap_details,
     translate::{Dialect, encode_request, name_table},
 };
 
-use self::cpu_bound::cpu_bound;
 pub(crate) use self::{
+    cpu_bound::cpu_bound,
     document::{DocumentError, Gathered, from_document},
-    embeddings::Embedding,
+    embeddings::EmbeddingsTranslation,
     streaming::Streaming,
 };
 use crate::{
@@ -96,13 +96,15 @@ pub(crate) struct Translation {
     pub(crate) upstream: Format,
     /// Whether the client wants a stream.
     pub(crate) stream: bool,
-    pub(crate) exchange: Exchange,
+    pub(crate) exchange: ResponseContext,
     /// Names of what did not cross.
     pub(crate) dropped: Option<String>,
     /// Signatures that the client dropped were put back.
     pub(crate) signed_again: bool,
     /// Keeps what the answer is signed with.
     pub(crate) capture: Option<Arc<SignatureCapture>>,
+    /// Choices that the upstream is asked for.
+    pub(crate) choices: u32,
 }
 
 /// What an answer is written anew for that stays in its format.
@@ -113,6 +115,7 @@ pub(crate) struct SameFormat<'a> {
     pub(crate) requested: &'a str,
     pub(crate) stream: bool,
     pub(crate) include_usage: bool,
+    pub(crate) choices: u32,
     pub(crate) at: UnixMillis,
     pub(crate) sealer: Arc<SignatureSealer>,
     pub(crate) previous: Option<&'a str>,
@@ -124,7 +127,7 @@ impl Translation {
     /// Between a stream and a document of one format: nothing of the request was changed.
     pub(crate) fn same_format(same_format: &SameFormat<'_>) -> Self {
         let SameFormat { dialect, body, requested, .. } = *same_format;
-        let exchange = Exchange {
+        let exchange = ResponseContext {
             id: new_id(),
             created: same_format.at.0 / 1000,
             model: requested.to_owned(),
@@ -146,6 +149,7 @@ impl Translation {
             signed_again: false,
             // The client's own format has a place for every signature.
             capture: None,
+            choices: same_format.choices,
         }
     }
 
@@ -207,14 +211,14 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
     if job.upstream != Format::Anthropic {
         anthropic::name_references(&mut request, &names);
     }
-    let target = Target { model: job.model, profile: job.profile, names: &names, stream: job.stream };
+    let target = EncodeTarget { model: job.model, profile: job.profile, names: &names, stream: job.stream };
     let mut losses = Losses::default();
     let written = cpu_bound(job.body.len(), || encode_request(job.upstream, &request, &target, &mut losses));
     let encoded = written.await?;
     if job.strict {
         nothing_lost(&losses)?;
     }
-    let exchange = Exchange {
+    let exchange = ResponseContext {
         id: new_id(),
         created: job.at.0 / 1000,
         model: job.requested.to_owned(),
@@ -237,6 +241,10 @@ pub(crate) async fn translate(job: &Job<'_>) -> Result<Translated, GatewayError>
         dropped: losses.header(),
         signed_again: restored.signed,
         capture: Some(Arc::new(capture)),
+        choices: match job.upstream {
+            Format::OpenAiChat | Format::Gemini => request.sampling.n.unwrap_or(1),
+            _ => 1,
+        },
     };
     Ok(Translated { body: encoded.body.into(), headers: encoded.headers, translation })
 }

@@ -30,6 +30,8 @@ pub(crate) struct Streaming {
     /// Where the client's dialect tells how long things took.
     timing: Option<Timing>,
     ended: bool,
+    /// Choices that were asked for.
+    asked: u32,
 }
 
 /// What has gone by.
@@ -41,6 +43,8 @@ struct Seen {
     output_bytes: u64,
     /// Events that said something.
     said: u64,
+    /// Choices that have begun, by their highest number.
+    begun: u32,
     /// Something that a client would show: from here on no other connection can take over.
     substance: bool,
     error: Option<StreamError>,
@@ -59,6 +63,7 @@ impl Streaming {
             out: Vec::new(),
             timing: translation.timing(),
             ended: false,
+            asked: translation.choices,
         }
     }
 
@@ -120,8 +125,13 @@ impl Streaming {
     }
 
     pub(crate) fn finish_state(&self) -> Option<FinishState> {
-        let is_whole = self.decoder.complete() && self.seen.error.is_none();
+        let is_whole = self.is_complete() && (self.asked <= 1 || self.seen.begun >= self.asked);
         is_whole.then(|| FinishState { is_counted: self.seen.usage.is_some(), said: self.seen.said })
+    }
+
+    /// All that has begun has come to an end.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.decoder.complete() && self.seen.error.is_none()
     }
 
     pub(crate) fn has_finished(&self) -> bool {
@@ -156,6 +166,7 @@ impl Seen {
             finish: None,
             output_bytes: 0,
             said: 0,
+            begun: 0,
             substance: false,
             error: None,
             signed: capture.as_ref().map_or_else(SignatureCollector::default, |capture| capture.collector()),
@@ -188,11 +199,12 @@ impl Seen {
             self.signed.see(event);
         }
         self.said += u64::from(says(event));
+        self.output_bytes += said_bytes(event);
         match event {
-            Event::TextDelta { text, .. } | Event::ThinkingDelta { text, .. } | Event::ArgsDelta { text, .. } => {
-                self.output_bytes += text.len() as u64;
+            Event::PartStart { choice, .. } => {
+                self.substance = true;
+                self.begun = self.begun.max(choice + 1);
             }
-            Event::PartStart { .. } => self.substance = true,
             Event::Usage(usage) => self.usage = Some(*usage),
             Event::Served { service_tier: Some(word), .. } => self.service = Service::parse(word),
             Event::Finish { reason, .. } => {
@@ -216,6 +228,16 @@ pub(super) const fn says(event: &Event<'_>) -> bool {
         event,
         Event::PartStart { .. } | Event::TextDelta { .. } | Event::ThinkingDelta { .. } | Event::ArgsDelta { .. }
     )
+}
+
+/// Bytes of text that an event brings.
+pub(super) fn said_bytes(event: &Event<'_>) -> u64 {
+    match event {
+        Event::TextDelta { text, .. } | Event::ThinkingDelta { text, .. } | Event::ArgsDelta { text, .. } => {
+            text.len() as u64
+        }
+        _ => 0,
+    }
 }
 
 /// The ledger's words for why an answer ended: OpenAI's, whatever the upstream spoke.

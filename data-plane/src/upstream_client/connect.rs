@@ -1,4 +1,5 @@
-//! Opening a connection: one time limit over DNS, TCP and TLS, and no address that the operator does not allow.
+//! Opening a connection: one time limit over DNS, TCP and TLS, and no address that the operator does not allow. Through an
+//! outbound proxy as well, where the connection has one: then it is the proxy whose address is resolved and judged.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -12,10 +13,11 @@ use hyper_util::{
     client::legacy::connect::{Connection as _, HttpConnector, HttpInfo},
     rt::TokioIo,
 };
+use omniroute_egress::{EgressError, OutboundProxy, Target, TargetGuard, TlsSettings, Tunnel, connect_through};
 use tokio::net::TcpStream;
 use tower::ServiceExt;
 
-use super::{ClientOptions, PolicySource, Stage, TlsError, dns::Resolver, error::ConnectFailure};
+use super::{CallErrorKind, ClientOptions, PolicySource, TlsError, dns::Resolver, error::ConnectFailure};
 
 /// The other address family is tried after this long (RFC 8305).
 const HAPPY_EYEBALLS: Duration = Duration::from_millis(250);
@@ -32,17 +34,41 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
 pub(super) struct Connector(Arc<Inner>);
 
 /// A connection that nothing has been sent on.
-pub(super) struct Connected {
-    pub(super) stream: MaybeHttpsStream<TokioIo<TcpStream>>,
-    /// Whose connection it is.
+pub(super) struct EstablishedConnection {
+    pub(super) stream: Transport,
+    /// Whose connection it is: the provider's, or its proxy's.
     pub(super) peer: IpAddr,
     /// The TLS handshake chose HTTP/2.
     pub(super) is_http2: bool,
 }
 
+/// What bytes travel on. Known when a connection is opened, and not looked at again.
+#[expect(clippy::large_enum_variant, reason = "one for each connection, taken apart at once")]
+pub(super) enum Transport {
+    Direct(MaybeHttpsStream<TokioIo<TcpStream>>),
+    Tunnel(Tunnel),
+}
+
 struct Inner {
     connector: HttpsConnector<HttpConnector<Resolver>>,
+    resolver: Resolver,
+    guard: TargetGuard,
+    tls: TlsSettings,
     policy: PolicySource,
+}
+
+/// Opens sockets.
+fn tcp(resolver: Resolver) -> HttpConnector<Resolver> {
+    let mut tcp = HttpConnector::new_with_resolver(resolver);
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_happy_eyeballs_timeout(Some(HAPPY_EYEBALLS));
+    tcp.set_keepalive(Some(KEEPALIVE_AFTER));
+    tcp.set_keepalive_interval(Some(KEEPALIVE_EVERY));
+    tcp.set_keepalive_retries(Some(KEEPALIVE_PROBES));
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+    tcp
 }
 
 // === impl Connector ===
@@ -50,24 +76,22 @@ struct Inner {
 impl Connector {
     pub(super) fn new(options: ClientOptions) -> Result<Self, TlsError> {
         let ClientOptions { policy, extra_roots, .. } = options;
-        let mut tcp = HttpConnector::new_with_resolver(Resolver::new(Arc::clone(&policy)));
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_happy_eyeballs_timeout(Some(HAPPY_EYEBALLS));
-        tcp.set_keepalive(Some(KEEPALIVE_AFTER));
-        tcp.set_keepalive_interval(Some(KEEPALIVE_EVERY));
-        tcp.set_keepalive_retries(Some(KEEPALIVE_PROBES));
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+        let resolver = Resolver::new(Arc::clone(&policy));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(std::io::Error::other)?
             .with_root_certificates(extra_roots.with_public_ones())
             .with_no_client_auth();
-        let connector =
-            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_all_versions().wrap_connector(tcp);
-        Ok(Self(Arc::new(Inner { connector, policy })))
+        let mut target = tls.clone();
+        target.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let through = TlsSettings { proxy: Arc::new(tls.clone()), target: Arc::new(target) };
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(tcp(resolver.clone()));
+        Ok(Self(Arc::new(Inner { connector, resolver, guard: TargetGuard::new(), tls: through, policy })))
     }
 
     /// Literal addresses never reach the resolver, so they are judged here.
@@ -83,21 +107,59 @@ impl Connector {
     /// Connects within `limit`.
     ///
     /// # Errors
-    /// With the stage in which that failed.
-    pub(super) async fn connect(&self, uri: Uri, limit: Duration) -> Result<Connected, Stage> {
-        self.check_literal(&uri).map_err(|failure| Stage::of_connecting(&failure))?;
+    /// With why it failed.
+    pub(super) async fn connect(&self, uri: Uri, limit: Duration) -> Result<EstablishedConnection, CallErrorKind> {
+        self.check_literal(&uri).map_err(|failure| CallErrorKind::of_connecting(&failure))?;
         let connecting = self.0.connector.clone().oneshot(uri);
         let stream = match tokio::time::timeout(limit, connecting).await {
-            Ok(connected) => connected.map_err(|error| Stage::of_connecting(&*error))?,
-            Err(_) => return Err(Stage::ConnectTimeout),
+            Ok(connected) => connected.map_err(|error| CallErrorKind::of_connecting(&*error))?,
+            Err(_) => return Err(CallErrorKind::ConnectTimeout),
         };
         let connected = stream.connected();
         let mut told = Extensions::new();
         connected.get_extras(&mut told);
         // A socket that cannot tell its peer any more is closed.
         let peer = told.get::<HttpInfo>().map(HttpInfo::remote_addr).as_ref().map(SocketAddr::ip);
-        let peer = peer.ok_or(Stage::Connect)?;
-        Ok(Connected { is_http2: connected.is_negotiated_h2(), stream, peer })
+        let peer = peer.ok_or(CallErrorKind::Connect)?;
+        Ok(EstablishedConnection { is_http2: connected.is_negotiated_h2(), stream: Transport::Direct(stream), peer })
+    }
+
+    /// As [`Self::connect`], through `proxy`.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub(super) async fn connect_through(
+        &self,
+        proxy: &OutboundProxy,
+        uri: &Uri,
+        limit: Duration,
+    ) -> Result<EstablishedConnection, CallErrorKind> {
+        let connecting = async {
+            let target = Target::of(uri).ok_or(EgressError::TargetForbidden)?;
+            let guarded = self.0.guard.check((self.0.policy)(), &target);
+            let (guarded, reached) = tokio::join!(guarded, self.reach(proxy));
+            guarded?;
+            let stream = reached?;
+            let peer = stream.peer_addr().map_err(|_| EgressError::ProxyUnreachable)?.ip();
+            let tunnel = connect_through(stream, proxy, &target, &self.0.tls).await?;
+            Ok(EstablishedConnection { is_http2: tunnel.is_http2(), stream: Transport::Tunnel(tunnel), peer })
+        };
+        let connected = tokio::time::timeout(limit, connecting).await;
+        connected.unwrap_or(Err(EgressError::Timeout)).map_err(CallErrorKind::Egress)
+    }
+
+    /// A connection to the proxy itself.
+    async fn reach(&self, proxy: &OutboundProxy) -> Result<TcpStream, EgressError> {
+        let uri: Uri =
+            format!("http://{}:{}/", proxy.host(), proxy.port()).parse().map_err(|_| EgressError::ProxyName)?;
+        self.check_literal(&uri).map_err(|_| EgressError::ProxyForbidden)?;
+        let connecting = tcp(self.0.resolver.of(proxy.family())).oneshot(uri);
+        let stream = connecting.await.map_err(|error| match CallErrorKind::of_connecting(&error) {
+            CallErrorKind::Dns => EgressError::ProxyName,
+            CallErrorKind::AddressRefused => EgressError::ProxyForbidden,
+            _ => EgressError::ProxyUnreachable,
+        })?;
+        Ok(stream.into_inner())
     }
 
     /// Whether a connection to this address may be used at this moment.

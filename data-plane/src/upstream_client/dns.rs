@@ -13,6 +13,7 @@ use std::{
 
 use hyper_util::client::legacy::connect::dns::Name;
 use moka::future::Cache;
+use omniroute_egress::Family;
 use tower::Service;
 
 use super::{PolicySource, error::ConnectFailure};
@@ -25,13 +26,19 @@ const NAMES: u64 = 1024;
 pub(super) struct Resolver {
     cache: Cache<Name, Arc<[SocketAddr]>>,
     policy: PolicySource,
+    family: Family,
 }
 
 // === impl Resolver ===
 
 impl Resolver {
     pub(super) fn new(policy: PolicySource) -> Self {
-        Self { cache: Cache::builder().max_capacity(NAMES).time_to_live(TTL).build(), policy }
+        Self { cache: Cache::builder().max_capacity(NAMES).time_to_live(TTL).build(), policy, family: Family::Auto }
+    }
+
+    /// The same, for addresses of one family.
+    pub(super) fn of(&self, family: Family) -> Self {
+        Self { family, ..self.clone() }
     }
 
     async fn resolve(self, name: Name) -> Result<std::vec::IntoIter<SocketAddr>, ConnectFailure> {
@@ -46,6 +53,7 @@ impl Resolver {
         let mut refused = None;
         let allowed: Vec<SocketAddr> = found
             .iter()
+            .filter(|address| self.family.fits(address.ip()))
             .filter(|address| match policy.check(address.ip()) {
                 Ok(()) => true,
                 Err(reason) => {
@@ -57,6 +65,7 @@ impl Resolver {
             .collect();
         match refused {
             Some(reason) if allowed.is_empty() => Err(ConnectFailure::Refused(reason)),
+            None if allowed.is_empty() => Err(ConnectFailure::Dns),
             _ => Ok(allowed.into_iter()),
         }
     }

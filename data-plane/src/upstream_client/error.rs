@@ -1,8 +1,9 @@
-//! In which stage a call to a provider failed. Nothing here carries an address or a URL: the texts reach clients.
+//! Why a call to a provider failed. Nothing here carries an address or a URL: the texts reach clients.
 
 use std::error::Error;
 
 use omniroute_core::address::AddressError;
+use omniroute_egress::EgressError;
 
 /// Why no connection came about.
 #[derive(Debug, thiserror::Error)]
@@ -15,11 +16,11 @@ pub(super) enum ConnectFailure {
 
 /// How far a call came before it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum CallErrorKind {
     /// The name did not resolve.
     Dns,
     /// The address is one that the operator does not allow.
-    Refused,
+    AddressRefused,
     /// Connecting, TLS included, took too long.
     ConnectTimeout,
     /// The host refused the connection or could not be reached.
@@ -27,16 +28,18 @@ pub enum Stage {
     /// TLS failed: certificate, protocol.
     Tls,
     /// The connection broke before the head of an answer was there.
-    Broken,
+    ConnectionLost,
     /// What came back was not HTTP.
-    Garbage,
+    NotHttp,
+    /// No connection came about through the connection's outbound proxy.
+    Egress(EgressError),
 }
 
 /// A call that brought no answer.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", stage.describe())]
+#[error("{}", kind.describe())]
 pub struct CallError {
-    pub stage: Stage,
+    pub kind: CallErrorKind,
     /// The provider surely has not begun with the request, so it can be sent anew without harm.
     pub is_unprocessed: bool,
 }
@@ -46,18 +49,19 @@ pub struct CallError {
 #[error("the provider's answer broke off")]
 pub struct BodyError;
 
-// === impl Stage ===
+// === impl CallErrorKind ===
 
-impl Stage {
+impl CallErrorKind {
     pub const fn describe(self) -> &'static str {
         match self {
             Self::Dns => "the provider's host name could not be resolved",
-            Self::Refused => "the provider's address is not one that this gateway may connect to",
+            Self::AddressRefused => "the provider's address is not one that this gateway may connect to",
             Self::ConnectTimeout => "connecting to the provider took too long",
             Self::Connect => "the provider could not be reached",
             Self::Tls => "the TLS handshake with the provider failed",
-            Self::Broken => "the provider closed the connection before it answered",
-            Self::Garbage => "the provider's answer was not HTTP",
+            Self::ConnectionLost => "the provider closed the connection before it answered",
+            Self::NotHttp => "the provider's answer was not HTTP",
+            Self::Egress(error) => error.describe(),
         }
     }
 
@@ -68,7 +72,7 @@ impl Stage {
             if let Some(failure) = cause.downcast_ref::<ConnectFailure>() {
                 return match failure {
                     ConnectFailure::Dns => Self::Dns,
-                    ConnectFailure::Refused(_) => Self::Refused,
+                    ConnectFailure::Refused(_) => Self::AddressRefused,
                 };
             }
             if is_tls(cause) {
@@ -98,14 +102,14 @@ fn is_tls(cause: &(dyn Error + 'static)) -> bool {
 // === impl CallError ===
 
 impl CallError {
-    pub(super) const fn of(stage: Stage) -> Self {
-        Self { stage, is_unprocessed: false }
+    pub(super) const fn of(kind: CallErrorKind) -> Self {
+        Self { kind, is_unprocessed: false }
     }
 
     /// `is_unsent`: the connection was closed before it took the request.
     pub(super) fn of_http1(error: &hyper::Error, is_unsent: bool) -> Self {
-        let stage = if error.is_parse() { Stage::Garbage } else { Stage::Broken };
-        Self { stage, is_unprocessed: is_unsent }
+        let kind = if error.is_parse() { CallErrorKind::NotHttp } else { CallErrorKind::ConnectionLost };
+        Self { kind, is_unprocessed: is_unsent }
     }
 
     pub(super) fn of_http2(error: &h2::Error) -> Self {
@@ -113,6 +117,6 @@ impl CallError {
         let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
         let is_unprocessed = error.is_remote() && (error.is_go_away() || refused);
         let is_garbage = error.is_library() && (error.is_go_away() || error.is_reset());
-        Self { stage: if is_garbage { Stage::Garbage } else { Stage::Broken }, is_unprocessed }
+        Self { kind: if is_garbage { CallErrorKind::NotHttp } else { CallErrorKind::ConnectionLost }, is_unprocessed }
     }
 }

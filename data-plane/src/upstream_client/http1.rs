@@ -23,10 +23,18 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::{
     body::Incoming,
     client::conn::http1::{self, SendRequest},
+    rt,
 };
+use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
-use super::{CallError, Stage, body::UpstreamBody, connect::Connected, error::BodyError, pool::Origin};
+use super::{
+    CallError, CallErrorKind,
+    body::UpstreamBody,
+    connect::{EstablishedConnection, Transport},
+    error::BodyError,
+    pool::Origin,
+};
 
 /// The connection may be polled so often before others have their turn: it is ready again at once only while its peer is
 /// faster than we are, or when it has used up its share.
@@ -76,12 +84,16 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    pub(super) async fn open(connected: Connected) -> Result<Box<Self>, Stage> {
-        let Connected { stream, peer, .. } = connected;
-        let (sender, connection) = http1::handshake(stream).await.map_err(|_| Stage::Connect)?;
+    pub(super) async fn open(connected: EstablishedConnection) -> Result<Box<Self>, CallErrorKind> {
+        let EstablishedConnection { stream, peer, .. } = connected;
+        let (sender, connection) = match stream {
+            Transport::Direct(stream) => handshake(stream).await,
+            Transport::Tunnel(tunnel) => handshake(TokioIo::new(tunnel)).await,
+        }
+        .map_err(|_| CallErrorKind::Connect)?;
         let turn = Arc::new(Turn { state: AtomicU8::new(WOKEN), task: AtomicWaker::new() });
         let waker = Waker::from(Arc::clone(&turn));
-        Ok(Box::new(Self { sender, connection: Some(Box::pin(connection)), turn, waker, peer, idle_since: None }))
+        Ok(Box::new(Self { sender, connection: Some(connection), turn, waker, peer, idle_since: None }))
     }
 
     /// Sends `request`. Its answer gives the connection back to `origin` once that has come to its end. The request comes
@@ -145,7 +157,8 @@ impl<B> Http1<B> {
             poll(connection, waker);
         }
         turn.end();
-        cx.waker().wake_by_ref();
+        // Also those that wait for a socket go on first, at which a thread with tasks that are ready looks but seldom.
+        let _ = pin!(tokio::task::yield_now()).poll(&mut Context::from_waker(cx.waker()));
         Poll::Pending
     }
 
@@ -160,6 +173,16 @@ impl<B> Http1<B> {
         turn.end();
         found
     }
+}
+
+async fn handshake<B, T>(stream: T) -> hyper::Result<(SendRequest<B>, Driven)>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    T: rt::Read + rt::Write + Unpin + Send + 'static,
+{
+    let (sender, connection) = http1::handshake(stream).await?;
+    Ok((sender, Box::pin(connection)))
 }
 
 fn poll(connection: &mut Option<Driven>, waker: &Waker) {

@@ -20,16 +20,21 @@ use h2::{
 };
 use http::{HeaderValue, Request, Response, Version, header};
 use http_body::{Body, Frame, SizeHint};
-use hyper_rustls::MaybeHttpsStream;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::{
-    net::TcpStream,
+    io::{AsyncRead, AsyncWrite},
     runtime::Handle,
     time::{Instant, Sleep},
 };
 
-use super::{CallError, Stage, body::UpstreamBody, connect::Connected, error::BodyError, pool::Waiters};
+use super::{
+    CallError, CallErrorKind,
+    body::UpstreamBody,
+    connect::{EstablishedConnection, Transport},
+    error::BodyError,
+    pool::Waiters,
+};
 
 /// Requests on one connection at most, whatever its peer would take.
 pub(super) const STREAMS: usize = 32;
@@ -50,15 +55,14 @@ const PING_LATE: Duration = Duration::from_secs(2);
 /// A new connection whose peer has not told its settings by then is given up.
 const SETTINGS_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection on which a request has waited this long for the peer to take more of its body takes no new ones: they would
-/// wait behind it, where its peer has one window for all.
-const UPLOAD_STALLED: Duration = Duration::from_secs(1);
+/// wait behind it, where its peer has one window for all. What comes before that waits; a peer that is merely far away opens its
+/// window sooner.
+const UPLOAD_STALLED: Duration = Duration::from_millis(200);
 /// Once all bytes of an answer are there, the frame that ends it has this long to come.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// What h2 says of the peer's limit before the peer has told it.
 const UNTOLD: usize = usize::MAX - 1;
-
-type Io = TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>;
 
 /// A connection in the pool.
 pub(super) struct Http2 {
@@ -101,9 +105,9 @@ pub(super) struct Stream {
 struct StreamSlot(Arc<Load>);
 
 /// Drives a connection until it ends.
-struct Driver {
+struct Driver<T> {
     /// `None` once it is over.
-    connection: Option<Connection<Io, Bytes>>,
+    connection: Option<Connection<T, Bytes>>,
     load: Arc<Load>,
     pings: Option<Pings>,
 }
@@ -153,8 +157,21 @@ pub(super) enum StreamCheckout {
 
 impl Http2 {
     /// A connection, and the stream for whoever opened it.
-    pub(super) async fn open(connected: Connected, waiters: &Arc<Waiters>) -> Result<(Self, Stream), Stage> {
-        let Connected { stream, peer, .. } = connected;
+    pub(super) async fn open(
+        connected: EstablishedConnection,
+        waiters: &Arc<Waiters>,
+    ) -> Result<(Self, Stream), CallErrorKind> {
+        let EstablishedConnection { stream, peer, .. } = connected;
+        match stream {
+            Transport::Direct(stream) => Self::open_on(TokioIo::new(stream), peer, waiters).await,
+            Transport::Tunnel(tunnel) => Self::open_on(tunnel, peer, waiters).await,
+        }
+    }
+
+    async fn open_on<T>(stream: T, peer: IpAddr, waiters: &Arc<Waiters>) -> Result<(Self, Stream), CallErrorKind>
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let opening = Builder::new()
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW)
@@ -162,8 +179,8 @@ impl Http2 {
             .initial_max_send_streams(UNTOLD)
             .data_frame_budget(SMALL_FRAMES)
             .max_header_list_size(MAX_HEADERS)
-            .handshake(TokioIo::new(stream));
-        let (sender, mut connection) = opening.await.map_err(|_| Stage::Connect)?;
+            .handshake(stream);
+        let (sender, mut connection) = opening.await.map_err(|_| CallErrorKind::Connect)?;
         let load = Arc::new(Load {
             active: AtomicUsize::new(1),
             limit: AtomicUsize::new(UNTOLD),
@@ -250,7 +267,7 @@ impl Drop for StreamSlot {
 
 // === impl Driver ===
 
-impl Driver {
+impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     fn note_limit(&self) {
         let told = self.connection.as_ref().map_or(UNTOLD, Connection::max_concurrent_send_streams);
         if told == UNTOLD {
@@ -263,7 +280,7 @@ impl Driver {
     }
 }
 
-impl Future for Driver {
+impl<T: AsyncRead + AsyncWrite + Unpin> Future for Driver<T> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -289,7 +306,7 @@ impl Future for Driver {
     }
 }
 
-impl Drop for Driver {
+impl<T> Drop for Driver<T> {
     fn drop(&mut self) {
         // First it takes no streams any more, then whoever waits for one looks elsewhere.
         self.connection = None;
@@ -497,5 +514,29 @@ impl Drop for Received {
                 while open.stream.data().await.is_some_and(|piece| piece.is_ok()) {}
             }));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_that_does_not_move_keeps_new_requests_away_within_a_moment() {
+        let load = Load {
+            active: AtomicUsize::new(1),
+            limit: AtomicUsize::new(STREAMS),
+            idle_since: Mutex::new(Instant::now()),
+            is_late: AtomicBool::new(false),
+            uploads: Mutex::default(),
+            waiters: Arc::default(),
+        };
+        let place = load.stalls();
+        tokio::time::advance(Duration::from_millis(150)).await;
+        assert!(!load.is_stuck(), "windows open after a round trip");
+        tokio::time::advance(Duration::from_millis(100)).await;
+        assert!(load.is_stuck());
+        load.moves(place);
+        assert!(!load.is_stuck());
     }
 }

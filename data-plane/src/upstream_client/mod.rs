@@ -13,6 +13,10 @@
 //! all others stand still. Here the streams of a connection are counted, and none is given more than the peer takes; a
 //! connection's window is as large as those of all its streams together, so that a stream can only fill its own.
 //!
+//! A connection that goes through an outbound proxy is pooled beside those that do not, by the version of the proxy that it
+//! was opened through: what is configured anew is used at once. Which proxy that is was decided when the configuration was
+//! compiled.
+//!
 //! HTTP/1.1 for all would avoid both faults too, and costs more where it counts. CPU of the client's thread, TLS on loopback, release build,
 //! the same requests to the same server, medians of three:
 //!
@@ -40,10 +44,11 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use omniroute_core::address::AddressPolicy;
+use omniroute_egress::{EgressError, OutboundProxy};
 
 pub use self::{
     body::UpstreamBody,
-    error::{BodyError, CallError, Stage},
+    error::{BodyError, CallError, CallErrorKind},
     roots::{ExtraRoots, RootsError},
 };
 use self::{
@@ -97,13 +102,49 @@ where
     /// for it: DNS, TCP and TLS together, where one has to be opened.
     ///
     /// # Errors
-    /// With the stage in which it failed. Dropping the future cancels the request.
-    pub async fn send(
+    /// With why it failed. Dropping the future cancels the request.
+    pub fn send(
         &self,
         request: Request<B>,
         connect_timeout: Duration,
+    ) -> impl Future<Output = Result<Response<UpstreamBody>, CallError>> + Send {
+        self.send_by(request, None, connect_timeout)
+    }
+
+    /// As [`Self::send`], through `proxy`, whose use it counts.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn send_through(
+        &self,
+        request: Request<B>,
+        proxy: &Arc<OutboundProxy>,
+        connect_timeout: Duration,
     ) -> Result<Response<UpstreamBody>, CallError> {
-        let origin = self.pool.origin(request.uri()).ok_or(CallError::of(Stage::Connect))?;
+        let sent = self.send_by(request, Some(proxy), connect_timeout).await;
+        let used = proxy.used();
+        match &sent {
+            Ok(_) => used.succeeded(),
+            Err(CallError {
+                kind: CallErrorKind::ConnectTimeout | CallErrorKind::Egress(EgressError::Timeout),
+                ..
+            }) => {
+                used.timed_out();
+            }
+            // That the operator forbids a target says nothing of the proxy.
+            Err(CallError { kind: CallErrorKind::Egress(EgressError::TargetForbidden), .. }) => {}
+            Err(_) => used.failed(),
+        }
+        sent
+    }
+
+    async fn send_by(
+        &self,
+        request: Request<B>,
+        through: Option<&Arc<OutboundProxy>>,
+        connect_timeout: Duration,
+    ) -> Result<Response<UpstreamBody>, CallError> {
+        let origin = self.pool.origin(request.uri(), through).ok_or(CallError::of(CallErrorKind::Connect))?;
         let mut request = request;
         loop {
             // Nearly always there is a connection, and the future that waits for one is large.

@@ -16,6 +16,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Uri, uri::Authority};
 use http_body::Body;
+use omniroute_egress::OutboundProxy;
 use parking_lot::Mutex;
 use tokio::{
     sync::Notify,
@@ -23,7 +24,7 @@ use tokio::{
 };
 
 use super::{
-    POOL_IDLE, Stage,
+    CallErrorKind, POOL_IDLE,
     connect::Connector,
     http1::{Http1, host_header},
     http2::{self, Http2, STREAMS, StreamCheckout},
@@ -53,13 +54,15 @@ struct Origins<B> {
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
-    is_secure: bool,
+    /// Which proxy is between, and whether TLS is spoken.
+    way: u64,
     authority: Authority,
 }
 
 /// The connections to one origin.
 pub(super) struct Origin<B> {
     uri: Uri,
+    through: Option<Arc<OutboundProxy>>,
     host: HeaderValue,
     most_idle: usize,
     connections: Mutex<Connections<B>>,
@@ -132,11 +135,13 @@ where
         Self(Arc::new(Inner { connector, most_idle, origins: Mutex::new(origins) }))
     }
 
-    /// The origin of `uri`; `None` when that has none.
-    pub(super) fn origin(&self, uri: &Uri) -> Option<Arc<Origin<B>>> {
+    /// The origin of `uri` as it is reached `through` a proxy, or directly; `None` when there is none.
+    pub(super) fn origin(&self, uri: &Uri, through: Option<&Arc<OutboundProxy>>) -> Option<Arc<Origin<B>>> {
         let is_secure = uri.scheme_str()? == "https";
         let authority = uri.authority()?;
-        let key = Key { is_secure, authority: authority.clone() };
+        // No proxy has the route 0.
+        let way = (through.map_or(0, |proxy| proxy.route()) << 1) | u64::from(is_secure);
+        let key = Key { way, authority: authority.clone() };
         let mut origins = self.0.origins.lock();
         if let Some(origin) = origins.all.get(&key) {
             return Some(Arc::clone(origin));
@@ -145,6 +150,7 @@ where
         let scheme = uri.scheme_str()?;
         let origin = Arc::new(Origin {
             uri: Uri::builder().scheme(scheme).authority(authority.clone()).path_and_query("/").build().ok()?,
+            through: through.map(Arc::clone),
             host: host_header(uri)?,
             most_idle: self.0.most_idle,
             connections: Mutex::new(Connections {
@@ -173,13 +179,13 @@ where
     /// A connection to `origin` that can take a request, within `limit`, now that [`Self::checkout`] found none.
     ///
     /// # Errors
-    /// With the stage in which that failed.
+    /// With why it failed.
     pub(super) async fn wait(
         &self,
         origin: &Arc<Origin<B>>,
         miss: CheckoutMiss,
         limit: Duration,
-    ) -> Result<PooledConnection<B>, Stage> {
+    ) -> Result<PooledConnection<B>, CallErrorKind> {
         let until = Instant::now() + limit;
         if let CheckoutMiss::Connect = miss {
             return self.open(origin, limit).await;
@@ -200,7 +206,7 @@ where
                     let look = until.min(Instant::now() + SETTLING);
                     let is_told = tokio::time::timeout_at(look, told).await.is_ok();
                     if !is_told && Instant::now() >= until {
-                        return Err(Stage::ConnectTimeout);
+                        return Err(CallErrorKind::ConnectTimeout);
                     }
                 }
             }
@@ -208,7 +214,7 @@ where
     }
 
     /// Opens a connection; [`Origin::next`] has counted it.
-    async fn open(&self, origin: &Arc<Origin<B>>, limit: Duration) -> Result<PooledConnection<B>, Stage> {
+    async fn open(&self, origin: &Arc<Origin<B>>, limit: Duration) -> Result<PooledConnection<B>, CallErrorKind> {
         let _connecting = Connecting(origin);
         let opened = self.opened(origin, limit).await;
         let mut connections = origin.connections.lock();
@@ -223,9 +229,17 @@ where
         &self,
         origin: &Arc<Origin<B>>,
         limit: Duration,
-    ) -> Result<(Option<Http2>, PooledConnection<B>), Stage> {
-        let until = Instant::now() + limit;
-        let connected = self.0.connector.connect(origin.uri.clone(), limit).await?;
+    ) -> Result<(Option<Http2>, PooledConnection<B>), CallErrorKind> {
+        let begun = Instant::now();
+        let until = begun + limit;
+        let connected = match &origin.through {
+            None => self.0.connector.connect(origin.uri.clone(), limit).await?,
+            Some(proxy) => {
+                let connected = Box::pin(self.0.connector.connect_through(proxy, &origin.uri, limit)).await?;
+                proxy.used().opened(begun.elapsed());
+                connected
+            }
+        };
         let handshake = async {
             if connected.is_http2 {
                 let (connection, stream) = Http2::open(connected, &origin.waiters).await?;
@@ -233,7 +247,7 @@ where
             }
             Ok((None, PooledConnection::Http1(Http1::open(connected).await?)))
         };
-        tokio::time::timeout_at(until, handshake).await.unwrap_or(Err(Stage::ConnectTimeout))
+        tokio::time::timeout_at(until, handshake).await.unwrap_or(Err(CallErrorKind::ConnectTimeout))
     }
 }
 

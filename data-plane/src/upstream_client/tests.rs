@@ -6,6 +6,10 @@ use std::{
 use bytes::Bytes;
 use http_body::Body as _;
 use http_body_util::{BodyExt, Full};
+use omniroute_egress::{
+    EgressError, OutboundProxy, ProxySpec,
+    testing::{TestProxy, TestProxyOptions},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -25,8 +29,8 @@ fn get(url: &str) -> Request<Full<Bytes>> {
     Request::get(url).body(Full::default()).expect("a request")
 }
 
-async fn stage_of(client: &UpstreamClient<Full<Bytes>>, url: &str, limit: Duration) -> Stage {
-    client.send(get(url), limit).await.expect_err("a failure").stage
+async fn kind_of(client: &UpstreamClient<Full<Bytes>>, url: &str, limit: Duration) -> CallErrorKind {
+    client.send(get(url), limit).await.expect_err("a failure").kind
 }
 
 /// A listener that treats every connection in the same way.
@@ -158,10 +162,10 @@ async fn an_allowed_address_is_called() {
 async fn a_private_address_is_refused_as_a_literal_and_behind_a_name() {
     let address = answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
     let client = client(AddressPolicy::PublicOnly);
-    assert_eq!(stage_of(&client, &format!("http://{address}/"), LONG).await, Stage::Refused);
+    assert_eq!(kind_of(&client, &format!("http://{address}/"), LONG).await, CallErrorKind::AddressRefused);
     let name = format!("http://localhost:{}/", address.port());
-    assert_eq!(stage_of(&client, &name, LONG).await, Stage::Refused);
-    assert_eq!(stage_of(&client, "http://[::1]:9/", LONG).await, Stage::Refused);
+    assert_eq!(kind_of(&client, &name, LONG).await, CallErrorKind::AddressRefused);
+    assert_eq!(kind_of(&client, "http://[::1]:9/", LONG).await, CallErrorKind::AddressRefused);
 }
 
 #[tokio::test]
@@ -175,7 +179,7 @@ async fn a_change_of_policy_counts_for_the_next_connection_though_the_name_is_ca
     let url = format!("http://localhost:{}/", address.port());
     assert!(client.send(get(&url), LONG).await.is_ok());
     private.store(false, Ordering::Relaxed);
-    assert_eq!(stage_of(&client, &url, LONG).await, Stage::Refused);
+    assert_eq!(kind_of(&client, &url, LONG).await, CallErrorKind::AddressRefused);
 }
 
 #[tokio::test]
@@ -191,14 +195,14 @@ async fn every_way_to_fail_has_its_stage() {
     .await;
     let garbage = answering("I do not speak HTTP\r\n\r\n").await;
     let plain = answering("HTTP/1.1 400 Bad Request\r\n\r\n").await;
-    for (url, stage) in [
-        (format!("http://{closed}/"), Stage::Connect),
-        (format!("http://{hangs_up}/"), Stage::Broken),
-        (format!("http://{garbage}/"), Stage::Garbage),
-        (format!("https://{plain}/"), Stage::Tls),
-        ("http://no-such-host.invalid/".to_owned(), Stage::Dns),
+    for (url, kind) in [
+        (format!("http://{closed}/"), CallErrorKind::Connect),
+        (format!("http://{hangs_up}/"), CallErrorKind::ConnectionLost),
+        (format!("http://{garbage}/"), CallErrorKind::NotHttp),
+        (format!("https://{plain}/"), CallErrorKind::Tls),
+        ("http://no-such-host.invalid/".to_owned(), CallErrorKind::Dns),
     ] {
-        assert_eq!(stage_of(&client, &url, LONG).await, stage, "{url}");
+        assert_eq!(kind_of(&client, &url, LONG).await, kind, "{url}");
     }
 }
 
@@ -211,7 +215,7 @@ async fn the_connect_limit_covers_tls_and_can_be_the_requests_own() {
     .await;
     let client = client(AddressPolicy::AllowPrivate);
     let limit = Duration::from_millis(50);
-    assert_eq!(stage_of(&client, &format!("https://{silent}/"), limit).await, Stage::ConnectTimeout);
+    assert_eq!(kind_of(&client, &format!("https://{silent}/"), limit).await, CallErrorKind::ConnectTimeout);
 }
 
 #[tokio::test]
@@ -220,4 +224,50 @@ async fn errors_carry_no_address() {
     let error = client.send(get("http://127.0.0.1:4711/secret"), LONG).await.expect_err("refused");
     let shown = format!("{error} {error:?}");
     assert!(!shown.contains("127.0.0.1") && !shown.contains("secret"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_stage_says_whose_fault_it_is_that_nothing_came_through_a_proxy() {
+    let answering = answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await;
+    let closed = {
+        let unused = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        unused.local_addr().expect("an address")
+    };
+    let options = || TestProxyOptions { credentials: Some(("user", "secret")), ..TestProxyOptions::default() };
+    let server = TestProxy::start(options()).await.expect("a proxy");
+    let silent = listener(|stream| async move {
+        std::future::pending::<()>().await;
+        drop(stream);
+    })
+    .await;
+    let proxy = |address: SocketAddr, password: &str| {
+        let spec = ProxySpec {
+            kind: "http",
+            host: "127.0.0.1",
+            port: address.port().into(),
+            username: "user",
+            password,
+            family: "",
+        };
+        Arc::new(OutboundProxy::compile("p", &spec, AddressPolicy::AllowPrivate, Arc::default()).expect("a proxy"))
+    };
+    let open = client(AddressPolicy::AllowPrivate);
+    let target = format!("http://{answering}/");
+    let sent = open.send_through(get(&target), &proxy(server.address, "secret"), LONG).await;
+    assert_eq!(sent.expect("an answer").into_body().collect().await.expect("a body").to_bytes(), "hi");
+    for (proxy, url, limit, kind) in [
+        (proxy(server.address, "wrong"), target.clone(), LONG, EgressError::Credentials),
+        (proxy(closed, ""), target.clone(), LONG, EgressError::ProxyUnreachable),
+        (proxy(silent, ""), target.clone(), Duration::from_millis(50), EgressError::Timeout),
+        (proxy(server.address, "secret"), format!("http://{closed}/"), LONG, EgressError::TargetUnreachable),
+        (proxy(server.address, "secret"), format!("https://{answering}/"), LONG, EgressError::TargetTls),
+        (proxy(server.address, "secret"), "http://169.254.169.254/".to_owned(), LONG, EgressError::TargetForbidden),
+    ] {
+        let error = open.send_through(get(&url), &proxy, limit).await.expect_err("a failure");
+        assert_eq!(error.kind, CallErrorKind::Egress(kind), "{url}");
+        assert!(!error.to_string().contains("127.0.0.1"), "{error}");
+    }
+    let public = client(AddressPolicy::PublicOnly);
+    let error = public.send_through(get("http://provider.test/"), &proxy(server.address, "secret"), LONG).await;
+    assert_eq!(error.expect_err("a failure").kind, CallErrorKind::Egress(EgressError::ProxyForbidden));
 }

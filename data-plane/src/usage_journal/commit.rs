@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{journal::Journal, segment::Segment};
+use super::journal::{Journal, Superseded};
 
 /// Hands records to the thread, which ends with this.
 #[derive(Debug)]
@@ -22,8 +22,7 @@ pub(super) struct Committer(mpsc::Sender<Commit>);
 pub(super) struct Commit {
     pub(super) journal: Arc<Journal>,
     pub(super) ticket: u64,
-    /// Of a closed record: where its opened record is.
-    pub(super) ended: Option<Arc<Segment>>,
+    pub(super) ended: Superseded,
     /// Who waits for it, if anybody does.
     pub(super) told: Option<oneshot::Sender<()>>,
 }

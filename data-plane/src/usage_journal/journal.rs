@@ -112,9 +112,11 @@ pub(crate) struct PendingWrite {
     /// `None` once it has been handed on.
     journal: Option<Arc<Journal>>,
     ticket: u64,
-    /// Of a closed record: where its opened record is.
-    ended: Option<Arc<Segment>>,
+    ended: Superseded,
 }
+
+/// Segments with records that another one supersedes: of an opened record and a note of progress.
+pub(super) type Superseded = [Option<Arc<Segment>>; 2];
 
 #[derive(Debug)]
 struct Metrics {
@@ -201,15 +203,15 @@ impl Journal {
         }
         let (ticket, segment) =
             self.enqueue(OPENED, fixed, |out| encode::estimate(out, estimate), Segment::request_began);
-        Some((segment, PendingWrite::new(self, ticket, None)))
+        Some((segment, PendingWrite::new(self, ticket, Superseded::default())))
     }
 
-    /// Takes a closed record. `opened` is where its opened record is.
+    /// Takes a closed record. `earlier` is where its opened record and its last note are.
     pub(super) fn append_closed(
         self: &Arc<Self>,
         fixed: &[u8],
         closing: &Closing<'_>,
-        opened: Arc<Segment>,
+        earlier: Superseded,
     ) -> PendingWrite {
         let (ticket, _) = self.enqueue(
             CLOSED,
@@ -220,27 +222,34 @@ impl Journal {
                 self.unacknowledged.fetch_add(1, Ordering::Relaxed);
             },
         );
-        PendingWrite::new(self, ticket, Some(opened))
+        PendingWrite::new(self, ticket, earlier)
     }
 
-    /// Writes a record of progress, if there is room: nobody counts on it. Gives the segment that it is in, which stays until
-    /// [`Self::release`] is told of it.
-    pub(super) fn append_progress(self: &Arc<Self>, id: EventId, so_far: &Progress<'_>) -> Option<Arc<Segment>> {
+    /// Writes a record of progress, if there is room: nobody counts on it. `noted` is the segment of the last one, which stays
+    /// until [`Self::release`] is told of it.
+    pub(super) fn append_progress(
+        self: &Arc<Self>,
+        id: EventId,
+        so_far: &Progress<'_>,
+        noted: &mut Option<Arc<Segment>>,
+    ) {
         if self.bytes.load(Ordering::Relaxed) >= self.options.max_bytes {
-            return None;
+            return;
         }
         let (ticket, segment) =
             self.enqueue(PROGRESS, &[], |out| encode::progress(out, id, so_far), Segment::request_began);
-        drop(PendingWrite::new(self, ticket, None));
-        Some(segment)
+        drop(PendingWrite::new(self, ticket, [noted.replace(segment), None]));
     }
 
-    /// A closed record is written, or a later note of progress. Only now may the segment of the opened record, or of the earlier
-    /// note, go: until here it is all that is known of the event.
-    pub(super) fn release(&self, earlier: Option<Arc<Segment>>) {
-        let Some(earlier) = earlier else { return };
-        earlier.request_ended();
-        if self.idle.swap(false, Ordering::AcqRel) {
+    /// A closed record is written, or a later note of progress. Only now may the segments of the opened record, and of the earlier
+    /// note, go: until here they are all that is known of the event.
+    pub(super) fn release(&self, earlier: Superseded) {
+        let mut any = false;
+        for segment in earlier.into_iter().flatten() {
+            segment.request_ended();
+            any = true;
+        }
+        if any && self.idle.swap(false, Ordering::AcqRel) {
             self.readable.notify_one();
         }
     }
@@ -312,18 +321,16 @@ impl Journal {
                 self.bytes.fetch_add(chunk.len() as u64, Ordering::Relaxed);
             }
             Err(error) => {
-                // The records are gone, and nobody may wait for them.
+                // The records are gone, and nobody may wait for them. An event is lost with its closed record alone: where
+                // only the opened one is, the closed one that follows has all of it.
                 let mut at = 0;
                 while let Some((kind, _, length)) = encode::read_record(&chunk[at..]) {
                     at += length;
-                    if kind == PROGRESS {
-                        continue;
-                    }
                     if kind == CLOSED {
                         segment.events_acknowledged(1);
                         self.unacknowledged.fetch_sub(1, Ordering::Relaxed);
+                        self.lose(&error.to_string());
                     }
-                    self.lose(&error.to_string());
                 }
             }
         }
@@ -440,7 +447,7 @@ impl Journal {
 // === impl PendingWrite ===
 
 impl PendingWrite {
-    fn new(journal: &Arc<Journal>, ticket: u64, ended: Option<Arc<Segment>>) -> Self {
+    fn new(journal: &Arc<Journal>, ticket: u64, ended: Superseded) -> Self {
         Self { journal: Some(Arc::clone(journal)), ticket, ended }
     }
 
@@ -473,7 +480,7 @@ impl PendingWrite {
 
     fn hand_on(&mut self, told: Option<oneshot::Sender<()>>) {
         let Some(journal) = self.journal.take() else { return };
-        let (ticket, ended) = (self.ticket, self.ended.take());
+        let (ticket, ended) = (self.ticket, std::mem::take(&mut self.ended));
         match &journal.committer {
             Some(committer) => committer.commit(Commit { journal: Arc::clone(&journal), ticket, ended, told }),
             None => {
@@ -505,6 +512,47 @@ fn take_lock(directory: &Path) -> Result<File, JournalError> {
 mod tests {
     use super::*;
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn on_a_full_disk_an_event_is_lost_once_with_its_closed_record() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let options = JournalOptions {
+            directory: directory.path().to_owned(),
+            max_bytes: 1 << 20,
+            segment_bytes: 1 << 16,
+            fsync: false,
+        };
+        let journal = Journal::open(options).expect("a journal");
+        let sound = Arc::clone(&journal.pending.lock().current);
+        let full = Arc::new(Segment::on_a_full_disk().expect("a device"));
+        let closing = Closing {
+            outcome: omniroute_proto::v1::Outcome::Ok,
+            status: 200,
+            error_code: "",
+            usage: Usage::default(),
+            estimated: false,
+            duration: Duration::ZERO,
+            first_byte: None,
+            attempts: 1,
+            finish_reason: "stop",
+            answered_by: None,
+        };
+        journal.pending.lock().current = Arc::clone(&full);
+        let mut opened = Vec::new();
+        for _ in 0..2 {
+            let (segment, unwritten) = journal.append_opened(b"", &Usage::default()).expect("taken");
+            drop(unwritten);
+            opened.push(segment);
+        }
+        assert_eq!(journal.lost(), 0, "both may still be told of");
+        drop(journal.append_closed(b"", &closing, [Some(opened.remove(0)), None]));
+        assert_eq!((journal.lost(), journal.unacknowledged()), (1, 0));
+        // The disk has room again.
+        journal.pending.lock().current = sound;
+        drop(journal.append_closed(b"", &closing, [Some(opened.remove(0)), None]));
+        assert_eq!((journal.lost(), journal.unacknowledged()), (1, 1), "nothing of that one is missing");
+    }
+
     #[expect(clippy::await_holding_lock, reason = "the disk that takes its time; nobody awaits who needs the lock")]
     #[tokio::test]
     async fn a_record_that_waits_for_the_disk_keeps_nobody_from_their_turn() {
@@ -529,5 +577,67 @@ mod tests {
         let records = fs::read(directory.path().join("0000000000000000.journal")).expect("read");
         let (_, _, length) = encode::read_record(&records).expect("a record");
         assert!(encode::read_record(&records[length..]).is_some(), "one write takes all that is pending");
+    }
+
+    #[expect(clippy::await_holding_lock, reason = "the disk that takes its time; nobody awaits who needs the lock")]
+    #[tokio::test]
+    async fn a_note_stays_until_a_later_one_is_on_the_disk() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let options = JournalOptions {
+            directory: directory.path().to_owned(),
+            max_bytes: 1 << 20,
+            // Each record has a segment of its own.
+            segment_bytes: 1,
+            fsync: true,
+        };
+        let journal = Journal::open(options).expect("a journal");
+        let so_far = Progress {
+            status: 200,
+            usage: Usage::default(),
+            duration: Duration::ZERO,
+            first_byte: None,
+            attempts: 1,
+            answered_by: None,
+        };
+        let id = EventId::generate();
+        let mut noted = None;
+        journal.append_progress(id, &so_far, &mut noted);
+        let first = Arc::clone(noted.as_ref().expect("noted"));
+        // As long as the disk takes its time.
+        let disk = journal.writer.lock();
+        journal.append_progress(id, &so_far, &mut noted);
+        first.seal();
+        assert!(!first.is_done(), "nothing else is known yet of how far it is");
+        drop(disk);
+        // The thread takes them in turn.
+        let (_, unwritten) = journal.append_opened(b"", &Usage::default()).expect("taken");
+        unwritten.written(true).await;
+        assert!(first.is_done());
+        let second = noted.take().expect("noted");
+        second.seal();
+        assert!(!second.is_done());
+        // So does the last one, until the event is closed.
+        let (opened, unwritten) = journal.append_opened(b"", &Usage::default()).expect("taken");
+        unwritten.written(true).await;
+        let closing = Closing {
+            outcome: omniroute_proto::v1::Outcome::Ok,
+            status: 200,
+            error_code: "",
+            usage: Usage::default(),
+            estimated: false,
+            duration: Duration::ZERO,
+            first_byte: None,
+            attempts: 1,
+            finish_reason: "",
+            answered_by: None,
+        };
+        let disk = journal.writer.lock();
+        let unwritten = journal.append_closed(b"", &closing, [Some(opened), Some(Arc::clone(&second))]);
+        let mut written = std::pin::pin!(unwritten.written(true));
+        assert!(futures_util::poll!(written.as_mut()).is_pending());
+        assert!(!second.is_done());
+        drop(disk);
+        written.await;
+        assert!(second.is_done());
     }
 }

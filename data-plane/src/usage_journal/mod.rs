@@ -155,11 +155,8 @@ impl OpenEvent {
 
     /// Records what an answer that goes on has come to, for the case that this process does not live to its end.
     pub(crate) fn progress(&self, so_far: &Progress<'_>) {
-        if self.segment.is_some()
-            && let Some(noted) = self.journal.append_progress(self.id, so_far)
-        {
-            let earlier = self.noted.lock().replace(noted);
-            self.journal.release(earlier);
+        if self.segment.is_some() {
+            self.journal.append_progress(self.id, so_far, &mut self.noted.lock());
         }
     }
 
@@ -176,10 +173,7 @@ impl OpenEvent {
     fn finish(&mut self, closing: &Closing<'_>) -> Option<PendingWrite> {
         self.is_closed = true;
         let opened = self.segment.take()?;
-        let pending_write = self.journal.append_closed(&self.fixed, closing, opened);
-        // Without the note, what was opened still counts.
-        self.journal.release(self.noted.get_mut().take());
-        Some(pending_write)
+        Some(self.journal.append_closed(&self.fixed, closing, [Some(opened), self.noted.get_mut().take()]))
     }
 }
 

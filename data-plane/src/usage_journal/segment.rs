@@ -47,6 +47,14 @@ impl Segment {
         Ok(segment)
     }
 
+    /// One on a disk that is full.
+    #[cfg(all(test, target_os = "linux"))]
+    pub(super) fn on_a_full_disk() -> io::Result<Self> {
+        let path = PathBuf::from("/dev/full");
+        let file = OpenOptions::new().append(true).open(&path)?;
+        Ok(Self::new(0, path, file, 0))
+    }
+
     fn new(number: u64, path: PathBuf, file: File, written: u64) -> Self {
         Self {
             number,

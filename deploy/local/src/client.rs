@@ -247,7 +247,7 @@ fn token_for(context: &Context, is_ours: bool) -> Result<Secret, Failure> {
     match context.data_dir().read(data_dir::JWT_SECRET)? {
         Some(secret) => token::sign(&secret),
         None => Err(Failure::new(
-            Exit::NotAllowed,
+            Exit::Unreachable,
             format!(
                 "{} is not there, so no gateway was started on this directory: start one with `{}`, name its directory \
                  with --data-dir, or its address and a key with --url and OMNIROUTE_TOKEN",

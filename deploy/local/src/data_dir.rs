@@ -25,6 +25,9 @@ pub(crate) const DATABASE: &str = "storage.sqlite";
 pub(crate) const SECRET_FILES: [&str; 6] =
     [MASTER_KEY, JWT_SECRET, API_KEY_SECRET, JOIN_TOKEN, ADMIN_PASSWORD, API_KEY];
 
+/// There once somebody has been greeted: what is shown once has been.
+pub(crate) const GREETED: &str = "greeted";
+
 /// Held by a running launcher; it holds the launcher's process id and, line by line, where its planes listen.
 const LOCK: &str = "launcher.lock";
 
@@ -113,6 +116,13 @@ impl DataDir {
             let _ = fs::remove_file(&temporary);
             Failure::file("write", &path, &error)
         })
+    }
+
+    /// Makes an empty file, if it is not there yet.
+    pub(crate) fn note(&self, name: &str) -> Result<(), Failure> {
+        let path = self.file(name);
+        let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        made.map(drop).map_err(|error| Failure::file("write", &path, &error))
     }
 
     /// Removes a file, if it is there.

@@ -49,6 +49,11 @@ impl Failure {
         Self::failed(format!("cannot {doing} {}: {cause}", path.display()))
     }
 
+    /// The same failure with something to know besides.
+    pub(crate) fn and(self, more: &str) -> Self {
+        Self { message: format!("{}\n  {more}", self.message), ..self }
+    }
+
     pub(crate) fn exit(&self) -> Exit {
         self.exit
     }

@@ -1,16 +1,19 @@
 //! `omniroute`: starts the gateway on one machine, and manages any gateway through REST.
 //!
 //! [`cli`] reads the command line, [`context`] the settings. `omniroute up` is [`up`]: it makes the missing secrets
-//! ([`secrets`], kept in [`data_dir`]), starts the two planes and watches over them. Every other command is a file of
+//! ([`secrets`], kept in [`data_dir`]), starts the two planes with the settings that one machine needs ([`child_settings`]) and
+//! watches over them. Every other command is a file of
 //! [`commands`], which asks the gateway through [`client`] and shows what it says with [`screen`], in the [`flag_names`] of the
 //! command line.
 
+mod child_settings;
 mod cli;
 mod client;
 mod commands;
 mod context;
 mod data_dir;
 mod database_owner;
+mod disk_space;
 mod failure;
 mod flag_names;
 mod ports;

@@ -1,6 +1,12 @@
 //! What a command shows: lines and tables for people, one JSON document for programs.
+//!
+//! Much of it was written by others: names of keys, models of providers, what providers say is wrong. What steers a terminal
+//! in it is shown and not obeyed.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::{
+    fmt::Write as _,
+    io::{IsTerminal as _, Write as _},
+};
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use serde_json::{Value, json};
@@ -26,7 +32,7 @@ impl Screen {
     /// One line, unless programs read.
     pub(crate) fn line(self, line: &str) {
         if !self.json {
-            print(line);
+            print(&harmless(line));
         }
     }
 
@@ -40,11 +46,11 @@ impl Screen {
     /// The one document that programs read.
     pub(crate) fn json(self, value: &Value) {
         if self.json {
-            print(&format!("{value:#}"));
+            print(&document(value));
         }
     }
 
-    /// Text that is the same for people and programs.
+    /// Text of ours that is the same for people and programs.
     pub(crate) fn text(text: &str) {
         print(text);
     }
@@ -54,15 +60,26 @@ impl Screen {
         let is_json = std::env::args().any(|argument| argument == "--json");
         let mut stderr = std::io::stderr().lock();
         let _ = if is_json {
-            writeln!(stderr, "{:#}", json!({ "error": { "code": failure.code(), "message": failure.to_string() } }))
+            let error = json!({ "error": { "code": failure.code(), "message": failure.to_string() } });
+            writeln!(stderr, "{}", document(&error))
         } else {
-            writeln!(stderr, "omniroute: {failure}")
+            let text = failure.to_string();
+            let lines: Vec<_> = text.split('\n').map(harmless).collect();
+            writeln!(stderr, "omniroute: {}", lines.join("\n"))
         };
     }
 
     /// Something to know that does not stop the command, on standard error.
     pub(crate) fn warning(text: &str) {
-        let _ = writeln!(std::io::stderr().lock(), "omniroute: warning: {text}");
+        let _ = writeln!(std::io::stderr().lock(), "omniroute: warning: {}", harmless(text));
+    }
+
+    /// What a person should know of something that standard output holds alone, for `$(…)`: on standard error, unless
+    /// programs read.
+    pub(crate) fn aside(self, text: &str) {
+        if !self.json {
+            let _ = writeln!(std::io::stderr().lock(), "omniroute: {}", harmless(text));
+        }
     }
 }
 
@@ -72,9 +89,44 @@ fn print(text: &str) {
     let _ = writeln!(stdout, "{}", text.trim_end_matches('\n'));
 }
 
+/// Whether a character steers a terminal, or turns the direction of what is read, instead of being shown.
+pub(crate) fn steers(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A line in which such characters stand as `\u{1b}`.
+fn harmless(line: &str) -> String {
+    let mut shown = String::with_capacity(line.len());
+    for character in line.chars() {
+        if steers(character) {
+            shown.extend(character.escape_unicode());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+/// A document in which such characters are escaped, also those that JSON would let pass.
+fn document(value: &Value) -> String {
+    let text = format!("{value:#}");
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        // Between its strings, the document has lines.
+        if steers(character) && character != '\n' {
+            let _ = write!(shown, "\\u{:04x}", u32::from(character));
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
 fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
+    let rows: Vec<[String; N]> = rows.iter().map(|row| row.each_ref().map(|cell| harmless(cell))).collect();
     let mut widths = head.map(|cell| cell.chars().count());
-    for row in rows {
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
@@ -170,6 +222,23 @@ mod tests {
     fn a_secret_from_standard_input_is_its_first_line() {
         assert_eq!(first_line(&mut "sk-1 \nrest".as_bytes(), "--x").expect("a key"), "sk-1");
         assert_eq!(first_line(&mut "\n".as_bytes(), "--x").expect_err("empty").exit(), Exit::Usage);
+    }
+
+    #[test]
+    fn what_others_wrote_is_shown_and_steers_nothing() {
+        assert_eq!(harmless("a\u{1b}[2Jb\n\u{9b}c\u{202e}d"), "a\\u{1b}[2Jb\\u{a}\\u{9b}c\\u{202e}d");
+        assert_eq!(harmless("grüße, 世界 🦀"), "grüße, 世界 🦀");
+        let rows = [["\u{1b}[1m\nid".to_owned(), "x".to_owned()]];
+        assert_eq!(table(["ID", "N"], &rows).lines().count(), 2, "a cell makes no line of its own");
+        assert!(!table(["ID", "N"], &rows).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn a_document_keeps_its_values_and_steers_nothing() {
+        let value = json!({ "name": "a\u{1b}b\u{7f}\u{9b}\u{202e}\nc", "list": ["ü"] });
+        let shown = document(&value);
+        assert!(!shown.chars().any(|character| steers(character) && character != '\n'), "{shown}");
+        assert_eq!(serde_json::from_str::<Value>(&shown).expect("JSON"), value);
     }
 
     #[test]

@@ -78,10 +78,14 @@ fn refuse_lost_pepper(dir: &DataDir, settings: &ControlPlaneSettings) -> Result<
     )))
 }
 
-/// Whether the directory has a database and not the pepper that the API keys in it were hashed with.
+/// Whether the directory has a database of ours and not the pepper that the API keys in it were hashed with.
 pub(crate) fn is_pepper_lost(dir: &DataDir, settings: &ControlPlaneSettings) -> bool {
     let is_known = settings.api_key_secret.is_set() || dir.file(data_dir::API_KEY_SECRET).exists();
-    !is_known && !settings.database_url.is_set() && dir.file(data_dir::DATABASE).exists()
+    let database = dir.file(data_dir::DATABASE);
+    let is_ours = || {
+        database.exists() && database_owner::owner(&database).is_ok_and(|owner| owner == database_owner::Owner::Gateway)
+    };
+    !is_known && !settings.database_url.is_set() && is_ours()
 }
 
 fn kept(dir: &DataDir, name: &str, configured: &Secret, make: fn() -> Secret) -> Result<Secret, Failure> {
@@ -170,6 +174,7 @@ mod tests {
         std::fs::write(dir.file(data_dir::DATABASE), original).expect("written");
         let refused = Secrets::ensure(&dir, &settings(&[])).expect_err("refused").to_string();
         assert!(refused.contains("original OmniRoute") && !refused.contains("master key"), "{refused}");
+        assert!(!is_pepper_lost(&dir, &settings(&[])), "its keys were made with no secret of this directory's");
         assert!(!dir.file(data_dir::MASTER_KEY).exists());
     }
 

@@ -38,7 +38,7 @@ pub struct Cooldown {
 
 /// The answer to "may this happen once more".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub struct RateDecision {
     /// Refused hits do not count against the limit.
     pub allowed: bool,
     /// How many more would be allowed right now.
@@ -49,7 +49,7 @@ pub struct Verdict {
 
 /// Where shared state is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Backend {
     /// In this process only.
     Process,
     /// In Redis, for the fleet.
@@ -58,8 +58,8 @@ pub enum Place {
 
 /// How the shared state is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Health {
-    pub place: Place,
+pub struct BackendStatus {
+    pub backend: Backend,
     /// `false` while Redis is away and this process goes on alone.
     pub connected: bool,
     /// When `connected` last changed.
@@ -91,13 +91,13 @@ pub trait Coordination: Send + Sync + 'static {
     /// Counts one hit on `scope`, unless it would be more than `limit` within the last `window`.
     ///
     /// The limit holds in every window of that length; a hit is forgotten at most a sixteenth of the window late.
-    async fn hit(&self, scope: &str, limit: u64, window: Duration) -> Verdict;
+    async fn hit(&self, scope: &str, limit: u64, window: Duration) -> RateDecision;
 
     /// A store for values of one kind. Open it once and keep it: another one of the same name shares with it only what
     /// is in Redis. Must be called within a tokio runtime.
     fn store(&self, limits: StoreLimits) -> Arc<dyn SharedStore>;
 
-    fn health(&self) -> Health;
+    fn health(&self) -> BackendStatus;
 }
 
 /// Shared state as the setting `redis_url` says: in Redis, or in this process where it is empty.

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use omniroute_core::time::{Clock, UnixMillis};
 
 use crate::{
-    Cooldown, Coordination, Health, Place, RedisUrlError, SharedStore, StoreLimits, Verdict,
+    Backend, BackendStatus, Cooldown, Coordination, RateDecision, RedisUrlError, SharedStore, StoreLimits,
     cooldowns::{CooldownView, cooldown},
     store::LocalStore,
     windows::Windows,
@@ -84,7 +84,7 @@ impl Coordination for LocalCoordination {
         self.cooldowns.all(self.clock.now())
     }
 
-    async fn hit(&self, scope: &str, limit: u64, window: Duration) -> Verdict {
+    async fn hit(&self, scope: &str, limit: u64, window: Duration) -> RateDecision {
         let now = self.clock.now();
         self.sweep_now_and_then(now);
         self.windows.hit(scope, limit, window, now, false)
@@ -94,9 +94,9 @@ impl Coordination for LocalCoordination {
         Arc::new(LocalStore::new(limits, Arc::clone(&self.clock)))
     }
 
-    fn health(&self) -> Health {
-        Health {
-            place: if self.without_redis.is_some() { Place::Redis } else { Place::Process },
+    fn health(&self) -> BackendStatus {
+        BackendStatus {
+            backend: if self.without_redis.is_some() { Backend::Redis } else { Backend::Process },
             connected: self.without_redis.is_none(),
             since: self.started,
             instances: 1,

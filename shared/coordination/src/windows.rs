@@ -11,7 +11,7 @@ use std::{
 
 use omniroute_core::time::UnixMillis;
 
-use crate::{Verdict, sharded::Sharded};
+use crate::{RateDecision, sharded::Sharded};
 
 /// Slots in a window.
 pub(crate) const SLOTS: u64 = 16;
@@ -61,13 +61,13 @@ impl Windows {
     }
 
     /// Counts a hit if the limit allows it; `shared` says that Redis is still to be told of it.
-    pub(crate) fn hit(&self, scope: &str, limit: u64, window: Duration, now: UnixMillis, shared: bool) -> Verdict {
+    pub(crate) fn hit(&self, scope: &str, limit: u64, window: Duration, now: UnixMillis, shared: bool) -> RateDecision {
         self.with(scope, slot_width(window), now, |counter| {
-            let verdict = counter.verdict(limit, now);
-            if verdict.allowed {
+            let decision = counter.decision(limit, now);
+            if decision.allowed {
                 counter.add(now, u64::from(shared));
             }
-            verdict
+            decision
         })
     }
 
@@ -166,11 +166,11 @@ impl SlidingWindow {
         }
     }
 
-    fn verdict(&mut self, limit: u64, now: UnixMillis) -> Verdict {
+    fn decision(&mut self, limit: u64, now: UnixMillis) -> RateDecision {
         self.forget(now);
         let used: u64 = self.slots.iter().map(|slot| slot.count).sum();
         if used < limit {
-            return Verdict { allowed: true, remaining: limit - used - 1, retry_after: None };
+            return RateDecision { allowed: true, remaining: limit - used - 1, retry_after: None };
         }
         // Slots run out oldest first, until one more fits.
         let mut left = used;
@@ -183,7 +183,7 @@ impl SlidingWindow {
             }
         }
         let wait = Duration::from_millis(free_at.saturating_sub(now.0).max(1));
-        Verdict { allowed: false, remaining: 0, retry_after: Some(wait) }
+        RateDecision { allowed: false, remaining: 0, retry_after: Some(wait) }
     }
 
     /// Drops the slots whose last instant is a whole window ago.
@@ -205,7 +205,7 @@ mod tests {
 
     const WINDOW: Duration = Duration::from_millis(1_600);
 
-    fn hit(windows: &Windows, at: u64) -> Verdict {
+    fn hit(windows: &Windows, at: u64) -> RateDecision {
         windows.hit("s", 3, WINDOW, UnixMillis(at), true)
     }
 
@@ -239,8 +239,8 @@ mod tests {
 
     #[test]
     fn a_limit_of_nothing_allows_nothing() {
-        let verdict = Windows::new().hit("s", 0, WINDOW, UnixMillis(5), true);
-        assert_eq!((verdict.allowed, verdict.retry_after), (false, Some(WINDOW)));
+        let decision = Windows::new().hit("s", 0, WINDOW, UnixMillis(5), true);
+        assert_eq!((decision.allowed, decision.retry_after), (false, Some(WINDOW)));
     }
 
     #[test]

@@ -76,6 +76,21 @@ impl AddressPolicy {
     }
 }
 
+/// Whether a cloud's metadata service may answer at this address: link-local, or one of those that clouds have besides.
+/// Narrower than what [`AddressPolicy`] never allows.
+pub fn is_metadata(address: IpAddr) -> bool {
+    let v4 = |v4: Ipv4Addr| v4.is_link_local() || INSIDE.contains(&v4.octets());
+    match address {
+        IpAddr::V4(address) => v4(address),
+        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.segments() == AWS_METADATA || carried_v4(v6).is_some_and(v4),
+    }
+}
+
+/// Where Azure and Alibaba answer from inside.
+const INSIDE: [[u8; 4]; 2] = [[168, 63, 129, 16], [100, 100, 100, 200]];
+/// Where AWS keeps its metadata.
+const AWS_METADATA: [u16; 8] = [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254];
+
 enum Reach {
     Public,
     Private,
@@ -99,9 +114,8 @@ fn reach_v4(v4: Ipv4Addr) -> Reach {
     let shared = a == 100 && (64..128).contains(&b);
     let benchmark = a == 198 && (b == 18 || b == 19);
     let protocol = a == 192 && b == 0 && c == 0;
-    // Where Azure, Alibaba and the relays of 6to4 answer from inside.
-    let inside = [[168, 63, 129, 16], [100, 100, 100, 200]].contains(&v4.octets()) || (a, b, c) == (192, 88, 99);
-    if inside {
+    let relays = (a, b, c) == (192, 88, 99);
+    if relays || INSIDE.contains(&v4.octets()) {
         Reach::Reserved
     } else if v4.is_loopback() || v4.is_private() || shared {
         Reach::Private
@@ -124,19 +138,12 @@ fn reach_v4(v4: Ipv4Addr) -> Reach {
 fn reach_v6(v6: Ipv6Addr) -> Reach {
     let segments = v6.segments();
     let documentation = segments[0] == 0x2001 && segments[1] == 0xdb8;
-    // Where AWS keeps its metadata; Teredo; site-local addresses of old.
-    let aws = segments == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254];
+    // Teredo; site-local addresses of old.
+    let aws = segments == AWS_METADATA;
     let teredo = segments[..2] == [0x2001, 0];
     let site_local = segments[0] & 0xffc0 == 0xfec0;
-    // NAT64, 6to4 and what is compatible with or translated to IPv4 carry such an address inside: judge that one.
-    let nat64 = segments[..6] == [0x64, 0xff9b, 0, 0, 0, 0] || segments[..3] == [0x64, 0xff9b, 1];
-    let translated = segments[..6] == [0, 0, 0, 0, 0xffff, 0];
-    let compatible = segments[..6] == [0; 6] && segments[6..] != [0, 0] && segments[6..] != [0, 1];
-    if nat64 || translated || compatible {
-        return reach_v4(embedded_v4(segments[6], segments[7]));
-    }
-    if segments[0] == 0x2002 {
-        return reach_v4(embedded_v4(segments[1], segments[2]));
+    if let Some(carried) = carried_v4(v6) {
+        return reach_v4(carried);
     }
     if aws || teredo || site_local {
         Reach::Reserved
@@ -147,6 +154,22 @@ fn reach_v6(v6: Ipv6Addr) -> Reach {
     } else {
         Reach::Public
     }
+}
+
+/// The IPv4 address that an IPv6 address carries inside: mapped, NAT64, 6to4, or compatible with or translated to IPv4. That
+/// one is judged.
+fn carried_v4(v6: Ipv6Addr) -> Option<Ipv4Addr> {
+    let segments = v6.segments();
+    let nat64 = segments[..6] == [0x64, 0xff9b, 0, 0, 0, 0] || segments[..3] == [0x64, 0xff9b, 1];
+    let translated = segments[..6] == [0, 0, 0, 0, 0xffff, 0];
+    let compatible = segments[..6] == [0; 6] && segments[6..] != [0, 0] && segments[6..] != [0, 1];
+    if nat64 || translated || compatible {
+        return Some(embedded_v4(segments[6], segments[7]));
+    }
+    if segments[0] == 0x2002 {
+        return Some(embedded_v4(segments[1], segments[2]));
+    }
+    v6.to_ipv4_mapped()
 }
 
 fn embedded_v4(high: u16, low: u16) -> Ipv4Addr {
@@ -174,6 +197,27 @@ mod tests {
         }
         for metadata in ["168.63.129.16", "100.100.100.200", "fd00:ec2::254"] {
             assert!(check(AddressPolicy::from_allow_private(true), metadata).is_err(), "{metadata}");
+        }
+    }
+
+    #[test]
+    fn metadata_services_are_told_from_all_else_that_is_reserved() {
+        let metadata = |address: &str| is_metadata(address.parse().expect("an address"));
+        for address in [
+            "169.254.169.254",
+            "169.254.170.2",
+            "168.63.129.16",
+            "100.100.100.200",
+            "fe80::1",
+            "fd00:ec2::254",
+            "::ffff:169.254.169.254",
+            "64:ff9b::a9fe:a9fe",
+            "2002:a9fe:a9fe::1",
+        ] {
+            assert!(metadata(address), "{address}");
+        }
+        for address in ["0.0.0.0", "127.0.0.1", "10.0.0.1", "192.0.2.1", "8.8.8.8", "::", "::1", "fd00::1", "2606::1"] {
+            assert!(!metadata(address), "{address}");
         }
     }
 

@@ -23,7 +23,7 @@ pub struct KeyId([u8; KEY_ID_LEN]);
 
 /// Where a sealed value lives.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
+pub struct SealContext<'a> {
     pub table: &'a str,
     pub column: &'a str,
     pub row: &'a str,
@@ -49,9 +49,9 @@ pub enum SealError {
     Refused,
 }
 
-// === impl Place ===
+// === impl SealContext ===
 
-impl Place<'_> {
+impl SealContext<'_> {
     fn associated_data(&self) -> Vec<u8> {
         [self.table, self.column, self.row].join("\u{1f}").into_bytes()
     }
@@ -98,11 +98,11 @@ impl KeyRing {
     ///
     /// # Errors
     /// Only when the value is too large for the cipher (64 GiB).
-    pub fn seal(&self, place: Place<'_>, plain: &[u8]) -> Result<Vec<u8>, SealError> {
+    pub fn seal(&self, context: SealContext<'_>, plain: &[u8]) -> Result<Vec<u8>, SealError> {
         let (id, cipher) = &self.keys[0];
         let nonce_bytes: [u8; NONCE_LEN] = rand::random();
         let nonce = Nonce::<Aes256Gcm>::from(nonce_bytes);
-        let aad = place.associated_data();
+        let aad = context.associated_data();
         let sealed = cipher.encrypt(&nonce, Payload { msg: plain, aad: &aad }).map_err(|_| SealError::Malformed)?;
         let mut envelope = Vec::with_capacity(HEADER_LEN + sealed.len());
         envelope.push(VERSION);
@@ -116,7 +116,7 @@ impl KeyRing {
     ///
     /// # Errors
     /// When the envelope is damaged, its key is not in the ring, or it belongs elsewhere.
-    pub fn open(&self, place: Place<'_>, envelope: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+    pub fn open(&self, context: SealContext<'_>, envelope: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
         let id = Self::key_id(envelope)?;
         let Some((_, cipher)) = self.keys.iter().find(|(key, _)| *key == id) else {
             return Err(SealError::UnknownKey(id.to_string()));
@@ -124,7 +124,7 @@ impl KeyRing {
         let nonce_bytes: [u8; NONCE_LEN] =
             envelope[1 + KEY_ID_LEN..HEADER_LEN].try_into().map_err(|_| SealError::Malformed)?;
         let nonce = Nonce::<Aes256Gcm>::from(nonce_bytes);
-        let aad = place.associated_data();
+        let aad = context.associated_data();
         cipher
             .decrypt(&nonce, Payload { msg: &envelope[HEADER_LEN..], aad: &aad })
             .map(Zeroizing::new)
@@ -159,7 +159,7 @@ impl fmt::Display for KeyId {
 mod tests {
     use super::*;
 
-    const PLACE: Place<'_> = Place { table: "connections", column: "secret", row: "c1" };
+    const CONTEXT: SealContext<'_> = SealContext { table: "connections", column: "secret", row: "c1" };
 
     fn ring(secrets: &[&str]) -> KeyRing {
         KeyRing::new(secrets).expect("a ring")
@@ -168,33 +168,33 @@ mod tests {
     #[test]
     fn a_sealed_value_opens_only_in_its_place() {
         let ring = ring(&["0123456789abcdef"]);
-        let sealed = ring.seal(PLACE, b"sk-vendor").expect("sealed");
-        assert_eq!(ring.open(PLACE, &sealed).expect("opened").as_slice(), b"sk-vendor");
-        let elsewhere = Place { row: "c2", ..PLACE };
+        let sealed = ring.seal(CONTEXT, b"sk-vendor").expect("sealed");
+        assert_eq!(ring.open(CONTEXT, &sealed).expect("opened").as_slice(), b"sk-vendor");
+        let elsewhere = SealContext { row: "c2", ..CONTEXT };
         assert_eq!(ring.open(elsewhere, &sealed).err(), Some(SealError::Refused));
     }
 
     #[test]
     fn every_flipped_bit_is_noticed() {
         let ring = ring(&["0123456789abcdef"]);
-        let sealed = ring.seal(PLACE, b"sk-vendor").expect("sealed");
+        let sealed = ring.seal(CONTEXT, b"sk-vendor").expect("sealed");
         for index in 0..sealed.len() {
             let mut damaged = sealed.clone();
             damaged[index] ^= 1;
-            assert!(ring.open(PLACE, &damaged).is_err(), "byte {index}");
+            assert!(ring.open(CONTEXT, &damaged).is_err(), "byte {index}");
         }
-        assert_eq!(ring.open(PLACE, b"").err(), Some(SealError::Malformed));
+        assert_eq!(ring.open(CONTEXT, b"").err(), Some(SealError::Malformed));
     }
 
     #[test]
     fn a_rotated_ring_opens_old_values_and_seals_with_the_new_key() {
         let old = ring(&["old-old-old-old-old"]);
-        let sealed = old.seal(PLACE, b"secret").expect("sealed");
+        let sealed = old.seal(CONTEXT, b"secret").expect("sealed");
         let rotated = ring(&["new-new-new-new-new", "old-old-old-old-old"]);
-        assert_eq!(rotated.open(PLACE, &sealed).expect("opened").as_slice(), b"secret");
-        let resealed = rotated.seal(PLACE, b"secret").expect("sealed");
+        assert_eq!(rotated.open(CONTEXT, &sealed).expect("opened").as_slice(), b"secret");
+        let resealed = rotated.seal(CONTEXT, b"secret").expect("sealed");
         assert_eq!(KeyRing::key_id(&resealed).expect("id"), rotated.primary());
-        assert!(matches!(old.open(PLACE, &resealed), Err(SealError::UnknownKey(_))));
+        assert!(matches!(old.open(CONTEXT, &resealed), Err(SealError::UnknownKey(_))));
     }
 
     #[test]

@@ -68,19 +68,27 @@ impl Keeper {
     /// # Errors
     /// When there is none to be had.
     pub async fn token(&self, grant: &Grant) -> Result<Token, GrantError> {
+        self.token_by(grant, &self.0.web).await
+    }
+
+    /// As [`Self::token`], minted by another way than usual where it has to be minted.
+    ///
+    /// # Errors
+    /// As [`Self::token`].
+    pub async fn token_by(&self, grant: &Grant, web: &Arc<dyn Web>) -> Result<Token, GrantError> {
         let slot = self.slot(grant);
-        if let Some(token) = self.at_hand(&slot, grant) {
+        if let Some(token) = self.at_hand(&slot, grant, web) {
             return Ok(token);
         }
         let _turn = slot.minting.lock().await;
         // Whoever had the turn before may have brought it.
-        if let Some(token) = self.at_hand(&slot, grant) {
+        if let Some(token) = self.at_hand(&slot, grant, web) {
             return Ok(token);
         }
         if let Some(error) = slot.recent_failure(self.0.clock.now()) {
             return Err(error);
         }
-        self.mint(&slot, grant).await
+        self.mint(&slot, grant, &**web).await
     }
 
     /// The provider did not take this token: the next request gets another, unless this one has only just been minted, when
@@ -114,7 +122,7 @@ impl Keeper {
     }
 
     /// The token that is kept, if it is good; one that ends soon is renewed meanwhile.
-    fn at_hand(&self, slot: &Arc<Slot>, grant: &Grant) -> Option<Token> {
+    fn at_hand(&self, slot: &Arc<Slot>, grant: &Grant, web: &Arc<dyn Web>) -> Option<Token> {
         let now = self.0.clock.now();
         let mut held = slot.held.lock();
         let live = held.token.clone()?;
@@ -124,11 +132,11 @@ impl Keeper {
         let has_paused = held.failure.as_ref().is_none_or(|(at, _)| now.saturating_since(*at) >= PAUSE);
         if live.renew_at <= now && !held.is_renewed && has_paused {
             held.is_renewed = true;
-            let (keeper, slot, grant) = (self.clone(), Arc::clone(slot), grant.clone());
+            let (keeper, slot, grant, web) = (self.clone(), Arc::clone(slot), grant.clone(), Arc::clone(web));
             tokio::spawn(async move {
                 let renewal = Renewal(slot);
                 let _turn = renewal.0.minting.lock().await;
-                if let Err(error) = keeper.mint(&renewal.0, &grant).await {
+                if let Err(error) = keeper.mint(&renewal.0, &grant, &*web).await {
                     tracing::warn!(%error, "a token could not be renewed ahead of its end; the old one is used meanwhile");
                 }
             });
@@ -136,11 +144,11 @@ impl Keeper {
         Some(live.minted.token)
     }
 
-    async fn mint(&self, slot: &Slot, grant: &Grant) -> Result<Token, GrantError> {
+    async fn mint(&self, slot: &Slot, grant: &Grant, web: &dyn Web) -> Result<Token, GrantError> {
         let now = self.0.clock.now();
         let minted = match (grant.source(), &self.0.machine) {
-            (Source::Stored(stored), _) => exchange(&*self.0.web, stored, now).await,
-            (Source::Machine(ambient), Some(machine)) => machine.mint(ambient, &*self.0.web, now).await,
+            (Source::Stored(stored), _) => exchange(web, stored, now).await,
+            (Source::Machine(ambient), Some(machine)) => machine.mint(ambient, web, now).await,
             (Source::Machine(_), None) => Err(GrantError::Machine(
                 "connections may not use the identity of this machine: set AMBIENT_CREDENTIALS=true to allow it".into(),
             )),

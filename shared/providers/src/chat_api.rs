@@ -9,7 +9,7 @@ use crate::profile::{ToolsOnChat, openai_line};
 
 /// What of a request decides between the two.
 #[derive(Clone, Copy, Debug)]
-pub struct ChatWish<'a> {
+pub struct ChatApiSelector<'a> {
     /// What the client speaks.
     pub client: Format,
     pub has_tools: bool,
@@ -19,9 +19,9 @@ pub struct ChatWish<'a> {
     pub many: bool,
 }
 
-// === impl ChatWish ===
+// === impl ChatApiSelector ===
 
-impl ChatWish<'_> {
+impl ChatApiSelector<'_> {
     /// Of a plain question.
     pub const fn plain(client: Format) -> Self {
         Self { client, has_tools: false, effort: None, many: false }
@@ -99,12 +99,12 @@ mod tests {
             ("somebody-elses", Chat, true, Some("\"high\""), Chat),
             ("somebody-elses", Anthropic, true, None, Chat),
         ] {
-            let wish = ChatWish { client, has_tools, effort, many: false };
-            assert_eq!(wish.api_for(model), expected, "{model} {client} {has_tools} {effort:?}");
+            let selector = ChatApiSelector { client, has_tools, effort, many: false };
+            assert_eq!(selector.api_for(model), expected, "{model} {client} {has_tools} {effort:?}");
         }
-        let many = ChatWish { many: true, ..ChatWish::plain(Format::Gemini) };
+        let many = ChatApiSelector { many: true, ..ChatApiSelector::plain(Format::Gemini) };
         assert_eq!(many.api_for("gpt-5"), Chat, "several answers");
-        let with_tools = ChatWish { many: true, has_tools: true, ..ChatWish::plain(Chat) };
+        let with_tools = ChatApiSelector { many: true, has_tools: true, ..ChatApiSelector::plain(Chat) };
         assert_eq!(
             with_tools.api_for("gpt-5.6"),
             Chat,

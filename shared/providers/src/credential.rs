@@ -228,7 +228,7 @@ fn stays_at_home(base: &Url, policy: AddressPolicy) -> Result<(), CompileError> 
     let host = base.host_str().unwrap_or_default();
     let is_below = |domain: &&str| host.strip_suffix(*domain).is_some_and(|sub| sub.is_empty() || sub.ends_with('.'));
     let is_here = AddressPolicy::PublicOnly.check_url(base.as_str()).is_err() && policy == AddressPolicy::AllowPrivate;
-    if (base.scheme() == "https" && CLOUDS.iter().any(|domain| is_below(&domain))) || is_here {
+    if (base.scheme() == "https" && CLOUDS.iter().any(|domain| is_below(domain))) || is_here {
         return Ok(());
     }
     Err(CompileError::Identity("the machine's own identity is sent to its cloud's hosts alone: leave the base URL out"))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header};
 use omniroute_core::error::{ErrorClass, GatewayError};
-use omniroute_wire::codec::{Named, UpstreamError};
+use omniroute_wire::codec::{OpenAiErrorFields, UpstreamError};
 
 use crate::sanitise::sanitise;
 
@@ -50,7 +50,7 @@ pub struct Failure {
     pub retry_after: Option<Duration>,
     /// The upstream's words, raw. Show [`Self::client_message`] instead.
     message: String,
-    named: Named,
+    named: OpenAiErrorFields,
 }
 
 // === impl Failure ===
@@ -58,7 +58,7 @@ pub struct Failure {
 impl Failure {
     /// A failure without an answer.
     pub fn without_answer(class: FailureClass, message: impl Into<String>) -> Self {
-        Self { class, status: None, retry_after: None, message: message.into(), named: Named::default() }
+        Self { class, status: None, retry_after: None, message: message.into(), named: OpenAiErrorFields::default() }
     }
 
     /// A 2xx that is no answer: HTML, an error object, nothing.
@@ -192,7 +192,7 @@ impl Failure {
             FailureClass::ContentFilter | FailureClass::Client => {
                 let class = if self.status == Some(413) { ErrorClass::TooLarge } else { ErrorClass::BadRequest };
                 let mut error = GatewayError::new(class, code, words);
-                let Named { code, param } = &self.named;
+                let OpenAiErrorFields { code, param } = &self.named;
                 error.upstream_code = code.clone().filter(|code| is_name(code));
                 error.param = param.as_deref().filter(|param| is_name(param)).map(str::to_owned);
                 error

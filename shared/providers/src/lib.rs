@@ -9,7 +9,7 @@
 //! ```text
 //! ping                                            a question that tests a connection
 //! upstream                                        a connection, ready to be used
-//! endpoint, adapters                              where its requests go, and who writes them
+//! connection_urls, adapters                       where its requests go, and who writes them
 //! place                                           where a cloud is
 //! credential                                      what its secret is
 //! vertex                                          an adapter that tells errors apart as another does
@@ -35,8 +35,8 @@ pub mod catalog;
 mod chat_api;
 mod cohere;
 mod connection;
+mod connection_urls;
 mod credential;
-mod endpoint;
 mod envelope;
 mod failure;
 mod gemini;
@@ -65,7 +65,7 @@ pub use aws::{IncompleteKeys, SignError, Signer};
 pub use azure::{AzureDeployments, AzureFoundry};
 pub use bedrock::Bedrock;
 pub use catalog::{Auth, Catalog, Category, ChatApis, Group, ModelFacts, Provider, Quirks, Service};
-pub use chat_api::ChatWish;
+pub use chat_api::ChatApiSelector;
 pub use cohere::Cohere;
 pub use connection::{CloudSpec, CompileError, ConnectionSpec, NodeSpec, Timeouts};
 pub use credential::google_exchange;

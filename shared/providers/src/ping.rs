@@ -4,12 +4,12 @@
 use http::HeaderValue;
 use omniroute_core::error::GatewayError;
 use omniroute_wire::{
-    codec::{DecodeContext, Sealer, Target},
+    codec::{DecodeContext, EncodeTarget, Sealer},
     ir::{Losses, Signature},
     translate::{Dialect, encode_request, name_table},
 };
 
-use crate::{ChatWish, CompileError, Upstream};
+use crate::{ChatApiSelector, CompileError, Upstream};
 
 /// OpenAI's Responses take no smaller limit.
 const MAX_TOKENS: u64 = 16;
@@ -43,8 +43,8 @@ impl Sealer for NoSealer {
 /// # Errors
 /// When the upstream does not chat, or the model's name cannot be used with it.
 pub fn ping(upstream: &Upstream, model: &str) -> Result<http::Request<Vec<u8>>, PingError> {
-    let wish = ChatWish::plain(Dialect::Chat.format());
-    let format = upstream.chat_format_for(model, &wish).ok_or(PingError::DoesNotChat)?;
+    let selector = ChatApiSelector::plain(Dialect::Chat.format());
+    let format = upstream.chat_format_for(model, &selector).ok_or(PingError::DoesNotChat)?;
     let question = serde_json::json!({
         "model": model,
         "messages": [{ "role": "user", "content": "ping" }],
@@ -58,7 +58,7 @@ pub fn ping(upstream: &Upstream, model: &str) -> Result<http::Request<Vec<u8>>, 
         .map_err(wire)?;
     let names = name_table(format, &asked);
     let profile = upstream.profile(format, model);
-    let target = Target { model, profile: &profile, names: &names, stream: false };
+    let target = EncodeTarget { model, profile: &profile, names: &names, stream: false };
     let encoded = encode_request(format, &asked, &target, &mut Losses::default()).map_err(wire)?;
     let envelope = upstream.envelope(format, model);
     let body = match envelope.as_ref().and_then(|envelope| envelope.apply(&encoded.body)) {

@@ -123,7 +123,8 @@ mod tests {
     /// URL of a chat with `m`, and of the list.
     fn urls(spec: &ConnectionSpec<'_>) -> (String, String) {
         let upstream = Upstream::compile(spec, POLICY).expect("compiled");
-        let format = upstream.chat_format_for("m", &crate::ChatWish::plain(omniroute_wire::ir::Format::OpenAiChat));
+        let format =
+            upstream.chat_format_for("m", &crate::ChatApiSelector::plain(omniroute_wire::ir::Format::OpenAiChat));
         let chat = upstream.chat_uri(format.expect("chats"), "m", false).expect("a URL");
         (chat.to_string(), upstream.uri(Operation::Models).to_string())
     }

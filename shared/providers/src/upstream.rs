@@ -13,14 +13,14 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use crate::{
-    Adapter, Auth, AzureDeployments, AzureFoundry, Catalog, Category, ChatApis, ChatWish, CompileError, ConnectionSpec,
-    Envelope, Grant, NextPage, OpenAiCompatible, Operation, OperationFormat, Provider, Quirks, Service, Signer,
-    Timeouts,
+    Adapter, Auth, AzureDeployments, AzureFoundry, Catalog, Category, ChatApiSelector, ChatApis, CompileError,
+    ConnectionSpec, Envelope, Grant, NextPage, OpenAiCompatible, Operation, OperationFormat, Provider, Quirks, Service,
+    Signer, Timeouts,
     adapter::has_version,
     adapter_of,
     azure::Surface,
+    connection_urls::{self, ConnectionUrls},
     credential::Credential,
-    endpoint::{self, Endpoint},
     place::is_gateway,
     profile::profile,
 };
@@ -58,7 +58,7 @@ struct Inner {
     listed: Option<&'static Provider>,
     quirks: Option<&'static Quirks>,
     adapter: &'static dyn Adapter,
-    endpoint: Endpoint,
+    urls: ConnectionUrls,
     headers: HeaderMap,
     /// Of connections whose credential signs instead of being sent.
     signer: Option<Signer>,
@@ -88,13 +88,13 @@ impl Upstream {
         let provider = provider.filter(|_| spec.node.is_none());
         let (adapter, apis) = spoken(spec, format, provider)?;
         let credential = Credential::read(spec, auth.unwrap_or_else(|| adapter.auth()))?;
-        let endpoint = Endpoint::new(spec, provider, adapter, apis, &credential, policy)?;
+        let urls = ConnectionUrls::new(spec, provider, adapter, apis, &credential, policy)?;
         let vendors =
             provider.into_iter().flat_map(|provider| provider.headers.iter().map(|(name, value)| (*name, *value)));
         let headers = headers(spec, &credential, adapter.headers().iter().copied().chain(vendors))?;
-        let signer = credential.keys(spec).map(|keys| Signer::new(keys.clone(), endpoint.region.clone()));
-        let grant = credential.grant(spec, format, &endpoint.region, &endpoint.base, policy)?;
-        let vendor = vendor(endpoint.base.as_str()).or((format == "azure-openai").then_some("openai"));
+        let signer = credential.keys(spec).map(|keys| Signer::new(keys.clone(), urls.region.clone()));
+        let grant = credential.grant(spec, format, &urls.region, &urls.base, policy)?;
+        let vendor = vendor(urls.base.as_str()).or((format == "azure-openai").then_some("openai"));
         let ways = vendor.or(provider.map(|provider| provider.id)).and_then(|id| Catalog::builtin().get(id));
         Ok(Self {
             inner: Arc::new(Inner {
@@ -104,7 +104,7 @@ impl Upstream {
                 listed: provider,
                 quirks: ways.map(|provider| &provider.quirks).filter(|quirks| !quirks.is_empty()),
                 adapter,
-                endpoint,
+                urls,
                 headers,
                 signer,
                 grant,
@@ -170,7 +170,7 @@ impl Upstream {
 
     /// The call that tests its credential, unsigned, where the catalog names one.
     pub fn check(&self) -> Option<http::Request<Vec<u8>>> {
-        let uri = self.inner.endpoint.check()?;
+        let uri = self.inner.urls.check()?;
         let body = self.inner.listed?.check?.body.map(|body| body.get().as_bytes().to_vec());
         let mut request = http::Request::new(body.clone().unwrap_or_default());
         *request.uri_mut() = uri.clone();
@@ -184,7 +184,7 @@ impl Upstream {
 
     /// Where the catalog's provider takes a kind of call that is not chat.
     pub fn service_uri(&self, service: Service) -> Option<Uri> {
-        self.inner.endpoint.service(self.inner.listed?, service)
+        self.inner.urls.service(self.inner.listed?, service)
     }
 
     /// Of providers that do not chat, only what their entry names is asked for. Those that chat, and nodes, are asked for
@@ -199,7 +199,7 @@ impl Upstream {
 
     /// Where an operation's requests go.
     pub fn uri(&self, operation: Operation) -> &Uri {
-        self.inner.endpoint.uri(operation)
+        self.inner.urls.uri(operation)
     }
 
     /// Where one request goes, in formats whose paths hold the model too.
@@ -207,7 +207,7 @@ impl Upstream {
     /// # Errors
     /// When the model's name makes no path.
     pub fn uri_for(&self, operation: Operation, model: &str, stream: bool) -> Result<Uri, CompileError> {
-        self.inner.endpoint.uri_for(self.inner.adapter, operation, model, stream)
+        self.inner.urls.uri_for(self.inner.adapter, operation, model, stream)
     }
 
     /// Where a request is sent that is written in this format.
@@ -215,7 +215,7 @@ impl Upstream {
     /// # Errors
     /// As [`Self::uri_for`].
     pub fn chat_uri(&self, format: ir::Format, model: &str, stream: bool) -> Result<Uri, CompileError> {
-        match self.inner.endpoint.responses() {
+        match self.inner.urls.responses() {
             Some(responses) if format == ir::Format::OpenAiResponses => Ok(responses.clone()),
             _ => self.uri_for(Operation::Chat, model, stream),
         }
@@ -226,37 +226,37 @@ impl Upstream {
     /// # Errors
     /// When it makes no URL.
     pub fn next_page(&self, page: &Uri, next: &NextPage) -> Result<Uri, CompileError> {
-        endpoint::next_page(page, next)
+        connection_urls::next_page(page, next)
     }
 
     /// A call beside Responses, such as `compact`; `None` when the upstream has none, or answers at paths of the operator's own.
     pub fn responses_uri(&self, call: &str) -> Option<Uri> {
-        let endpoint = &self.inner.endpoint;
-        let is_its_own = || self.chat_format() == Some(ir::Format::OpenAiResponses) && !endpoint.has_own_chat_path();
-        let responses = endpoint.responses().or_else(|| is_its_own().then(|| endpoint.uri(Operation::Chat)))?;
-        endpoint::below(responses, call).ok()
+        let urls = &self.inner.urls;
+        let is_its_own = || self.chat_format() == Some(ir::Format::OpenAiResponses) && !urls.has_own_chat_path();
+        let responses = urls.responses().or_else(|| is_its_own().then(|| urls.uri(Operation::Chat)))?;
+        connection_urls::below(responses, call).ok()
     }
 
     /// Where the tokens of a request to `model` are counted; `None` when the upstream does not count, or answers at paths of the
     /// operator's own.
     pub fn count_uri(&self, model: &str) -> Option<Uri> {
-        self.inner.endpoint.count_uri(self.inner.adapter, model)
+        self.inner.urls.count_uri(self.inner.adapter, model)
     }
 
     /// The format in which a request to `model` is asked; `None` when it does not chat.
-    pub fn chat_format_for(&self, model: &str, wish: &ChatWish<'_>) -> Option<ir::Format> {
+    pub fn chat_format_for(&self, model: &str, selector: &ChatApiSelector<'_>) -> Option<ir::Format> {
         if !self.serves(Category::Chat) {
             return None;
         }
-        match (self.inner.endpoint.responses(), self.inner.adapter.chat_format(model)) {
-            (Some(_), Some(ir::Format::OpenAiChat)) => Some(wish.api_for(model)),
+        match (self.inner.urls.responses(), self.inner.adapter.chat_format(model)) {
+            (Some(_), Some(ir::Format::OpenAiChat)) => Some(selector.api_for(model)),
             (_, format) => format,
         }
     }
 
     /// What it wants of a body beside its format.
     pub fn envelope(&self, format: ir::Format, model: &str) -> Option<Envelope> {
-        self.inner.adapter.envelope(format, model, &self.inner.endpoint.account)
+        self.inner.adapter.envelope(format, model, &self.inner.urls.account)
     }
 
     /// The usual format of its chat; `None` when it does not chat. Of a host with two APIs, it takes the model and the request
@@ -294,7 +294,7 @@ impl Upstream {
 
     /// The base URL of its calls.
     pub fn base(&self) -> &Url {
-        &self.inner.endpoint.base
+        &self.inner.urls.base
     }
 
     /// Headers of every request: credential, vendor's, operator's. The credential is marked sensitive.
@@ -314,7 +314,7 @@ impl Upstream {
 
     /// The region that its requests are signed for.
     pub fn region(&self) -> &str {
-        &self.inner.endpoint.region
+        &self.inner.urls.region
     }
 
     /// What [`crate::sanitise()`] takes out of the upstream's words: the secret and the operator's own header values.
@@ -343,7 +343,7 @@ impl fmt::Debug for Upstream {
             .field("id", &self.inner.id)
             .field("provider", &self.inner.provider)
             .field("adapter", &self.inner.adapter.id())
-            .field("base", &self.inner.endpoint.base.as_str())
+            .field("base", &self.inner.urls.base.as_str())
             .finish_non_exhaustive()
     }
 }
@@ -524,7 +524,7 @@ pub(crate) mod tests {
         use ir::Format::{OpenAiChat as Chat, OpenAiResponses as Responses};
         let asked = |spec: &ConnectionSpec<'_>, model: &str, client| {
             let upstream = Upstream::compile(spec, AddressPolicy::PublicOnly).expect("compiled");
-            let format = upstream.chat_format_for(model, &ChatWish::plain(client)).expect("it chats");
+            let format = upstream.chat_format_for(model, &ChatApiSelector::plain(client)).expect("it chats");
             (format, upstream.chat_uri(format, model, false).expect("a URL").to_string())
         };
         let chat = |base: &str| (Chat, format!("{base}/chat/completions"));

@@ -1,7 +1,8 @@
 //! What a format module provides, and what it is told about the exchange it translates.
 //!
-//! A format is one folder with four halves: `request` (decode, encode), `response` (decode, encode), `stream` (a
-//! [`StreamDecoder`] and, for client formats, a [`StreamEncoder`]), and `error`. [`crate::translate`] picks the halves
+//! A format is one folder with a file for each half that it needs: `decode_request` and `encode_request`, `decode_response` and
+//! `encode_response`, `decode_stream` (a [`StreamDecoder`]) and `encode_stream` (a [`StreamEncoder`]), and `error`, which has both
+//! directions. Formats that only clients speak do without those of an upstream, and the other way about. [`crate::translate`] picks them
 //! by [`Format`](crate::ir::Format).
 
 use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
@@ -42,7 +43,7 @@ pub struct DecodeContext<'s> {
 
 /// Whom a request is written for.
 #[derive(Clone, Copy)]
-pub struct Target<'t> {
+pub struct EncodeTarget<'t> {
     /// The upstream's own id of the model.
     pub model: &'t str,
     pub profile: &'t Profile,
@@ -57,7 +58,7 @@ pub struct Encoded {
     pub body: Vec<u8>,
     /// Headers that the format demands for this request (beta flags).
     pub headers: Vec<(&'static str, String)>,
-    /// The answer may come as the call of a tool of ours; see [`Exchange::answer_tool`].
+    /// The answer may come as the call of a tool of ours; see [`ResponseContext::answer_tool`].
     pub answer_tool: bool,
 }
 
@@ -70,20 +71,20 @@ pub struct UpstreamError {
     /// The upstream's own code or type.
     pub code: Option<String>,
     /// What else an error in OpenAI's shape says.
-    pub named: Named,
+    pub named: OpenAiErrorFields,
     pub retry_after: Option<Duration>,
 }
 
 /// `code` and `param` of an error in OpenAI's shape; their clients look at both. Not sanitised yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Named {
+pub struct OpenAiErrorFields {
     pub code: Option<Box<str>>,
     pub param: Option<Box<str>>,
 }
 
 /// What the way back of an answer has to know about the request.
 #[derive(Clone)]
-pub struct Exchange {
+pub struct ResponseContext {
     /// Id for formats that have one (`chatcmpl-…`, `msg_…`, `resp_…` are built from it).
     pub id: String,
     /// Unix seconds.
@@ -253,7 +254,7 @@ impl NameTable {
 }
 
 /// A signature as it may stand in a field of `family`: its own payload as it is, another's inside a sealed token.
-pub fn signature_for<'a>(signature: &'a Signature<'a>, family: Family, exchange: &Exchange) -> Cow<'a, str> {
+pub fn signature_for<'a>(signature: &'a Signature<'a>, family: Family, exchange: &ResponseContext) -> Cow<'a, str> {
     if signature.family == family {
         Cow::Borrowed(&signature.payload)
     } else {

@@ -34,7 +34,7 @@ wire_object! {
 }
 
 /// An upstream's answer in OpenAI's form.
-pub(crate) struct Middle {
+pub(crate) struct OpenAiEmbeddings {
     pub(crate) body: Vec<u8>,
     pub(crate) tokens: Option<u64>,
 }
@@ -93,14 +93,14 @@ pub(crate) fn write(
     base64: bool,
     tokens: Option<u64>,
     estimate: u64,
-) -> Result<Middle, WireError> {
+) -> Result<OpenAiEmbeddings, WireError> {
     let vectors: Vec<Cow<'_, str>> = vectors
         .iter()
         .map(|raw| if base64 { packed(raw).map(Cow::Owned) } else { Ok(Cow::Borrowed(raw.get())) })
         .collect::<Result<_, _>>()?;
     let mut body = Vec::with_capacity(256);
     write_list(&vectors, model, tokens.unwrap_or(estimate), &mut body);
-    Ok(Middle { body, tokens })
+    Ok(OpenAiEmbeddings { body, tokens })
 }
 
 /// An answer of `/v1/embeddings`.

@@ -12,10 +12,10 @@
 //! ollama, cohere, bedrock
 //! anthropic, gemini
 //! openai
-//! rounds, answer_tool, custom_input, fill_in, tool_schema    what requests of several formats are mended with
+//! tool_call_pairing, answer_tool, custom_input, fill_in, tool_schema    what requests of several formats are mended with
 //! tools, system_text, stable_id, error_words, embedding_list, media
 //! service_tier                                                what an answer says of the service
-//! json_tail, scan, splice, event_scan, event_stream          bodies and streams that pass
+//! json_tail, scan, splice, event_scan, event_stream, choice_ends    bodies and streams that pass
 //! object, tree                                                reading JSON
 //! lenient, json_walk, write                                   the pieces of that
 //! text, quote, string_block, byte_order_mark
@@ -28,6 +28,7 @@ mod answer_tool;
 pub mod anthropic;
 pub mod bedrock;
 pub mod byte_order_mark;
+mod choice_ends;
 pub mod codec;
 pub mod cohere;
 pub mod completions;
@@ -51,7 +52,6 @@ pub mod openai;
 mod quote;
 pub mod render;
 pub mod responses;
-mod rounds;
 pub mod scan;
 mod service_tier;
 pub mod splice;
@@ -59,6 +59,7 @@ mod stable_id;
 mod string_block;
 mod system_text;
 mod text;
+mod tool_call_pairing;
 mod tool_schema;
 mod tools;
 pub mod translate;

@@ -58,7 +58,7 @@ pub(crate) fn is_within_results(turns: &[Turn<'_>], at: usize) -> bool {
 }
 
 /// The request for a target whose template takes one system text, in front, and the two roles by turns: later system texts become
-/// the user's, and turns of the user's that stand next to each other one.
+/// the user's, and turns of one side that stand next to each other one.
 pub(crate) fn by_turns<'r, 'a>(request: &'r Request<'a>) -> Cow<'r, Request<'a>> {
     let front = request.system.iter().take_while(|part| part.position == 0).count();
     let (_, mut later) = request.system.split_at(front);
@@ -107,6 +107,9 @@ fn users<'a>(text: String) -> Turn<'a> {
 
 fn push<'a>(turns: &mut Vec<Turn<'a>>, turn: Turn<'a>) {
     match turns.iter_mut().rfind(|turn| !is_silent(turn)) {
+        Some(last) if last.role == Role::Assistant && turn.role == Role::Assistant => {
+            say_on(&mut last.parts, turn.parts);
+        }
         Some(last) if is_gone_on_by(last, &turn) => join(&mut last.parts, turn.parts),
         _ => turns.push(turn),
     }
@@ -118,8 +121,11 @@ fn is_silent(turn: &Turn<'_>) -> bool {
     turn.role == Role::Assistant && turn.parts.iter().all(is_unwritten)
 }
 
-/// Whether a message of the user's would follow another one.
+/// Whether a message would follow another one of the same side.
 fn is_gone_on_by(turn: &Turn<'_>, next: &Turn<'_>) -> bool {
+    if turn.role == Role::Assistant && next.role == Role::Assistant {
+        return true;
+    }
     let is_users = |part: &Part<'_>| match part {
         // Media of results follow as the user's.
         Part::ToolResult { parts, .. } => parts.iter().any(|part| !matches!(part, Part::Text { .. })),
@@ -141,6 +147,23 @@ fn join<'a>(parts: &mut Vec<Part<'a>>, more: Vec<Part<'a>>) {
         text.push_str("\n\n");
         text.push_str(next);
         return;
+    }
+    parts.extend(more);
+}
+
+/// What an assistant said in two turns, as one. Their texts would run into each other where calls stand beside a single text.
+fn say_on<'a>(parts: &mut Vec<Part<'a>>, mut more: Vec<Part<'a>>) {
+    let is_text = |part: &Part<'_>| matches!(part, Part::Text { .. });
+    if parts.iter().any(is_text)
+        && let Some(Part::Text { text, .. }) = more.iter_mut().find(|part| is_text(part))
+    {
+        text.to_mut().insert_str(0, "\n\n");
+    }
+    if let (Some(Part::Text { text, annotations, .. }), Some(Part::Text { .. })) = (parts.last_mut(), more.first())
+        && annotations.is_empty()
+        && let Part::Text { text: next, .. } = more.remove(0)
+    {
+        text.to_mut().push_str(&next);
     }
     parts.extend(more);
 }

@@ -6,10 +6,12 @@
 use crate::{
     answer_tool::{self, Unwrapping},
     anthropic, bedrock,
-    codec::{DecodeContext, Encoded, Exchange, NameTable, StreamDecoder, StreamEncoder, Target, WireError},
+    codec::{
+        DecodeContext, EncodeTarget, Encoded, NameTable, ResponseContext, StreamDecoder, StreamEncoder, WireError,
+    },
     cohere, completions, gemini,
     ir::{Format, Losses, Request, Response, StreamError},
-    ollama, openai, responses, rounds,
+    ollama, openai, responses, tool_call_pairing,
 };
 use omniroute_core::error::{ErrorClass, GatewayError};
 
@@ -72,7 +74,7 @@ impl Dialect {
     }
 
     /// Writes a whole answer.
-    pub fn encode_response(&self, response: &Response<'_>, exchange: &Exchange, out: &mut Vec<u8>) {
+    pub fn encode_response(&self, response: &Response<'_>, exchange: &ResponseContext, out: &mut Vec<u8>) {
         match self {
             Self::Chat => openai::encode_response(response, exchange, out),
             Self::Completions => completions::encode_response(response, exchange, out),
@@ -84,7 +86,7 @@ impl Dialect {
     }
 
     /// Writes a streamed answer.
-    pub fn encoder(&self, exchange: Exchange) -> Box<dyn StreamEncoder> {
+    pub fn encoder(&self, exchange: ResponseContext) -> Box<dyn StreamEncoder> {
         match self {
             Self::Chat => Box::new(openai::Encoder::new(exchange)),
             Self::Completions => Box::new(completions::Encoder::new(exchange)),
@@ -136,7 +138,7 @@ pub fn name_table(target: Format, request: &Request<'_>) -> NameTable {
 pub fn encode_request(
     format: Format,
     request: &Request<'_>,
-    target: &Target<'_>,
+    target: &EncodeTarget<'_>,
     losses: &mut Losses,
 ) -> Result<Encoded, WireError> {
     responses::check_portable(request, format)?;
@@ -150,7 +152,7 @@ pub fn encode_request(
     let paired;
     let request = match format {
         Format::OpenAiChat | Format::OpenAiResponses | Format::Ollama | Format::Cohere | Format::Bedrock => {
-            paired = rounds::paired(request, format, losses);
+            paired = tool_call_pairing::paired(request, format, losses);
             &*paired
         }
         // They plan their turns themselves.
@@ -202,7 +204,11 @@ pub fn decode_response<'a>(
 ///
 /// # Errors
 /// As [`decode_response`].
-pub fn decode_answer<'a>(format: Format, body: &'a [u8], exchange: &Exchange) -> Result<Response<'a>, WireError> {
+pub fn decode_answer<'a>(
+    format: Format,
+    body: &'a [u8],
+    exchange: &ResponseContext,
+) -> Result<Response<'a>, WireError> {
     let context = DecodeContext { sealer: &*exchange.sealer, answer: &exchange.id };
     let mut response = decode_response(format, body, &context)?;
     if exchange.answer_tool {
@@ -241,7 +247,7 @@ pub fn failure_in(format: Format, body: &[u8], error: &WireError) -> Option<Stre
 }
 
 /// Reads an upstream's streamed answer to a request that was written for it.
-pub fn answer_decoder(format: Format, exchange: &Exchange) -> Box<dyn StreamDecoder> {
+pub fn answer_decoder(format: Format, exchange: &ResponseContext) -> Box<dyn StreamDecoder> {
     let mut decoder = decoder(format);
     decoder.of_answer(&exchange.id);
     if exchange.answer_tool { Box::new(Unwrapping::new(decoder)) } else { decoder }

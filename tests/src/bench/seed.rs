@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use omniroute_core::{
     hash::Pepper,
-    sealed::{KeyRing, Place},
+    sealed::{KeyRing, SealContext},
     time::{Clock as _, SystemClock},
 };
 use sqlx::{Connection as _, QueryBuilder, Row as _, Sqlite, SqliteConnection, sqlite::SqliteConnectOptions};
@@ -78,7 +78,7 @@ async fn add_connections(tx: &mut SqliteConnection, count: usize, revision: i64,
         for number in batch {
             let id = format!("bench-connection-{number:05}");
             let secret = format!("sk-upstream-{number:040}");
-            let place = Place { table: "connections", column: "secret", row: &id };
+            let place = SealContext { table: "connections", column: "secret", row: &id };
             let sealed = ring.seal(place, secret.as_bytes())?;
             rows.push((id, *number, sealed));
         }

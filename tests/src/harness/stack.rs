@@ -209,6 +209,15 @@ impl Stack {
             .into()
     }
 
+    /// Where REST and the dashboard are.
+    pub fn control_plane_url(&self) -> &str {
+        &self.rest_url
+    }
+
+    pub fn admin_password(&self) -> &'static str {
+        PASSWORD
+    }
+
     /// Where everything that the programs wrote is.
     pub fn directory(&self) -> &Path {
         self.directory.path()

@@ -17,7 +17,7 @@ use super::{
     tokens::TokenRow,
     variables::{Part, usual_name},
 };
-use crate::http::{Body, Fields};
+use crate::http::{Fields, FromFields};
 
 const MAX_URL: usize = 2000;
 const MAX_CODE: usize = 8_000;
@@ -313,7 +313,7 @@ pub(super) struct RepairResult {
 
 // === impl AuthorizeQuery ===
 
-impl Body for AuthorizeQuery {
+impl FromFields for AuthorizeQuery {
     fn read(fields: &mut Fields) -> Self {
         Self {
             redirect_uri: fields.text("redirect_uri", 1..=MAX_URL),
@@ -331,7 +331,7 @@ impl From<AuthorizeQuery> for Beginning {
 
 // === impl DeviceQuery ===
 
-impl Body for DeviceQuery {
+impl FromFields for DeviceQuery {
     fn read(fields: &mut Fields) -> Self {
         Self { connection_id: fields.text("connectionId", 1..=MAX_ID), name: fields.text("name", 1..=MAX_ID) }
     }
@@ -345,7 +345,7 @@ impl From<DeviceQuery> for Beginning {
 
 // === impl ListenQuery ===
 
-impl Body for ListenQuery {
+impl FromFields for ListenQuery {
     fn read(fields: &mut Fields) -> Self {
         let port = fields.whole("port", 0..=u64::from(u16::MAX));
         Self {
@@ -413,7 +413,7 @@ impl From<DeviceBegun> for DeviceCode {
 
 // === impl Exchange ===
 
-impl Body for Exchange {
+impl FromFields for Exchange {
     fn read(fields: &mut Fields) -> Self {
         let code = fields.required_text("code", 1..=MAX_CODE).trim().to_owned();
         let state = fields.nullable_text("state", 0..=500).set().filter(|state| !state.is_empty());
@@ -448,7 +448,7 @@ impl From<Exchange> for Ending {
 
 // === impl Poll ===
 
-impl Body for Poll {
+impl FromFields for Poll {
     fn read(fields: &mut Fields) -> Self {
         Self {
             device_code: fields.required_text("deviceCode", 1..=500).trim().to_owned(),
@@ -468,7 +468,7 @@ impl Poll {
 
 // === impl PollCallback ===
 
-impl Body for PollCallback {
+impl FromFields for PollCallback {
     fn read(fields: &mut Fields) -> Self {
         Self {
             state: fields.nullable_text("state", 0..=500).set().filter(|state| !state.is_empty()),
@@ -479,7 +479,7 @@ impl Body for PollCallback {
 
 // === impl Refresh ===
 
-impl Body for Refresh {
+impl FromFields for Refresh {
     fn read(fields: &mut Fields) -> Self {
         Self { connection_id: fields.required_text("connectionId", 1..=MAX_ID) }
     }
@@ -581,7 +581,7 @@ impl OAuthClient {
 
 // === impl PutClient ===
 
-impl Body for PutClient {
+impl FromFields for PutClient {
     fn read(fields: &mut Fields) -> Self {
         let url = |fields: &mut Fields, name: &'static str| {
             fields.nullable_text(name, 0..=MAX_URL).set().map(|url| url.trim().to_owned()).filter(|url| !url.is_empty())
@@ -638,7 +638,7 @@ impl PutClient {
 
 // === impl Repair ===
 
-impl Body for Repair {
+impl FromFields for Repair {
     fn read(fields: &mut Fields) -> Self {
         Self { provider: fields.nullable_text("provider", 0..=MAX_ID).set().filter(|name| !name.trim().is_empty()) }
     }

@@ -1,6 +1,6 @@
 //! `/api/settings/master-key/rotate`: the keys that secrets are sealed with at rest.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{Json, extract::State};
 use serde::Serialize;
@@ -77,6 +77,20 @@ pub(super) async fn rotate(State(operations): State<Arc<Operations>>) -> Result<
                 "These control planes do not have the first master key and could not open what it seals: {}. Add it to \
                  STORAGE_ENCRYPTION_KEY there, restart them, and rotate then",
                 lacking.join(", ")
+            ),
+        ));
+    }
+    // What is sealed with a key of theirs that this one lacks would be left as it is, and named as if nobody could open it.
+    let held: BTreeSet<String> = operations.store.ring().ids().map(|id| id.to_string()).collect();
+    let running = peers.iter().filter(|(_, counts)| *counts).flat_map(|(other, _)| &other.state.opens_with);
+    let missing: BTreeSet<&str> = running.filter(|key| !held.contains(*key)).map(String::as_str).collect();
+    if !missing.is_empty() {
+        return Err(ApiError::new(
+            Code::Conflict,
+            format!(
+                "Control planes that run have master keys that this one lacks: {}. Rotate there, or add them to \
+                 STORAGE_ENCRYPTION_KEY of this one",
+                missing.into_iter().collect::<Vec<_>>().join(", ")
             ),
         ));
     }

@@ -1,7 +1,7 @@
 //! Running the gateway: health, probes, commands to proxies, the master key.
 
+mod database_ready;
 mod health;
-mod init;
 mod master_key;
 mod probes;
 mod proxies;
@@ -18,7 +18,7 @@ use omniroute_core::time::{Clock, UnixMillis};
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub use self::health::{NodeHealth, ProviderReport};
+pub use self::health::{CustomProviderHealth, ProviderReport};
 #[cfg(test)]
 pub(crate) use self::proxies::DrainOptions;
 use crate::{
@@ -112,7 +112,7 @@ impl Operations {
 
     pub fn router(self: &Arc<Self>) -> OpenApiRouter {
         OpenApiRouter::new()
-            .routes(routes!(init::init))
+            .routes(routes!(database_ready::init))
             .routes(routes!(master_key::rotate))
             .routes(routes!(health::routes::health))
             .routes(routes!(proxies::drain))

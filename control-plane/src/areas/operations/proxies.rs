@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::Operations;
 use crate::{
     http::{
-        ApiError, Body, ErrorBody, Fields,
+        ApiError, ErrorBody, Fields, FromFields,
         extract::{OptionalJson, Path},
     },
     store::{Command, Delivery},
@@ -43,7 +43,7 @@ pub(crate) struct Ordered {
 
 // === impl DrainOptions ===
 
-impl Body for DrainOptions {
+impl FromFields for DrainOptions {
     fn read(fields: &mut Fields) -> Self {
         Self { deadline_ms: fields.whole("deadlineMs", 0..=MAX_DRAIN_MS) }
     }

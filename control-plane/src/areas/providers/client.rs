@@ -1,5 +1,6 @@
 //! The one HTTP client that asks providers: to test a connection, to list models. It goes only where the address
-//! policy allows, follows no redirect, waits no longer and reads no more than stated.
+//! policy allows, follows no redirect, waits no longer and reads no more than stated. Through the connection's outbound proxy,
+//! where it has one.
 
 use std::{
     error::Error as _,
@@ -13,14 +14,18 @@ use std::{
 use anyhow::Context as _;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 use omniroute_core::address::{AddressError, AddressPolicy};
 use omniroute_credentials::{Web, WebError};
+use omniroute_egress::{CallLimits, Caller, EgressError, OutboundProxy};
 use omniroute_providers::{GrantError, sanitise};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// There are two connections to be made, and up to two handshakes besides.
+const THROUGH_TIMEOUT: Duration = Duration::from_secs(10);
+const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("omniroute/", env!("CARGO_PKG_VERSION")));
 /// For the whole answer: somebody waits in front of a page for it.
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(20);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -31,6 +36,7 @@ const MAX_BODY: usize = 8 * 1024 * 1024;
 #[derive(Clone)]
 pub struct UpstreamClient {
     http: reqwest::Client,
+    through: Caller,
     policy: PolicyInForce,
 }
 
@@ -67,6 +73,11 @@ pub enum UpstreamError {
     Broken,
     #[error("the request cannot be signed with this credential")]
     Sign,
+    #[error(transparent)]
+    Egress(EgressError),
+    /// The connection is not to be called as things stand.
+    #[error("{0}")]
+    NoWay(String),
     #[error("{}", told(.0))]
     Token(GrantError),
 }
@@ -89,15 +100,9 @@ impl UpstreamClient {
     /// When TLS cannot be set up, or the file holds no certificates.
     pub fn new(policy: impl Fn() -> AddressPolicy + Send + Sync + 'static, extra_ca: &Path) -> anyhow::Result<Self> {
         let policy: PolicyInForce = Arc::new(policy);
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        if !extra_ca.as_os_str().is_empty() {
-            trust(&mut roots, extra_ca).with_context(|| format!("UPSTREAM_TLS_CA ({})", extra_ca.display()))?;
-        }
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let tls = upstream_tls(extra_ca)?;
+        let limits = CallLimits { connect: THROUGH_TIMEOUT, total: TOTAL_TIMEOUT, body: MAX_BODY };
+        let through = Caller::new(Arc::clone(&policy), Arc::new(tls.clone()), limits);
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .dns_resolver(GuardedResolver(Arc::clone(&policy)))
@@ -107,9 +112,9 @@ impl UpstreamClient {
             .timeout(TOTAL_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(2)
-            .user_agent(concat!("omniroute/", env!("CARGO_PKG_VERSION")))
+            .user_agent(USER_AGENT)
             .build()?;
-        Ok(Self { http, policy })
+        Ok(Self { http, through, policy })
     }
 
     /// One call. `body` is JSON.
@@ -147,16 +152,70 @@ impl UpstreamClient {
     }
 }
 
+impl UpstreamClient {
+    /// Calls that go through an outbound proxy.
+    pub(super) fn way_through(&self, proxy: Arc<OutboundProxy>) -> Through {
+        Through { client: self.clone(), proxy }
+    }
+
+    /// As [`Self::call`], through an outbound proxy.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn call_through(
+        &self,
+        proxy: &OutboundProxy,
+        method: Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+        body: Option<Bytes>,
+    ) -> Result<UpstreamResponse, UpstreamError> {
+        (self.policy)().check_url(&uri.to_string()).map_err(UpstreamError::Address)?;
+        let mut request = Request::new(Bytes::new());
+        *request.method_mut() = method;
+        *request.uri_mut() = uri.clone();
+        request.headers_mut().clone_from(headers);
+        request.headers_mut().entry(header::USER_AGENT).or_insert(USER_AGENT);
+        if let Some(body) = body {
+            let json = HeaderValue::from_static("application/json");
+            request.headers_mut().entry(header::CONTENT_TYPE).or_insert(json);
+            *request.body_mut() = body;
+        }
+        let (head, body) = self.through.call(proxy, request).await.map_err(UpstreamError::Egress)?.into_parts();
+        Ok(UpstreamResponse { status: head.status, headers: head.headers, body })
+    }
+}
+
+/// The way through an outbound proxy, for the tokens of connections that have one.
+pub(super) struct Through {
+    client: UpstreamClient,
+    proxy: Arc<OutboundProxy>,
+}
+
+// === impl Through ===
+
+#[async_trait]
+impl Web for Through {
+    async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, WebError> {
+        let (head, body) = request.into_parts();
+        let answer = self.client.call_through(&self.proxy, head.method, &head.uri, &head.headers, Some(body)).await;
+        answered(answer)
+    }
+}
+
+fn answered(answer: Result<UpstreamResponse, UpstreamError>) -> Result<http::Response<Bytes>, WebError> {
+    let UpstreamResponse { status, headers, body } = answer.map_err(|error| WebError(error.to_string()))?;
+    let mut response = http::Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    Ok(response)
+}
+
 #[async_trait]
 impl Web for UpstreamClient {
     async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, WebError> {
         let (head, body) = request.into_parts();
-        let answer = self.call(head.method, &head.uri, &head.headers, Some(body)).await;
-        let UpstreamResponse { status, headers, body } = answer.map_err(|error| WebError(error.to_string()))?;
-        let mut response = http::Response::new(body);
-        *response.status_mut() = status;
-        *response.headers_mut() = headers;
-        Ok(response)
+        answered(self.call(head.method, &head.uri, &head.headers, Some(body)).await)
     }
 }
 
@@ -164,6 +223,23 @@ impl std::fmt::Debug for UpstreamClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("UpstreamClient").field("policy", &(self.policy)()).finish_non_exhaustive()
     }
+}
+
+/// How TLS is spoken with providers. `extra_ca`: a file of CA certificates that are trusted beside the public ones; empty
+/// means none.
+///
+/// # Errors
+/// When TLS cannot be set up, or the file holds no certificates.
+pub fn upstream_tls(extra_ca: &Path) -> anyhow::Result<rustls::ClientConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    if !extra_ca.as_os_str().is_empty() {
+        trust(&mut roots, extra_ca).with_context(|| format!("UPSTREAM_TLS_CA ({})", extra_ca.display()))?;
+    }
+    Ok(rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
 }
 
 /// Adds the certificates of a PEM file.

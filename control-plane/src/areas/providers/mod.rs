@@ -11,17 +11,18 @@ pub mod pricing;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use omniroute_coordination::Coordination;
 use omniroute_core::{address::AddressPolicy, settings::Secret, time::Clock};
 use omniroute_credentials::{Keeper, Machine};
+use omniroute_egress::{EgressError, OutboundProxy};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use utoipa_axum::router::OpenApiRouter;
 
-pub use self::client::{UpstreamClient, UpstreamError};
+pub use self::client::{UpstreamClient, UpstreamError, upstream_tls};
 use self::{
     connections::{ConnectionRecord, canonical, rows::Connections},
     models::rows::Models,
@@ -46,6 +47,25 @@ pub trait References: Send + Sync + 'static {
     /// # Errors
     /// When the database fails.
     async fn forget_connections(&self, write: &mut Write, gone: &[String]) -> Result<(), StoreError>;
+
+    /// A node is being deleted, in this transaction: what names it changes with it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    async fn forget_node(&self, write: &mut Write, gone: &str) -> Result<(), StoreError>;
+}
+
+/// Who keeps outbound proxies answers this.
+#[async_trait]
+pub trait Ways: Send + Sync + 'static {
+    /// Through what a connection of a provider is called, stored or not; `None`: directly.
+    ///
+    /// # Errors
+    /// With a sentence for the operator when it is not to be called at all.
+    async fn way(&self, connection: &str, provider: &str) -> Result<Option<Arc<OutboundProxy>>, String>;
+
+    /// What became of a call through it. `None`: it was answered.
+    async fn note(&self, proxy: &str, error: Option<EgressError>, took: Duration);
 }
 
 /// Who signs in at providers answers this.
@@ -84,6 +104,7 @@ pub struct ProviderHandles {
     pub proxies: ProxyRegistry,
     pub references: Arc<dyn References>,
     pub sign_ins: Arc<dyn SignIns>,
+    pub ways: Arc<dyn Ways>,
     /// Work that outlives the request that began it; waited for when the process stops.
     pub background: TaskTracker,
     /// Cancelled when the process stops.
@@ -98,6 +119,7 @@ pub struct Providers {
     proxies: ProxyRegistry,
     references: Arc<dyn References>,
     sign_ins: Arc<dyn SignIns>,
+    ways: Arc<dyn Ways>,
     client: UpstreamClient,
     keeper: Keeper,
     background: TaskTracker,
@@ -120,7 +142,7 @@ impl Providers {
     /// # Errors
     /// When the HTTP client cannot be set up.
     pub fn new(handles: ProviderHandles, upstream_ca: &Path, machine: Option<Machine>) -> anyhow::Result<Self> {
-        let ProviderHandles { store, clock, coordination, proxies, references, sign_ins, background, stopping } =
+        let ProviderHandles { store, clock, coordination, proxies, references, sign_ins, ways, background, stopping } =
             handles;
         let in_force = store.clone();
         let policy = move || AddressPolicy::from_allow_private(in_force.allow_private_upstreams());
@@ -135,6 +157,7 @@ impl Providers {
             proxies,
             references,
             sign_ins,
+            ways,
             background,
             stopping,
         })

@@ -9,7 +9,7 @@ use sqlx::any::AnyRow;
 use zeroize::Zeroize as _;
 
 use crate::{
-    publish::{ConfigKind, Source},
+    publish::{ConfigKind, ResourceBuilder},
     store::{Columns as _, FleetValues, StoreError},
 };
 
@@ -30,8 +30,8 @@ impl ConfigKind for SettingsKind {
         "SELECT id, revision, document FROM settings WHERE revision > $1 AND revision <= $2"
     }
 
-    fn message(&self, row: &AnyRow, source: &Source<'_>) -> Result<(String, Body), StoreError> {
-        Ok((row.text("id")?, Body::Settings(settings(row, source.values())?)))
+    fn message(&self, row: &AnyRow, builder: &ResourceBuilder<'_>) -> Result<(String, Body), StoreError> {
+        Ok((row.text("id")?, Body::Settings(settings(row, builder.values())?)))
     }
 
     fn wipe(&self, message: &mut Body) {

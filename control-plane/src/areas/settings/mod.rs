@@ -19,7 +19,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub(crate) use self::routes::ChangeSettings;
 pub use self::{kind::SettingsKind, rules::GatewaySettings};
 use crate::{
-    auth::{Caller, Principal},
+    auth::{ClientOrigin, Principal},
     http::ApiError,
     store::{Store, records::Actor},
 };
@@ -48,7 +48,7 @@ pub trait AdminPassword: Send + Sync + 'static {
         &self,
         actor: Actor,
         principal: &Principal,
-        caller: &Caller,
+        client: &ClientOrigin,
         change: PasswordChange,
     ) -> Result<Option<(HeaderName, HeaderValue)>, ApiError>;
 }

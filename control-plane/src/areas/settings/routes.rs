@@ -10,8 +10,8 @@ use utoipa::ToSchema;
 
 use super::{GatewaySettings, PasswordChange, Settings};
 use crate::{
-    auth::{Caller, Principal, password},
-    http::{ApiError, Body, ErrorBody, Fields, extract},
+    auth::{ClientOrigin, Principal, password},
+    http::{ApiError, ErrorBody, Fields, FromFields, extract},
     store::records::Actor,
 };
 
@@ -59,12 +59,12 @@ pub(crate) struct ChangeSettings {
 
 // === impl ChangeSettings ===
 
-impl Body for ChangeSettings {
+impl FromFields for ChangeSettings {
     fn read(fields: &mut Fields) -> Self {
         let change = Self {
             settings: GatewaySettings::read(fields),
-            new_password: fields.text("newPassword", password::MIN_LENGTH..=password::MAX_LENGTH).map(Secret::new),
-            current_password: fields.text("currentPassword", 1..=password::MAX_LENGTH).map(Secret::new),
+            new_password: fields.secret("newPassword", password::MIN_LENGTH..=password::MAX_LENGTH).map(Secret::new),
+            current_password: fields.secret("currentPassword", 1..=password::MAX_LENGTH).map(Secret::new),
         };
         fields.shown(&["setupComplete", "hasPassword", "runtimePorts", "apiPort", "dashboardPort", "machineId"]);
         if change.new_password.is_some() && change.current_password.is_none() {
@@ -103,14 +103,14 @@ pub(super) async fn show(State(settings): State<Arc<Settings>>) -> Result<Json<S
 pub(super) async fn change(
     State(settings): State<Arc<Settings>>,
     actor: Actor,
-    caller: Caller,
+    client: ClientOrigin,
     principal: Principal,
     extract::Json(change): extract::Json<ChangeSettings>,
 ) -> Result<(Option<[(HeaderName, HeaderValue); 1]>, Json<SettingsView>), ApiError> {
     let mut cookie = None;
     if let (Some(new), Some(current)) = (change.new_password, change.current_password) {
         let change = PasswordChange { new, current };
-        cookie = settings.password.change(actor.clone(), &principal, &caller, change).await?;
+        cookie = settings.password.change(actor.clone(), &principal, &client, change).await?;
     }
     let document = settings.merge(&actor, change.settings).await?;
     Ok((cookie.map(|cookie| [cookie]), Json(view(&settings, document).await?)))

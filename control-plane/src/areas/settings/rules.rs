@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::Settings;
 use crate::{
-    http::{ApiError, Body, Fields, shapes::UpstreamTimeouts},
+    http::{ApiError, Fields, FromFields, shapes::UpstreamTimeouts},
     store::records::{Actor, Object, SettingsDocument},
 };
 
@@ -114,7 +114,7 @@ impl GatewaySettings {
     }
 }
 
-impl Body for GatewaySettings {
+impl FromFields for GatewaySettings {
     fn read(fields: &mut Fields) -> Self {
         Self {
             require_login: fields.flag("requireLogin"),

@@ -156,6 +156,22 @@ async fn what_is_sealed_with_a_key_that_only_another_has_is_changed_there() {
     let refused = gateway.patch(&format!("/api/providers/{id}"), json!({ "priority": 7 })).await;
     assert_eq!(refused.code(503), "INTERNAL_004");
     assert!(refused.text.contains(&whole.master_key_id()), "{}", refused.text);
+    // Nor does it say anything of what it cannot open: another one can.
+    let path = format!("/api/providers/{id}");
+    let moved = json!({ "providerSpecificData": { "baseUrl": "http://127.0.0.1:9/v1" } });
+    for answer in [
+        gateway.patch(&path, moved).await,
+        gateway.post(&format!("{path}/test"), json!({})).await,
+        gateway.get(&format!("{path}/models")).await,
+    ] {
+        assert_eq!(answer.code(503), "INTERNAL_004");
+        assert!(answer.text.contains("or had within a day"), "{}", answer.text);
+    }
+    let record = Connections::of(&whole).get(id.as_str()).await.expect("the connection");
+    assert_eq!(record.test.tested_at, None, "what one cannot judge is not kept for all");
+    let refused = gateway.post("/api/settings/master-key/rotate", json!({})).await;
+    assert_eq!(refused.code(409), "RESOURCE_002");
+    assert!(refused.text.contains(&whole.master_key_id()), "{}", refused.text);
     let kept = Connections::of(&whole).secret(id.as_str()).await.expect("it opens still");
     assert_eq!(kept.expose(), "sk");
 }

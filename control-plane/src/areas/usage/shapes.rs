@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{ConnectionName, Selection};
 use crate::{
-    http::{ApiError, Body, Fields},
+    http::{ApiError, Fields, FromFields},
     ledger::{ConnectionTotals, EventFilter, History, Sums, UsageRow},
 };
 
@@ -284,7 +284,7 @@ const OUTCOMES: [(&str, Outcome); 6] = [
 
 // === impl TimeRange ===
 
-impl Body for TimeRange {
+impl FromFields for TimeRange {
     fn read(fields: &mut Fields) -> Self {
         Self { since: fields.nullable_time("since").set(), until: fields.nullable_time("until").set() }
     }
@@ -292,7 +292,7 @@ impl Body for TimeRange {
 
 // === impl ListQuery ===
 
-impl Body for ListQuery {
+impl FromFields for ListQuery {
     fn read(fields: &mut Fields) -> Self {
         let named = OUTCOMES.map(|(name, _)| name);
         let mut text = |name| fields.text(name, 0..=400).filter(|text: &String| !text.is_empty());

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     areas::{
         access::keys::rows as keys,
+        egress::{self, Scope, rows as outbound},
         providers::{
             connections::{ConnectionDraft, rows as connections},
             models::{ModelDraft, aliases, rows as models},
@@ -90,13 +91,16 @@ on_both_engines! {
         aliases::put(&mut write, "fast", "mock/org/gpt").await.expect("an alias");
         write.put_price(price("org/gpt", 1)).await.expect("a price");
         keys::create(&mut write, key("k")).await.expect("a key");
+        let proxy = outbound::create(&mut write, egress::tests::draft("p")).await.expect("a proxy").id;
+        let scope = Scope::Provider(node.id.to_string());
+        outbound::assign(&mut write, scope, &proxy).await.expect("an assignment");
         let settings = json!({"maxBodySizeMb": 50, "requestRetry": 5, "timeouts": {"idleMs": 7}});
         write.merge_settings(settings.as_object().cloned().expect("an object"), None).await.expect("merged");
         write.commit().await.expect("committed");
         let replica = Replica::start(&store).await;
-        let proxy = TestProxy::synced(&replica.url).await;
-        let bodies: Vec<_> = proxy.held.values().filter_map(|resource| resource.body.clone()).collect();
-        assert_eq!(bodies.len(), 7);
+        let subscribed = TestProxy::synced(&replica.url).await;
+        let bodies: Vec<_> = subscribed.held.values().filter_map(|resource| resource.body.clone()).collect();
+        assert_eq!(bodies.len(), 9);
         for body in bodies {
             match body {
                 resource::Body::ApiKey(key) => {
@@ -127,8 +131,22 @@ on_both_engines! {
                     assert!(sent.allow_private_upstreams);
                     assert_eq!(sent.timeouts.expect("timeouts").idle_ms, 7);
                 }
+                resource::Body::OutboundProxy(sent) => {
+                    assert_eq!((sent.r#type.as_str(), sent.host.as_str(), sent.port), ("http", "proxy.example", 3128));
+                    assert_eq!((sent.username.as_str(), sent.password.as_str()), ("user", "secret"));
+                    assert!(sent.is_active && !format!("{sent:?}").contains("secret\""), "{sent:?}");
+                }
+                resource::Body::ProxyAssignment(sent) => {
+                    assert_eq!((sent.scope.as_str(), sent.scope_id.as_str()), ("provider", node.id.as_str()));
+                    assert_eq!(sent.proxy, proxy);
+                }
             }
         }
+        // A deletion names kind and id as the log does: under any other name the proxy would keep what is gone.
+        let log = store.config_log().page(None, None, None, 1000).await.expect("the log");
+        let logged: std::collections::BTreeSet<_> = log.into_iter().map(|entry| (entry.kind, entry.id)).collect();
+        let sent = TestProxy::synced(&replica.url).await.held;
+        assert!(sent.keys().all(|name| logged.contains(name)), "sent: {:?}, logged: {logged:?}", sent.keys());
         replica.stop().await;
     }
 

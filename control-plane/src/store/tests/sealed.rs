@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use omniroute_core::{
     sealed::SealError,
     settings::Secret,
-    time::{ManualClock, SystemClock},
+    time::{ManualClock, SystemClock, UnixMillis},
 };
 
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     },
     store::{
         Store, StoreError,
-        testing::{KEY, TestDatabase, admin, execute, on_both_engines},
+        testing::{KEY, NOON, TestDatabase, admin, execute, on_both_engines},
     },
 };
 
@@ -109,7 +109,7 @@ on_both_engines! {
         let unreadable: Vec<bool> = ids
             .iter()
             .filter_map(|id| all.iter().find(|connection| connection.id.as_str() == id))
-            .map(|connection| connection.unreadable)
+            .map(|connection| connection.unopened.is_any())
             .collect();
         assert_eq!(unreadable, [false, true]);
 
@@ -143,14 +143,14 @@ on_both_engines! {
 
         execute(&lacking, "UPDATE control_planes SET last_seen_at = 0").await;
         let edited = edit(priority()).await.expect("nobody has it");
-        assert_eq!((edited.priority, edited.has_secret, edited.unreadable), (7, true, true));
+        assert_eq!((edited.priority, edited.has_secret, edited.unopened.is_any()), (7, true, true));
         let entry = lacking.config_log().page(None, Some("connection"), Some(&id), 1).await.expect("the log").remove(0);
         assert!(entry.after.is_some_and(|state| state["locked"]["secret"].is_string()), "the log could bring it back");
         lacking.close().await;
 
         let whole = database.open(&format!("{NEW_KEY},{KEY}"), Arc::new(SystemClock)).await.expect("opened");
         let read = Connections::of(&whole).get(&id).await.expect("the connection");
-        assert_eq!((read.priority, read.unreadable, read.headers["x-team"].as_str()), (7, false, "kept"));
+        assert_eq!((read.priority, read.unopened.is_any(), read.headers["x-team"].as_str()), (7, false, "kept"));
         assert_eq!(read.provider_data["region"], "kept");
         assert_eq!(Connections::of(&whole).secret(&id).await.expect("it opens").expose(), "sk-kept");
     }
@@ -240,6 +240,41 @@ on_both_engines! {
         let stale = database.store().await;
         assert_eq!((stale.pepper().as_bytes(), stale.allow_private_upstreams()), (b"salt".as_slice(), true));
         assert_eq!(stale.differing_settings(), ["API_KEY_SECRET", "ALLOW_PRIVATE_UPSTREAMS"]);
+    }
+
+    async fn a_process_whose_clock_is_wrong_is_seen_and_sees_the_others(database: &TestDatabase) {
+        let (right, clock) = database.store_at_noon().await;
+        // A day ahead, it would take everybody for long gone.
+        let late = ManualClock::at(NOON.saturating_add(Duration::from_hours(25)));
+        let ahead = database.open_with(KEY, "salt", false, Arc::new(late.clone())).await.expect("opened");
+        assert_eq!(ahead.pepper().as_bytes(), b"pepper", "it does not put its own values into force");
+        let early = ManualClock::at(UnixMillis(NOON.0 - 60_000));
+        let behind = database.open(KEY, Arc::new(early.clone())).await.expect("opened");
+        let all = [(&right, &clock), (&ahead, &late), (&behind, &early)];
+        for _ in 0..6 {
+            for (store, clock) in all {
+                clock.advance(Duration::from_secs(5));
+                store.heartbeat().await.expect("looked");
+            }
+        }
+        for (store, _) in all {
+            let shown = store.control_planes().await.expect("the list");
+            let lost: Vec<bool> = shown.iter().map(|row| row.lost).collect();
+            assert_eq!(lost, [false; 3], "{shown:?}");
+        }
+        assert_eq!(ahead.pepper().as_bytes(), b"pepper");
+
+        // Of one that falls silent the others know, whatever it said last.
+        for _ in 0..4 {
+            for (store, clock) in &all[..2] {
+                clock.advance(Duration::from_secs(5));
+                store.heartbeat().await.expect("looked");
+            }
+        }
+        for (store, _) in &all[..2] {
+            let shown = store.control_planes().await.expect("the list");
+            assert_eq!((shown.len(), shown.iter().filter(|row| row.lost).count()), (3, 1), "{shown:?}");
+        }
     }
 
     async fn a_process_that_died_is_not_waited_for_for_ever(database: &TestDatabase) {

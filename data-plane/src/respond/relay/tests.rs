@@ -1,22 +1,31 @@
 mod terminator_timeout;
 
-use std::future::poll_fn;
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use futures_util::Stream;
 use http_body_util::StreamBody;
 use omniroute_proto::v1::{self, Outcome};
 use omniroute_providers::Operation;
 use omniroute_wire::translate::Dialect;
-use tokio::sync::mpsc;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    sync::mpsc,
+};
 
 use super::*;
 use crate::{
+    accounting::RequestFacts,
     answer::AnswerKind,
-    meter::Sent,
-    reply::ErrorContext,
+    reply::{ErrorContext, turn::TURN},
     request::{Arrival, Caller, RequestId},
     resolve::resolve,
-    server::testing::{TestGateway, index_with},
+    server::testing::{TestGateway, snapshot_with},
 };
 
 const CHAT: AnswerKind = AnswerKind::Chat(omniroute_wire::ir::Format::OpenAiChat);
@@ -55,7 +64,7 @@ impl Bench {
     fn new(filter: AnswerFilter, first: &'static str, times: RelayTimesIn) -> Self {
         let gateway = TestGateway::new(
             &[],
-            index_with(|resources| {
+            snapshot_with(|resources| {
                 resources.node("mock", "http://127.0.0.1:9/v1");
                 resources.connection("c1", "mock", |_| {});
             }),
@@ -67,9 +76,9 @@ impl Bench {
                 .map(|piece| piece.map(|piece| piece.map(|text| Frame::data(Bytes::from_static(text.as_bytes())))))
         });
         let upstream: Upstream = StreamBody::new(Box::pin(stream));
-        let mut meter = meter(&gateway);
-        meter.attempt();
-        meter.answered(200, Duration::ZERO);
+        let mut accounting = accounting(&gateway);
+        accounting.attempt();
+        accounting.answered(200, Duration::ZERO);
         let times = RelayLimits {
             idle: SECOND * u32::try_from(times.idle).expect("small"),
             keepalive: SECOND * u32::try_from(times.keepalive).expect("small"),
@@ -78,7 +87,7 @@ impl Bench {
         let mut filter = filter;
         let mut ready = Vec::new();
         filter.feed(Bytes::from_static(first.as_bytes()), ErrorContext { request_id: "r1", hidden: "" }, &mut ready);
-        let relay = Relay::new(upstream, filter, ready, meter, times);
+        let relay = Relay::new(upstream, filter, ready, accounting, times);
         Self { gateway, upstream: Some(sender), relay: Some(Box::pin(relay)) }
     }
 
@@ -120,10 +129,10 @@ impl Bench {
     }
 }
 
-fn meter(gateway: &TestGateway) -> Box<Meter> {
+fn accounting(gateway: &TestGateway) -> Box<RequestAccounting> {
     let stages = &gateway.stages;
-    let index = arc_swap::Guard::into_inner(stages.snapshot.load());
-    let plan = resolve(&index, &Caller::Local, "mock/m").expect("a plan");
+    let snapshot = arc_swap::Guard::into_inner(stages.snapshot.load());
+    let plan = resolve(&snapshot, &Caller::Local, "mock/m").expect("a plan");
     let target = plan.targets().next().expect("a target");
     let permit = stages.health.acquire(target.entry).expect("a place");
     let arrival = Arrival {
@@ -131,12 +140,12 @@ fn meter(gateway: &TestGateway) -> Box<Meter> {
         request_id: RequestId::generate(),
         started: Instant::now(),
         at: stages.clock.now(),
-        running: stages.lifecycle.begin(),
+        in_flight: stages.lifecycle.begin(),
         span: tracing::Span::none(),
     };
     // Dropping what is unwritten writes it.
     let (dialect, body) = (Dialect::Chat, Bytes::from(vec![b'x'; 400]));
-    let sent = Sent {
+    let facts = RequestFacts {
         caller: &Caller::Local,
         path: "/v1/chat/completions",
         dialect: &dialect,
@@ -144,7 +153,7 @@ fn meter(gateway: &TestGateway) -> Box<Meter> {
         body: &body,
         asked_in: "openai",
     };
-    Meter::open(&stages.recording, arrival, sent, &target, permit).0
+    RequestAccounting::open(&stages.sinks, arrival, facts, &target, permit).0
 }
 
 fn usage(event: &v1::UsageEvent) -> (Option<u64>, Option<u64>, bool) {
@@ -416,21 +425,21 @@ async fn a_document_is_whole_when_its_length_is_used_up() {
     }
     let gateway = TestGateway::new(
         &[],
-        index_with(|resources| {
+        snapshot_with(|resources| {
             resources.node("mock", "http://127.0.0.1:9/v1");
             resources.connection("c1", "mock", |_| {});
         }),
     );
-    let mut meter = meter(&gateway);
-    meter.attempt();
-    meter.answered(200, Duration::ZERO);
+    let mut accounting = accounting(&gateway);
+    accounting.attempt();
+    accounting.answered(200, Duration::ZERO);
     let times = RelayLimits { idle: SECOND, keepalive: Duration::ZERO, deadline: Instant::now() + SECOND };
     let document = r#"{"choices":[{"index":0,"message":{"content":"x"},"finish_reason":"stop"}]}"#;
     let (first, rest) = document.split_at(20);
     let (mut filter, mut ready) = (AnswerFilter::json(CHAT), Vec::new());
     filter.feed(Bytes::from(first), ErrorContext { request_id: "r1", hidden: "" }, &mut ready);
     let upstream = Sized(Some(Bytes::from(rest)), rest.len() as u64);
-    let mut relay = Box::pin(Relay::new(upstream, filter, ready, meter, times));
+    let mut relay = Box::pin(Relay::new(upstream, filter, ready, accounting, times));
     assert_eq!(relay.size_hint().exact(), Some(document.len() as u64));
     let mut read = Vec::new();
     while read.len() < document.len() {
@@ -466,4 +475,71 @@ async fn a_fast_answer_lets_others_have_their_turn() {
     })
     .await;
     assert!(most < TURN + piece.len() && all == PIECES * piece.len(), "{most} of {all}");
+}
+
+/// Has a task of one thread send a byte through a socket to itself, again and again, beside an answer that never waits. Tells how
+/// many bytes of the answer came by in the longest of those times.
+async fn most_beside(filter: AnswerFilter, piece: String) -> usize {
+    const ALL: usize = 256 * 1024 * 1024;
+    let came = Arc::new(AtomicUsize::new(0));
+    let (counting, piece) = (Arc::clone(&came), Bytes::from(piece));
+    let upstream = StreamBody::new(futures_util::stream::poll_fn(move |_| {
+        // Without an end the thread would be lost to a test that fails.
+        if counting.fetch_add(piece.len(), Ordering::Relaxed) > ALL {
+            return Poll::Pending;
+        }
+        Poll::Ready(Some(Ok::<_, &'static str>(Frame::data(piece.clone()))))
+    }));
+    let gateway = TestGateway::new(
+        &[],
+        snapshot_with(|resources| {
+            resources.node("mock", "http://127.0.0.1:9/v1");
+            resources.connection("c1", "mock", |_| {});
+        }),
+    );
+    let mut accounting = accounting(&gateway);
+    accounting.attempt();
+    accounting.answered(200, Duration::ZERO);
+    let times = RelayLimits { idle: SECOND * 600, keepalive: Duration::ZERO, deadline: Instant::now() + SECOND * 600 };
+    let mut relay = Box::pin(Relay::new(upstream, filter, Vec::new(), accounting, times));
+    let answering = tokio::spawn(async move {
+        poll_fn(|cx| {
+            while relay.as_mut().poll_frame(cx).is_ready() {}
+            Poll::<()>::Pending
+        })
+        .await;
+    });
+    let neighbour = tokio::spawn(async move {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let address = listener.local_addr().expect("an address");
+        let (near, far) = tokio::join!(tokio::net::TcpStream::connect(address), listener.accept());
+        let (mut near, (mut far, _)) = (near.expect("connected"), far.expect("accepted"));
+        let mut most = 0;
+        for _ in 0..8 {
+            let before = came.load(Ordering::Relaxed);
+            let mut byte = [0];
+            // Waits before the byte is there, so that only a look at the socket can end that.
+            let (read, written) = tokio::join!(near.read_exact(&mut byte), far.write_all(b"x"));
+            assert!(read.is_ok() && written.is_ok());
+            most = most.max(came.load(Ordering::Relaxed) - before);
+        }
+        most
+    });
+    let most = neighbour.await.expect("no panic");
+    answering.abort();
+    most
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn who_waits_for_a_socket_beside_a_fast_answer_has_its_turn() {
+    let said = TEXT.replace("12345678", &"x".repeat(8 * 1024));
+    let beat = format!(": {}\n\n", "x".repeat(8 * 1024));
+    for (filter, piece) in [
+        (AnswerFilter::events(CHAT, false), said),
+        // What gives nothing out.
+        (terminator_timeout::to_messages(omniroute_wire::ir::Format::OpenAiChat), beat),
+    ] {
+        let most = most_beside(filter, piece).await;
+        assert!(most <= 8 * TURN, "{most} bytes");
+    }
 }

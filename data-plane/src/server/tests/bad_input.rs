@@ -208,7 +208,7 @@ async fn a_client_that_half_closes_after_its_request_has_left() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     tokio::io::AsyncWriteExt::shutdown(&mut raw.0).await.expect("half closed");
-    tokio::time::timeout(Duration::from_secs(5), sender.closed()).await.expect("the upstream is cancelled");
+    tokio::time::timeout(Duration::from_secs(20), sender.closed()).await.expect("the upstream is cancelled");
     assert_eq!(proxy.event().await.error_code, "client_closed");
 }
 

@@ -214,7 +214,7 @@ async fn a_stream_that_goes_silent_is_kept_alive_and_then_given_up() {
         tokio::time::sleep(Duration::from_secs(60)).await;
     })
     .await;
-    let settings = [("UPSTREAM_IDLE_TIMEOUT", "350ms"), ("STREAM_KEEPALIVE_INTERVAL", "100ms")];
+    let settings = [("UPSTREAM_IDLE_TIMEOUT", "3s"), ("STREAM_KEEPALIVE_INTERVAL", "100ms")];
     let proxy = Proxy::with(&settings, &upstream, |_| {}).await;
     let answer = proxy.chat(STREAM).await;
     assert!(answer.text().starts_with(&format!("{BEGUN}: keep-alive\n\n: keep-alive\n\n")), "{}", answer.text());
@@ -316,11 +316,11 @@ async fn an_answer_that_says_that_it_failed_is_told_as_what_it_is() {
         ),
     ] {
         let upstream = Upstream::answering(move |_| json(200, document)).await;
-        let index = index_with(|resources| {
+        let snapshot = snapshot_with(|resources| {
             resources.node_of("mock", &upstream.base_url(), "openai-compatible", "responses");
             resources.connection("c1", "mock", |_| {});
         });
-        let proxy = Proxy::start(&[], index).await;
+        let proxy = Proxy::start(&[], snapshot).await;
         let answer = proxy.chat(CHAT).await;
         assert_eq!(answer.status, status, "{}", answer.text());
         assert!(answer.text().contains(said), "{}", answer.text());

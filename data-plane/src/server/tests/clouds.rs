@@ -59,14 +59,14 @@ fn issued(token: &str) -> UpstreamResponse {
 
 /// A proxy with one connection to `upstream`, which also issues its tokens.
 async fn over(provider: &str, upstream: &Upstream, change: impl FnOnce(&mut v1::Connection, &str)) -> Proxy {
-    let index = index_with(|resources| {
+    let snapshot = snapshot_with(|resources| {
         resources.connection("c1", provider, |connection| {
             let root = format!("http://{}", upstream.address);
             connection.base_url.clone_from(&root);
             change(connection, &root);
         });
     });
-    Proxy::start(&[], index).await
+    Proxy::start(&[], snapshot).await
 }
 
 fn said(answer: &Answer) -> Value {

@@ -149,6 +149,19 @@ async fn a_trigger_passes_to_an_upstream_that_speaks_responses() {
 }
 
 #[tokio::test]
+async fn a_host_of_responses_that_knows_no_trigger_is_asked_for_a_summary() {
+    let upstream = Upstream::answering(|_| json_answer(200, ANSWERED)).await;
+    let proxy = before(&upstream).await;
+    let answer = proxy.post("/v1/responses", triggered("vendor/qwen3-32b", false).to_string()).await;
+    assert_eq!((answer.status.as_u16(), &answer.json()["output"][0]["type"]), (200, &json!("compaction")));
+    let sent = String::from_utf8(upstream.last().body.to_vec()).expect("text");
+    assert!(sent.contains("Write a summary") && !sent.contains("compaction_trigger"), "{sent}");
+    // A text that speaks of it asks for nothing.
+    let body = json!({"model": "vendor/qwen3-32b", "store": false, "input": "what is a \"compaction_trigger\"?"});
+    assert_eq!(proxy.post("/v1/responses", body.to_string()).await.json()["output"][0]["type"], "message");
+}
+
+#[tokio::test]
 async fn wrong_requests_are_refused_in_openais_words() {
     let upstream = Upstream::answering(|_| chat_answer()).await;
     let proxy = before(&upstream).await;

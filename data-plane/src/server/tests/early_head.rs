@@ -86,7 +86,7 @@ async fn a_client_that_waits_gets_a_status_and_signs_of_life_and_then_its_answer
 async fn after_a_sign_of_life_another_connection_may_still_answer() {
     let (first, fail) = failing().await;
     let second = Upstream::answering(|_| upstream::events(&[TEXT, FINISH, DONE], Duration::ZERO)).await;
-    let index = index_with(|resources| {
+    let snapshot = snapshot_with(|resources| {
         resources.node("mock", &first.base_url());
         resources.connection("c1", "mock", |connection| connection.priority = 1);
         let url = second.base_url();
@@ -95,7 +95,7 @@ async fn after_a_sign_of_life_another_connection_may_still_answer() {
             connection.base_url = url;
         });
     });
-    let proxy = Proxy::start(&SETTINGS, index).await;
+    let proxy = Proxy::start(&SETTINGS, snapshot).await;
     let mut raw = asking(&proxy, "/v1/chat/completions", &body("/v1/chat/completions", true)).await;
     raw.read_until(": keep-alive\n\n").await;
     fail.notify_one();
@@ -149,7 +149,7 @@ async fn a_drain_ends_what_has_had_nothing_but_signs_of_life() {
     let mut raw = asking(&proxy, "/v1/chat/completions", &body("/v1/chat/completions", true)).await;
     raw.read_until(": keep-alive\n\n").await;
     proxy.inner.stages.lifecycle.drain();
-    proxy.inner.stages.lifecycle.cut();
+    proxy.inner.stages.lifecycle.expire_drain();
     let rest = raw.read_to_end().await;
     assert!(rest.contains("this proxy is stopping"), "{rest}");
     assert_eq!(proxy.event().await.outcome(), Outcome::Drained);

@@ -48,14 +48,14 @@ fn answer_of(asked: &Asked) -> Given {
 #[tokio::test]
 async fn each_answers_by_its_id_and_by_every_short_name() {
     let upstream = Upstream::answering(answer_of).await;
-    let index = index_with(|resources| {
+    let snapshot = snapshot_with(|resources| {
         for provider in chatting() {
             resources.connection(&format!("c-{}", provider.id), provider.id, |connection| {
                 connection.base_url = format!("http://{}/{}", upstream.address, provider.id);
             });
         }
     });
-    let proxy = Proxy::start(&[], index).await;
+    let proxy = Proxy::start(&[], snapshot).await;
     for provider in chatting() {
         for name in std::iter::once(&provider.id).chain(&provider.aliases) {
             let body =
@@ -75,14 +75,14 @@ async fn each_answers_by_its_id_and_by_every_short_name() {
 #[tokio::test]
 async fn who_does_not_chat_is_refused_in_words() {
     let upstream = Upstream::answering(answer_of).await;
-    let index = index_with(|resources| {
+    let snapshot = snapshot_with(|resources| {
         for provider in ["deepgram", "voyage-ai"] {
             resources.connection(provider, provider, |connection| {
                 connection.base_url = format!("http://{}", upstream.address);
             });
         }
     });
-    let proxy = Proxy::start(&[], index).await;
+    let proxy = Proxy::start(&[], snapshot).await;
     for model in ["deepgram/nova-3", "voyage/voyage-3.5"] {
         let body = value!({ "model": model, "messages": [{ "role": "user", "content": "hi" }] });
         let answer = proxy.chat(body.to_string()).await;
@@ -97,10 +97,10 @@ async fn who_does_not_chat_is_refused_in_words() {
 const STREAM: &str = "data: {\"id\":\"1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"Hello!\"},\"finish_reason\":null}]}\n\ndata: {\"id\":\"1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":11,\"completion_tokens\":7,\"total_tokens\":18}}\n\ndata: [DONE]\n\n";
 
 async fn mistral(upstream: &Upstream) -> Proxy {
-    let index = index_with(|resources| {
+    let snapshot = snapshot_with(|resources| {
         resources.connection("c1", "mistral", |connection| connection.base_url = upstream.base_url());
     });
-    Proxy::start(&[], index).await
+    Proxy::start(&[], snapshot).await
 }
 
 fn sent(upstream: &Upstream) -> Value {

@@ -55,10 +55,10 @@ async fn before_ollama(upstream: &Upstream) -> Proxy {
 
 async fn before_ollama_with(upstream: &Upstream, settings: &[(&str, &str)]) -> Proxy {
     let url = format!("http://{}", upstream.address);
-    let index = index_with(|resources| {
+    let snapshot = snapshot_with(|resources| {
         resources.connection("o1", "ollama", |connection| connection.base_url = url);
     });
-    Proxy::start(settings, index).await
+    Proxy::start(settings, snapshot).await
 }
 
 fn looking_at(url: &str) -> String {
@@ -227,13 +227,13 @@ async fn a_fetch_takes_nobodys_place_at_the_connection() {
     .await;
     let upstream = ollama().await;
     let url = format!("http://{}", upstream.address);
-    let index = index_with(|resources| {
+    let snapshot = snapshot_with(|resources| {
         resources.connection("o1", "ollama", |connection| {
             connection.base_url.clone_from(&url);
             connection.max_concurrent = 1;
         });
     });
-    let proxy = Proxy::start(PRIVATE, index).await;
+    let proxy = Proxy::start(PRIVATE, snapshot).await;
     let looking = proxy.chat(looking_at(&format!("http://{}/a.png", pictures.address)));
     let others = async {
         while pictures.asked().is_empty() {

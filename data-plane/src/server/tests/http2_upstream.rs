@@ -26,7 +26,7 @@ use super::{
     upstream::json,
     *,
 };
-use crate::upstream_client::{ClientOptions, ExtraRoots, Stage, UpstreamClient};
+use crate::upstream_client::{CallErrorKind, ClientOptions, ExtraRoots, UpstreamClient};
 
 const LONG: Duration = Duration::from_secs(20);
 const SHORT: &str =
@@ -219,7 +219,7 @@ async fn small_frames_that_nobody_reads_do_not_break_a_connection() {
 
 #[tokio::test]
 async fn a_connection_that_goes_away_finishes_what_it_has_and_gets_nothing_new() {
-    let finish = Arc::new(Notify::new());
+    let finish = Arc::new(Semaphore::new(0));
     let told = Arc::clone(&finish);
     let upstream = TlsUpstream::start(None, move |mut exchange: Exchange| {
         let finish = Arc::clone(&told);
@@ -227,7 +227,8 @@ async fn a_connection_that_goes_away_finishes_what_it_has_and_gets_nothing_new()
             exchange.body().await;
             if exchange.connection == 1 {
                 exchange.go_away();
-                finish.notified().await;
+                // Whoever comes to it later finds it open.
+                drop(finish.acquire().await);
             }
             exchange.document(SHORT).await;
         }
@@ -243,7 +244,7 @@ async fn a_connection_that_goes_away_finishes_what_it_has_and_gets_nothing_new()
             // Until the GOAWAY has arrived, others join the first on its connection and wait with it.
             let answer = tokio::time::timeout(Duration::from_millis(500), proxy.chat(CHAT)).await;
             if let Ok(answer) = answer {
-                finish.notify_waiters();
+                finish.add_permits(1);
                 return answer;
             }
         }
@@ -356,7 +357,7 @@ async fn a_pooled_connection_is_not_used_once_its_address_is_forbidden() {
                     assert!(is_allowed, "{url}");
                     answer.into_body().collect().await.expect("whole");
                 }
-                Err(error) => assert_eq!((error.stage, is_allowed), (Stage::Refused, false), "{url}"),
+                Err(error) => assert_eq!((error.kind, is_allowed), (CallErrorKind::AddressRefused, false), "{url}"),
             }
         }
     }
@@ -385,7 +386,7 @@ async fn a_host_that_speaks_only_http1_over_tls_is_spoken_to_so() {
     let directory = tempfile::tempdir().expect("a directory");
     let ca = directory.path().join("ca.pem");
     std::fs::write(&ca, pem).expect("written");
-    let index = index_with(|resources| {
+    let index = snapshot_with(|resources| {
         resources.node("mock", &format!("https://{address}/v1"));
         resources.connection("c1", "mock", |_| {});
     });

@@ -55,7 +55,7 @@ async fn images_without_a_count_are_not_guessed_at_and_need_a_provider_that_make
     assert_eq!(answer.json()["data"][0]["url"], "https://x.example/1.png");
     let event = proxy.event().await;
     assert_eq!((event.usage.unwrap_or_default().input, event.estimated), (None, false));
-    let claude = Proxy::start(&[], index_with(|resources| resources.connection("c1", "anthropic", |_| {}))).await;
+    let claude = Proxy::start(&[], snapshot_with(|resources| resources.connection("c1", "anthropic", |_| {}))).await;
     for body in [r#"{"model":"anthropic/m","prompt":"a"}"#, r#"{"model":"anthropic/m","prompt":"a","stream":true}"#] {
         let answer = claude.post(PATH, body).await;
         assert_eq!((answer.error().0, answer.error().2.as_str()), (400, "unsupported_operation"));

@@ -35,7 +35,7 @@ async fn streaming() -> (Proxy, Upstream, tokio::sync::mpsc::Sender<&'static str
 async fn a_client_that_hangs_up_in_mid_stream_cancels_the_upstream_at_once() {
     let (proxy, _upstream, sender, raw) = streaming().await;
     drop(raw);
-    tokio::time::timeout(Duration::from_secs(2), sender.closed()).await.expect("cancelled");
+    tokio::time::timeout(Duration::from_secs(20), sender.closed()).await.expect("cancelled");
     let event = proxy.event().await;
     assert_eq!((event.outcome(), event.estimated), (Outcome::ClientClosed, true));
     assert_eq!(event.usage.and_then(|usage| usage.output), Some(2));
@@ -61,7 +61,7 @@ async fn a_client_that_hangs_up_before_the_first_byte_cancels_the_upstream_too()
     }
     assert_eq!(proxy.inner.opened().len(), 1, "written down before the upstream is called");
     drop(raw);
-    assert!(tokio::time::timeout(Duration::from_secs(2), told.recv()).await.expect("cancelled").expect("told"));
+    assert!(tokio::time::timeout(Duration::from_secs(20), told.recv()).await.expect("cancelled").expect("told"));
     let event = proxy.event().await;
     assert_eq!((event.outcome(), event.status), (Outcome::ClientClosed, 0));
     let usage = event.usage.expect("usage");
@@ -111,7 +111,7 @@ async fn without_a_configuration_nothing_is_served() {
     assert_eq!(proxy.chat(CHAT).await.error().2, "not_ready");
     assert_eq!(proxy.get("/readyz").await.status, 503);
     assert_eq!(proxy.get("/healthz").await.status, 200);
-    proxy.inner.stages.snapshot.publish(index_with(|_| {}), true);
+    proxy.inner.stages.snapshot.publish(snapshot_with(|_| {}), true);
     let readyz = proxy.get("/readyz").await;
     assert_eq!((readyz.status.as_u16(), readyz.json()["stale"].as_bool()), (200, Some(true)));
 }
@@ -191,10 +191,10 @@ async fn what_outlives_the_deadline_of_a_drain_is_cut_and_recorded() {
     lifecycle.drain();
     sender.send(TEXT).await.expect("the stream goes on");
     raw.read_until("12345678").await;
-    lifecycle.cut();
+    lifecycle.expire_drain();
     let last = raw.read_to_end().await;
     assert!(last.contains("data: {\"error\":") && last.contains("this proxy is stopping"), "{last}");
-    tokio::time::timeout(Duration::from_secs(2), sender.closed()).await.expect("cancelled");
+    tokio::time::timeout(Duration::from_secs(20), sender.closed()).await.expect("cancelled");
     let event = proxy.event().await;
     assert_eq!((event.outcome(), event.error_code.as_str()), (Outcome::Drained, "drain_deadline"));
     assert_eq!((event.usage.and_then(|usage| usage.output), event.estimated), (Some(4), true));
@@ -227,8 +227,8 @@ async fn the_end_of_the_process_tells_every_stream_and_every_waiting_client_in_i
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     let lifecycle = &proxy.inner.stages.lifecycle;
-    lifecycle.stop();
-    lifecycle.halt();
+    lifecycle.shut_down();
+    lifecycle.expire_shutdown();
     let told = streaming.read_to_end().await;
     assert!(told.contains("event: error\n") && told.contains("overloaded_error"), "{told}");
     let told = waiting.read_to_end().await;
@@ -247,13 +247,13 @@ async fn a_process_that_leaves_is_not_ready_and_serves_on() {
     kept.write(&asking).await;
     kept.read_until("\"reasoning_tokens\":2}}}").await;
     let lifecycle = &proxy.inner.stages.lifecycle;
-    lifecycle.leave();
+    lifecycle.enter_lameduck();
     let readyz = proxy.get("/readyz").await;
     assert_eq!((readyz.status.as_u16(), readyz.json()["status"].as_str()), (503, Some("draining")));
     assert_eq!(proxy.chat(CHAT).await.status, 200, "new connections are served");
     kept.write(&asking).await;
     assert!(kept.read_until("\"reasoning_tokens\":2}}}").await.starts_with("HTTP/1.1 200 "), "and so are old ones");
-    lifecycle.stop();
+    lifecycle.shut_down();
     assert_eq!(kept.read_to_end().await, "");
     assert_eq!(proxy.chat(CHAT).await.error().2, "draining");
 }
@@ -372,7 +372,7 @@ async fn a_drain_reaches_a_stream_whose_client_reads_nothing() {
     let body = unread_over_http_2(&proxy, 10).await;
     let lifecycle = &proxy.inner.stages.lifecycle;
     lifecycle.drain();
-    lifecycle.cut();
+    lifecycle.expire_drain();
     tokio::time::timeout(Duration::from_secs(20), sender.closed()).await.expect("cancelled");
     assert_eq!(proxy.event().await.outcome(), Outcome::Drained);
     drop(body);

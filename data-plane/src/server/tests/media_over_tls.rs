@@ -35,12 +35,12 @@ async fn pictures(name: &str) -> (SocketAddr, String) {
 }
 
 async fn before_ollama(upstream: &Upstream, ca: &Path) -> Proxy {
-    let index = index_with(|resources| {
+    let snapshot = snapshot_with(|resources| {
         let url = format!("http://{}", upstream.address);
         resources.connection("o1", "ollama", |connection| connection.base_url = url);
     });
     let settings = [("UPSTREAM_TLS_CA", ca.to_str().expect("text")), ("ALLOW_PRIVATE_MEDIA_URLS", "true")];
-    Proxy::start(&settings, index).await
+    Proxy::start(&settings, snapshot).await
 }
 
 fn looking_at(address: SocketAddr) -> String {

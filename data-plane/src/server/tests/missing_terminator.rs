@@ -53,7 +53,7 @@ async fn saying(kind: &'static str, said: Vec<u8>, holds: bool) -> Upstream {
 
 /// A proxy whose model `mock/m` is at `upstream`, which speaks as `provider` does.
 async fn before(provider: &str, upstream: &Upstream) -> (Proxy, String) {
-    let index = index_with(|resources| match provider {
+    let snapshot = snapshot_with(|resources| match provider {
         "chat" | "responses" => {
             resources.node_of("mock", &upstream.base_url(), "openai-compatible", provider);
             resources.connection("c1", "mock", |_| {});
@@ -63,7 +63,7 @@ async fn before(provider: &str, upstream: &Upstream) -> (Proxy, String) {
         }),
     });
     let model = if matches!(provider, "chat" | "responses") { "mock/m".to_owned() } else { format!("{provider}/m") };
-    (Proxy::start(&[], index).await, model)
+    (Proxy::start(&[], snapshot).await, model)
 }
 
 fn assert_counted(event: &v1::UsageEvent, provider: &str) {

@@ -9,6 +9,7 @@ mod client;
 mod clouds;
 mod compact;
 mod early_head;
+mod egress;
 mod fallback;
 mod gateway_headers;
 mod http2_upstream;
@@ -47,9 +48,9 @@ use self::{
 use crate::{
     server::{
         Server,
-        testing::{KEY, Resources, TestGateway, index_with},
+        testing::{KEY, Resources, TestGateway, snapshot_with},
     },
-    snapshot::Index,
+    snapshot::Snapshot,
 };
 
 const CHAT: &str = r#"{"model":"mock/gpt-4o-mini","messages":[{"role":"user","content":"hi"}]}"#;
@@ -64,8 +65,8 @@ struct Proxy {
 // === impl Proxy ===
 
 impl Proxy {
-    async fn start(settings: &[(&str, &str)], index: Arc<Index>) -> Self {
-        let inner = TestGateway::new(settings, index);
+    async fn start(settings: &[(&str, &str)], snapshot: Arc<Snapshot>) -> Self {
+        let inner = TestGateway::new(settings, snapshot);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = listener.local_addr().expect("an address");
         tokio::spawn(Server::new(listener, Arc::clone(&inner.stages)).run());
@@ -115,8 +116,8 @@ impl Proxy {
     }
 }
 
-fn in_front_of(upstream: &Upstream, add: impl FnOnce(&mut Resources)) -> Arc<Index> {
-    index_with(|resources| {
+fn in_front_of(upstream: &Upstream, add: impl FnOnce(&mut Resources)) -> Arc<Snapshot> {
+    snapshot_with(|resources| {
         resources.node("mock", &upstream.base_url());
         resources.connection("c1", "mock", |_| {});
         add(resources);

@@ -12,10 +12,10 @@ const WHOLE: &str = r#"{"model":"qwen3:8b","created_at":"2025-01-01T00:00:00Z","
 const FIRST: &str = r#"{"model":"qwen3:8b","message":{"role":"assistant","content":"He","x":1.0},"done":false}"#;
 
 async fn over(upstream: &Upstream, settings: &[(&str, &str)]) -> Proxy {
-    let index = index_with(|resources| {
+    let snapshot = snapshot_with(|resources| {
         resources.connection("c1", "ollama", |connection| connection.base_url = format!("http://{}", upstream.address));
     });
-    Proxy::start(settings, index).await
+    Proxy::start(settings, snapshot).await
 }
 
 fn lines(lines: impl Into<Bytes>) -> UpstreamResponse {

@@ -45,10 +45,10 @@ async fn an_answer_of_gemini_with_a_reason_in_every_element_is_followed_to_its_e
     const LAST: &str = "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"lo\"}],\"role\":\"model\"},\"finishReason\":\"MAX_TOKENS\"}],\"usageMetadata\":{\"promptTokenCount\":3,\"candidatesTokenCount\":2}}\r\n\r\n";
     let upstream = Upstream::answering(|_| events(&[FIRST, LAST], Duration::from_millis(20))).await;
     let url = format!("http://{}", upstream.address);
-    let index = index_with(|resources| {
+    let snapshot = snapshot_with(|resources| {
         resources.connection("g1", "gemini", |connection| connection.base_url = url);
     });
-    let proxy = Proxy::start(&[], index).await;
+    let proxy = Proxy::start(&[], snapshot).await;
     let body = r#"{"contents":[{"role":"user","parts":[{"text":"hi"}]}]}"#;
     let answer = proxy.post("/v1beta/models/gemini/gemini-2.5-flash:streamGenerateContent?alt=sse", body).await;
     assert_eq!(answer.text(), [FIRST, LAST].concat());

@@ -40,13 +40,13 @@ fn answer_of(path: &str) -> UpstreamResponse {
 
 /// A proxy with a connection `c1` of `provider` to `upstream`.
 async fn over(provider: &str, upstream: &Upstream, change: impl FnOnce(&mut v1::Connection)) -> Proxy {
-    let index = index_with(|resources| {
+    let snapshot = snapshot_with(|resources| {
         resources.connection("c1", provider, |connection| {
             connection.base_url = format!("http://{}", upstream.address);
             change(connection);
         });
     });
-    Proxy::start(&[], index).await
+    Proxy::start(&[], snapshot).await
 }
 
 #[tokio::test]
@@ -93,11 +93,11 @@ async fn an_ollama_connection_needs_no_key_and_nodes_speak_their_api() {
         ("anthropic-compatible", "", "/v1", "/v1/messages"),
         ("anthropic-compatible", "", "", "/v1/messages"),
     ] {
-        let index = index_with(|resources| {
+        let snapshot = snapshot_with(|resources| {
             resources.node_of("n", &format!("http://{}{base}", upstream.address), kind, api_type);
             resources.connection("c1", "n", |_| {});
         });
-        let proxy = Proxy::start(&[], index).await;
+        let proxy = Proxy::start(&[], snapshot).await;
         let answer = proxy.chat(r#"{"model":"n/m","messages":[{"role":"user","content":"hi"}]}"#).await;
         assert_eq!(answer.json()["choices"][0]["message"]["content"], "Hello!", "{kind} {base}");
         assert_eq!(upstream.last().path, path);
@@ -400,14 +400,14 @@ async fn the_same_call_of_two_answers_has_two_ids() {
         _ => json(200, CHAT),
     })
     .await;
-    let index = index_with(|resources| {
+    let snapshot = snapshot_with(|resources| {
         for provider in ["ollama", "gemini"] {
             resources.connection(provider, provider, |own| own.base_url = format!("http://{}", upstream.address));
         }
         resources.node("mock", &upstream.base_url());
         resources.connection("c1", "mock", |_| {});
     });
-    let proxy = Proxy::start(&[], index).await;
+    let proxy = Proxy::start(&[], snapshot).await;
     let mut ids = std::collections::HashSet::new();
     for provider in ["ollama", "gemini", "mock"] {
         for stream in [false, false, true, true] {
@@ -556,7 +556,7 @@ async fn a_fallback_to_a_host_with_another_api_is_written_anew() {
         path => json(404, format!(r#"{{"error":{{"message":"no {path}"}}}}"#)),
     })
     .await;
-    let index = index_with(|resources| {
+    let snapshot = snapshot_with(|resources| {
         for (id, place, api_type) in [("c1", "first", "both"), ("c2", "second", "chat")] {
             resources.connection(id, "openai", |connection| {
                 connection.base_url = format!("http://{}/{place}", upstream.address);
@@ -565,7 +565,7 @@ async fn a_fallback_to_a_host_with_another_api_is_written_anew() {
             });
         }
     });
-    let proxy = Proxy::start(&[], index).await;
+    let proxy = Proxy::start(&[], snapshot).await;
     let answer = proxy.post("/v1/responses", r#"{"model":"openai/gpt-4o","input":"hi","store":false}"#).await;
     assert_eq!(answer.json()["output"][0]["content"][0]["text"], "Hello!", "{}", answer.text());
     let asked = upstream.last();

@@ -76,10 +76,10 @@ fn openrouter(asked: &ReceivedRequest) -> UpstreamResponse {
 
 async fn routed() -> (Upstream, Proxy) {
     let upstream = Upstream::answering(openrouter).await;
-    let index = index_with(|resources| {
+    let snapshot = snapshot_with(|resources| {
         resources.connection("c1", "openrouter", |connection| connection.base_url = upstream.base_url());
     });
-    let proxy = Proxy::start(&[], index).await;
+    let proxy = Proxy::start(&[], snapshot).await;
     (upstream, proxy)
 }
 
@@ -190,11 +190,11 @@ async fn at_a_second_try_every_answer_among_tools_has_a_thought() {
 #[tokio::test]
 async fn a_thought_that_is_missed_in_the_place_of_a_parameter_is_missed() {
     let upstream = Upstream::answering(mimo).await;
-    let index = index_with(|resources| {
+    let snapshot = snapshot_with(|resources| {
         resources.node("xm", &upstream.base_url());
         resources.connection("c1", "xm", |_| {});
     });
-    let proxy = Proxy::start(&[], index).await;
+    let proxy = Proxy::start(&[], snapshot).await;
     // By its name, at once; and only of calls.
     let mut second = and_then(ask("xm/mimo-v2.5-pro", false), call());
     let turns = second["messages"].as_array_mut().expect("messages");
@@ -212,12 +212,12 @@ async fn a_thought_that_is_missed_in_the_place_of_a_parameter_is_missed() {
 
 async fn before_deepseek() -> (Upstream, Proxy) {
     let upstream = Upstream::answering(deepseek).await;
-    let index = index_with(|resources| {
+    let snapshot = snapshot_with(|resources| {
         resources.node("seek", &upstream.base_url());
         resources.connection("c1", "seek", |_| {});
         resources.key("k2", "sk-two", |_| {});
     });
-    let proxy = Proxy::start(&[], index).await;
+    let proxy = Proxy::start(&[], snapshot).await;
     (upstream, proxy)
 }
 
@@ -252,11 +252,19 @@ async fn a_refusal_that_misses_a_thought_is_mended_whatever_the_model_is_called(
     assert_eq!((answer.status, &answer.json()["choices"][0]["message"]["content"]), (StatusCode::OK, &json!("done")));
     assert_eq!(upstream.asked().len(), 2);
     assert_eq!(calls(&upstream)[0]["reasoning_content"], " ");
+    // From then on it is known, whatever the client speaks.
+    assert_eq!(proxy.chat(body.to_string()).await.status, StatusCode::OK);
+    assert_eq!((upstream.asked().len(), &calls(&upstream)[0]["reasoning_content"]), (3, &json!(" ")));
+    let other = and_then(ask("seek/house-model", false), call());
+    assert_eq!(proxy.post("/v1/messages", other.to_string()).await.status, StatusCode::OK);
+    assert_eq!((upstream.asked().len(), &calls(&upstream)[0]["reasoning_content"]), (4, &json!(" ")));
     // One that sends them passes as it is.
     let mut whole = body;
     whole["messages"][1]["reasoning_content"] = "mine".into();
+    whole["own_field"] = true.into();
     assert_eq!(proxy.chat(whole.to_string()).await.status, StatusCode::OK);
-    assert_eq!((upstream.asked().len(), &calls(&upstream)[0]["reasoning_content"]), (3, &json!("mine")));
+    assert_eq!((upstream.asked().len(), &calls(&upstream)[0]["reasoning_content"]), (5, &json!("mine")));
+    assert!(has(&upstream.last(), "own_field"), "not written anew");
 }
 
 /// What OpenRouter told, in its own order.
@@ -297,10 +305,10 @@ async fn reasoning_details_go_back_from_clients_that_carry_them_in_fields_of_the
     assert!(!answer.to_string().contains("c2VhbGVk"), "sealed: {answer}");
     let mut second = and_then(first, call());
     second["messages"][1]["content"] = answer["content"].clone();
-    let index = index_with(|resources| {
+    let snapshot = snapshot_with(|resources| {
         resources.connection("c1", "openrouter", |connection| connection.base_url = upstream.base_url());
     });
-    let other = Proxy::start(&[], index).await;
+    let other = Proxy::start(&[], snapshot).await;
     assert_eq!(other.post("/v1/messages", second.to_string()).await.status, StatusCode::OK);
     assert_eq!(calls(&upstream)[0]["reasoning_details"], told());
 
@@ -326,11 +334,11 @@ async fn what_openrouter_told_goes_to_the_maker_in_the_makers_own_words() {
         )
     })
     .await;
-    let index = index_with(|resources| {
+    let snapshot = snapshot_with(|resources| {
         resources.connection("c1", "openrouter", |connection| connection.base_url = router.base_url());
         resources.connection("g1", "gemini", |connection| connection.base_url = format!("http://{}", google.address));
     });
-    let proxy = Proxy::start(&[], index).await;
+    let proxy = Proxy::start(&[], snapshot).await;
     let mut first = ask("openrouter/google/gemini-3-pro-preview", false);
     first["thinking"] = json!({"type": "enabled", "budget_tokens": 1024});
     let answer = proxy.post("/v1/messages", first.to_string()).await.json();
@@ -358,11 +366,11 @@ async fn a_client_of_googles_carries_anothers_token_to_google_and_only_that_is_l
     })
     .await;
     let (router, _) = routed().await;
-    let index = index_with(|resources| {
+    let snapshot = snapshot_with(|resources| {
         resources.connection("c1", "openrouter", |connection| connection.base_url = router.base_url());
         resources.connection("g1", "gemini", |connection| connection.base_url = format!("http://{}", google.address));
     });
-    let proxy = Proxy::start(&[], index).await;
+    let proxy = Proxy::start(&[], snapshot).await;
     let declared = json!([{"functionDeclarations": [{"name": "look"}]}]);
     let ask = json!({"role": "user", "parts": [{"text": "look"}]});
     let path = "/v1beta/models/openrouter/anthropic/claude-opus-5:generateContent";
@@ -419,10 +427,10 @@ async fn googles_signature_comes_back_from_a_client_without_thoughts() {
         answer_json(200, body)
     })
     .await;
-    let index = index_with(|resources| {
+    let snapshot = snapshot_with(|resources| {
         resources.connection("g1", "gemini", |connection| connection.base_url = format!("http://{}", google.address));
     });
-    let proxy = Proxy::start(&[], index).await;
+    let proxy = Proxy::start(&[], snapshot).await;
     let first = ask("gemini/gemini-3-pro-preview", false);
     let answer = proxy.post("/v1/messages", first.to_string()).await.json();
     let blocks = answer["content"].as_array().expect("blocks");
@@ -470,12 +478,12 @@ fn counting(asked: &ReceivedRequest) -> UpstreamResponse {
 
 async fn before_counting() -> (Upstream, Proxy) {
     let upstream = Upstream::answering(counting).await;
-    let index = index_with(|resources| {
+    let snapshot = snapshot_with(|resources| {
         resources.node("kimi", &upstream.base_url());
         resources.connection("c1", "kimi", |_| {});
         resources.connection("c2", "openrouter", |connection| connection.base_url = upstream.base_url());
     });
-    let proxy = Proxy::start(&[], index).await;
+    let proxy = Proxy::start(&[], snapshot).await;
     (upstream, proxy)
 }
 

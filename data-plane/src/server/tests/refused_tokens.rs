@@ -73,8 +73,8 @@ impl Bank {
     }
 }
 
-fn index(upstream: &Upstream, token: &str, change: impl Fn(&mut v1::Connection)) -> Arc<Index> {
-    index_with(|resources| {
+fn snapshot(upstream: &Upstream, token: &str, change: impl Fn(&mut v1::Connection)) -> Arc<Snapshot> {
+    snapshot_with(|resources| {
         resources.node("mock", &upstream.base_url());
         resources.connection("c1", "mock", |connection| {
             connection.auth_type = "oauth".to_owned();
@@ -89,7 +89,7 @@ fn index(upstream: &Upstream, token: &str, change: impl Fn(&mut v1::Connection))
 async fn no_request_fails_while_tokens_rotate_fifty_times_under_load() {
     let bank = Bank::open();
     let upstream = bank.serve().await;
-    let proxy = Arc::new(Proxy::start(&[], index(&upstream, &Bank::token(0), |_| {})).await);
+    let proxy = Arc::new(Proxy::start(&[], snapshot(&upstream, &Bank::token(0), |_| {})).await);
     let renewals = Arc::clone(&proxy.inner.stages.renewals);
     let (control, asked_for) = (bank.clone(), Arc::new(Mutex::new(HashSet::new())));
     let (gateway, provider, seen) = (Arc::clone(&proxy), upstream.clone(), Arc::clone(&asked_for));
@@ -100,7 +100,7 @@ async fn no_request_fails_while_tokens_rotate_fifty_times_under_load() {
                 assert_eq!(id.as_str(), "c1");
                 seen.lock().insert(fingerprint);
                 if let Some(token) = control.renew(fingerprint) {
-                    gateway.inner.stages.snapshot.publish(index(&provider, &token, |_| {}), false);
+                    gateway.inner.stages.snapshot.publish(snapshot(&provider, &token, |_| {}), false);
                 }
             }
         }
@@ -131,18 +131,18 @@ async fn no_request_fails_while_tokens_rotate_fifty_times_under_load() {
 async fn where_there_is_no_other_token_the_refusal_counts_at_once() {
     let upstream = Upstream::answering(|_| json(401, r#"{"error":{"message":"no"}}"#)).await;
     // Nobody renews it.
-    let proxy = Proxy::start(&[], index(&upstream, "token-a", |connection| connection.refreshes = false)).await;
+    let proxy = Proxy::start(&[], snapshot(&upstream, "token-a", |connection| connection.refreshes = false)).await;
     assert_ne!(proxy.chat(CHAT).await.status, 200);
     assert_eq!(upstream.asked().len(), 1);
     assert!(proxy.inner.stages.renewals.wanted().is_empty());
 
     // The control planes find that only signing in helps, and say so.
-    let proxy = Arc::new(Proxy::start(&[], index(&upstream, "token-a", |_| {})).await);
+    let proxy = Arc::new(Proxy::start(&[], snapshot(&upstream, "token-a", |_| {})).await);
     let renewals = Arc::clone(&proxy.inner.stages.renewals);
     let (gateway, provider) = (Arc::clone(&proxy), upstream.clone());
     let control = tokio::spawn(async move {
         renewals.urgent().notified().await;
-        let given_up = index(&provider, "token-a", |connection| connection.refreshes = false);
+        let given_up = snapshot(&provider, "token-a", |connection| connection.refreshes = false);
         gateway.inner.stages.snapshot.publish(given_up, false);
     });
     let answer = proxy.chat(CHAT).await;
@@ -151,13 +151,13 @@ async fn where_there_is_no_other_token_the_refusal_counts_at_once() {
     assert!(proxy.inner.stages.renewals.wanted().is_empty(), "nobody waits any more");
 
     // A new token that is refused too is not waited for again by the same request.
-    let proxy = Arc::new(Proxy::start(&[], index(&upstream, "token-a", |_| {})).await);
+    let proxy = Arc::new(Proxy::start(&[], snapshot(&upstream, "token-a", |_| {})).await);
     let renewals = Arc::clone(&proxy.inner.stages.renewals);
     let (gateway, provider) = (Arc::clone(&proxy), upstream.clone());
     let before = upstream.asked().len();
     let control = tokio::spawn(async move {
         renewals.urgent().notified().await;
-        gateway.inner.stages.snapshot.publish(index(&provider, "token-b", |_| {}), false);
+        gateway.inner.stages.snapshot.publish(snapshot(&provider, "token-b", |_| {}), false);
     });
     let asking = tokio::time::timeout(Duration::from_secs(60), proxy.chat(CHAT)).await;
     assert_ne!(asking.expect("an answer").status, 200);

@@ -120,7 +120,10 @@ async fn events_of_progress_are_not_part_of_an_answer() {
     let key = ("idempotency-key", "at once");
     let with_progress = [key, progress];
     let waiting = async {
-        tokio::time::sleep(Duration::from_millis(30)).await;
+        // The first is under way once its upstream is asked, and takes its time.
+        while upstream.asked().len() < 4 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
         named(&proxy, &[key], STREAM).await
     };
     let (first, second) = tokio::join!(named(&proxy, &with_progress, STREAM), waiting);
@@ -133,11 +136,11 @@ async fn who_is_strict_gets_no_answer_again_that_left_something_out() {
         json(200, r#"{"model":"m","message":{"role":"assistant","content":"x"},"done":true,"done_reason":"stop"}"#)
     })
     .await;
-    let index = index_with(|resources| {
+    let snapshot = snapshot_with(|resources| {
         let url = format!("http://{}", upstream.address);
         resources.connection("o1", "ollama", |connection| connection.base_url = url);
     });
-    let proxy = Proxy::start(&[], index).await;
+    let proxy = Proxy::start(&[], snapshot).await;
     let strict = ("x-omniroute-strict", "true");
     let lossy = r#"{"model":"ollama/m","logit_bias":{"1":1},"messages":[{"role":"user","content":"hi"}]}"#;
     let key = ("idempotency-key", "lossy");

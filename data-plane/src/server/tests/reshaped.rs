@@ -20,12 +20,12 @@ const CHUNKS: &[&str] = &[
 /// A proxy whose connection of `provider` gets that document to whatever it asks.
 async fn answering(provider: &'static str, document: &'static str) -> (Proxy, Upstream) {
     let upstream = Upstream::answering(move |_| json(200, document)).await;
-    let index = index_with(|resources| {
+    let snapshot = snapshot_with(|resources| {
         resources.connection("c1", provider, |connection| {
             connection.base_url = format!("http://{}", upstream.address);
         });
     });
-    (Proxy::start(&[], index).await, upstream)
+    (Proxy::start(&[], snapshot).await, upstream)
 }
 
 fn assert_counted(event: &v1::UsageEvent) {
@@ -78,11 +78,11 @@ async fn a_document_becomes_the_stream_that_was_asked_for() {
 #[tokio::test]
 async fn a_responses_client_gets_its_events() {
     let upstream = Upstream::answering(|_| json(200, RESPONSE)).await;
-    let index = index_with(|resources| {
+    let snapshot = snapshot_with(|resources| {
         resources.node_of("mock", &upstream.base_url(), "openai-compatible", "responses");
         resources.connection("c1", "mock", |_| {});
     });
-    let proxy = Proxy::start(&[], index).await;
+    let proxy = Proxy::start(&[], snapshot).await;
     let answer = proxy.post("/v1/responses", r#"{"model":"mock/m","stream":true,"input":"hi","store":false}"#).await;
     let text = answer.text();
     assert_eq!(answer.header("content-type"), "text/event-stream", "{text}");

@@ -180,6 +180,27 @@ async fn the_control_planes_paths_go_to_the_control_plane() {
     for path in ["/api", "/dashboard", "/dashboard/assets/a.js", "/a2a", "/.well-known/agent.json"] {
         assert_eq!(proxy.get(path).await.text(), path);
     }
+    // Ollama's client, which wants to manage models, is answered in its own words and not in those of the management API.
+    let blob = "blobs/sha256-29fdb92e57cf0827ded04ae6461b5931d01fa595843f55d36f5b275a52087dd2";
+    let before = control_plane.asked().len();
+    for prefix in ["/api", "/v1/api"] {
+        for (method, path) in [
+            ("POST", "pull"),
+            ("POST", "push"),
+            ("POST", "create"),
+            ("POST", "copy"),
+            ("DELETE", "delete"),
+            ("POST", blob),
+        ] {
+            let path = format!("{prefix}/{path}");
+            let request = proxy.request(method, &path).body(r#"{"model":"qwen3"}"#.into()).expect("a request");
+            let answer = send(request).await;
+            assert_eq!(answer.status, StatusCode::NOT_IMPLEMENTED, "{method} {path}");
+            let error = answer.json()["error"].as_str().expect("Ollama's shape").to_owned();
+            assert!(error.contains("gateway") && error.contains("Ollama"), "{error}");
+        }
+    }
+    assert_eq!(control_plane.asked().len(), before, "the control plane is not asked");
     let asked = control_plane.last();
     assert_eq!(asked.headers["x-forwarded-for"], "127.0.0.1");
     assert_eq!(asked.headers["host"], proxy.address.to_string());

@@ -39,12 +39,12 @@ async fn claude(refuses: bool) -> (Upstream, Proxy) {
         }
     })
     .await;
-    let index = index_with(|resources| {
+    let snapshot = snapshot_with(|resources| {
         resources.node_of("claude", &upstream.base_url(), "anthropic-compatible", "messages");
         resources.connection("c1", "claude", |_| {});
         resources.key("k2", "sk-two", |_| {});
     });
-    let proxy = Proxy::start(&[], index).await;
+    let proxy = Proxy::start(&[], snapshot).await;
     (upstream, proxy)
 }
 
@@ -172,13 +172,13 @@ async fn thoughts_of_another_family_do_not_go_to_who_did_not_sign_them() {
     })
     .await;
     let gpt = Upstream::answering(|_| answer_json(200, THINKS)).await;
-    let index = index_with(|resources| {
+    let snapshot = snapshot_with(|resources| {
         resources.node_of("claude", &claude.base_url(), "anthropic-compatible", "messages");
         resources.node_of("gpt", &gpt.base_url(), "openai-compatible", "responses");
         resources.connection("c1", "claude", |_| {});
         resources.connection("c2", "gpt", |_| {});
     });
-    let proxy = Proxy::start(&[], index).await;
+    let proxy = Proxy::start(&[], snapshot).await;
     let mut body = json!({
         "model": "gpt/gpt-5.4", "max_tokens": 4096, "thinking": {"type": "enabled", "budget_tokens": 1024},
         "tools": [{"name": "look", "input_schema": {"type": "object"}}], "messages": [{"role": "user", "content": "look"}],
@@ -206,11 +206,11 @@ async fn thoughts_of_another_family_do_not_go_to_who_did_not_sign_them() {
 #[tokio::test]
 async fn a_refusal_that_stays_is_told() {
     let upstream = Upstream::answering(|_| answer_json(400, REFUSED)).await;
-    let index = index_with(|resources| {
+    let snapshot = snapshot_with(|resources| {
         resources.node_of("claude", &upstream.base_url(), "anthropic-compatible", "messages");
         resources.connection("c1", "claude", |_| {});
     });
-    let proxy = Proxy::start(&[], index).await;
+    let proxy = Proxy::start(&[], snapshot).await;
     let (first, _) = rounds("claude/claude-sonnet-4-5", false);
     let answer = proxy.chat(first).await;
     assert_eq!((answer.error().0, answer.error().2.as_str()), (400, "upstream_rejected"));
@@ -229,11 +229,11 @@ async fn responses() -> (Upstream, Proxy) {
         answer_json(200, if called { SAYS } else { THINKS })
     })
     .await;
-    let index = index_with(|resources| {
+    let snapshot = snapshot_with(|resources| {
         resources.node_of("gpt", &upstream.base_url(), "openai-compatible", "responses");
         resources.connection("c1", "gpt", |_| {});
     });
-    let proxy = Proxy::start(&[], index).await;
+    let proxy = Proxy::start(&[], snapshot).await;
     (upstream, proxy)
 }
 
@@ -275,11 +275,11 @@ async fn encrypted_thoughts_are_asked_for_and_come_back_from_every_client() {
     let mut next = body.clone();
     next["messages"] =
         json!([ask, {"role": "assistant", "content": answer["content"]}, {"role": "user", "content": result}]);
-    let index = index_with(|resources| {
+    let snapshot = snapshot_with(|resources| {
         resources.node_of("gpt", &upstream.base_url(), "openai-compatible", "responses");
         resources.connection("c1", "gpt", |_| {});
     });
-    let other = Proxy::start(&[], index).await;
+    let other = Proxy::start(&[], snapshot).await;
     assert_eq!(other.post("/v1/messages", next.to_string()).await.status, StatusCode::OK);
     assert_thought_is_back(&upstream, "Messages");
 

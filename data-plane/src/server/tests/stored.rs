@@ -45,11 +45,11 @@ async fn before_responses(answers: &'static [&'static str]) -> (Upstream, Proxy)
         }
     })
     .await;
-    let index = index_with(|resources| {
+    let snapshot = snapshot_with(|resources| {
         resources.node_of("vendor", &upstream.base_url(), "openai-compatible", "responses");
         resources.connection("c1", "vendor", |_| {});
     });
-    (upstream, Proxy::start(&[], index).await)
+    (upstream, Proxy::start(&[], snapshot).await)
 }
 
 async fn ask(proxy: &Proxy, body: &Value) -> Answer {
@@ -356,11 +356,11 @@ async fn a_round_of_calls_goes_on_by_chain_and_by_reference_with_its_thought() {
         if called { chat_answer() } else { answer_json(200, THINKS_AND_CALLS) }
     })
     .await;
-    let index = index_with(|resources| {
+    let snapshot = snapshot_with(|resources| {
         resources.node("ds", &upstream.base_url());
         resources.connection("c1", "ds", |_| {});
     });
-    let proxy = Proxy::start(&[], index).await;
+    let proxy = Proxy::start(&[], snapshot).await;
     let tools = json!([{"type": "function", "name": "look", "parameters": {"type": "object"}}]);
     let first = ask(&proxy, &json!({"model": "ds/deepseek-v4-pro", "input": "one", "tools": tools})).await;
     let output = first.json()["output"].as_array().expect("items").clone();

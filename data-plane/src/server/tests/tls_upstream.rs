@@ -112,13 +112,13 @@ impl TlsUpstream {
 
     /// A proxy with one connection `c1` to it, which speaks Chat with the node `mock` and Responses with `vendor`.
     pub(super) async fn proxy(&self) -> Proxy {
-        let index = index_with(|resources| {
+        let snapshot = snapshot_with(|resources| {
             resources.node("mock", &self.base_url());
             resources.connection("c1", "mock", |_| {});
             resources.node_of("vendor", &self.base_url(), "openai-compatible", "responses");
             resources.connection("c2", "vendor", |_| {});
         });
-        Proxy::start(&[("UPSTREAM_TLS_CA", self.ca().to_str().expect("text"))], index).await
+        Proxy::start(&[("UPSTREAM_TLS_CA", self.ca().to_str().expect("text"))], snapshot).await
     }
 }
 

@@ -13,14 +13,14 @@ const CONTENTS: &str = r#"{"contents":[{"role":"user","parts":[{"text":"hello wo
 /// Anthropic, Gemini, an OpenAI-compatible host and an Anthropic-compatible one without a counter, each at a path of its own.
 async fn proxy(upstream: &Upstream) -> Proxy {
     let base = format!("http://{}", upstream.address);
-    let index = index_with(|resources| {
+    let snapshot = snapshot_with(|resources| {
         resources.node("mock", &format!("{base}/openai"));
         resources.connection("c1", "mock", |_| {});
         resources.connection("a1", "anthropic", |connection| connection.base_url = format!("{base}/anthropic"));
         resources.connection("g1", "gemini", |connection| connection.base_url = format!("{base}/gemini"));
         resources.key("limited", "sk-limited", |key| key.allowed_models = vec!["mock/*".into()]);
     });
-    Proxy::start(&[], index).await
+    Proxy::start(&[], snapshot).await
 }
 
 async fn counting_upstream() -> Upstream {
@@ -106,7 +106,7 @@ async fn a_responses_clients_input_is_counted_where_it_can_be() {
     })
     .await;
     let base = format!("http://{}", upstream.address);
-    let index = index_with(|resources| {
+    let snapshot = snapshot_with(|resources| {
         resources.connection("o1", "openai", |connection| {
             connection.base_url = format!("{base}/openai");
             connection.api_type = "both".to_owned();
@@ -117,7 +117,7 @@ async fn a_responses_clients_input_is_counted_where_it_can_be() {
         resources.node("mock", &format!("{base}/mock"));
         resources.connection("m1", "mock", |_| {});
     });
-    let proxy = Proxy::start(&[], index).await;
+    let proxy = Proxy::start(&[], snapshot).await;
     let body = |model: &str| format!(r#"{{ "model":"{model}", "instructions":"Be brief.", "input":"hello world" }}"#);
     for (model, tokens, source) in [
         ("openai/gpt-4o", 77, "provider"),

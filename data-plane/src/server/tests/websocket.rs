@@ -279,7 +279,7 @@ async fn what_outlives_a_drain_is_told_so_before_the_socket_closes() {
     socket.until("response.chunk").await;
     let lifecycle = &proxy.inner.stages.lifecycle;
     lifecycle.drain();
-    lifecycle.cut();
+    lifecycle.expire_drain();
     let frames = socket.until("response.completed").await;
     assert!(frames.iter().any(|frame| frame.to_string().contains("this proxy is stopping")), "{frames:?}");
     assert_eq!(socket.closed().await.expect("a frame").reason.as_str(), "draining");

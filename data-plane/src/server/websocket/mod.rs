@@ -76,8 +76,8 @@ pub(super) async fn open(State(stages): Shared, mut request: Request) -> Respons
 
 /// Who asks, and how long a message of theirs may be.
 fn admitted(stages: &Stages, credentials: &HeaderMap) -> Result<(Caller, u64), GatewayError> {
-    let Admitted { index, caller } = stages.admission.admit(credentials, None, stages.clock.now())?;
-    let largest = caller.max_body_bytes(index.settings().max_body_bytes).min(LARGEST) + ENVELOPE;
+    let Admitted { snapshot, caller } = stages.admission.admit(credentials, None, stages.clock.now())?;
+    let largest = caller.max_body_bytes(snapshot.settings().max_body_bytes).min(LARGEST) + ENVELOPE;
     Ok((caller, largest))
 }
 

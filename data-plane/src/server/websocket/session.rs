@@ -323,7 +323,7 @@ mod tests {
     use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
 
     use super::*;
-    use crate::server::testing::{KEY, TestGateway, index_with};
+    use crate::server::testing::{KEY, TestGateway, snapshot_with};
 
     type Client = WebSocketStream<DuplexStream>;
 
@@ -350,7 +350,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_ping_is_answered_with_what_it_holds() {
-        let stages = TestGateway::new(&[], index_with(|_| {}));
+        let stages = TestGateway::new(&[], snapshot_with(|_| {}));
         let mut client = connected(&stages).await;
         client.send(Message::Ping("are you there".into())).await.expect("sent");
         assert_eq!(next(&mut client).await, Message::Pong("are you there".into()));
@@ -358,7 +358,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_client_is_asked_whether_it_is_there_and_stays_while_it_answers() {
-        let stages = TestGateway::new(&[], index_with(|_| {}));
+        let stages = TestGateway::new(&[], snapshot_with(|_| {}));
         let mut client = connected(&stages).await;
         let opened = Instant::now();
         // The client's library answers pings by itself as it reads.
@@ -371,7 +371,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_is_not_heard_is_given_up() {
-        let stages = TestGateway::new(&[], index_with(|_| {}));
+        let stages = TestGateway::new(&[], snapshot_with(|_| {}));
         let opened = Instant::now();
         let client = connected(&stages).await;
         // It reads without the library that answers.

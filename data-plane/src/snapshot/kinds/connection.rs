@@ -7,6 +7,7 @@ use std::{
 
 use http::HeaderValue;
 use omniroute_core::{address::AddressPolicy, id::ConnectionId};
+use omniroute_egress::OutboundProxy;
 use omniroute_proto::{
     Kind,
     v1::{self, resource::Body},
@@ -14,8 +15,8 @@ use omniroute_proto::{
 use omniroute_providers::{Catalog, CloudSpec, ConnectionSpec, NodeSpec, Operation, Upstream};
 use zeroize::Zeroizing;
 
-use super::{ConfigKind, Draft, mismatched, timeouts};
-use crate::snapshot::index::ConnectionEntry;
+use super::{ConfigKind, SnapshotBuilder, mismatched, timeouts};
+use crate::snapshot::entries::ConnectionEntry;
 
 /// What a connection says that may not be asked for models without a price.
 const REFUSE: &str = "refuse";
@@ -45,50 +46,53 @@ impl ConfigKind for Connections {
         false
     }
 
-    fn take(&mut self, id: &str, body: Body, draft: &mut Draft) -> Result<(), String> {
+    fn take(&mut self, id: &str, body: Body, builder: &mut SnapshotBuilder) -> Result<(), String> {
         let Body::Connection(message) = body else { return Err(mismatched()) };
         let source = ConnectionSource::new(message);
         let provider = source.provider().to_owned();
         if self.sources.get(id).is_some_and(|previous| source.repairs(previous)) {
-            draft.repaired.insert(id.to_owned());
+            builder.repaired.insert(id.to_owned());
         }
         if let Some(previous) = self.sources.insert(id.to_owned(), source)
             && previous.provider() != provider
-            && let Some(connections) = draft.of_provider.get_mut(previous.provider())
+            && let Some(connections) = builder.of_provider.get_mut(previous.provider())
         {
             connections.remove(id);
         }
-        draft.of_provider.entry(provider).or_default().insert(id.to_owned());
-        draft.stale_connections.insert(id.to_owned());
+        builder.of_provider.entry(provider).or_default().insert(id.to_owned());
+        builder.stale_connections.insert(id.to_owned());
         Ok(())
     }
 
-    fn remove(&mut self, id: &str, draft: &mut Draft) {
+    fn remove(&mut self, id: &str, builder: &mut SnapshotBuilder) {
         self.uncompiled.remove(id);
         if let Some(source) = self.sources.remove(id)
-            && let Some(connections) = draft.of_provider.get_mut(source.provider())
+            && let Some(connections) = builder.of_provider.get_mut(source.provider())
         {
             connections.remove(id);
         }
-        drop_entry(id, draft);
+        drop_entry(id, builder);
     }
 
     /// Compiles what has to be compiled again and rebuilds the lists that it stands in.
-    fn join(&mut self, draft: &mut Draft) {
-        let policy = draft.index.settings.address_policy;
-        for id in std::mem::take(&mut draft.stale_connections) {
+    fn join(&mut self, builder: &mut SnapshotBuilder) {
+        let policy = builder.snapshot.settings.address_policy;
+        for id in std::mem::take(&mut builder.stale_connections) {
             let Some(source) = self.sources.get(&id) else { continue };
-            let previous = draft.index.connections.get(id.as_str()).map(Arc::clone);
+            let previous = builder.snapshot.connections.get(id.as_str()).map(Arc::clone);
             let in_flight = previous.as_ref().map(|entry| Arc::clone(&entry.in_flight));
-            let node = draft.nodes.get(source.provider());
+            let node = builder.nodes.get(source.provider());
             let orphan = node.is_none() && Catalog::builtin().get(source.provider()).is_none();
-            match source.compile(&id, node, policy, in_flight) {
+            let outbound = builder.egress.resolve(&id, source.provider());
+            // Where its proxy cannot be used, it must not be called without it.
+            let is_blocked = outbound.is_err();
+            match outbound.and_then(|outbound| source.compile(&id, node, policy, outbound, in_flight)) {
                 Ok(entry) => {
                     self.uncompiled.remove(&id);
-                    draft.stale_providers.insert(entry.provider.as_str().to_owned());
-                    draft.stale_providers.extend(previous.map(|entry| entry.provider.as_str().to_owned()));
+                    builder.stale_providers.insert(entry.provider.as_str().to_owned());
+                    builder.stale_providers.extend(previous.map(|entry| entry.provider.as_str().to_owned()));
                     let id: ConnectionId = id.as_str().into();
-                    draft.index.connections.insert(id, Arc::new(entry));
+                    builder.snapshot.connections.insert(id, Arc::new(entry));
                 }
                 Err(reason) => {
                     // A connection whose node is gone has nowhere to go, and where an address is forbidden by now nothing
@@ -96,16 +100,16 @@ impl ConfigKind for Connections {
                     let is_forbidden = previous.is_some_and(|entry| {
                         policy.check_url(&entry.upstream.uri(Operation::Chat).to_string()).is_err()
                     });
-                    if orphan || is_forbidden {
-                        drop_entry(&id, draft);
+                    if orphan || is_forbidden || is_blocked {
+                        drop_entry(&id, builder);
                     }
-                    draft.repaired.remove(&id);
+                    builder.repaired.remove(&id);
                     self.uncompiled.insert(id, reason);
                 }
             }
         }
-        for provider in std::mem::take(&mut draft.stale_providers) {
-            list(&provider, draft);
+        for provider in std::mem::take(&mut builder.stale_providers) {
+            list(&provider, builder);
         }
     }
 
@@ -114,25 +118,25 @@ impl ConfigKind for Connections {
     }
 }
 
-fn drop_entry(id: &str, draft: &mut Draft) {
-    if let Some(entry) = draft.index.connections.remove(id) {
-        draft.stale_providers.insert(entry.provider.as_str().to_owned());
+fn drop_entry(id: &str, builder: &mut SnapshotBuilder) {
+    if let Some(entry) = builder.snapshot.connections.remove(id) {
+        builder.stale_providers.insert(entry.provider.as_str().to_owned());
     }
 }
 
 /// Lists the connections of a provider anew.
-fn list(provider: &str, draft: &mut Draft) {
-    let ids = draft.of_provider.get(provider).into_iter().flatten();
+fn list(provider: &str, builder: &mut SnapshotBuilder) {
+    let ids = builder.of_provider.get(provider).into_iter().flatten();
     let mut entries: Vec<_> = ids
-        .filter_map(|id| draft.index.connections.get(id.as_str()))
+        .filter_map(|id| builder.snapshot.connections.get(id.as_str()))
         .filter(|entry| entry.is_active && entry.provider.as_str() == provider)
         .map(Arc::clone)
         .collect();
     entries.sort_by(|a, b| a.priority.cmp(&b.priority).then_with(|| a.id.cmp(&b.id)));
     if entries.is_empty() {
-        draft.index.by_provider.remove(provider);
+        builder.snapshot.by_provider.remove(provider);
     } else {
-        draft.index.by_provider.insert(provider.into(), Arc::new(entries));
+        builder.snapshot.by_provider.insert(provider.into(), Arc::new(entries));
     }
 }
 
@@ -169,6 +173,7 @@ impl ConnectionSource {
         id: &str,
         node: Option<&v1::ProviderNode>,
         policy: AddressPolicy,
+        outbound: Option<Arc<OutboundProxy>>,
         in_flight: Option<Arc<AtomicU32>>,
     ) -> Result<ConnectionEntry, String> {
         let headers: Vec<(String, String)> =
@@ -211,6 +216,7 @@ impl ConnectionSource {
             provider: self.spec.provider.as_str().into(),
             name: self.spec.name.clone(),
             upstream,
+            outbound,
             priority: self.spec.priority,
             is_active: self.spec.is_active,
             refreshes: self.spec.refreshes,

@@ -1,14 +1,16 @@
-//! The kinds of configuration: what becomes of each kind's messages in the index.
+//! The kinds of configuration: what becomes of each kind's messages in the snapshot.
 //!
 //! A kind is a file with a struct that implements [`ConfigKind`], and a line in [`all`]. What kinds have to know of each other
-//! stands in the [`Draft`].
+//! stands in the [`SnapshotBuilder`].
 
 mod api_key;
 mod connection;
 mod model;
 mod model_alias;
+mod outbound_proxy;
 mod price;
 mod provider_node;
+mod proxy_assignment;
 mod settings;
 
 use std::{
@@ -23,14 +25,17 @@ use omniroute_proto::{
 };
 use omniroute_providers::Timeouts;
 
-use super::Index;
+use self::proxy_assignment::Egress;
+use super::Snapshot;
 
 /// Every kind, in the order of [`Kind::ALL`].
 pub(super) fn all() -> Vec<Box<dyn ConfigKind>> {
     vec![
         Box::new(settings::GatewaySettings),
+        Box::new(outbound_proxy::OutboundProxies),
         Box::new(provider_node::ProviderNodes),
         Box::<connection::Connections>::default(),
+        Box::new(proxy_assignment::ProxyAssignments),
         Box::<model::Models>::default(),
         Box::new(model_alias::ModelAliases),
         Box::new(price::Prices),
@@ -49,22 +54,22 @@ pub(super) trait ConfigKind: fmt::Debug + Send {
     }
 
     /// An update is about to bring messages with these ids.
-    fn begin(&mut self, _ids: &[String], _draft: &mut Draft) {}
+    fn begin(&mut self, _ids: &[String], _builder: &mut SnapshotBuilder) {}
 
-    /// Puts what a message says in the index.
+    /// Puts what a message says in the snapshot.
     ///
     /// # Errors
-    /// With the reason why it is refused; the index is as it was.
-    fn take(&mut self, id: &str, body: Body, draft: &mut Draft) -> Result<(), String>;
+    /// With the reason why it is refused; the snapshot is as it was.
+    fn take(&mut self, id: &str, body: Body, builder: &mut SnapshotBuilder) -> Result<(), String>;
 
     /// The messages with these ids have been taken, or refused.
-    fn end(&mut self, _ids: &[String], _draft: &mut Draft) {}
+    fn end(&mut self, _ids: &[String], _builder: &mut SnapshotBuilder) {}
 
-    /// Takes something out of the index.
-    fn remove(&mut self, id: &str, draft: &mut Draft);
+    /// Takes something out of the snapshot.
+    fn remove(&mut self, id: &str, builder: &mut SnapshotBuilder);
 
     /// All kinds have taken their messages: builds what depends on several of them.
-    fn join(&mut self, _draft: &mut Draft) {}
+    fn join(&mut self, _builder: &mut SnapshotBuilder) {}
 
     /// What was taken and cannot be used as things stand, and why.
     fn unusable(&self) -> Vec<(&str, &str)> {
@@ -72,14 +77,15 @@ pub(super) trait ConfigKind: fmt::Debug + Send {
     }
 }
 
-/// The next index in the making.
+/// The next snapshot in the making.
 #[derive(Debug, Default)]
-pub(super) struct Draft {
-    pub(super) index: Index,
+pub(super) struct SnapshotBuilder {
+    pub(super) snapshot: Snapshot,
     /// Nodes as they were sent: connections are compiled with them.
     nodes: HashMap<String, v1::ProviderNode>,
     /// The connections of a provider, so that a node's change finds them.
     of_provider: HashMap<String, BTreeSet<String>>,
+    egress: Egress,
     /// What this update has touched so far: connections that have to be compiled again, and providers whose connections have to
     /// be listed again.
     stale_connections: BTreeSet<String>,
@@ -88,9 +94,9 @@ pub(super) struct Draft {
     pub(super) repaired: BTreeSet<String>,
 }
 
-// === impl Draft ===
+// === impl SnapshotBuilder ===
 
-impl Draft {
+impl SnapshotBuilder {
     fn connections_of(&self, provider: &str) -> Vec<String> {
         self.of_provider.get(provider).into_iter().flatten().cloned().collect()
     }

@@ -9,8 +9,8 @@ use omniroute_proto::{
 };
 use omniroute_providers::ModelTable;
 
-use super::{ConfigKind, Draft, mismatched};
-use crate::snapshot::index::ModelEntry;
+use super::{ConfigKind, SnapshotBuilder, mismatched};
+use crate::snapshot::entries::ModelEntry;
 
 #[derive(Debug, Default)]
 pub(super) struct Models {
@@ -25,41 +25,41 @@ impl ConfigKind for Models {
         Kind::Model
     }
 
-    fn take(&mut self, id: &str, body: Body, draft: &mut Draft) -> Result<(), String> {
+    fn take(&mut self, id: &str, body: Body, builder: &mut SnapshotBuilder) -> Result<(), String> {
         let Body::Model(message) = body else { return Err(mismatched()) };
         let entry = entry(message)?;
-        self.remove(id, draft);
+        self.remove(id, builder);
         let (provider, model, is_hidden) = (entry.provider.clone(), entry.model.clone(), entry.hidden);
-        let mut of_provider = draft.index.models.get(&provider).cloned().unwrap_or_default();
+        let mut of_provider = builder.snapshot.models.get(&provider).cloned().unwrap_or_default();
         of_provider.insert(model.clone(), Arc::new(entry));
-        draft.index.models.insert(provider.clone(), of_provider);
+        builder.snapshot.models.insert(provider.clone(), of_provider);
         // A bare name does not find one that is hidden.
         if !is_hidden {
-            let mut offers = draft.index.offers.get(&model).map(|all| (**all).clone()).unwrap_or_default();
+            let mut offers = builder.snapshot.offers.get(&model).map(|all| (**all).clone()).unwrap_or_default();
             offers.insert(provider.clone());
-            draft.index.offers.insert(model.clone(), Arc::new(offers));
+            builder.snapshot.offers.insert(model.clone(), Arc::new(offers));
         }
         self.names.insert(id.to_owned(), (provider, model));
         Ok(())
     }
 
-    fn remove(&mut self, id: &str, draft: &mut Draft) {
+    fn remove(&mut self, id: &str, builder: &mut SnapshotBuilder) {
         let Some((provider, model)) = self.names.remove(id) else { return };
-        if let Some(all) = draft.index.models.get(&provider) {
+        if let Some(all) = builder.snapshot.models.get(&provider) {
             let all = all.without(&model);
             if all.is_empty() {
-                draft.index.models.remove(&provider);
+                builder.snapshot.models.remove(&provider);
             } else {
-                draft.index.models.insert(provider.clone(), all);
+                builder.snapshot.models.insert(provider.clone(), all);
             }
         }
-        if let Some(offers) = draft.index.offers.get(&model) {
+        if let Some(offers) = builder.snapshot.offers.get(&model) {
             let mut offers = (**offers).clone();
             offers.remove(&provider);
             if offers.is_empty() {
-                draft.index.offers.remove(&model);
+                builder.snapshot.offers.remove(&model);
             } else {
-                draft.index.offers.insert(model, Arc::new(offers));
+                builder.snapshot.offers.insert(model, Arc::new(offers));
             }
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use omniroute_proto::{Kind, v1::resource::Body};
 
-use super::{ConfigKind, Draft, mismatched};
+use super::{ConfigKind, SnapshotBuilder, mismatched};
 
 #[derive(Debug)]
 pub(super) struct ModelAliases;
@@ -16,16 +16,16 @@ impl ConfigKind for ModelAliases {
         Kind::ModelAlias
     }
 
-    fn take(&mut self, id: &str, body: Body, draft: &mut Draft) -> Result<(), String> {
+    fn take(&mut self, id: &str, body: Body, builder: &mut SnapshotBuilder) -> Result<(), String> {
         let Body::ModelAlias(message) = body else { return Err(mismatched()) };
         if message.model.is_empty() {
             return Err("it names no model".to_owned());
         }
-        draft.index.aliases.insert(id.to_owned(), Arc::from(message.model));
+        builder.snapshot.aliases.insert(id.to_owned(), Arc::from(message.model));
         Ok(())
     }
 
-    fn remove(&mut self, id: &str, draft: &mut Draft) {
-        draft.index.aliases.remove(id);
+    fn remove(&mut self, id: &str, builder: &mut SnapshotBuilder) {
+        builder.snapshot.aliases.remove(id);
     }
 }

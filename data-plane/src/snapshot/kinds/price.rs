@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use omniroute_proto::{Kind, v1::resource::Body};
 
-use super::{ConfigKind, Draft, mismatched};
+use super::{ConfigKind, SnapshotBuilder, mismatched};
 
 #[derive(Debug)]
 pub(super) struct Prices;
@@ -20,13 +20,13 @@ impl ConfigKind for Prices {
         false
     }
 
-    fn take(&mut self, id: &str, body: Body, draft: &mut Draft) -> Result<(), String> {
+    fn take(&mut self, id: &str, body: Body, builder: &mut SnapshotBuilder) -> Result<(), String> {
         let Body::Price(_) = body else { return Err(mismatched()) };
-        draft.index.priced.insert(Arc::from(id));
+        builder.snapshot.priced.insert(Arc::from(id));
         Ok(())
     }
 
-    fn remove(&mut self, id: &str, draft: &mut Draft) {
-        draft.index.priced.remove(id);
+    fn remove(&mut self, id: &str, builder: &mut SnapshotBuilder) {
+        builder.snapshot.priced.remove(id);
     }
 }

@@ -8,8 +8,8 @@ use omniroute_proto::{
     v1::{self, resource::Body},
 };
 
-use super::{ConfigKind, Draft, mismatched, timeouts};
-use crate::snapshot::index;
+use super::{ConfigKind, SnapshotBuilder, mismatched, timeouts};
+use crate::snapshot::entries;
 
 /// The one resource of this kind.
 #[derive(Debug)]
@@ -22,27 +22,27 @@ impl ConfigKind for GatewaySettings {
         Kind::Settings
     }
 
-    fn take(&mut self, _: &str, body: Body, draft: &mut Draft) -> Result<(), String> {
+    fn take(&mut self, _: &str, body: Body, builder: &mut SnapshotBuilder) -> Result<(), String> {
         let Body::Settings(message) = body else { return Err(mismatched()) };
         let settings = entry(message)?;
-        if settings.address_policy != draft.index.settings.address_policy {
+        if settings.address_policy != builder.snapshot.settings.address_policy {
             // Which addresses are allowed decides which connections are.
-            draft.stale_connections.extend(draft.of_provider.values().flatten().cloned());
+            builder.stale_connections.extend(builder.of_provider.values().flatten().cloned());
         }
-        draft.index.settings = Arc::new(settings);
+        builder.snapshot.settings = Arc::new(settings);
         Ok(())
     }
 
     /// The settings cannot be deleted; what was in force stays.
-    fn remove(&mut self, _: &str, _: &mut Draft) {}
+    fn remove(&mut self, _: &str, _: &mut SnapshotBuilder) {}
 }
 
-fn entry(message: v1::GatewaySettings) -> Result<index::Settings, String> {
+fn entry(message: v1::GatewaySettings) -> Result<entries::Settings, String> {
     if message.key_pepper.is_empty() {
         return Err("the pepper of the API-key hash is empty".to_owned());
     }
-    let default = index::Settings::default();
-    Ok(index::Settings {
+    let default = entries::Settings::default();
+    Ok(entries::Settings {
         pepper: Pepper::new(message.key_pepper),
         max_body_bytes: if message.max_body_bytes == 0 { default.max_body_bytes } else { message.max_body_bytes },
         address_policy: AddressPolicy::from_allow_private(message.allow_private_upstreams),

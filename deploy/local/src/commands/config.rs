@@ -6,7 +6,7 @@ use omniroute_core::settings::{
 use serde_json::json;
 use url::Url;
 
-use crate::{cli::ConfigAction, context::Context, data_dir, failure::Failure, screen::Screen};
+use crate::{child_settings, cli::ConfigAction, context::Context, data_dir, failure::Failure, screen::Screen};
 
 /// One setting as it counts here.
 struct Row {
@@ -45,6 +45,9 @@ fn row(context: &Context, setting: &'static Setting) -> Row {
     let (origin, text) = context.sources.text(setting.key, setting.env, setting.default);
     let is_set = origin != Origin::Default;
     let row = |value: String, source: String, is_set| Row { key: setting.key, value, source, is_set };
+    if let Some(given) = child_settings::find(context, setting.key) {
+        return row(given.value, given.source.to_owned(), true);
+    }
     if !is_set && let Some((value, source)) = of_launcher(context, setting.key) {
         return row(value, source, true);
     }

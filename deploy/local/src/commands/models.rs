@@ -53,7 +53,7 @@ fn key(context: &Context) -> Result<Secret, Failure> {
         if !dir.file(data_dir::JWT_SECRET).exists() {
             let (path, up) = (dir.path().display(), context.command("up"));
             let what = format!("no gateway was started on {path} yet: start one with `{up}`");
-            return Err(Failure::new(Exit::NotAllowed, what));
+            return Err(Failure::new(Exit::Unreachable, what));
         }
     }
     Err(Failure::new(Exit::NotAllowed, "a list of models needs an API key: set OMNIROUTE_TOKEN to one"))

@@ -4,6 +4,8 @@
 //! it sends the one of the file along while that is still right. Passwords are told to the control plane of the directory's
 //! gateway, or to the one that `--url` names, and not to whatever else may hold a port.
 
+use std::path::PathBuf;
+
 use omniroute_core::settings::Secret;
 use reqwest::StatusCode;
 use serde_json::json;
@@ -17,6 +19,9 @@ use crate::{
     flag_names::FlagNames,
     ports, screen, secrets,
 };
+
+/// What is true of a new password that did not reach the gateway.
+const OLD_COUNTS: &str = "the old password still counts until that is done";
 
 const WORDS: FlagNames = FlagNames::new(&[("password", "the new password")]);
 
@@ -63,7 +68,7 @@ pub(crate) async fn run(context: &Context, action: Password) -> Result<(), Failu
 }
 
 async fn set(context: &Context, kept: Option<Secret>, action: &Password) -> Result<(), Failure> {
-    let client = client_for(context)?;
+    let client = client_for(context).map_err(|failure| failure.and(OLD_COUNTS))?;
     let line = |flag, what| screen::secret_line(flag, what).map(Secret::new);
     let current = if action.current_stdin { Some(line("--current-stdin", "current admin password")?) } else { None };
     let is_given = action.stdin;
@@ -76,24 +81,37 @@ async fn set(context: &Context, kept: Option<Secret>, action: &Password) -> Resu
     {
         body["currentPassword"] = json!(kept.expose());
     }
-    client.put("/api/settings/require-login", &body).await?;
+    client.put("/api/settings/require-login", &body).await.map_err(|failure| match failure.exit() {
+        Exit::NotAllowed => failure.and(OLD_COUNTS),
+        _ => failure,
+    })?;
+    // From here on it counts: it is shown whether it can be kept or not.
+    let kept = keep(context, (!is_given).then_some(&new));
+    let file = kept.as_ref().ok().and_then(Option::as_ref);
+    context.screen.json(&json!({ "password": (!is_given).then(|| new.expose()), "file": file }));
+    let place = file.map(|file| format!(" It is kept in {}.", file.display())).unwrap_or_default();
+    let done = format!("The admin password is set, and every session has ended.{place}");
+    if is_given {
+        context.screen.line(&done);
+    } else {
+        // Alone on standard output, for `$(…)`.
+        context.screen.line(new.expose());
+        context.screen.aside(&done);
+    }
+    kept.map(drop)
+}
+
+/// Writes a new password into the directory, or takes the old one out, and says in which file it is.
+fn keep(context: &Context, new: Option<&Secret>) -> Result<Option<PathBuf>, Failure> {
     let dir = context.data_dir();
-    let mut file = None;
-    if !context.is_remote() {
-        if is_given {
-            dir.remove(data_dir::ADMIN_PASSWORD)?;
-        } else {
-            dir.write(data_dir::ADMIN_PASSWORD, &new)?;
-            file = Some(dir.file(data_dir::ADMIN_PASSWORD));
+    match new {
+        _ if context.is_remote() => Ok(None),
+        None => dir.remove(data_dir::ADMIN_PASSWORD).map(|()| None),
+        Some(new) => {
+            dir.write(data_dir::ADMIN_PASSWORD, new)?;
+            Ok(Some(dir.file(data_dir::ADMIN_PASSWORD)))
         }
     }
-    context.screen.json(&json!({ "password": (!is_given).then(|| new.expose()), "file": file }));
-    if !is_given {
-        context.screen.line(new.expose());
-    }
-    let place = file.map(|file| format!(" It is kept in {}.", file.display())).unwrap_or_default();
-    context.screen.line(&format!("The admin password is set, and every session has ended.{place}"));
-    Ok(())
 }
 
 /// Tries the password of the file, while the directory's gateway runs. Otherwise anything may listen where the gateway

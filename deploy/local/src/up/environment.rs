@@ -5,10 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use omniroute_core::settings::{DataPlaneSettings, SettingsTable as _};
-
 use super::plane::Plane;
-use crate::{client, context::Context, failure::Failure, secrets::Secrets};
+use crate::{
+    child_settings::{self, ChildSetting},
+    context::Context,
+    failure::Failure,
+    secrets::Secrets,
+};
 
 /// Where the programs are, when not beside this one.
 const BIN_DIR: &str = "OMNIROUTE_BIN_DIR";
@@ -76,18 +79,7 @@ fn of_control_plane(context: &Context, secrets: &Secrets) -> Vec<(&'static str, 
 fn of_proxy(context: &Context, secrets: &Secrets) -> Vec<(&'static str, OsString)> {
     let mut environment = of_both(context, secrets);
     environment.push(("PORT", context.launcher.port.to_string().into()));
-    // The launcher kills after this time; the proxy should have closed its records by then.
-    environment.push(("DRAIN_DEADLINE", format!("{}ms", context.launcher.shutdown_timeout.0.as_millis()).into()));
-    let settings = &context.data_plane;
-    if settings.control_plane_url == default_of("control_plane_url") {
-        let url = client::local_url(context.control_plane.grpc_host, context.launcher.grpc_port);
-        environment.push(("CONTROL_PLANE_URL", url.into()));
-    }
-    if settings.forward_url.is_empty() {
-        let control_plane = &context.control_plane;
-        let url = client::local_url(control_plane.control_plane_host, context.launcher.control_plane_port);
-        environment.push(("CONTROL_PLANE_FORWARD_URL", url.into()));
-    }
+    environment.extend(child_settings::of_proxy(context).into_iter().map(variable));
     environment
 }
 
@@ -96,16 +88,13 @@ fn of_both(context: &Context, secrets: &Secrets) -> Vec<(&'static str, OsString)
         ("DATA_DIR", context.launcher.data_dir.clone().into()),
         ("OMNIROUTE_JOIN_TOKEN", secrets.join_token.expose().into()),
     ];
-    // One machine has no balancer that would have to turn away.
-    if context.data_plane.lame_duck.is_none() {
-        environment.push(("LAME_DUCK", "0s".into()));
-    }
+    environment.extend(child_settings::of_both(context).into_iter().map(variable));
     if let Some(file) = &context.config_file {
         environment.push(("OMNIROUTE_CONFIG", file.clone().into()));
     }
     environment
 }
 
-fn default_of(key: &str) -> &'static str {
-    DataPlaneSettings::SETTINGS.iter().find(|setting| setting.key == key).map_or("", |setting| setting.default)
+fn variable(given: ChildSetting) -> (&'static str, OsString) {
+    (given.variable, given.value.into())
 }

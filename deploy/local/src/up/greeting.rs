@@ -43,6 +43,8 @@ struct FirstKey {
     models: Option<Value>,
     /// What happened to it, in brackets behind its place.
     note: String,
+    /// The gateway had no key before.
+    is_only: bool,
 }
 
 pub(super) async fn greeting(
@@ -54,7 +56,7 @@ pub(super) async fn greeting(
     let dir = context.data_dir();
     let key = first_key(context, start, proxy, control_plane).await?;
     let key_file = dir.file(data_dir::API_KEY).display().to_string();
-    let password = password_line(context, start, control_plane).await?;
+    let password = password_line(context, start, control_plane, key.is_only).await?;
     let mut text = format!("\nOmniRoute is ready after {:.1} s.\n\n", start.at.elapsed().as_secs_f64());
     let _ = writeln!(text, "  URL             {proxy}/v1");
     let _ = writeln!(text, "  dashboard       {proxy}/dashboard");
@@ -83,14 +85,21 @@ pub(super) async fn greeting(
     Ok(text)
 }
 
-/// The password itself until somebody has been greeted, if it is the one that counts; afterwards how to find it.
-async fn password_line(context: &Context, start: &Start, control_plane: &str) -> Result<String, Failure> {
+/// The password itself until somebody has been greeted, if it is the one that counts; afterwards how to find it. A gateway
+/// that has a key already has greeted somebody, whatever became of the file.
+async fn password_line(
+    context: &Context,
+    start: &Start,
+    control_plane: &str,
+    is_first_key: bool,
+) -> Result<String, Failure> {
     let dir = context.data_dir();
     let file = dir.file(data_dir::ADMIN_PASSWORD);
     if context.control_plane.initial_password.is_set() {
         return Ok("that of INITIAL_PASSWORD, unless it was changed since".to_owned());
     }
     if start.is_first
+        && is_first_key
         && let Some(password) = &start.secrets.admin_password
     {
         match password::check(control_plane, password).await? {
@@ -115,7 +124,7 @@ async fn first_key(context: &Context, start: &Start, proxy: &str, control_plane:
         let is_current = arrived(&client, proxy).await;
         let models = models(proxy, key).await?;
         if models.is_some() {
-            return Ok(FirstKey { models, note: String::new() });
+            return Ok(FirstKey { models, note: String::new(), is_only: false });
         }
         is_current?;
     }
@@ -127,7 +136,7 @@ async fn first_key(context: &Context, start: &Start, proxy: &str, control_plane:
     {
         let command = context.command(&format!("keys edit {} --enable --expires never", screen::text(one, "id")));
         let note = format!("   (the gateway refuses it, since it is {state}; `{command}` lets it in again)");
-        return Ok(FirstKey { models: None, note });
+        return Ok(FirstKey { models: None, note, is_only: false });
     }
     let replacement = replacement(&known, in_file, kept.is_some(), now);
     let made = match &replacement.of {
@@ -141,7 +150,7 @@ async fn first_key(context: &Context, start: &Start, proxy: &str, control_plane:
     dir.write(data_dir::API_KEY, &key)?;
     arrived(&client, proxy).await?;
     match models(proxy, &key).await? {
-        Some(models) => Ok(FirstKey { models: Some(models), note: replacement.note }),
+        Some(models) => Ok(FirstKey { models: Some(models), note: replacement.note, is_only: known.is_empty() }),
         None => Err(Failure::failed("the proxy does not take the API key that the control plane made")),
     }
 }
@@ -222,9 +231,11 @@ fn broken(error: &reqwest::Error) -> Failure {
     Failure::failed(format!("the proxy broke off: {}", client::deepest(error)))
 }
 
+/// A name that steers a terminal is not shown to be copied.
 fn first_chat_model(models: &Value) -> Option<&str> {
     let is_chat = |model: &&Value| model.get("type").and_then(Value::as_str).is_none_or(|kind| kind == "chat");
-    screen::list(models, "data").iter().find(is_chat)?.get("id")?.as_str()
+    let chats = screen::list(models, "data").iter().filter(is_chat);
+    chats.filter_map(|model| model.get("id")?.as_str()).find(|id| !id.chars().any(screen::steers))
 }
 
 #[cfg(test)]
@@ -237,6 +248,7 @@ mod tests {
         assert_eq!(first_chat_model(&models), Some("a/chat"));
         assert_eq!(first_chat_model(&json!({"data": [{"id": "x/y"}]})), Some("x/y"));
         assert_eq!(first_chat_model(&json!({"data": []})), None);
+        assert_eq!(first_chat_model(&json!({"data": [{"id": "a/\u{9b}2J"}, {"id": "a/b"}]})), Some("a/b"));
     }
 
     #[test]

@@ -7,7 +7,6 @@
 //! events, then the control plane; a second one does not wait.
 
 mod backoff;
-mod disk_space;
 mod environment;
 mod greeting;
 mod output;
@@ -26,6 +25,7 @@ use crate::{
     client,
     context::Context,
     data_dir::{self, Running},
+    disk_space,
     failure::{Exit, Failure},
     ports::{self, Port},
     secrets::Secrets,
@@ -55,8 +55,8 @@ pub(crate) async fn up(mut context: Context) -> Result<(), Failure> {
     let _lock = dir.lock(&running)?;
     check_ports(&running)?;
     context.running = Some(running);
-    // Without the first key nobody has been greeted yet, whatever became of earlier starts.
-    let is_first = !dir.file(data_dir::API_KEY).exists();
+    // Whatever became of earlier starts. A gateway of an earlier version has noted nothing, but made its first key.
+    let is_first = ![data_dir::GREETED, data_dir::API_KEY].iter().any(|name| dir.file(name).exists());
     let secrets = Secrets::ensure(&dir, &context.control_plane)?;
     let planes = environment::planes(&context, &secrets)?;
 
@@ -85,6 +85,9 @@ async fn run(
         ready::wait(&proxy_url, &mut running, deadline).await?;
         let greeting = greeting::greeting(context, start, &proxy_url, &control_plane_url).await?;
         output.plain(&greeting);
+        if let Err(failure) = context.data_dir().note(data_dir::GREETED) {
+            output.say(&failure.to_string());
+        }
         running.iter().for_each(Supervised::settle);
         Ok(())
     };
@@ -149,7 +152,14 @@ fn check_ports(running: &Running) -> Result<(), Failure> {
         (running.grpc, "gRPC", "--grpc-port"),
     ];
     for (index, (address, what, flag)) in wanted.iter().enumerate() {
-        let same = |(other, ..): &&(SocketAddr, &str, &str)| other.port() == address.port() && address.port() != 0;
+        if address.port() == 0 {
+            // Nobody would find what listens on a port that the system has picked, the other process included.
+            return Err(Failure::new(
+                Exit::Usage,
+                format!("{flag} 0: {what} needs a port of its own, from 1 to 65535"),
+            ));
+        }
+        let same = |(other, ..): &&(SocketAddr, &str, &str)| other.port() == address.port();
         if let Some((_, other, other_flag)) = wanted[index + 1..].iter().find(same) {
             return Err(Failure::new(
                 Exit::Usage,

@@ -43,11 +43,46 @@ fn the_password_is_shown_once_and_files_are_for_the_owner_only() {
     let password = std::fs::read_to_string(setup.data_dir().join("admin.password")).expect("a password");
     assert!(first.output().contains(password.trim()));
 
-    let mut second = Launcher::start(&setup);
-    second.wait_for("OmniRoute is ready");
-    assert!(!second.output().contains(password.trim()));
-    second.signal("INT");
-    assert_eq!(second.wait(), Some(0));
+    // Whatever becomes of the first key: somebody has seen the password.
+    for lost in [None, Some("api.key")] {
+        if let Some(name) = lost {
+            std::fs::remove_file(setup.data_dir().join(name)).expect("removed");
+        }
+        let mut again = Launcher::start(&setup);
+        again.wait_for("OmniRoute is ready");
+        assert!(!again.output().contains(password.trim()), "without {lost:?}");
+        again.signal("INT");
+        assert_eq!(again.wait(), Some(0));
+    }
+}
+
+#[test]
+fn config_shows_what_the_children_are_given() {
+    let setup = Setup::new();
+    let launcher = Launcher::start(&setup);
+    launcher.wait_for("OmniRoute is ready");
+    let shown = setup.run(&["config", "--set", "--json"]);
+    let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).expect("JSON");
+    let given = setup.environment_of("proxy");
+    for (key, variable) in [
+        ("control_plane_url", "CONTROL_PLANE_URL"),
+        ("forward_url", "CONTROL_PLANE_FORWARD_URL"),
+        ("drain_deadline", "DRAIN_DEADLINE"),
+        ("lame_duck", "LAME_DUCK"),
+    ] {
+        let value = shown[key]["value"].as_str().unwrap_or_else(|| panic!("{key} in {shown}"));
+        assert!(given.lines().any(|line| line == format!("{variable}={value}")), "{variable}={value} in\n{given}");
+    }
+}
+
+#[test]
+fn a_port_that_the_system_would_pick_is_refused() {
+    for flag in ["--port", "--control-plane-port", "--grpc-port"] {
+        let mut launcher = Launcher::start_with(&Setup::new(), &[flag, "0"]);
+        assert_eq!(launcher.wait(), Some(2), "{flag}");
+        let output = launcher.output();
+        assert!(output.contains(&format!("{flag} 0: ")), "{output}");
+    }
 }
 
 #[test]
@@ -142,6 +177,10 @@ fn a_password_is_told_to_the_own_control_plane_and_not_to_whoever_has_its_port()
     launcher.wait_for("OmniRoute is ready");
     let set = setup.run(&["password", "--new"]);
     assert!(set.status.success(), "{set:?}");
+    let kept = std::fs::read(setup.data_dir().join("admin.password")).expect("kept");
+    assert_eq!(set.stdout, kept, "the secret stands alone on standard output");
+    let said = String::from_utf8_lossy(&set.stderr).into_owned();
+    assert!(said.contains("every session has ended"), "{said}");
 
     setup.remove_control_plane();
     launcher::kill(setup.pid_of_control_plane().expect("a control plane"), "KILL");
@@ -157,6 +196,7 @@ fn a_password_is_told_to_the_own_control_plane_and_not_to_whoever_has_its_port()
     assert!(String::from_utf8_lossy(&asked.stdout).contains("\"unknown\""), "{asked:?}");
     let refused = setup.run(&["password", "--new"]);
     assert_eq!(refused.status.code(), Some(3), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("the old password still counts"), "{refused:?}");
     assert!(stranger.accept().is_err(), "nobody came");
 }
 

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use ::redis::{RedisError, RedisResult, Script, aio::MultiplexedConnection};
 
 use crate::{
-    Verdict,
+    RateDecision,
     windows::{SLOTS, Unsent, slot_width},
 };
 
@@ -113,7 +113,7 @@ impl Commands {
         scope: &str,
         limit: u64,
         window: Duration,
-    ) -> RedisResult<Verdict> {
+    ) -> RedisResult<RateDecision> {
         let width = slot_width(window);
         // Lua counts in doubles, exact up to 2^53.
         let limit = limit.min(1 << 53);
@@ -121,7 +121,7 @@ impl Commands {
         call.arg(width).arg(SLOTS).arg(limit);
         let (allowed, remaining, wait): (u64, u64, u64) = call.invoke_async(redis).await?;
         let allowed = allowed == 1;
-        Ok(Verdict { allowed, remaining, retry_after: (!allowed).then(|| Duration::from_millis(wait)) })
+        Ok(RateDecision { allowed, remaining, retry_after: (!allowed).then(|| Duration::from_millis(wait)) })
     }
 
     /// Adds hits that were counted without Redis and taken `waited` ago. `batch` grows; a batch that was added already changes nothing.

@@ -28,7 +28,7 @@ use tokio::{sync::Notify, task::AbortHandle, time::timeout};
 
 use self::{commands::Commands, outbox::Outbox, store::RedisStore, worker::Worker};
 use crate::{
-    Cooldown, Coordination, Health, Place, SharedStore, StoreLimits, Verdict,
+    Backend, BackendStatus, Cooldown, Coordination, RateDecision, SharedStore, StoreLimits,
     cooldowns::{CooldownView, cooldown},
     windows::Windows,
 };
@@ -99,11 +99,11 @@ impl RedisCoordination {
         Ok(Self { shared, worker })
     }
 
-    async fn ask(&self, scope: &str, limit: u64, window: Duration) -> Option<Verdict> {
+    async fn ask(&self, scope: &str, limit: u64, window: Duration) -> Option<RateDecision> {
         let mut connection = self.shared.link.read().connection.clone()?;
         let asked = self.shared.commands.hit(&mut connection, scope, limit, window);
         match timeout(CALL_CAP, asked).await {
-            Ok(Ok(verdict)) => Some(verdict),
+            Ok(Ok(decision)) => Some(decision),
             Ok(Err(_)) | Err(_) => {
                 self.shared.suspect.notify_one();
                 None
@@ -138,30 +138,30 @@ impl Coordination for RedisCoordination {
         self.shared.view.all(self.shared.clock.now())
     }
 
-    async fn hit(&self, scope: &str, limit: u64, window: Duration) -> Verdict {
+    async fn hit(&self, scope: &str, limit: u64, window: Duration) -> RateDecision {
         let asked = self.ask(scope, limit, window).await;
         let now = self.shared.clock.now();
-        let Some(verdict) = asked else {
+        let Some(decision) = asked else {
             metrics::counter!(names::COORDINATION_FALLBACKS).increment(1);
             // Each of the fleet keeps to its share; what is counted here is added in Redis later.
             let instances = u64::from(self.shared.link.read().instances.max(1));
             let share = if limit == 0 { 0 } else { (limit / instances).max(1) };
             return self.shared.windows.hit(scope, share, window, now, true);
         };
-        if verdict.allowed {
+        if decision.allowed {
             self.shared.windows.note(scope, window, now);
         }
-        verdict
+        decision
     }
 
     fn store(&self, limits: StoreLimits) -> Arc<dyn SharedStore> {
         RedisStore::open(limits, Arc::clone(&self.shared))
     }
 
-    fn health(&self) -> Health {
+    fn health(&self) -> BackendStatus {
         let link = self.shared.link.read();
-        Health {
-            place: Place::Redis,
+        BackendStatus {
+            backend: Backend::Redis,
             connected: link.connection.is_some(),
             since: link.since,
             instances: link.instances,

@@ -66,8 +66,8 @@ async fn a_limit_holds_over_all_instances_together() {
     let fleet = [instance(&url).await, instance(&url).await, instance(&url).await];
     let scope = unique("fleet");
     let hits = fleet.iter().flat_map(|one| (0..30).map(|_| one.hit(&scope, 25, MINUTE)));
-    let verdicts = futures_util::future::join_all(hits).await;
-    assert_eq!(verdicts.iter().filter(|verdict| verdict.allowed).count(), 25);
+    let decisions = futures_util::future::join_all(hits).await;
+    assert_eq!(decisions.iter().filter(|decision| decision.allowed).count(), 25);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

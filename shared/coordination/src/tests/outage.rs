@@ -1,7 +1,7 @@
 //! Redis dies, hangs, comes back with and without its data.
 
 use super::{server::RedisServer, *};
-use crate::Place;
+use crate::Backend;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -22,7 +22,7 @@ async fn a_dead_redis_is_noticed_and_costs_callers_nothing() {
     server.kill();
     lost(&here).await;
     let health = here.health();
-    assert_eq!((health.place, health.last_error.is_some()), (Place::Redis, true));
+    assert_eq!((health.backend, health.last_error.is_some()), (Backend::Redis, true));
     assert!(health.last_error.is_some_and(|error| !error.contains("127.0.0.1")));
 
     let start = Instant::now();

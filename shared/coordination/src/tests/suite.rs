@@ -103,13 +103,13 @@ async fn all_cooldowns_are_listed(shared: &dyn Coordination) {
 async fn hits_are_counted_down_and_then_refused(shared: &dyn Coordination) {
     let scope = unique("login");
     for left in (0..5).rev() {
-        let verdict = shared.hit(&scope, 5, MINUTE).await;
-        assert_eq!((verdict.allowed, verdict.remaining, verdict.retry_after), (true, left, None));
+        let decision = shared.hit(&scope, 5, MINUTE).await;
+        assert_eq!((decision.allowed, decision.remaining, decision.retry_after), (true, left, None));
     }
     for _ in 0..3 {
-        let verdict = shared.hit(&scope, 5, MINUTE).await;
-        assert_eq!((verdict.allowed, verdict.remaining), (false, 0));
-        let wait = verdict.retry_after.expect("how long to wait");
+        let decision = shared.hit(&scope, 5, MINUTE).await;
+        assert_eq!((decision.allowed, decision.remaining), (false, 0));
+        let wait = decision.retry_after.expect("how long to wait");
         assert!(wait > MINUTE / 2 && wait <= MINUTE + MINUTE / 16, "{wait:?}");
     }
 }
@@ -128,8 +128,8 @@ async fn a_limit_of_nothing_allows_nothing(shared: &dyn Coordination) {
 async fn hits_at_once_never_exceed_the_limit(shared: &dyn Coordination) {
     let scope = unique("burst");
     let hits = (0..100).map(|_| shared.hit(&scope, 20, MINUTE));
-    let verdicts = futures_util::future::join_all(hits).await;
-    assert_eq!(verdicts.iter().filter(|verdict| verdict.allowed).count(), 20);
+    let decisions = futures_util::future::join_all(hits).await;
+    assert_eq!(decisions.iter().filter(|decision| decision.allowed).count(), 20);
 }
 
 async fn no_window_holds_more_than_the_limit(shared: &dyn Coordination) {
@@ -166,13 +166,13 @@ async fn any_text_is_an_id_or_a_scope(shared: &dyn Coordination) {
 async fn an_empty_url_means_this_process_and_a_bad_one_is_reported() {
     let local = crate::connect("").await;
     let health = local.health();
-    assert_eq!((health.place, health.connected), (crate::Place::Process, true));
+    assert_eq!((health.backend, health.connected), (crate::Backend::Process, true));
 
     let url = "http://user:hunter2@example.org";
     let error = crate::check_redis_url(url).expect_err("no Redis URL").to_string();
     assert!(error.contains("redis_url") && !error.contains("hunter2"), "{error}");
     let health = crate::connect(url).await.health();
-    assert_eq!((health.place, health.connected), (crate::Place::Redis, false));
+    assert_eq!((health.backend, health.connected), (crate::Backend::Redis, false));
     assert!(health.last_error.is_some_and(|error| !error.contains("hunter2")));
     assert!(crate::check_redis_url("rediss://:secret@redis.example.org:6380/1").is_ok());
 }

@@ -1,6 +1,6 @@
 use std::{net::IpAddr, path::PathBuf};
 
-use super::{ByteSize, Secret, Span, settings};
+use super::{ByteSize, Secret, Span, Threads, settings};
 use crate::client_address::TrustedProxies;
 
 settings! {
@@ -98,8 +98,8 @@ settings! {
         lame_duck: Option<Span> = "", ["LAME_DUCK"];
         #[doc = "How long streams may go on after that before they are cut."]
         drain_deadline: Span = "10m", ["DRAIN_DEADLINE"];
-        #[doc = "Threads that serve requests; 0 means one per core."]
-        worker_threads: u32 = "0", ["WORKER_THREADS"];
+        #[doc = "Threads that serve requests, 1024 at most; 0 means one per core."]
+        worker_threads: Threads = "0", ["WORKER_THREADS"];
         #[doc = "Log filter: a level, or directives such as `info,omniroute=debug`."]
         log_level: String = "info", ["LOG_LEVEL", "RUST_LOG"];
         #[doc = "`text` or `json`."]

@@ -18,7 +18,7 @@ pub use data_plane::DataPlaneSettings;
 pub use document::markdown;
 pub use launcher::LauncherSettings;
 pub use source::{Origin, SettingsError, Sources};
-pub use value::{ByteSize, Secret, SettingValue, Span};
+pub use value::{ByteSize, Secret, SettingValue, Span, Threads};
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug)]

@@ -24,6 +24,18 @@ fn a_bad_value_names_its_variable() {
 }
 
 #[test]
+fn threads_have_a_bound() {
+    assert_eq!(
+        load(&[("HOME", "/home/x"), ("WORKER_THREADS", "1024")]).expect("settings").worker_threads,
+        Threads(1024)
+    );
+    for wrong in ["1025", "100000000", "-1", "many"] {
+        let error = load(&[("HOME", "/home/x"), ("WORKER_THREADS", wrong)]).expect_err(wrong);
+        assert!(error.to_string().ends_with("expected a number of threads, 1024 at most"), "{error}");
+    }
+}
+
+#[test]
 fn flags_beat_environment_and_environment_beats_the_file() {
     let file = std::env::temp_dir().join(format!("omniroute-settings-{}.toml", std::process::id()));
     std::fs::write(&file, "port = 1\nhost = \"::1\"\nrequire_api_key = false\n").expect("written");

@@ -22,6 +22,13 @@ pub struct Span(pub Duration);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByteSize(pub u64);
 
+/// A number of threads; 0 leaves it to the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Threads(pub u16);
+
+/// More would only wait for each other.
+const MOST_THREADS: u16 = 1024;
+
 /// A secret: shown nowhere, wiped when dropped. Empty means not set.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
@@ -98,6 +105,17 @@ impl SettingValue for ByteSize {
         };
         let number: u64 = number.parse().map_err(|_| "expected a size such as 64KiB, 10MiB or 1GiB".to_owned())?;
         number.checked_mul(1 << shift).map(Self).ok_or_else(|| "the size is too large".into())
+    }
+}
+
+// === impl Threads ===
+
+impl SettingValue for Threads {
+    const KIND: &'static str = "number";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let threads = text.trim().parse().ok().filter(|threads| *threads <= MOST_THREADS);
+        threads.map(Self).ok_or_else(|| format!("expected a number of threads, {MOST_THREADS} at most"))
     }
 }
 

@@ -36,7 +36,7 @@ const SILENT: [&str; 19] = [
 
 /// A model of OpenAI's, as far as the choice between the two APIs goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OpenAiLine {
+pub(crate) struct ModelSeries {
     /// The API that alone has it.
     pub(crate) only: Option<Format>,
     /// Thinks: what it thought crosses Responses only, sealed, and is wanted back.
@@ -59,6 +59,8 @@ pub(super) fn apply(provider: &str, name: &str, profile: &mut Profile) {
     let is_openais = provider == "openai" || is_openais(name);
     profile.system_anywhere = is_openais;
     profile.alternatives_at_top = !is_openais;
+    // What it leads to is the vendor's own API, and hosts of that.
+    profile.compaction_trigger = is_openais && provider != "openrouter";
     // It brings every effort and every parameter to what the model takes.
     if provider == "openrouter" {
         profile.efforts = scale(&Effort::ALL);
@@ -83,7 +85,7 @@ pub(super) fn apply(provider: &str, name: &str, profile: &mut Profile) {
 }
 
 /// Which of OpenAI's two APIs have a model, and what Chat refuses it.
-pub(crate) fn line(model: &str) -> OpenAiLine {
+pub(crate) fn line(model: &str) -> ModelSeries {
     let name = model.rsplit('/').next().unwrap_or(model).to_ascii_lowercase();
     let name = name.strip_prefix("ft:").unwrap_or(&name);
     let is = |part: &str| name.contains(part);
@@ -95,7 +97,7 @@ pub(crate) fn line(model: &str) -> OpenAiLine {
         || (gpt.is_some() || name.starts_with("codex")) && word("codex")
         || is_o_series && is("deep-research")
         || name.starts_with("computer-use");
-    OpenAiLine {
+    ModelSeries {
         only: match (only_chat, only_responses) {
             (true, _) => Some(Format::OpenAiChat),
             (_, true) => Some(Format::OpenAiResponses),
@@ -396,6 +398,21 @@ mod tests {
             assert_eq!(profile(provider, Format::OpenAiChat, name).system_anywhere, anywhere, "{provider} {name}");
         }
         assert!(!profile("ollama", Format::Ollama, "gpt-oss:20b").system_anywhere);
+    }
+
+    #[test]
+    fn openai_and_hosts_of_its_models_know_what_asks_for_a_compaction() {
+        for (provider, name, knows) in [
+            ("openai", "gpt-5.4", true),
+            ("openai", "my-deployment", true),
+            ("node-1", "gpt-5.4", true),
+            ("node-1", "Qwen3-32B", false),
+            ("groq", "openai/gpt-oss-120b", false),
+            ("openrouter", "openai/gpt-5", false),
+        ] {
+            let own = profile(provider, Format::OpenAiResponses, name);
+            assert_eq!(own.compaction_trigger, knows, "{provider} {name}");
+        }
     }
 
     #[test]

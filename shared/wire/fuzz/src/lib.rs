@@ -7,7 +7,7 @@ use bytes::Bytes;
 use omniroute_wire::{
     anthropic,
     bedrock::{self, frames::write_event},
-    codec::{DecodeContext, Exchange, NameTable, Sealer, Target},
+    codec::{DecodeContext, EncodeTarget, NameTable, ResponseContext, Sealer},
     cohere,
     gemini::{self, Framing},
     ir::{Event, Format, Losses, Profile, Request, Response, Signature, ThinkingStyle, Validator, replay},
@@ -34,8 +34,8 @@ impl Sealer for PlainSealer {
 
 const CONTEXT: DecodeContext<'_> = DecodeContext { sealer: &PlainSealer, answer: "" };
 
-fn exchange(names: NameTable) -> Exchange {
-    Exchange {
+fn exchange(names: NameTable) -> ResponseContext {
+    ResponseContext {
         id: "1".into(),
         created: 7,
         model: "m".into(),
@@ -114,7 +114,7 @@ fn encode_everywhere(request: &Request<'_>) {
         let names = name_table(format, request);
         for profile in &profiles() {
             for stream in [false, true] {
-                let target = Target { model: "claude-gemini", profile, names: &names, stream };
+                let target = EncodeTarget { model: "claude-gemini", profile, names: &names, stream };
                 let mut losses = Losses::default();
                 if let Ok(encoded) = encode_request(format, request, &target, &mut losses) {
                     assert_json(&encoded.body, format.as_str());

@@ -7,7 +7,7 @@ use super::{
     event::event,
 };
 use crate::{
-    codec::{Exchange, signature_for},
+    codec::{ResponseContext, signature_for},
     ir::{Annotation, CallKind, Family, PartKind, Signature},
     write::Writer,
 };
@@ -77,7 +77,7 @@ impl Piece<'_> {
 // === impl BlockWriter ===
 
 impl BlockWriter {
-    pub(super) fn new(kind: &PartKind<'_>, exchange: &Exchange) -> Self {
+    pub(super) fn new(kind: &PartKind<'_>, exchange: &ResponseContext) -> Self {
         let kind = match kind {
             PartKind::Text | PartKind::Refusal => BlockKind::Text,
             PartKind::Thinking if exchange.show_thinking => BlockKind::Thinking,
@@ -104,7 +104,7 @@ impl BlockWriter {
         Self { kind: BlockKind::Silent, index: None, signature: None }
     }
 
-    pub(super) fn piece(&mut self, piece: Piece<'_>, next: &mut u32, exchange: &Exchange, out: &mut Vec<u8>) {
+    pub(super) fn piece(&mut self, piece: Piece<'_>, next: &mut u32, exchange: &ResponseContext, out: &mut Vec<u8>) {
         match (&self.kind, piece) {
             (BlockKind::Text, Piece::Text(text)) if !text.is_empty() => {
                 let index = self.open(next, out);
@@ -178,7 +178,7 @@ impl BlockWriter {
         index
     }
 
-    pub(super) fn close(mut self, next: &mut u32, exchange: &Exchange, out: &mut Vec<u8>) {
+    pub(super) fn close(mut self, next: &mut u32, exchange: &ResponseContext, out: &mut Vec<u8>) {
         match &self.kind {
             BlockKind::Whole(block) => return whole(out, next, block),
             BlockKind::Silent => return,

@@ -5,7 +5,7 @@
 
 use super::message::{Message, Slot, Speaker};
 use crate::{
-    codec::Target,
+    codec::EncodeTarget,
     ir::{CacheMark, Request, Role},
 };
 
@@ -24,7 +24,12 @@ pub(super) struct Marks {
 }
 
 /// Decides, and sets or takes away the marks in the messages.
-pub(super) fn place(request: &Request<'_>, target: &Target<'_>, messages: &mut [Message<'_>], own: bool) -> Marks {
+pub(super) fn place(
+    request: &Request<'_>,
+    target: &EncodeTarget<'_>,
+    messages: &mut [Message<'_>],
+    own: bool,
+) -> Marks {
     let mut marks = Marks::default();
     if own {
         return marks;

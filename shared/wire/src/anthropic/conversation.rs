@@ -8,7 +8,7 @@ use super::{
     pairing,
 };
 use crate::{
-    codec::{Target, WireError},
+    codec::{EncodeTarget, WireError},
     ir::{CacheMark, Family, Losses, Part, Request, Role, Signature, SystemPart, Turn},
 };
 
@@ -23,7 +23,7 @@ const GO_ON: &str = "Continue.";
 /// When a turn holds something that the API cannot take (sound, films).
 pub(super) fn messages<'p>(
     request: &'p Request<'p>,
-    target: &Target<'_>,
+    target: &EncodeTarget<'_>,
     extras: &Extras<'_>,
     losses: &mut Losses,
 ) -> Result<Vec<Message<'p>>, WireError> {

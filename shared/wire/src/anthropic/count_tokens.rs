@@ -5,7 +5,7 @@ use super::{
     encode_request::{Purpose, encode},
 };
 use crate::{
-    codec::{DecodeContext, Encoded, Target, WireError},
+    codec::{DecodeContext, EncodeTarget, Encoded, WireError},
     ir::{Losses, Request},
     object::{read, wire_object},
     write::Writer,
@@ -32,7 +32,7 @@ pub fn decode_count_tokens<'a>(body: &'a [u8], context: &DecodeContext<'_>) -> R
 /// As [`fn@super::encode_request`].
 pub fn encode_count_tokens(
     request: &Request<'_>,
-    target: &Target<'_>,
+    target: &EncodeTarget<'_>,
     losses: &mut Losses,
 ) -> Result<Encoded, WireError> {
     encode(request, target, losses, Purpose::Count)

@@ -12,7 +12,7 @@ use super::{
     thinking::{self, Circumstances, Thinking},
 };
 use crate::{
-    codec::{Encoded, Target, WireError},
+    codec::{EncodeTarget, Encoded, WireError},
     ir::{CacheMark, Losses, OutputFormat, Request},
     stable_id::plain_user,
     write::Writer,
@@ -32,13 +32,17 @@ pub(super) enum Purpose {
 ///
 /// # Errors
 /// When the request needs something that this format cannot say.
-pub fn encode_request(request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) -> Result<Encoded, WireError> {
+pub fn encode_request(
+    request: &Request<'_>,
+    target: &EncodeTarget<'_>,
+    losses: &mut Losses,
+) -> Result<Encoded, WireError> {
     encode(request, target, losses, Purpose::Answer)
 }
 
 pub(super) fn encode(
     request: &Request<'_>,
-    target: &Target<'_>,
+    target: &EncodeTarget<'_>,
     losses: &mut Losses,
     purpose: Purpose,
 ) -> Result<Encoded, WireError> {
@@ -72,7 +76,7 @@ pub(super) fn encode(
 /// All that was decided before the first byte.
 struct Parts<'p> {
     request: &'p Request<'p>,
-    target: &'p Target<'p>,
+    target: &'p EncodeTarget<'p>,
     extras: &'p Extras<'p>,
     messages: &'p [Message<'p>],
     tools: &'p Tools<'p>,

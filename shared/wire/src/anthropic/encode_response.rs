@@ -2,14 +2,14 @@
 
 use super::{encode_content::input_object, stop_word, usage::write_counts};
 use crate::{
-    codec::{Exchange, signature_for},
+    codec::{ResponseContext, signature_for},
     ir::{Annotation, Choice, Extensions, Family, FinishReason, Part, Response, Signature},
     usage::Usage,
     write::Writer,
 };
 
 /// Writes an answer for an Anthropic client. It has one choice: the request could not ask for more.
-pub fn encode_response(response: &Response<'_>, exchange: &Exchange, out: &mut Vec<u8>) {
+pub fn encode_response(response: &Response<'_>, exchange: &ResponseContext, out: &mut Vec<u8>) {
     let nothing = Choice::default();
     let choice = response.choices.first().unwrap_or(&nothing);
     let extensions = &response.extensions;
@@ -56,7 +56,7 @@ const fn is_media(part: &Part<'_>) -> bool {
     matches!(part, Part::Image { .. } | Part::Audio { .. } | Part::Video { .. } | Part::Document { .. })
 }
 
-pub(super) fn message_id(exchange: &Exchange) -> String {
+pub(super) fn message_id(exchange: &ResponseContext) -> String {
     format!("msg_{}", exchange.id)
 }
 
@@ -69,7 +69,13 @@ fn tier_word(tier: &str) -> Option<&'static str> {
     })
 }
 
-fn write_block(w: &mut Writer<'_>, index: usize, part: &Part<'_>, extensions: &Extensions<'_>, exchange: &Exchange) {
+fn write_block(
+    w: &mut Writer<'_>,
+    index: usize,
+    part: &Part<'_>,
+    extensions: &Extensions<'_>,
+    exchange: &ResponseContext,
+) {
     match part {
         Part::Text { text, annotations, .. } if !text.is_empty() => w.object(|w| {
             w.field_str("type", "text");
@@ -144,7 +150,7 @@ fn write_rest(w: &mut Writer<'_>, extensions: &Extensions<'_>, place: &str) {
 /// token around nothing stands for it.
 pub(super) fn thinking_signature<'s>(
     signature: Option<&'s Signature<'s>>,
-    exchange: &Exchange,
+    exchange: &ResponseContext,
 ) -> std::borrow::Cow<'s, str> {
     match signature {
         Some(signature) => signature_for(signature, Family::Anthropic, exchange),

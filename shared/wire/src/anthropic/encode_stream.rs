@@ -14,7 +14,7 @@ use super::{
     usage::write_counts,
 };
 use crate::{
-    codec::{Exchange, StreamEncoder},
+    codec::{ResponseContext, StreamEncoder},
     ir::{Event, FinishReason, PartKind, StreamError},
     usage::Usage,
 };
@@ -24,7 +24,7 @@ const MAX_HELD_BYTES: usize = 1024 * 1024;
 
 /// Writes the stream of an Anthropic client.
 pub struct Encoder {
-    exchange: Exchange,
+    exchange: ResponseContext,
     started: bool,
     failed: bool,
     /// Parts that have begun, in order. The first is the one that is being written.
@@ -48,7 +48,7 @@ struct OpenPart {
 // === impl Encoder ===
 
 impl Encoder {
-    pub fn new(exchange: Exchange) -> Self {
+    pub fn new(exchange: ResponseContext) -> Self {
         Self {
             exchange,
             started: false,

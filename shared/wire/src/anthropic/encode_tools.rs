@@ -12,7 +12,7 @@ use super::{
     schema,
 };
 use crate::{
-    codec::{Target, WireError},
+    codec::{EncodeTarget, WireError},
     ir::{CacheMark, Family, Losses, OutputFormat, Part, Request, Tool, ToolChoice, ToolKind, VendorTool},
     tools::CUSTOM_SCHEMA,
     write::Writer,
@@ -51,7 +51,7 @@ enum Choice<'r> {
 /// When the choice forces a tool that this upstream does not have.
 pub(super) fn choose<'r>(
     request: &'r Request<'r>,
-    target: &Target<'r>,
+    target: &EncodeTarget<'r>,
     messages: &[Message<'r>],
     extras: &Extras<'_>,
     losses: &mut Losses,
@@ -101,7 +101,11 @@ pub(super) fn choose<'r>(
     Ok(tools)
 }
 
-fn choice_of<'r>(request: &'r Request<'r>, target: &Target<'r>, losses: &mut Losses) -> Result<Choice<'r>, WireError> {
+fn choice_of<'r>(
+    request: &'r Request<'r>,
+    target: &EncodeTarget<'r>,
+    losses: &mut Losses,
+) -> Result<Choice<'r>, WireError> {
     let Some(choice) = &request.tool_choice else { return Ok(Choice::Unsaid) };
     let forces = matches!(
         choice,
@@ -145,7 +149,7 @@ fn choice_of<'r>(request: &'r Request<'r>, target: &Target<'r>, losses: &mut Los
 }
 
 /// Names, as they stand on the wire, of everything that the history calls.
-fn called<'r>(messages: &[Message<'r>], target: &Target<'r>) -> BTreeSet<&'r str> {
+fn called<'r>(messages: &[Message<'r>], target: &EncodeTarget<'r>) -> BTreeSet<&'r str> {
     let slots = messages.iter().flat_map(|message| &message.slots);
     slots
         .filter_map(|slot| match slot.item {
@@ -166,7 +170,7 @@ impl<'r> Tools<'r> {
         matches!(self.choice, Choice::Any | Choice::Tool(_))
     }
 
-    fn decide_strict(&mut self, target: &Target<'_>, losses: &mut Losses) {
+    fn decide_strict(&mut self, target: &EncodeTarget<'_>, losses: &mut Losses) {
         let strict = |tool: &&&Tool<'_>| matches!(tool.kind, ToolKind::Function { strict: Some(true), .. });
         let count = self.functions.iter().filter(strict).count();
         self.keep_strict |= target.profile.json_schema && count <= MAX_STRICT;
@@ -179,7 +183,7 @@ impl<'r> Tools<'r> {
     fn add_structured(
         &mut self,
         request: &'r Request<'r>,
-        target: &Target<'_>,
+        target: &EncodeTarget<'_>,
         losses: &mut Losses,
     ) -> Result<(), WireError> {
         let (schema, description): (Cow<'r, str>, _) = match &request.output {
@@ -218,7 +222,7 @@ impl<'r> Tools<'r> {
     pub(super) fn write(
         &self,
         w: &mut Writer<'_>,
-        target: &Target<'_>,
+        target: &EncodeTarget<'_>,
         extras: &Extras<'_>,
         marks: Marks,
         losses: &mut Losses,
@@ -265,7 +269,7 @@ impl<'r> Tools<'r> {
         w: &mut Writer<'_>,
         tool: &Tool<'_>,
         mark: Option<CacheMark>,
-        target: &Target<'_>,
+        target: &EncodeTarget<'_>,
         extras: &Extras<'_>,
         losses: &mut Losses,
     ) {

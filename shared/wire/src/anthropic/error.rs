@@ -3,7 +3,7 @@
 use omniroute_core::error::{ErrorClass, GatewayError};
 
 use crate::{
-    codec::{Named, UpstreamError},
+    codec::{OpenAiErrorFields, UpstreamError},
     error_words::{class_in_words, wording},
     ir::StreamError,
     object::{read, wire_object},
@@ -40,7 +40,7 @@ pub fn decode_error(status: u16, body: &[u8]) -> UpstreamError {
         class: class_of(status, code.as_deref(), &message),
         message,
         code,
-        named: Named::default(),
+        named: OpenAiErrorFields::default(),
         retry_after: None,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::extras::Extras;
 use crate::{
-    codec::{Target, WireError},
+    codec::{EncodeTarget, WireError},
     ir::{Losses, Modality, Request},
     write::Writer,
 };
@@ -13,7 +13,7 @@ const DEFAULT_MAX_TOKENS: u64 = 8_192;
 const MAX_TOKENS_WITHOUT_STREAM: u64 = 21_333;
 
 /// The output limit: the client's, else the model's.
-pub(super) fn max_tokens(request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) -> u64 {
+pub(super) fn max_tokens(request: &Request<'_>, target: &EncodeTarget<'_>, losses: &mut Losses) -> u64 {
     let most = target.profile.max_output_tokens;
     match request.output_limit(target.profile, 0, losses) {
         Some(limit) => limit,
@@ -59,7 +59,7 @@ pub(super) fn write_stop(w: &mut Writer<'_>, request: &Request<'_>, own: bool) -
 pub(super) fn write_sampling(
     w: &mut Writer<'_>,
     request: &Request<'_>,
-    target: &Target<'_>,
+    target: &EncodeTarget<'_>,
     extras: &Extras<'_>,
     thinking: bool,
     losses: &mut Losses,

@@ -9,7 +9,7 @@ use super::{
     message::{Message, Slot, Speaker},
 };
 use crate::{
-    codec::Target,
+    codec::EncodeTarget,
     ir::{Effort, Losses, Reasoning, Request, ThinkingStyle},
     write::Writer,
 };
@@ -49,7 +49,7 @@ pub(super) struct Circumstances {
 /// Decides.
 pub(super) fn plan(
     request: &Request<'_>,
-    target: &Target<'_>,
+    target: &EncodeTarget<'_>,
     messages: &[Message<'_>],
     given: Circumstances,
     losses: &mut Losses,
@@ -117,7 +117,7 @@ pub(super) fn plan(
     Thinking { mode, effort, display, keep_history: true }
 }
 
-fn effort(reasoning: &Reasoning, target: &Target<'_>, max_tokens: u64) -> Option<Effort> {
+fn effort(reasoning: &Reasoning, target: &EncodeTarget<'_>, max_tokens: u64) -> Option<Effort> {
     let from_budget = || reasoning.budget.map(|budget| Effort::nearest(budget, Some(max_tokens), u64::MAX));
     let wanted = reasoning.effort.filter(|effort| *effort != Effort::None).or_else(from_budget)?;
     target.profile.efforts.clamp(wanted).filter(|effort| *effort != Effort::None)
@@ -125,7 +125,7 @@ fn effort(reasoning: &Reasoning, target: &Target<'_>, max_tokens: u64) -> Option
 
 fn switched_off(
     reasoning: &Reasoning,
-    target: &Target<'_>,
+    target: &EncodeTarget<'_>,
     effort: Option<Effort>,
     own: bool,
     losses: &mut Losses,
@@ -154,7 +154,7 @@ fn switched_off(
 
 fn wanted(
     reasoning: &Reasoning,
-    target: &Target<'_>,
+    target: &EncodeTarget<'_>,
     effort: Option<Effort>,
     given: Circumstances,
 ) -> (Mode, Option<Effort>) {

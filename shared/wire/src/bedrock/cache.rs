@@ -6,7 +6,7 @@ use super::{
     vendor::Vendor,
 };
 use crate::{
-    codec::Target,
+    codec::EncodeTarget,
     ir::{CacheMark, Family, Losses, Request, Role},
 };
 
@@ -16,7 +16,7 @@ const MAX_POINTS: usize = 4;
 /// Decides where cache points stand.
 pub(super) fn settle(
     request: &Request<'_>,
-    target: &Target<'_>,
+    target: &EncodeTarget<'_>,
     vendor: Vendor,
     tools: &mut ToolPlan<'_, '_>,
     conversation: &mut Conversation<'_, '_>,

@@ -10,7 +10,7 @@ use super::{
     vendor::Vendor,
 };
 use crate::{
-    codec::{Target, WireError},
+    codec::{EncodeTarget, WireError},
     ir::{Annotation, CallKind, Family, Losses, Part, Signature, Source},
     tools::arguments_as_object,
     write::Writer,
@@ -21,7 +21,7 @@ const NO_OUTPUT: &str = "(no output)";
 
 /// Writes the blocks of a conversation.
 pub(super) struct ContentWriter<'x> {
-    pub(super) target: &'x Target<'x>,
+    pub(super) target: &'x EncodeTarget<'x>,
     pub(super) vendor: Vendor,
     pub(super) losses: &'x mut Losses,
     pub(super) names: DocumentNames,

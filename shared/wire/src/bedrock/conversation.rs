@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::HashSet};
 
 use super::{media::document_format_of_source, vendor::Vendor};
 use crate::{
-    codec::{Target, WireError},
+    codec::{EncodeTarget, WireError},
     ir::{CacheMark, Family, Losses, Part, Request, Role, SystemPart, Turn},
     system_text,
     tools::orphan_text,
@@ -51,7 +51,7 @@ pub(super) enum Content<'r, 'a> {
 
 struct Builder<'x, 'r, 'a> {
     request: &'r Request<'a>,
-    target: &'x Target<'x>,
+    target: &'x EncodeTarget<'x>,
     vendor: Vendor,
     keep_thinking: bool,
     losses: &'x mut Losses,
@@ -63,7 +63,7 @@ struct Builder<'x, 'r, 'a> {
 /// Brings the turns into order. `keep_thinking`: whether earlier thoughts may stand in this request.
 pub(super) fn arrange<'r, 'a>(
     request: &'r Request<'a>,
-    target: &Target<'_>,
+    target: &EncodeTarget<'_>,
     vendor: Vendor,
     keep_thinking: bool,
     losses: &mut Losses,

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     anthropic::BETA_HEADER,
-    codec::{Encoded, Target, WireError},
+    codec::{EncodeTarget, Encoded, WireError},
     ir::{Json, Losses, Modality, OutputFormat, Request, ThinkingStyle},
     text::Str,
     write::Writer,
@@ -38,7 +38,11 @@ const MAX_METADATA_TEXT: usize = 256;
 ///
 /// # Errors
 /// When the request needs something that this format cannot say.
-pub fn encode_request(request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) -> Result<Encoded, WireError> {
+pub fn encode_request(
+    request: &Request<'_>,
+    target: &EncodeTarget<'_>,
+    losses: &mut Losses,
+) -> Result<Encoded, WireError> {
     refuse(request)?;
     let vendor = Vendor::of(target);
     let mut tools = ToolPlan::of(request, target, vendor, losses)?;
@@ -85,7 +89,7 @@ fn refuse(request: &Request<'_>) -> Result<(), WireError> {
 fn write_conversation(
     w: &mut Writer<'_>,
     conversation: &Conversation<'_, '_>,
-    target: &Target<'_>,
+    target: &EncodeTarget<'_>,
     vendor: Vendor,
     losses: &mut Losses,
 ) -> Result<(), WireError> {

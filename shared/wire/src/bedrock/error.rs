@@ -5,7 +5,7 @@ use std::time::Duration;
 use omniroute_core::error::ErrorClass;
 
 use crate::{
-    codec::{Named, UpstreamError},
+    codec::{OpenAiErrorFields, UpstreamError},
     object::{read, wire_object},
     openai::wait_in_text,
     text::Str,
@@ -34,7 +34,7 @@ pub fn decode_error(status: u16, error_type: Option<&str>, body: &[u8]) -> Upstr
         class: class_of(status, exception, body.original_status, &message),
         retry_after: named.or_else(|| wait_in_text(&message)),
         code: exception.map(str::to_owned),
-        named: Named::default(),
+        named: OpenAiErrorFields::default(),
         message,
     }
 }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     anthropic::BETA_HEADER,
-    codec::{Target, WireError},
+    codec::{EncodeTarget, WireError},
     ir::{Losses, Request},
     write::Writer,
 };
@@ -16,7 +16,7 @@ use crate::{
 pub(super) fn write_config(
     w: &mut Writer<'_>,
     request: &Request<'_>,
-    target: &Target<'_>,
+    target: &EncodeTarget<'_>,
     vendor: Vendor,
     thinking: &Thinking,
     losses: &mut Losses,
@@ -78,7 +78,7 @@ fn check_stops(request: &Request<'_>, vendor: Vendor) -> Result<(), WireError> {
 pub(super) fn write_additional(
     w: &mut Writer<'_>,
     request: &Request<'_>,
-    target: &Target<'_>,
+    target: &EncodeTarget<'_>,
     vendor: Vendor,
     thinking: &Thinking,
     losses: &mut Losses,
@@ -108,7 +108,7 @@ pub(super) fn write_additional(
 /// Of the switches of an Anthropic client those that Claude has here too; any other is refused as an "invalid beta flag".
 fn switches_field(
     request: &Request<'_>,
-    target: &Target<'_>,
+    target: &EncodeTarget<'_>,
     vendor: Vendor,
     losses: &mut Losses,
 ) -> Option<(&'static str, String)> {
@@ -146,7 +146,7 @@ fn thinking_field(thinking: &Thinking) -> Option<(&'static str, String)> {
 
 fn top_k_field(
     request: &Request<'_>,
-    target: &Target<'_>,
+    target: &EncodeTarget<'_>,
     vendor: Vendor,
     thinking: &Thinking,
     losses: &mut Losses,

@@ -2,7 +2,7 @@
 
 use super::vendor::Vendor;
 use crate::{
-    codec::Target,
+    codec::EncodeTarget,
     ir::{Effort, Family, Format, Losses, Part, Reasoning, Request, Role, ThinkingStyle},
 };
 
@@ -37,7 +37,7 @@ impl Thinking {
     /// `forced`: whether some tool must be called, which Claude does not do while thinking.
     pub(super) fn of(
         request: &Request<'_>,
-        target: &Target<'_>,
+        target: &EncodeTarget<'_>,
         vendor: Vendor,
         forced: bool,
         losses: &mut Losses,
@@ -75,7 +75,13 @@ impl Thinking {
 }
 
 /// `None` where it cannot be: no room, or an open round whose calls were not thought out under a signature that is good here.
-fn budget(request: &Request<'_>, target: &Target<'_>, reasoning: Reasoning, min: u64, max: u64) -> Option<Thinking> {
+fn budget(
+    request: &Request<'_>,
+    target: &EncodeTarget<'_>,
+    reasoning: Reasoning,
+    min: u64,
+    max: u64,
+) -> Option<Thinking> {
     if open_round_lacks_thinking(request) {
         return None;
     }
@@ -96,7 +102,7 @@ fn budget(request: &Request<'_>, target: &Target<'_>, reasoning: Reasoning, min:
     Some(Thinking { mode: Mode::ClaudeBudget(budget), effort: None, max_tokens: Some(max_tokens) })
 }
 
-fn adaptive(request: &Request<'_>, target: &Target<'_>, reasoning: Reasoning, losses: &mut Losses) -> Thinking {
+fn adaptive(request: &Request<'_>, target: &EncodeTarget<'_>, reasoning: Reasoning, losses: &mut Losses) -> Thinking {
     let by_budget = |budget| Effort::nearest(budget, target.profile.max_output_tokens, 128_000);
     let wanted = reasoning.effort.or(reasoning.budget.map(by_budget));
     let effort = wanted.and_then(|wanted| target.profile.efforts.clamp(wanted));
@@ -109,7 +115,7 @@ fn adaptive(request: &Request<'_>, target: &Target<'_>, reasoning: Reasoning, lo
 
 fn effort_of(
     request: &Request<'_>,
-    target: &Target<'_>,
+    target: &EncodeTarget<'_>,
     reasoning: Reasoning,
     losses: &mut Losses,
 ) -> Option<&'static str> {

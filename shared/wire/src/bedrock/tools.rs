@@ -3,7 +3,7 @@
 use super::{cache_point::write_point, schema, vendor::Vendor};
 use crate::{
     answer_tool::{ANSWER_DESCRIPTION, ANSWER_TOOL, JSON_NOTE, NO_CALLS_NOTE},
-    codec::{Target, WireError},
+    codec::{EncodeTarget, WireError},
     ir::{CacheMark, Json, Losses, OutputFormat, Part, Request, Tool, ToolChoice, ToolKind},
     tools::{CUSTOM_SCHEMA, schema_or_empty},
     write::Writer,
@@ -47,7 +47,7 @@ enum Choice<'r> {
 impl<'r, 'a> ToolPlan<'r, 'a> {
     pub(super) fn of(
         request: &'r Request<'a>,
-        target: &Target<'_>,
+        target: &EncodeTarget<'_>,
         vendor: Vendor,
         losses: &mut Losses,
     ) -> Result<Self, WireError> {
@@ -79,7 +79,7 @@ impl<'r, 'a> ToolPlan<'r, 'a> {
     fn declare(
         &mut self,
         request: &'r Request<'a>,
-        target: &Target<'_>,
+        target: &EncodeTarget<'_>,
         vendor: Vendor,
         losses: &mut Losses,
     ) -> Result<(), WireError> {
@@ -125,7 +125,13 @@ impl<'r, 'a> ToolPlan<'r, 'a> {
         Ok(())
     }
 
-    fn hold_to_format(&mut self, request: &'r Request<'a>, target: &Target<'_>, vendor: Vendor, losses: &mut Losses) {
+    fn hold_to_format(
+        &mut self,
+        request: &'r Request<'a>,
+        target: &EncodeTarget<'_>,
+        vendor: Vendor,
+        losses: &mut Losses,
+    ) {
         let schema = match &request.output {
             OutputFormat::Text => return,
             OutputFormat::Json => {
@@ -185,7 +191,7 @@ impl<'r, 'a> ToolPlan<'r, 'a> {
     pub(super) fn write(
         &self,
         w: &mut Writer<'_>,
-        target: &Target<'_>,
+        target: &EncodeTarget<'_>,
         vendor: Vendor,
         losses: &mut Losses,
     ) -> Result<(), WireError> {
@@ -225,7 +231,7 @@ impl Spec<'_, '_> {
     fn write(
         &self,
         w: &mut Writer<'_>,
-        target: &Target<'_>,
+        target: &EncodeTarget<'_>,
         vendor: Vendor,
         losses: &mut Losses,
     ) -> Result<(), WireError> {
@@ -252,7 +258,7 @@ impl Spec<'_, '_> {
         result
     }
 
-    fn is_strict(&self, target: &Target<'_>) -> bool {
+    fn is_strict(&self, target: &EncodeTarget<'_>) -> bool {
         let SpecKind::Declared(_, tool) = self.kind else { return false };
         target.profile.json_schema && matches!(tool.kind, ToolKind::Function { strict: Some(true), .. })
     }
@@ -260,7 +266,7 @@ impl Spec<'_, '_> {
     fn write_schema(
         &self,
         w: &mut Writer<'_>,
-        target: &Target<'_>,
+        target: &EncodeTarget<'_>,
         vendor: Vendor,
         losses: &mut Losses,
     ) -> Result<(), WireError> {

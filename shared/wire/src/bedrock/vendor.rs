@@ -1,7 +1,7 @@
 //! Whose model it is. Converse speaks to all of them alike, except where it does not.
 
 use crate::{
-    codec::Target,
+    codec::EncodeTarget,
     ir::{Family, Signature, ThinkingStyle},
 };
 
@@ -19,7 +19,7 @@ pub(super) enum Vendor {
 impl Vendor {
     /// By the model's id, with or without a region's prefix, or inside an ARN. The ARN of an application's own profile says
     /// nothing; only Claude takes thinking by budget or adapts it.
-    pub(super) fn of(target: &Target<'_>) -> Self {
+    pub(super) fn of(target: &EncodeTarget<'_>) -> Self {
         let model = target.model;
         if model.contains("anthropic.") || model.contains("claude") {
             Self::Claude

@@ -20,7 +20,7 @@ wire_object! {
 
 /// Which text a citation points into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum CitedPart {
     /// A block of the content, by its index where it is given.
     Content(Option<u64>),
     Plan,
@@ -29,12 +29,12 @@ pub(super) enum Place {
 }
 
 /// Reads one citation; `None` for one that makes no sense, which is no reason to lose the answer.
-pub(super) fn decode(raw: &RawValue) -> Option<(Place, Annotation<'_>)> {
+pub(super) fn decode(raw: &RawValue) -> Option<(CitedPart, Annotation<'_>)> {
     let field: CitationField<'_> = serde_json::from_str(raw.get()).ok()?;
     let place = match field.kind.as_deref() {
-        Some("PLAN") => Place::Plan,
-        Some("THINKING_CONTENT") => Place::Thinking,
-        _ => Place::Content(field.content_index),
+        Some("PLAN") => CitedPart::Plan,
+        Some("THINKING_CONTENT") => CitedPart::Thinking,
+        _ => CitedPart::Content(field.content_index),
     };
     let source = field.sources.map_or(Value::Null, |raw| serde_json::from_str(raw.get()).unwrap_or(Value::Null));
     let first = &source[0];

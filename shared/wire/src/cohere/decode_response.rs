@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Ending,
-    citation::{self, Place},
+    citation::{self, CitedPart},
     ending,
     logprobs::{LogprobItem, as_openai},
     message::{Content, ToolCall},
@@ -100,12 +100,12 @@ fn decode_parts<'a>(message: MessageField<'a>, context: &DecodeContext<'_>) -> V
     });
     for (place, annotation) in message.citations.into_iter().flatten().filter_map(citation::decode) {
         let at = match place {
-            Place::Content(Some(index)) => {
+            CitedPart::Content(Some(index)) => {
                 usize::try_from(index).ok().and_then(|index| places.get(index).copied().flatten())
             }
-            Place::Content(None) => parts.iter().position(|part| matches!(part, Part::Text { .. })),
-            Place::Plan => plan,
-            Place::Thinking => None,
+            CitedPart::Content(None) => parts.iter().position(|part| matches!(part, Part::Text { .. })),
+            CitedPart::Plan => plan,
+            CitedPart::Thinking => None,
         };
         if let Some(Part::Text { annotations, .. }) = at.and_then(|at| parts.get_mut(at)) {
             annotations.push(annotation);

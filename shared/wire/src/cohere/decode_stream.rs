@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Ending,
-    citation::{self, Place},
+    citation::{self, CitedPart},
     ending, error,
     logprobs::{LogprobItem, as_openai},
     message::{Content, OneOrMany, ToolCall},
@@ -212,9 +212,11 @@ impl State {
     fn citation(&mut self, raw: &RawValue, emit: &mut dyn FnMut(Event<'_>)) {
         let Some((place, annotation)) = citation::decode(raw) else { return };
         let part = match (self.open, place) {
-            (Some((part, Prose::Text(_))), Place::Content(_)) | (Some((part, Prose::Plan)), Place::Plan) => part,
+            (Some((part, Prose::Text(_))), CitedPart::Content(_)) | (Some((part, Prose::Plan)), CitedPart::Plan) => {
+                part
+            }
             // Cohere's stream does not always say that a citation is of the plan.
-            (Some((part, Prose::Plan)), Place::Content(None)) => part,
+            (Some((part, Prose::Plan)), CitedPart::Content(None)) => part,
             _ => return,
         };
         emit(Event::Annotation { choice: 0, part, annotation });

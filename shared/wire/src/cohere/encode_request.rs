@@ -2,7 +2,7 @@
 
 use super::{documents::Documents, extension::Extension, messages::Messages, tools};
 use crate::{
-    codec::{Encoded, Target, WireError},
+    codec::{EncodeTarget, Encoded, WireError},
     ir::{Effort, Losses, Modality, OutputFormat, Request, ThinkingStyle},
     write::Writer,
 };
@@ -14,7 +14,11 @@ const MAX_STOPS: usize = 5;
 ///
 /// # Errors
 /// When the request needs something that this format cannot say.
-pub fn encode_request(request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) -> Result<Encoded, WireError> {
+pub fn encode_request(
+    request: &Request<'_>,
+    target: &EncodeTarget<'_>,
+    losses: &mut Losses,
+) -> Result<Encoded, WireError> {
     refuse(request)?;
     let mut body = Vec::with_capacity(request.size_hint());
     let mut result = Ok(());
@@ -39,7 +43,7 @@ fn refuse(request: &Request<'_>) -> Result<(), WireError> {
 fn write_body(
     w: &mut Writer<'_>,
     request: &Request<'_>,
-    target: &Target<'_>,
+    target: &EncodeTarget<'_>,
     losses: &mut Losses,
 ) -> Result<(), WireError> {
     w.field_str("model", target.model);
@@ -72,7 +76,7 @@ fn write_body(
 fn write_limits(
     w: &mut Writer<'_>,
     request: &Request<'_>,
-    target: &Target<'_>,
+    target: &EncodeTarget<'_>,
     losses: &mut Losses,
 ) -> Result<(), WireError> {
     w.field_opt("max_tokens", request.output_limit(target.profile, 0, losses).as_ref());
@@ -134,7 +138,7 @@ fn write_limits(
 }
 
 /// Thinking is on or off, with a budget or without. A model of which the catalog does not say that it takes one is not told.
-fn write_thinking(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) {
+fn write_thinking(w: &mut Writer<'_>, request: &Request<'_>, target: &EncodeTarget<'_>, losses: &mut Losses) {
     let Some(reasoning) = request.reasoning else { return };
     let off = reasoning.enabled == Some(false) || reasoning.effort == Some(Effort::None);
     let (min, max, can_disable) = match target.profile.thinking {
@@ -173,7 +177,7 @@ fn write_thinking(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>
     });
 }
 
-fn write_output(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) {
+fn write_output(w: &mut Writer<'_>, request: &Request<'_>, target: &EncodeTarget<'_>, losses: &mut Losses) {
     let schema = match &request.output {
         OutputFormat::Text => return,
         OutputFormat::Json => None,

@@ -4,7 +4,7 @@ use omniroute_core::error::ErrorClass;
 use serde_json::value::RawValue;
 
 use crate::{
-    codec::{Named, UpstreamError},
+    codec::{OpenAiErrorFields, UpstreamError},
     error_words::{class_in_words, wording},
     object::{read, wire_object},
     openai::wait_in_text,
@@ -30,7 +30,7 @@ pub fn decode_error(status: u16, body: &[u8]) -> UpstreamError {
         class: class_of(status, &message),
         retry_after: wait_in_text(&message),
         code: body.code.map(|code| code.0.into_owned()),
-        named: Named::default(),
+        named: OpenAiErrorFields::default(),
         message,
     }
 }

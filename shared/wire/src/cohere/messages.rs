@@ -2,7 +2,7 @@
 
 use super::documents::{Documents, document_as_text, document_data, text_of};
 use crate::{
-    codec::{Target, WireError},
+    codec::{EncodeTarget, WireError},
     ir::{Family, Json, Losses, Part, Request, Role, Source, SystemPart, Turn},
     media, system_text,
     tools::arguments_as_object,
@@ -15,7 +15,7 @@ const NO_OUTPUT: &str = "(no output)";
 /// Writes the conversation, one message at a time.
 pub(super) struct Messages<'x, 'r, 'a> {
     pub(super) request: &'r Request<'a>,
-    pub(super) target: &'x Target<'x>,
+    pub(super) target: &'x EncodeTarget<'x>,
     pub(super) losses: &'x mut Losses,
     pub(super) documents: &'x mut Documents,
     /// Media of results, which have no place in a tool's message: they follow the round as the user's.

@@ -2,7 +2,7 @@
 
 use super::extension::Extension;
 use crate::{
-    codec::{Target, WireError},
+    codec::{EncodeTarget, WireError},
     ir::{Losses, Request, Tool, ToolChoice, ToolKind},
     object::wire_object,
     text::Str,
@@ -21,7 +21,7 @@ struct Offer<'r, 'a> {
 pub(super) fn write_tools(
     w: &mut Writer<'_>,
     request: &Request<'_>,
-    target: &Target<'_>,
+    target: &EncodeTarget<'_>,
     losses: &mut Losses,
 ) -> Result<(), WireError> {
     for tool in &request.vendor_tools {
@@ -46,7 +46,7 @@ pub(super) fn write_tools(
 
 fn offer<'r, 'a>(
     request: &'r Request<'a>,
-    target: &Target<'_>,
+    target: &EncodeTarget<'_>,
     losses: &mut Losses,
 ) -> Result<Offer<'r, 'a>, WireError> {
     let forced = match &request.tool_choice {
@@ -93,7 +93,7 @@ fn offer<'r, 'a>(
     })
 }
 
-fn write_tool(w: &mut Writer<'_>, tool: &Tool<'_>, target: &Target<'_>, losses: &mut Losses) {
+fn write_tool(w: &mut Writer<'_>, tool: &Tool<'_>, target: &EncodeTarget<'_>, losses: &mut Losses) {
     if tool.cache.is_some() {
         losses.drop_field("cache_control");
     }

@@ -81,7 +81,7 @@ pub fn decode_request<'a>(body: &'a [u8], _context: &DecodeContext<'_>) -> Resul
     Ok(request)
 }
 
-/// What [`Exchange::echo`](crate::codec::Exchange::echo) must hold for the answer to this request: the prompt, when the
+/// What [`ResponseContext::echo`](crate::codec::ResponseContext::echo) must hold for the answer to this request: the prompt, when the
 /// client wants it repeated.
 pub fn echo_fields(body: &[u8]) -> Vec<(&'static str, Json<'static>)> {
     let body: EchoBody<'_> = read(body).unwrap_or_default();

@@ -2,14 +2,14 @@
 
 use super::{echoed, finish_word, logprobs::write_logprobs};
 use crate::{
-    codec::Exchange,
+    codec::ResponseContext,
     ir::{Choice, FinishReason, Part, Response},
     openai::{REFUSED, write_usage},
     write::Writer,
 };
 
 /// Writes an answer for a Completions client. Thoughts have no place in it.
-pub fn encode_response(response: &Response<'_>, exchange: &Exchange, out: &mut Vec<u8>) {
+pub fn encode_response(response: &Response<'_>, exchange: &ResponseContext, out: &mut Vec<u8>) {
     let echo = echoed(exchange);
     Writer::new(out).object(|w| {
         write_head(w, response.created, exchange);
@@ -24,7 +24,7 @@ pub fn encode_response(response: &Response<'_>, exchange: &Exchange, out: &mut V
 }
 
 /// The fields that are the same in every chunk.
-pub(super) fn write_head(w: &mut Writer<'_>, created: Option<u64>, exchange: &Exchange) {
+pub(super) fn write_head(w: &mut Writer<'_>, created: Option<u64>, exchange: &ResponseContext) {
     w.field_str("id", &format!("cmpl-{}", exchange.id));
     w.field_str("object", "text_completion");
     w.field("created", &created.unwrap_or(exchange.created));

@@ -2,7 +2,7 @@
 
 use super::{echoed, encode_response::write_head, finish_word, logprobs::write_logprobs};
 use crate::{
-    codec::{Exchange, StreamEncoder},
+    codec::{ResponseContext, StreamEncoder},
     ir::{Event, FinishReason, Json, PartKind},
     openai::{REFUSED, encode_stream_error, write_usage},
     usage::Usage,
@@ -11,7 +11,7 @@ use crate::{
 
 /// Writes the stream of a Completions client.
 pub struct Encoder {
-    exchange: Exchange,
+    exchange: ResponseContext,
     /// `{"id":…,"object":…,"created":…,"model":…`, the same in every chunk.
     head: Vec<u8>,
     echo: String,
@@ -27,7 +27,7 @@ pub struct Encoder {
 // === impl Encoder ===
 
 impl Encoder {
-    pub fn new(exchange: Exchange) -> Self {
+    pub fn new(exchange: ResponseContext) -> Self {
         let echo = echoed(&exchange);
         Self {
             exchange,

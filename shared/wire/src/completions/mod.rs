@@ -16,7 +16,7 @@ pub use encode_stream::Encoder;
 
 use crate::ir::FinishReason;
 
-/// Field of [`Exchange::echo`](crate::codec::Exchange::echo) that holds the prompt.
+/// Field of [`ResponseContext::echo`](crate::codec::ResponseContext::echo) that holds the prompt.
 const ECHOED: &str = "prompt";
 
 const fn finish_word(reason: FinishReason) -> &'static str {
@@ -33,7 +33,7 @@ const fn finish_word(reason: FinishReason) -> &'static str {
 }
 
 /// What stands in front of the answer's text.
-fn echoed(exchange: &crate::codec::Exchange) -> String {
+fn echoed(exchange: &crate::codec::ResponseContext) -> String {
     let field = exchange.echo.iter().find(|(name, _)| *name == ECHOED);
     field.and_then(|(_, raw)| serde_json::from_str(raw.as_str()).ok()).unwrap_or_default()
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    codec::{DecodeContext, Exchange, NameTable, Sealer, StreamEncoder, Target},
+    codec::{DecodeContext, EncodeTarget, NameTable, ResponseContext, Sealer, StreamEncoder},
     ir::{Choice, FinishReason, Json, Losses, Part, Profile, Request, Response, Role, Signature, StreamError, replay},
     openai,
     usage::Usage,
@@ -24,8 +24,8 @@ impl Sealer for NoSealer {
 
 const CONTEXT: DecodeContext<'_> = DecodeContext { sealer: &NoSealer, answer: "" };
 
-fn exchange(request: &str) -> Exchange {
-    Exchange {
+fn exchange(request: &str) -> ResponseContext {
+    ResponseContext {
         id: "1".into(),
         created: 7,
         model: "mock/m".into(),
@@ -71,7 +71,7 @@ fn a_prompt_becomes_a_chat_for_any_upstream() {
     assert_eq!((request.turns.len(), request.turns[0].role), (1, Role::User));
     let names = NameTable::default();
     let profile = Profile::default();
-    let target = Target { model: "m", profile: &profile, names: &names, stream: true };
+    let target = EncodeTarget { model: "m", profile: &profile, names: &names, stream: true };
     let mut losses = Losses::default();
     let encoded = openai::encode_request(&request, &target, &mut losses).expect("encoded");
     assert!(losses.is_empty(), "{losses:?}");
@@ -148,7 +148,7 @@ fn the_prompt_is_repeated_only_when_asked_for() {
     assert!(exchange("{").echo.is_empty());
 }
 
-fn chunks(response: &Response<'_>, exchange: Exchange) -> Vec<Value> {
+fn chunks(response: &Response<'_>, exchange: ResponseContext) -> Vec<Value> {
     let mut encoder = Encoder::new(exchange);
     let mut out = Vec::new();
     replay(response, &mut |event| encoder.event(&event, &mut out));

@@ -8,7 +8,7 @@ use super::Counted;
 use crate::{
     codec::WireError,
     cohere::MAX_TEXTS,
-    embedding_list::{self, Middle},
+    embedding_list::{self, OpenAiEmbeddings},
     ir::Losses,
     object::{read, wire_object},
     text::TextOr,
@@ -106,7 +106,12 @@ fn cohere(
 }
 
 /// A vendor's answers, in the order of the texts, as one in OpenAI's form.
-pub(super) fn decode(parts: &[Counted<'_>], model: &str, base64: bool, estimate: u64) -> Result<Middle, WireError> {
+pub(super) fn decode(
+    parts: &[Counted<'_>],
+    model: &str,
+    base64: bool,
+    estimate: u64,
+) -> Result<OpenAiEmbeddings, WireError> {
     let mut vectors = Vec::with_capacity(parts.len());
     // A sum of which a part is unknown is unknown.
     let mut tokens = Some(0);

@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     codec::WireError,
-    embedding_list::Middle,
+    embedding_list::OpenAiEmbeddings,
     object::{read, wire_object},
     text::{Str, TextOr},
 };
@@ -63,13 +63,13 @@ fn is_number(raw: &RawValue) -> bool {
 
 /// # Errors
 /// When the answer is none.
-pub(super) fn passed(body: &[u8]) -> Result<Middle, WireError> {
+pub(super) fn passed(body: &[u8]) -> Result<OpenAiEmbeddings, WireError> {
     let answer: Answer<'_> = read(body)?;
     if answer.data.is_none() {
         return Err(WireError::field("data", "the upstream's answer has no vectors"));
     }
     let tokens = answer.usage.and_then(|usage| usage.prompt_tokens);
-    Ok(Middle { body: body.to_vec(), tokens })
+    Ok(OpenAiEmbeddings { body: body.to_vec(), tokens })
 }
 
 /// # Errors

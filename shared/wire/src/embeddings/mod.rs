@@ -1,7 +1,7 @@
 //! Embeddings: whatever a client speaks, over whatever an upstream speaks.
 //!
 //! OpenAI's form stands in the middle: [`encode_request`] brings a client's body there and from there to the upstream, and
-//! [`EmbedWay::answer`] takes the same way back. Where both sides speak one format, its own fields are kept. A client of
+//! [`EmbeddingsContext::answer`] takes the same way back. Where both sides speak one format, its own fields are kept. A client of
 //! OpenAI's over an upstream of OpenAI's needs none of this: its body passes as it is.
 
 mod bedrock;
@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use crate::{
     codec::WireError,
     cohere,
-    embedding_list::Middle,
+    embedding_list::OpenAiEmbeddings,
     gemini::{self, Action},
     ir::Losses,
     ollama::{Timing, encode_embed_response, encode_embeddings_response},
@@ -64,7 +64,7 @@ pub enum EmbedDialect {
 
 /// What the way back has to know.
 #[derive(Clone, Debug)]
-pub struct EmbedWay {
+pub struct EmbeddingsContext {
     dialect: EmbedDialect,
     upstream: EmbedFormat,
     /// The model as the client named it.
@@ -100,7 +100,7 @@ pub fn encode_request(
     model: &str,
     requested: &str,
     losses: &mut Losses,
-) -> Result<(Vec<Vec<u8>>, EmbedWay), WireError> {
+) -> Result<(Vec<Vec<u8>>, EmbeddingsContext), WireError> {
     let is_own = matches!(
         (&dialect, upstream),
         (EmbedDialect::Gemini { .. }, EmbedFormat::Gemini) | (EmbedDialect::Ollama { .. }, EmbedFormat::Ollama)
@@ -122,7 +122,7 @@ pub fn encode_request(
         Some(body) => vec![body],
         None => bedrock::encode(&middle, model, losses)?,
     };
-    let way = EmbedWay {
+    let way = EmbeddingsContext {
         dialect,
         upstream,
         model: requested.to_owned(),
@@ -150,9 +150,9 @@ fn to_openai<'b>(
     })
 }
 
-// === impl EmbedWay ===
+// === impl EmbeddingsContext ===
 
-impl EmbedWay {
+impl EmbeddingsContext {
     /// The client's answer, from those to the bodies of [`encode_request`], in their order.
     ///
     /// # Errors
@@ -178,7 +178,7 @@ impl EmbedWay {
         Ok(EmbedAnswer { body: out, tokens })
     }
 
-    fn to_openai(&self, parts: &[Counted<'_>]) -> Result<Middle, WireError> {
+    fn to_openai(&self, parts: &[Counted<'_>]) -> Result<OpenAiEmbeddings, WireError> {
         if self.upstream == EmbedFormat::Bedrock {
             return bedrock::decode(parts, &self.model, self.base64, self.estimate);
         }
@@ -191,12 +191,12 @@ impl EmbedWay {
             EmbedFormat::Gemini => {
                 let mut out = Vec::new();
                 let tokens = gemini::decode_embed_response(body, &self.model, self.base64, estimate, &mut out)?;
-                Middle { body: out, tokens }
+                OpenAiEmbeddings { body: out, tokens }
             }
             EmbedFormat::Ollama => ollama::decode(body, &self.model, self.base64, estimate)?,
             EmbedFormat::Cohere => {
                 let embeddings = cohere::decode_embeddings(body, &self.model)?;
-                Middle { body: embeddings.body, tokens: embeddings.usage.input }
+                OpenAiEmbeddings { body: embeddings.body, tokens: embeddings.usage.input }
             }
         };
         middle.tokens = counted.or(middle.tokens);

@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     codec::WireError,
-    embedding_list::{self, Middle},
+    embedding_list::{self, OpenAiEmbeddings},
     ir::Losses,
     object::{read, wire_object},
     ollama::{EmbedRequest, Embeddings, decode_embed_request, decode_embeddings_request, encode_embed_request},
@@ -75,7 +75,7 @@ pub(super) fn encode(openai: &[u8], model: &str, losses: &mut Losses) -> Result<
 }
 
 /// An answer of `/api/embed` in OpenAI's form.
-pub(super) fn decode(body: &[u8], model: &str, base64: bool, estimate: u64) -> Result<Middle, WireError> {
+pub(super) fn decode(body: &[u8], model: &str, base64: bool, estimate: u64) -> Result<OpenAiEmbeddings, WireError> {
     let answer: Answer<'_> = read(body)?;
     if let Some(message) = answer.error {
         return Err(WireError::new("upstream_error", message.0.into_owned()));

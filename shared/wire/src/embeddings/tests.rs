@@ -12,7 +12,12 @@ fn ollama(one: bool) -> EmbedDialect {
     EmbedDialect::Ollama { one, timing: Timing::default() }
 }
 
-fn asked(dialect: EmbedDialect, upstream: EmbedFormat, body: &str, model: &str) -> (Value, EmbedWay, Option<String>) {
+fn asked(
+    dialect: EmbedDialect,
+    upstream: EmbedFormat,
+    body: &str,
+    model: &str,
+) -> (Value, EmbeddingsContext, Option<String>) {
     let mut losses = Losses::default();
     let (written, way) =
         encode_request(dialect, upstream, body.as_bytes(), model, "p/m", &mut losses).expect("a request");
@@ -20,7 +25,7 @@ fn asked(dialect: EmbedDialect, upstream: EmbedFormat, body: &str, model: &str) 
     (serde_json::from_slice(written).expect("JSON"), way, losses.header())
 }
 
-fn answered(way: &EmbedWay, body: &str) -> (Value, Option<u64>) {
+fn answered(way: &EmbeddingsContext, body: &str) -> (Value, Option<u64>) {
     let answer = way.answer(&[(body.as_bytes(), None)]).expect("an answer");
     (serde_json::from_slice(&answer.body).expect("JSON"), answer.tokens)
 }

@@ -6,7 +6,7 @@ use super::{
     message::WholeNumber,
 };
 use crate::{
-    codec::{DecodeContext, Encoded, Target, WireError},
+    codec::{DecodeContext, EncodeTarget, Encoded, WireError},
     ir::{Losses, Request},
     object::{read, wire_object},
     write::Writer,
@@ -52,7 +52,7 @@ pub fn decode_count_request<'a>(
 /// As [`fn@super::encode_request`].
 pub fn encode_count_request(
     request: &Request<'_>,
-    target: &Target<'_>,
+    target: &EncodeTarget<'_>,
     losses: &mut Losses,
 ) -> Result<Encoded, WireError> {
     let mut body = Vec::with_capacity(4096);

@@ -41,6 +41,8 @@ struct State {
     answer: Box<str>,
     started: bool,
     failed: bool,
+    /// The upstream is at its end: an element that it began and did not finish stays so.
+    over: bool,
     /// `[DONE]`, which some hosts add.
     done: bool,
     id: String,
@@ -122,6 +124,7 @@ impl StreamDecoder for Decoder {
 
     fn end(&mut self, emit: &mut dyn FnMut(Event<'_>)) {
         let state = &mut self.state;
+        state.over = true;
         if let Detected::Events(reader) = &mut self.framing
             && let Err(TooLong) = reader.end(|event| state.element(event.data, emit))
         {
@@ -154,6 +157,8 @@ impl State {
         }
         match serde_json::from_slice::<Body<'_>>(data) {
             Ok(body) => self.body(body, emit),
+            // What breaks off behind a whole answer takes nothing from it.
+            Err(_) if self.over && self.all_finished() => {}
             Err(_) => {
                 let message = "the upstream sent an element that is not valid JSON".to_owned();
                 self.fail(ErrorClass::Upstream, "upstream_malformed", message, emit);
@@ -260,8 +265,7 @@ impl State {
         if self.failed {
             return;
         }
-        let any_finished = self.candidates.iter().any(|candidate| candidate.complete);
-        if cut || !self.started || !any_finished {
+        if cut || !self.started || !self.all_finished() {
             let message = "the upstream's stream ended before the answer was complete".to_owned();
             return self.fail(ErrorClass::Upstream, "upstream_stream_cut", message, emit);
         }
@@ -393,7 +397,7 @@ impl CandidateState {
             }
         }
         self.close(choice, emit);
-        // A candidate that another one outlived has ended too.
+        // Only a gap in the numbers has none.
         let reason = finish::with_calls(self.finish.unwrap_or(FinishReason::End), self.calls > 0);
         emit(Event::Finish { choice, reason, stop_sequence: None });
     }

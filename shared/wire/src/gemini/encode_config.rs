@@ -2,7 +2,7 @@
 
 use super::{extras, schema, thinking};
 use crate::{
-    codec::{Target, WireError},
+    codec::{EncodeTarget, WireError},
     ir::{Format, Json, Losses, Modality, OutputFormat, Request},
     write::Writer,
 };
@@ -38,7 +38,7 @@ impl<'p> Plan<'p> {
     /// `no_format`: the format of the answer is asked for in another way, or not at all.
     pub(super) fn of(
         request: &'p Request<'p>,
-        target: &Target<'_>,
+        target: &EncodeTarget<'_>,
         no_format: bool,
         losses: &mut Losses,
     ) -> Result<Self, WireError> {
@@ -140,7 +140,7 @@ impl<'p> Plan<'p> {
     }
 }
 
-fn numbers(request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) -> Vec<(&'static str, f64)> {
+fn numbers(request: &Request<'_>, target: &EncodeTarget<'_>, losses: &mut Losses) -> Vec<(&'static str, f64)> {
     let sampling = &request.sampling;
     let all = [
         ("temperature", "temperature", sampling.temperature),
@@ -169,7 +169,7 @@ fn logprobs(request: &Request<'_>) -> Option<(bool, Option<u32>)> {
 /// Whether the answer is JSON, and its schema.
 fn output(
     request: &Request<'_>,
-    target: &Target<'_>,
+    target: &EncodeTarget<'_>,
     losses: &mut Losses,
 ) -> Result<(bool, Option<Schema>), WireError> {
     match &request.output {
@@ -211,7 +211,7 @@ fn modalities(request: &Request<'_>) -> Result<Vec<&'static str>, WireError> {
 /// The schema of the answer, in the form that the target takes: field name and text.
 fn response_schema(
     schema: &Json<'_>,
-    target: &Target<'_>,
+    target: &EncodeTarget<'_>,
     losses: &mut Losses,
 ) -> Result<(&'static str, String), WireError> {
     const PARAM: &str = "response_format.json_schema.schema";

@@ -14,7 +14,7 @@ use super::{
     signature::SENTINEL,
 };
 use crate::{
-    codec::{Target, WireError},
+    codec::{EncodeTarget, WireError},
     ir::{Family, Format, Losses, Part, Request, Role, SystemPart, Turn},
     system_text::split_billing_line,
 };
@@ -32,7 +32,7 @@ pub(super) struct Plan<'p> {
 }
 
 pub(super) struct Planner<'p, 'l> {
-    target: &'p Target<'p>,
+    target: &'p EncodeTarget<'p>,
     format: Format,
     losses: &'l mut Losses,
     extras: Extras<'p>,
@@ -51,7 +51,7 @@ pub(super) struct Planner<'p, 'l> {
 // === impl Planner ===
 
 impl<'p, 'l> Planner<'p, 'l> {
-    pub(super) fn new(request: &'p Request<'p>, target: &'p Target<'p>, losses: &'l mut Losses) -> Self {
+    pub(super) fn new(request: &'p Request<'p>, target: &'p EncodeTarget<'p>, losses: &'l mut Losses) -> Self {
         let newer = major_version(target.model).is_some_and(|version| version >= 3);
         Self {
             target,

@@ -5,14 +5,14 @@ use super::{
     piece::{Media, Piece, PieceKind},
 };
 use crate::{
-    codec::{Target, WireError},
+    codec::{EncodeTarget, WireError},
     ir::{Family, Losses, Part, Source},
 };
 
 /// The pieces of a part: none when it is empty or lost, two when a document has an introduction.
 pub(super) fn pieces<'p>(
     part: &'p Part<'p>,
-    target: &Target<'_>,
+    target: &EncodeTarget<'_>,
     losses: &mut Losses,
 ) -> Result<Vec<Piece<'p>>, WireError> {
     let one = |media: Media<'p>| vec![Piece::new(PieceKind::Media(media))];
@@ -77,7 +77,7 @@ fn texts<'p>(all: impl IntoIterator<Item = &'p str>) -> Vec<Piece<'p>> {
     all.into_iter().filter(|text| !text.is_empty()).map(Piece::text).collect()
 }
 
-fn media_of<'p>(source: &'p Source<'p>, what: &str, target: &Target<'_>) -> Result<Media<'p>, WireError> {
+fn media_of<'p>(source: &'p Source<'p>, what: &str, target: &EncodeTarget<'_>) -> Result<Media<'p>, WireError> {
     match source {
         Source::Inline { media_type, data } => Ok(Media::Inline { media_type, data }),
         Source::File { id, owner: Family::Gemini } => Ok(Media::Uri { media_type: guess(id), uri: id }),

@@ -2,7 +2,7 @@
 
 use super::{encode_config, encode_contents::Planner, encode_tools, extras, path::plain_model, piece::Piece};
 use crate::{
-    codec::{Encoded, NameTable, Target, WireError},
+    codec::{EncodeTarget, Encoded, NameTable, WireError},
     ir::{Family, Format, Losses, Request},
     write::Writer,
 };
@@ -21,7 +21,11 @@ pub fn name_table(request: &Request<'_>) -> NameTable {
 ///
 /// # Errors
 /// When the request needs something that this format cannot say.
-pub fn encode_request(request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) -> Result<Encoded, WireError> {
+pub fn encode_request(
+    request: &Request<'_>,
+    target: &EncodeTarget<'_>,
+    losses: &mut Losses,
+) -> Result<Encoded, WireError> {
     let mut body = Vec::with_capacity(request.size_hint());
     let answer_tool = write_body(&mut Writer::new(&mut body), request, target, None, losses)?;
     Ok(Encoded { body, answer_tool, ..Encoded::default() })
@@ -32,7 +36,7 @@ pub fn encode_request(request: &Request<'_>, target: &Target<'_>, losses: &mut L
 pub(super) fn write_body(
     w: &mut Writer<'_>,
     request: &Request<'_>,
-    target: &Target<'_>,
+    target: &EncodeTarget<'_>,
     model: Option<&str>,
     losses: &mut Losses,
 ) -> Result<bool, WireError> {

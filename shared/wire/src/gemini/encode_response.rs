@@ -9,7 +9,7 @@ use super::{
     usage::write_usage,
 };
 use crate::{
-    codec::Exchange,
+    codec::ResponseContext,
     ir::{Annotation, Choice, Family, FinishReason, Part, Response, Source},
     write::Writer,
 };
@@ -18,7 +18,7 @@ use crate::{
 const TOP_LEVEL: [&str; 3] = ["promptFeedback", "createTime", "modelStatus"];
 
 /// Writes an answer for a Gemini client.
-pub fn encode_response(response: &Response<'_>, exchange: &Exchange, out: &mut Vec<u8>) {
+pub fn encode_response(response: &Response<'_>, exchange: &ResponseContext, out: &mut Vec<u8>) {
     let blocked = response.extensions.get("promptFeedback").is_some()
         && response
             .choices
@@ -46,7 +46,7 @@ fn write_candidate(
     index: usize,
     choice: &Choice<'_>,
     response: &Response<'_>,
-    exchange: &Exchange,
+    exchange: &ResponseContext,
 ) {
     let (pieces, broken) = pieces(&choice.parts, exchange);
     w.key("content").object(|w| {
@@ -88,7 +88,7 @@ fn write_annotations(w: &mut Writer<'_>, parts: &[Part<'_>]) {
 }
 
 /// The pieces of an answer, and whether a call had to be left out.
-fn pieces<'p>(parts: &'p [Part<'p>], exchange: &'p Exchange) -> (Vec<Piece<'p>>, bool) {
+fn pieces<'p>(parts: &'p [Part<'p>], exchange: &'p ResponseContext) -> (Vec<Piece<'p>>, bool) {
     let mut pieces: Vec<Piece<'p>> = Vec::new();
     let mut broken = false;
     for part in parts {

@@ -15,7 +15,7 @@ use super::{
     usage::write_usage,
 };
 use crate::{
-    codec::{Exchange, StreamEncoder},
+    codec::{ResponseContext, StreamEncoder},
     ir::{Annotation, CallKind, Event, Family, FinishReason, PartKind, Signature, StreamError},
     usage::Usage,
     write::Writer,
@@ -26,7 +26,7 @@ const MAX_ARGUMENTS: usize = 16 * 1024 * 1024;
 
 /// Writes the stream of a Gemini client.
 pub struct Encoder {
-    exchange: Exchange,
+    exchange: ResponseContext,
     framing: Framing,
     /// `,"modelVersion":…,"responseId":…}`, the same in every element.
     tail: Vec<u8>,
@@ -67,7 +67,7 @@ enum OpenKind {
 // === impl Encoder ===
 
 impl Encoder {
-    pub fn new(exchange: Exchange, framing: Framing) -> Self {
+    pub fn new(exchange: ResponseContext, framing: Framing) -> Self {
         let mut tail = Vec::with_capacity(128);
         Writer::new(&mut tail).object(|w| {
             w.field_str("modelVersion", &exchange.model);

@@ -3,7 +3,7 @@
 use super::{decode_tools::FUNCTION_PATH, extras, schema};
 use crate::{
     answer_tool::{ANSWER_DESCRIPTION, ANSWER_TOOL, JSON_NOTE},
-    codec::{Target, WireError},
+    codec::{EncodeTarget, WireError},
     ir::{Family, Format, Losses, OutputFormat, Request, Tool, ToolChoice, ToolKind},
     tools::CUSTOM_SCHEMA,
     write::Writer,
@@ -32,7 +32,11 @@ enum Schema<'p> {
 // === impl Plan ===
 
 impl<'p> Plan<'p> {
-    pub(super) fn of(request: &'p Request<'p>, target: &Target<'_>, losses: &mut Losses) -> Result<Self, WireError> {
+    pub(super) fn of(
+        request: &'p Request<'p>,
+        target: &EncodeTarget<'_>,
+        losses: &mut Losses,
+    ) -> Result<Self, WireError> {
         let mut plan = Self {
             functions: Vec::new(),
             vendor: Vec::new(),
@@ -72,7 +76,7 @@ impl<'p> Plan<'p> {
     fn hold_to_format(
         &mut self,
         request: &'p Request<'p>,
-        target: &Target<'_>,
+        target: &EncodeTarget<'_>,
         losses: &mut Losses,
     ) -> Result<(), WireError> {
         if self.choice == Some(&ToolChoice::None) {
@@ -127,7 +131,7 @@ impl<'p> Plan<'p> {
         Ok(self)
     }
 
-    pub(super) fn write(&self, w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>) {
+    pub(super) fn write(&self, w: &mut Writer<'_>, request: &Request<'_>, target: &EncodeTarget<'_>) {
         if !self.functions.is_empty() || !self.vendor.is_empty() {
             w.key("tools").array(|w| {
                 if !self.functions.is_empty() {
@@ -154,7 +158,7 @@ impl<'p> Plan<'p> {
         self.write_config(w, request, target);
     }
 
-    fn write_config(&self, w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>) {
+    fn write_config(&self, w: &mut Writer<'_>, request: &Request<'_>, target: &EncodeTarget<'_>) {
         let choice = self.choice.filter(|_| !self.functions.is_empty());
         let extensions = extras::below(request, "toolConfig");
         if choice.is_none() && extensions.is_empty() && self.answer.is_none() {
@@ -173,7 +177,7 @@ impl<'p> Plan<'p> {
     }
 
     /// Some function has to be called: one of the client's, or the answer.
-    fn write_any(&self, w: &mut Writer<'_>, choice: Option<&ToolChoice<'_>>, target: &Target<'_>) {
+    fn write_any(&self, w: &mut Writer<'_>, choice: Option<&ToolChoice<'_>>, target: &EncodeTarget<'_>) {
         w.field_str("mode", "ANY");
         if let Some(ToolChoice::Allowed { names, .. }) = choice {
             w.key("allowedFunctionNames").array(|w| {
@@ -198,7 +202,7 @@ impl Schema<'_> {
 fn schema_of<'p>(
     tool: &'p Tool<'p>,
     index: usize,
-    target: &Target<'_>,
+    target: &EncodeTarget<'_>,
     losses: &mut Losses,
 ) -> Result<Option<Schema<'p>>, WireError> {
     if tool.cache.is_some() {
@@ -243,7 +247,7 @@ fn write_function(
     tool: &Tool<'_>,
     schema: Option<&Schema<'_>>,
     request: &Request<'_>,
-    target: &Target<'_>,
+    target: &EncodeTarget<'_>,
 ) {
     w.field_str("name", target.names.upstream(&tool.name));
     w.field_str_opt("description", tool.description.as_deref());
@@ -261,7 +265,7 @@ fn write_function(
     }
 }
 
-fn write_choice(w: &mut Writer<'_>, choice: &ToolChoice<'_>, target: &Target<'_>) {
+fn write_choice(w: &mut Writer<'_>, choice: &ToolChoice<'_>, target: &EncodeTarget<'_>) {
     let (mode, names): (&str, &[std::borrow::Cow<'_, str>]) = match choice {
         ToolChoice::Auto | ToolChoice::Vendor(_) => ("AUTO", &[]),
         ToolChoice::None => ("NONE", &[]),

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::{message::OneOrMany, schema};
 use crate::{
     byte_order_mark,
-    codec::{Named, UpstreamError},
+    codec::{OpenAiErrorFields, UpstreamError},
     error_words::{class_in_words, wording},
     ir::StreamError,
     object::wire_object,
@@ -88,7 +88,7 @@ fn decode_object(status: u16, message: Option<String>, field: ErrorField<'_>) ->
     let class = class_of(status, field.status.as_deref(), reason, by_day, &message);
     let retry_after = retry_after.or_else(|| wait_in_text(&message));
     let code = reason.or(field.status.as_deref()).map(str::to_owned);
-    UpstreamError { class, message, code, named: Named::default(), retry_after }
+    UpstreamError { class, message, code, named: OpenAiErrorFields::default(), retry_after }
 }
 
 fn class_of(status: u16, word: Option<&str>, reason: Option<&str>, by_day: bool, message: &str) -> ErrorClass {

@@ -20,14 +20,14 @@ wire_object! {
 
 wire_object! {
     pub(super) struct Chunk<'a> {
-        web: Place<'a> = "web",
-        maps: Place<'a> = "maps",
-        retrieved: Place<'a> = "retrievedContext" | "retrieved_context",
+        web: GroundingSource<'a> = "web",
+        maps: GroundingSource<'a> = "maps",
+        retrieved: GroundingSource<'a> = "retrievedContext" | "retrieved_context",
     }
 }
 
 wire_object! {
-    pub(super) struct Place<'a> {
+    pub(super) struct GroundingSource<'a> {
         uri: Str<'a> = "uri",
         title: Str<'a> = "title",
     }
@@ -69,7 +69,7 @@ const MAX_ANNOTATIONS: usize = 4096;
 
 /// What grounding says of the text behind `map`. Sources that support no passage of their own are cited for the whole.
 pub(super) fn of_grounding<'a>(grounding: Grounding<'a>, map: &TextMap) -> Vec<Annotation<'a>> {
-    let chunks: Vec<Place<'a>> = grounding
+    let chunks: Vec<GroundingSource<'a>> = grounding
         .chunks
         .unwrap_or_default()
         .0
@@ -111,13 +111,13 @@ pub(super) fn of_citations<'a>(citations: Citations<'a>, map: &TextMap) -> Vec<A
         Annotation {
             start: end.map(|_| map.char_at(start)),
             end: end.map(|end| map.char_at(end)),
-            ..of_place(&Place { uri: citation.uri, title: citation.title, rest: Vec::new() })
+            ..of_place(&GroundingSource { uri: citation.uri, title: citation.title, rest: Vec::new() })
         }
     })
     .collect()
 }
 
-fn of_place<'a>(place: &Place<'a>) -> Annotation<'a> {
+fn of_place<'a>(place: &GroundingSource<'a>) -> Annotation<'a> {
     Annotation {
         url: place.uri.clone().map(Into::into),
         title: place.title.clone().map(Into::into),

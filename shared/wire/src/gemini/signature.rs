@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use base64::{Engine, engine::general_purpose::STANDARD, engine::general_purpose::STANDARD_NO_PAD};
 
 use crate::{
-    codec::{DecodeContext, Exchange, signature_for},
+    codec::{DecodeContext, ResponseContext, signature_for},
     ir::{Family, Signature},
 };
 
@@ -37,7 +37,7 @@ pub(super) fn read<'a>(field: Cow<'a, str>, context: &DecodeContext<'_>) -> Opti
 }
 
 /// The reverse of [`read`].
-pub(super) fn write<'a>(signature: &'a Signature<'a>, exchange: &Exchange) -> Cow<'a, str> {
+pub(super) fn write<'a>(signature: &'a Signature<'a>, exchange: &ResponseContext) -> Cow<'a, str> {
     if signature.family == Family::Gemini {
         return Cow::Borrowed(&signature.payload);
     }

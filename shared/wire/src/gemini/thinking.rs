@@ -2,7 +2,7 @@
 
 use super::message::WholeNumber;
 use crate::{
-    codec::{Target, WireError},
+    codec::{EncodeTarget, WireError},
     ir::{Effort, Format, Losses, Reasoning, Request, ThinkingStyle},
     object::wire_object,
     text::Str,
@@ -68,7 +68,7 @@ pub(super) struct Plan {
 // === impl Plan ===
 
 impl Plan {
-    pub(super) fn of(request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) -> Self {
+    pub(super) fn of(request: &Request<'_>, target: &EncodeTarget<'_>, losses: &mut Losses) -> Self {
         let Some(reasoning) = request.reasoning else { return Self::default() };
         let cap = request.max_tokens.or(target.profile.max_output_tokens);
         let off = reasoning.enabled == Some(false) || reasoning.effort == Some(Effort::None);

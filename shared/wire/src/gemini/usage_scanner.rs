@@ -6,8 +6,15 @@
 use bytes::Bytes;
 use memchr::memmem;
 
-use super::{passthrough::answer_facts, values::ValueReader};
-use crate::{event_scan::string_length, usage::Usage};
+use super::{decode_response::Body, passthrough::answer_facts, values::ValueReader};
+use crate::{
+    choice_ends::{ChoiceEnds, Told},
+    event_scan::string_length,
+    usage::Usage,
+};
+
+/// Parts that say something which is no text.
+const OTHERS: [&[u8]; 4] = [b"\"inlineData\"", b"\"executableCode\"", b"\"codeExecutionResult\"", b"\"fileData\""];
 
 /// What a stream has shown so far.
 #[derive(Debug, Default)]
@@ -25,10 +32,13 @@ pub struct UsageScanner {
 struct Seen {
     usage: Usage,
     finish_reason: Option<String>,
-    /// Nothing was said after the finish reason: old models give one in every element.
+    /// Nothing was said after the finish reason: old models give one in every element. Of several candidates, all have got so
+    /// far.
     finished: bool,
-    /// More than one candidate is told.
-    several: bool,
+    /// How each of several candidates stands.
+    ends: Option<ChoiceEnds>,
+    /// Elements that said something which is not counted in bytes.
+    uncounted: u64,
     output_bytes: u64,
     error: bool,
 }
@@ -38,6 +48,11 @@ struct Seen {
 impl UsageScanner {
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// So many candidates were asked for: before the first element.
+    pub fn follow_choices(&mut self, asked: u64) {
+        self.seen.ends = ChoiceEnds::of(asked);
     }
 
     /// Takes the next frame; all of it goes to the client.
@@ -93,9 +108,14 @@ impl UsageScanner {
         !self.blind && self.reader.is_between() && (!self.any || blank)
     }
 
-    /// Whether more than one candidate was seen: then one finish reason does not tell that all have ended.
-    pub const fn has_several(&self) -> bool {
-        self.seen.several
+    /// As [`Self::complete`], and none is missing of the candidates that were asked for.
+    pub fn is_whole(&self) -> bool {
+        self.complete() && self.seen.ends.as_ref().is_none_or(ChoiceEnds::all_asked)
+    }
+
+    /// Grows with what is said.
+    pub const fn said(&self) -> u64 {
+        self.seen.output_bytes + self.seen.uncounted
     }
 
     /// A guess at the output for a stream that was cut: four bytes of text a token.
@@ -116,12 +136,9 @@ impl Seen {
         if has_ended {
             self.finish_reason = facts.finish_reason;
         }
-        self.several |= memmem::find(element, b"\"index\"").is_some_and(|at| {
-            let value = element[at + b"\"index\"".len()..].trim_ascii_start().strip_prefix(b":").unwrap_or_default();
-            !value.trim_ascii_start().starts_with(b"0")
-        });
         let before = self.output_bytes;
-        if memmem::find(element, b"\"candidates\"").is_none() && begins_with_error(element) {
+        let has_candidates = memmem::find(element, b"\"candidates\"").is_some();
+        if !has_candidates && begins_with_error(element) {
             self.error = true;
         }
         for key in [b"\"text\"".as_slice(), b"\"args\""] {
@@ -135,8 +152,25 @@ impl Seen {
                 };
             }
         }
-        self.finished = has_ended || (self.finished && self.output_bytes == before);
+        let is_uncounted = self.output_bytes == before && OTHERS.iter().any(|key| memmem::find(element, key).is_some());
+        self.uncounted += u64::from(is_uncounted);
+        let says = self.output_bytes != before || is_uncounted;
+        self.finished = has_ended || (self.finished && !says);
+        if let Some(ends) = &mut self.ends {
+            ends.see(candidates_of(element), says);
+            self.finished = ends.all_begun().unwrap_or(self.finished);
+        }
     }
+}
+
+/// The candidates that an element tells of. This reads it, which only a stream of several is worth.
+fn candidates_of(element: &[u8]) -> impl Iterator<Item = Told> {
+    let body = serde_json::from_slice::<Body<'_>>(element).ok();
+    let candidates = body.and_then(|body| body.candidates).unwrap_or_default().0;
+    candidates.into_iter().map(|candidate| Told {
+        index: candidate.index.map_or(0, |index| u32::try_from(index.0).unwrap_or(u32::MAX)),
+        has_ended: candidate.finish_reason.is_some_and(|word| !word.is_empty()),
+    })
 }
 
 fn begins_with_error(element: &[u8]) -> bool {
@@ -151,7 +185,13 @@ mod tests {
     const LAST: &str = r#"{"candidates":[{"content":{"parts":[{"text":""}],"role":"model"},"finishReason": "STOP","index":0}],"usageMetadata": {"promptTokenCount":10,"cachedContentTokenCount":4,"candidatesTokenCount":6,"totalTokenCount":16}}"#;
 
     fn run(stream: &[u8], split: usize) -> (Vec<u8>, UsageScanner) {
+        run_of(1, stream, split)
+    }
+
+    /// With so many candidates asked for.
+    fn run_of(asked: u64, stream: &[u8], split: usize) -> (Vec<u8>, UsageScanner) {
         let mut scanner = UsageScanner::new();
+        scanner.follow_choices(asked);
         let mut out = Vec::new();
         for piece in stream.chunks(split) {
             scanner.feed(Bytes::copy_from_slice(piece), &mut out);
@@ -209,6 +249,50 @@ mod tests {
         assert!(!run(&[&told]).done() && run(&[&told]).complete());
         assert!(!run(&[&told, TEXT]).complete());
         assert!(run(&[&told, TEXT, LAST]).complete());
+    }
+
+    #[test]
+    fn of_several_candidates_each_has_to_say_why_it_ended() {
+        let second = |element: &str| element.replace("\"index\":0", "\"index\":1");
+        let (said, ended) = (second(TEXT), second(LAST));
+        let run = |elements: &[&str]| run_of(2, format!("[{}]", elements.join(",")).as_bytes(), 11).1;
+        for (elements, is_complete, is_whole) in [
+            (&[TEXT, &said, LAST][..], false, false),
+            (&[TEXT, LAST, &said], false, false),
+            (&[&said, TEXT, &ended], false, false),
+            (&[TEXT, LAST], true, false),
+            (&[TEXT, &said, LAST, &ended], true, true),
+            (&[TEXT, LAST, &said, &ended], true, true),
+            (&[&said, &ended, TEXT, LAST], true, true),
+        ] {
+            let scanner = run(elements);
+            assert_eq!((scanner.complete(), scanner.is_whole()), (is_complete, is_whole), "{elements:?}");
+        }
+    }
+
+    #[test]
+    fn a_blocked_prompt_has_no_candidates_to_wait_for() {
+        let blocked = br#"[{"promptFeedback":{"blockReason":"SAFETY"}}]"#;
+        assert!(run_of(2, blocked, 7).1.complete());
+    }
+
+    #[test]
+    fn an_argument_with_the_name_of_a_number_is_none() {
+        let call = r#"{"candidates":[{"content":{"parts":[{"functionCall":{"name":"f","args":{"index":3}}}]}}]}"#;
+        assert!(run(format!("[{call},{LAST}]").as_bytes(), 11).1.is_whole());
+    }
+
+    #[test]
+    fn what_is_said_without_text_opens_an_answer_again() {
+        let (_, before) = run(format!("[{TEXT},{LAST}]").as_bytes(), 11);
+        for part in [
+            r#"{"inlineData":{"mimeType":"image/png","data":"iVBORw0KGgo="}}"#,
+            r#"{"executableCode":{"language":"PYTHON","code":"1"}}"#,
+        ] {
+            let element = format!(r#"{{"candidates":[{{"content":{{"parts":[{part}],"role":"model"}},"index":0}}]}}"#);
+            let (_, more) = run(format!("[{TEXT},{LAST},{element}]").as_bytes(), 11);
+            assert!(before.complete() && !more.complete() && more.said() > before.said(), "{part}");
+        }
     }
 
     #[test]

@@ -34,7 +34,7 @@ impl Losses {
     pub fn in_words_of(self, format: Format) -> Self {
         let mut own = Self { names: Vec::with_capacity(self.names.len()), more: self.more };
         for name in self.names {
-            own.drop_field(super::words::in_words_of(format, name));
+            own.drop_field(super::loss_names::in_words_of(format, name));
         }
         own
     }

@@ -12,6 +12,7 @@ mod effort;
 mod event;
 mod format;
 mod json;
+mod loss_names;
 mod losses;
 mod media_urls;
 mod profile;
@@ -19,7 +20,6 @@ mod replay;
 mod request;
 mod response;
 mod validate;
-mod words;
 
 pub use collect::Collector;
 pub use content::{

@@ -49,6 +49,8 @@ pub struct Profile {
     pub reasoning_content_demanded: ThoughtDemand,
     /// Wants `reasoning_details` back as it gave them (Chat).
     pub reasoning_details_back: bool,
+    /// Makes a conversation shorter when an item of it asks for that (Responses).
+    pub compaction_trigger: bool,
     pub tool_ids: ToolIds,
     /// Fetches media URLs itself.
     pub media_urls: bool,
@@ -121,6 +123,7 @@ impl Default for Profile {
             reasoning_content_back: false,
             reasoning_content_demanded: ThoughtDemand::None,
             reasoning_details_back: false,
+            compaction_trigger: false,
             tool_ids: ToolIds::Any,
             media_urls: true,
             automatic_cache_marks: true,

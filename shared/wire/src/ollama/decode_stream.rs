@@ -28,6 +28,8 @@ struct State {
     answer: Box<str>,
     started: bool,
     ended: bool,
+    /// The upstream is at its end: a line that it began and did not finish stays so.
+    over: bool,
     next_part: u32,
     /// Pieces so far.
     said: u64,
@@ -69,6 +71,7 @@ impl StreamDecoder for Decoder {
 
     fn end(&mut self, emit: &mut dyn FnMut(Event<'_>)) {
         let state = &mut self.state;
+        state.over = true;
         self.reader.end(|line| state.line(line, emit));
         if let Some(ending) = state.ending.take() {
             state.finish(ending, emit);
@@ -95,6 +98,8 @@ impl State {
         }
         match serde_json::from_slice::<Answer<'_>>(line) {
             Ok(answer) => self.answer(answer, line, emit),
+            // What breaks off behind a whole answer takes nothing from it.
+            Err(_) if self.over && self.ending.is_some() => {}
             Err(_) => {
                 let message = "the upstream sent a line that is not valid JSON".to_owned();
                 self.fail(ErrorClass::Upstream, "upstream_malformed", message, emit);
@@ -141,7 +146,12 @@ impl State {
         if answer.done == Some(true) {
             let is_first = !std::mem::replace(&mut self.called_last, true);
             self.is_last = is_first && self.said > 0 && self.said == before;
-            self.ending = Some((finish_reason(answer.done_reason.as_deref(), self.calls > 0), answer.usage()));
+            let usage = answer.usage();
+            // At once: whoever waits for the stream's end knows that nothing is missing but that.
+            if !usage.is_unknown() {
+                emit(Event::Usage(usage));
+            }
+            self.ending = Some((finish_reason(answer.done_reason.as_deref(), self.calls > 0), usage));
         }
     }
 

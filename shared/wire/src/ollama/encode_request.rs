@@ -10,7 +10,7 @@ use super::{
     think::write_think,
 };
 use crate::{
-    codec::{Encoded, Target, WireError},
+    codec::{EncodeTarget, Encoded, WireError},
     ir::{
         CallKind, Family, Format, Losses, OutputFormat, Part, Request, Role, Source, ThinkingStyle, Tool, ToolChoice,
         ToolKind, Turn,
@@ -27,7 +27,11 @@ type CallNames<'r> = HashMap<&'r str, &'r str>;
 ///
 /// # Errors
 /// When the request needs something that this format cannot say.
-pub fn encode_request(request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) -> Result<Encoded, WireError> {
+pub fn encode_request(
+    request: &Request<'_>,
+    target: &EncodeTarget<'_>,
+    losses: &mut Losses,
+) -> Result<Encoded, WireError> {
     refuse(request, target)?;
     let mut body = Vec::with_capacity(request.size_hint());
     Writer::new(&mut body).object(|w| {
@@ -78,7 +82,7 @@ fn list_losses(request: &Request<'_>, losses: &mut Losses) {
     }
 }
 
-fn write_messages(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) {
+fn write_messages(w: &mut Writer<'_>, request: &Request<'_>, target: &EncodeTarget<'_>, losses: &mut Losses) {
     // Most templates take one system text, in front. A client of this very format knows what its model's takes.
     let anywhere = request.format == Format::Ollama;
     let request = if anywhere { Cow::Borrowed(request) } else { system_text::by_turns(request) };
@@ -112,7 +116,13 @@ fn write_text(w: &mut Writer<'_>, role: &str, text: &str) {
 }
 
 /// Results come first: they belong directly behind the calls, whatever else the turn says.
-fn write_results(w: &mut Writer<'_>, turn: &Turn<'_>, names: &CallNames<'_>, target: &Target<'_>, losses: &mut Losses) {
+fn write_results(
+    w: &mut Writer<'_>,
+    turn: &Turn<'_>,
+    names: &CallNames<'_>,
+    target: &EncodeTarget<'_>,
+    losses: &mut Losses,
+) {
     if turn.name.is_some() {
         losses.drop_field("messages.name");
     }
@@ -125,7 +135,7 @@ fn write_results(w: &mut Writer<'_>, turn: &Turn<'_>, names: &CallNames<'_>, tar
 }
 
 /// What a turn says beside its results.
-fn write_rest(w: &mut Writer<'_>, turn: &Turn<'_>, target: &Target<'_>, losses: &mut Losses) {
+fn write_rest(w: &mut Writer<'_>, turn: &Turn<'_>, target: &EncodeTarget<'_>, losses: &mut Losses) {
     match turn.role {
         Role::Assistant => write_assistant(w, &turn.parts, target, losses),
         Role::User | Role::Tool => {
@@ -232,7 +242,7 @@ fn write_images<'p, 'a: 'p>(w: &mut Writer<'_>, parts: impl Iterator<Item = &'p 
     }
 }
 
-fn write_assistant(w: &mut Writer<'_>, parts: &[Part<'_>], target: &Target<'_>, losses: &mut Losses) {
+fn write_assistant(w: &mut Writer<'_>, parts: &[Part<'_>], target: &EncodeTarget<'_>, losses: &mut Losses) {
     let (mut text, mut thinking) = (String::new(), String::new());
     let mut calls = Vec::new();
     let mut media = false;
@@ -314,7 +324,7 @@ pub(super) fn is_json_object(text: &str) -> bool {
     text.trim_start().starts_with('{') && serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok()
 }
 
-fn write_tools(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) {
+fn write_tools(w: &mut Writer<'_>, request: &Request<'_>, target: &EncodeTarget<'_>, losses: &mut Losses) {
     let own_vendor = request.vendor_tools.iter().filter(|tool| tool.family == Family::Ollama);
     for tool in request.vendor_tools.iter().filter(|tool| tool.family != Family::Ollama) {
         losses.drop_field(format!("tools.{}", tool.name));
@@ -349,7 +359,7 @@ fn is_offered(tool: &Tool<'_>, request: &Request<'_>) -> bool {
     }
 }
 
-fn write_tool(w: &mut Writer<'_>, tool: &Tool<'_>, target: &Target<'_>, losses: &mut Losses) {
+fn write_tool(w: &mut Writer<'_>, tool: &Tool<'_>, target: &EncodeTarget<'_>, losses: &mut Losses) {
     w.field_str("type", "function");
     w.key("function").object(|w| {
         w.field_str("name", target.names.upstream(&tool.name));
@@ -371,7 +381,7 @@ fn write_tool(w: &mut Writer<'_>, tool: &Tool<'_>, target: &Target<'_>, losses: 
     });
 }
 
-fn write_format(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) {
+fn write_format(w: &mut Writer<'_>, request: &Request<'_>, target: &EncodeTarget<'_>, losses: &mut Losses) {
     match &request.output {
         OutputFormat::Text => {}
         OutputFormat::Json => w.field_str("format", "json"),

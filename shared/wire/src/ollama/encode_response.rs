@@ -9,13 +9,19 @@ use super::{
     unspoken,
 };
 use crate::{
-    codec::Exchange,
+    codec::ResponseContext,
     ir::{Choice, FinishReason, Part, Response, Source},
     write::Writer,
 };
 
 /// Writes an answer for an Ollama client. Only the first choice has a place.
-pub fn encode_response(response: &Response<'_>, exchange: &Exchange, shape: Shape, timing: &Timing, out: &mut Vec<u8>) {
+pub fn encode_response(
+    response: &Response<'_>,
+    exchange: &ResponseContext,
+    shape: Shape,
+    timing: &Timing,
+    out: &mut Vec<u8>,
+) {
     let nothing = Choice::default();
     let choice = response.choices.first().unwrap_or(&nothing);
     Writer::new(out).object(|w| {
@@ -37,13 +43,13 @@ pub fn encode_response(response: &Response<'_>, exchange: &Exchange, shape: Shap
 }
 
 /// The fields that every line begins with.
-pub(super) fn write_head(w: &mut Writer<'_>, created: Option<u64>, exchange: &Exchange) {
+pub(super) fn write_head(w: &mut Writer<'_>, created: Option<u64>, exchange: &ResponseContext) {
     let created = created.unwrap_or(exchange.created);
     w.field_str("model", &exchange.model);
     w.field_str("created_at", &UnixMillis(created.saturating_mul(1000)).to_rfc3339());
 }
 
-fn write_content(w: &mut Writer<'_>, text_field: &str, choice: &Choice<'_>, exchange: &Exchange) {
+fn write_content(w: &mut Writer<'_>, text_field: &str, choice: &Choice<'_>, exchange: &ResponseContext) {
     let parts = &choice.parts;
     let (mut text, mut thinking) = (String::new(), String::new());
     let mut media: Vec<&str> = Vec::new();

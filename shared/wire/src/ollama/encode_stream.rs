@@ -12,7 +12,7 @@ use super::{
     unspoken,
 };
 use crate::{
-    codec::{Exchange, StreamEncoder},
+    codec::{ResponseContext, StreamEncoder},
     event_stream::MAX_EVENT_BYTES,
     ir::{CallKind, Event, FinishReason, PartKind, StreamError},
     tools::arguments_as_object,
@@ -22,7 +22,7 @@ use crate::{
 
 /// Writes the stream of an Ollama client. Calls are held back until their arguments are complete: they go out whole.
 pub struct Encoder {
-    exchange: Exchange,
+    exchange: ResponseContext,
     shape: Shape,
     timing: Timing,
     /// `{"model":…,"created_at":…`, the same in every line.
@@ -54,7 +54,7 @@ struct OpenCall {
 // === impl Encoder ===
 
 impl Encoder {
-    pub fn new(exchange: Exchange, shape: Shape, timing: Timing) -> Self {
+    pub fn new(exchange: ResponseContext, shape: Shape, timing: Timing) -> Self {
         Self {
             exchange,
             shape,

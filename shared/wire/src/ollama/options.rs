@@ -8,7 +8,7 @@ use serde::{
 };
 
 use crate::{
-    codec::{Target, WireError},
+    codec::{EncodeTarget, WireError},
     ir::{Family, Json, Losses, Request},
     object::wire_object,
     text::{Str, TextOr},
@@ -86,7 +86,7 @@ fn not_negative(name: &str, value: Option<f64>) -> Result<Option<f64>, WireError
 }
 
 /// Writes the object, unless it is empty.
-pub(super) fn write_options(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) {
+pub(super) fn write_options(w: &mut Writer<'_>, request: &Request<'_>, target: &EncodeTarget<'_>, losses: &mut Losses) {
     let mut body = Vec::with_capacity(128);
     Writer::new(&mut body).object(|w| write_fields(w, request, target, losses));
     if let Ok(text) = std::str::from_utf8(&body)
@@ -96,7 +96,7 @@ pub(super) fn write_options(w: &mut Writer<'_>, request: &Request<'_>, target: &
     }
 }
 
-fn write_fields(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) {
+fn write_fields(w: &mut Writer<'_>, request: &Request<'_>, target: &EncodeTarget<'_>, losses: &mut Losses) {
     let profile = target.profile;
     w.field_opt("num_predict", request.output_limit(profile, 0, losses).as_ref());
     if !request.stop.is_empty() {

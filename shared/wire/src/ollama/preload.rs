@@ -5,7 +5,7 @@
 use omniroute_core::time::UnixMillis;
 
 use super::Shape;
-use crate::{codec::Exchange, ir::Request, write::Writer};
+use crate::{codec::ResponseContext, ir::Request, write::Writer};
 
 /// What such a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub fn preload(request: &Request<'_>) -> Option<Preload> {
 }
 
 /// The answer, streamed or not: one object.
-pub fn encode_preload(preload: Preload, exchange: &Exchange, shape: Shape, out: &mut Vec<u8>) {
+pub fn encode_preload(preload: Preload, exchange: &ResponseContext, shape: Shape, out: &mut Vec<u8>) {
     Writer::new(out).object(|w| {
         w.field_str("model", &exchange.model);
         w.field_str("created_at", &UnixMillis(exchange.created.saturating_mul(1000)).to_rfc3339());

@@ -2,7 +2,7 @@
 
 use super::media_type::text_of;
 use crate::{
-    codec::{Target, WireError},
+    codec::{EncodeTarget, WireError},
     ir::{Modality, Part, Request, Source, ToolChoice},
 };
 
@@ -10,7 +10,7 @@ use crate::{
 ///
 /// # Errors
 /// Names the first thing that the request needs and this format lacks.
-pub(super) fn refuse(request: &Request<'_>, target: &Target<'_>) -> Result<(), WireError> {
+pub(super) fn refuse(request: &Request<'_>, target: &EncodeTarget<'_>) -> Result<(), WireError> {
     if request.sampling.n.is_some_and(|n| n > 1) {
         return Err(WireError::unsupported("n", "this upstream gives one answer per request"));
     }

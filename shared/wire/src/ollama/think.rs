@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use crate::{
-    codec::{Target, WireError},
+    codec::{EncodeTarget, WireError},
     ir::{Effort, Format, Losses, Reasoning, Request, ThinkingStyle},
     text::Str,
     write::Writer,
@@ -28,7 +28,7 @@ pub(super) fn decode_think(raw: &RawValue) -> Result<Option<Reasoning>, WireErro
 }
 
 /// Writes `think`, when the request says anything about it.
-pub(super) fn write_think(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) {
+pub(super) fn write_think(w: &mut Writer<'_>, request: &Request<'_>, target: &EncodeTarget<'_>, losses: &mut Losses) {
     let Some(reasoning) = request.reasoning else { return };
     let own_word = if request.format == Format::Ollama { "think" } else { "reasoning" };
     let off = reasoning.enabled == Some(false) || reasoning.effort == Some(Effort::None) || reasoning.budget == Some(0);

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::{
-    codec::{Target, WireError},
+    codec::{EncodeTarget, WireError},
     ir::{Family, Losses, Part, Source, ToolIds},
     media,
     stable_id::{nine_character_id, short_call_id},
@@ -14,7 +14,7 @@ use crate::{
 const MAX_CALL_ID: usize = 40;
 
 /// A call's id as the target takes it.
-pub(super) fn upstream_call_id<'i>(id: &'i str, target: &Target<'_>) -> Cow<'i, str> {
+pub(super) fn upstream_call_id<'i>(id: &'i str, target: &EncodeTarget<'_>) -> Cow<'i, str> {
     match target.profile.tool_ids {
         ToolIds::Any => short_call_id(id, MAX_CALL_ID),
         ToolIds::NineCharacters => nine_character_id(id),

@@ -7,7 +7,7 @@ use super::{
     encode_content::{upstream_call_id, write_content, write_result},
 };
 use crate::{
-    codec::{Encoded, Target, WireError},
+    codec::{EncodeTarget, Encoded, WireError},
     ir::{
         Effort, Family, Format, Losses, Modality, OutputFormat, Part, Request, Role, Signature, SystemPart, SystemRole,
         ThinkingStyle, ToolChoice, ToolKind, Turn,
@@ -30,7 +30,11 @@ enum Detail<'p> {
 ///
 /// # Errors
 /// When the request needs something that this format cannot say.
-pub fn encode_request(request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) -> Result<Encoded, WireError> {
+pub fn encode_request(
+    request: &Request<'_>,
+    target: &EncodeTarget<'_>,
+    losses: &mut Losses,
+) -> Result<Encoded, WireError> {
     let mut body = Vec::with_capacity(request.size_hint());
     let mut failure = None;
     Writer::new(&mut body).object(|w| {
@@ -72,7 +76,7 @@ fn write_extensions(w: &mut Writer<'_>, request: &Request<'_>, losses: &mut Loss
 fn write_messages(
     w: &mut Writer<'_>,
     request: &Request<'_>,
-    target: &Target<'_>,
+    target: &EncodeTarget<'_>,
     losses: &mut Losses,
 ) -> Result<(), WireError> {
     // A client of this very format knows what its host takes.
@@ -103,7 +107,7 @@ fn write_messages(
     Ok(())
 }
 
-fn write_system(w: &mut Writer<'_>, system: &SystemPart<'_>, target: &Target<'_>) {
+fn write_system(w: &mut Writer<'_>, system: &SystemPart<'_>, target: &EncodeTarget<'_>) {
     let developer = target.profile.developer_role && system.role == SystemRole::Developer;
     w.object(|w| {
         w.field_str("role", if developer { "developer" } else { "system" });
@@ -112,7 +116,12 @@ fn write_system(w: &mut Writer<'_>, system: &SystemPart<'_>, target: &Target<'_>
 }
 
 /// What a turn says beside its results.
-fn write_rest(w: &mut Writer<'_>, turn: &Turn<'_>, target: &Target<'_>, losses: &mut Losses) -> Result<(), WireError> {
+fn write_rest(
+    w: &mut Writer<'_>,
+    turn: &Turn<'_>,
+    target: &EncodeTarget<'_>,
+    losses: &mut Losses,
+) -> Result<(), WireError> {
     let mut rest: Vec<&Part<'_>> = turn.parts.iter().filter(|part| !matches!(part, Part::ToolResult { .. })).collect();
     if turn.role == Role::Assistant {
         write_assistant(w, turn, &rest, target, losses);
@@ -140,7 +149,13 @@ const fn is_media(part: &Part<'_>) -> bool {
     matches!(part, Part::Image { .. } | Part::Audio { .. } | Part::Video { .. } | Part::Document { .. })
 }
 
-fn write_assistant(w: &mut Writer<'_>, turn: &Turn<'_>, parts: &[&Part<'_>], target: &Target<'_>, losses: &mut Losses) {
+fn write_assistant(
+    w: &mut Writer<'_>,
+    turn: &Turn<'_>,
+    parts: &[&Part<'_>],
+    target: &EncodeTarget<'_>,
+    losses: &mut Losses,
+) {
     let mut text: Option<Cow<'_, str>> = None;
     let mut thinking = String::new();
     let mut refusal: Option<&str> = None;
@@ -243,7 +258,7 @@ fn write_assistant(w: &mut Writer<'_>, turn: &Turn<'_>, parts: &[&Part<'_>], tar
     });
 }
 
-fn write_tools(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) {
+fn write_tools(w: &mut Writer<'_>, request: &Request<'_>, target: &EncodeTarget<'_>, losses: &mut Losses) {
     for tool in &request.vendor_tools {
         let own = request.format == Format::OpenAiChat && tool.name == "web_search_options";
         if own {
@@ -325,7 +340,7 @@ fn write_tools(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, l
     }
 }
 
-fn write_limits(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) {
+fn write_limits(w: &mut Writer<'_>, request: &Request<'_>, target: &EncodeTarget<'_>, losses: &mut Losses) {
     let profile = target.profile;
     if let Some(limit) = request.output_limit(profile, 0, losses) {
         w.field(if profile.max_completion_tokens { "max_completion_tokens" } else { "max_tokens" }, &limit);
@@ -382,7 +397,7 @@ fn write_limits(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, 
     write_effort(w, request, target, losses);
 }
 
-fn write_effort(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) {
+fn write_effort(w: &mut Writer<'_>, request: &Request<'_>, target: &EncodeTarget<'_>, losses: &mut Losses) {
     let Some(reasoning) = request.reasoning else { return };
     if target.profile.thinking != ThinkingStyle::Effort {
         losses.drop_field("reasoning");
@@ -406,7 +421,7 @@ fn write_effort(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, 
     }
 }
 
-fn write_output(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) {
+fn write_output(w: &mut Writer<'_>, request: &Request<'_>, target: &EncodeTarget<'_>, losses: &mut Losses) {
     match &request.output {
         OutputFormat::Text => {}
         OutputFormat::Json => w.key("response_format").object(|w| w.field_str("type", "json_object")),

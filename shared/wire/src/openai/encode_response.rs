@@ -2,7 +2,7 @@
 
 use super::{details::write_told, finish_word, reasoning_format, usage::write_usage};
 use crate::{
-    codec::{Exchange, signature_for},
+    codec::{ResponseContext, signature_for},
     custom_input::free_text,
     ir::{Annotation, CallKind, Choice, Family, FinishReason, Part, Response, Source},
     media,
@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Writes an answer for a Chat client.
-pub fn encode_response(response: &Response<'_>, exchange: &Exchange, out: &mut Vec<u8>) {
+pub fn encode_response(response: &Response<'_>, exchange: &ResponseContext, out: &mut Vec<u8>) {
     Writer::new(out).object(|w| {
         w.field_str("id", &format!("chatcmpl-{}", exchange.id));
         w.field_str("object", "chat.completion");
@@ -27,7 +27,7 @@ pub fn encode_response(response: &Response<'_>, exchange: &Exchange, out: &mut V
     });
 }
 
-fn write_choice(w: &mut Writer<'_>, index: usize, choice: &Choice<'_>, exchange: &Exchange) {
+fn write_choice(w: &mut Writer<'_>, index: usize, choice: &Choice<'_>, exchange: &ResponseContext) {
     w.object(|w| {
         w.field("index", &index);
         w.key("message").object(|w| write_message(w, choice, exchange));
@@ -39,7 +39,7 @@ fn write_choice(w: &mut Writer<'_>, index: usize, choice: &Choice<'_>, exchange:
     });
 }
 
-fn write_message(w: &mut Writer<'_>, choice: &Choice<'_>, exchange: &Exchange) {
+fn write_message(w: &mut Writer<'_>, choice: &Choice<'_>, exchange: &ResponseContext) {
     let parts = &choice.parts;
     let mut text: Option<String> = None;
     let mut refusal: Option<&str> = None;
@@ -185,7 +185,7 @@ pub(super) fn write_annotation(w: &mut Writer<'_>, annotation: &Annotation<'_>, 
     });
 }
 
-fn write_call(w: &mut Writer<'_>, call: &Part<'_>, exchange: &Exchange) {
+fn write_call(w: &mut Writer<'_>, call: &Part<'_>, exchange: &ResponseContext) {
     let Part::ToolCall { id, name, arguments, kind, signature, .. } = call else { return };
     let tool = exchange.names.client(name);
     let custom = *kind == CallKind::Custom || tool.is_some_and(|tool| tool.kind == CallKind::Custom);

@@ -8,7 +8,7 @@ use super::{
     usage::write_usage,
 };
 use crate::{
-    codec::{Exchange, StreamEncoder, signature_for},
+    codec::{ResponseContext, StreamEncoder, signature_for},
     custom_input::InputUnwrapper,
     ir::{Annotation, CallKind, Event, Family, PartKind},
     media,
@@ -18,7 +18,7 @@ use crate::{
 
 /// Writes the stream of a Chat client.
 pub struct Encoder {
-    exchange: Exchange,
+    exchange: ResponseContext,
     /// `{"id":…,"object":…,"created":…,"model":…`, the same in every chunk, and how it is served, once that is known.
     head: Vec<u8>,
     created: Option<u64>,
@@ -69,7 +69,7 @@ enum OpenKind {
 // === impl Encoder ===
 
 impl Encoder {
-    pub fn new(exchange: Exchange) -> Self {
+    pub fn new(exchange: ResponseContext) -> Self {
         Self {
             head: Vec::new(),
             created: None,

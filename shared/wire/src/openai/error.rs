@@ -7,7 +7,7 @@ use omniroute_core::error::{ErrorClass, GatewayError};
 use serde_json::value::RawValue;
 
 use crate::{
-    codec::{Named, UpstreamError},
+    codec::{OpenAiErrorFields, UpstreamError},
     error_words::{class_in_words, wording},
     ir::StreamError,
     object::{read, wire_object},
@@ -78,7 +78,7 @@ pub(super) fn decode_field(status: u16, raw: &RawValue) -> UpstreamError {
 
 fn understood(status: u16, words: Option<String>, object: ErrorObject<'_>) -> UpstreamError {
     let ErrorObject { kind, code, param, .. } = object;
-    let named = Named {
+    let named = OpenAiErrorFields {
         code: code.as_ref().map(|code| code.0.as_ref().into()),
         param: param.map(|param| param.0.as_ref().into()),
     };

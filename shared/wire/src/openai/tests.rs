@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::{
-    codec::{DecodeContext, Exchange, NameTable, Sealer, StreamDecoder, StreamEncoder, Target},
+    codec::{DecodeContext, EncodeTarget, NameTable, ResponseContext, Sealer, StreamDecoder, StreamEncoder},
     ir::{
         CallKind, Collector, Event, Family, FinishReason, Losses, Part, PartKind, Profile, Role, Signature, ToolChoice,
         Validator,
@@ -23,8 +23,8 @@ impl Sealer for NoSealer {
 
 const CONTEXT: DecodeContext<'_> = DecodeContext { sealer: &NoSealer, answer: "" };
 
-fn exchange() -> Exchange {
-    Exchange {
+fn exchange() -> ResponseContext {
+    ResponseContext {
         id: "1".into(),
         created: 7,
         model: "mock/m".into(),
@@ -252,7 +252,7 @@ fn a_request_keeps_its_meaning_through_the_representation() {
     assert_eq!(request.tool_choice, Some(ToolChoice::Named("f.x".into())));
     let names = NameTable::build(&request, 64, |_, c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
     let profile = Profile::default();
-    let target = Target { model: "m", profile: &profile, names: &names, stream: true };
+    let target = EncodeTarget { model: "m", profile: &profile, names: &names, stream: true };
     let mut losses = Losses::default();
     let encoded = encode_request(&request, &target, &mut losses).expect("encoded");
     assert!(losses.is_empty(), "{losses:?}");
@@ -285,7 +285,7 @@ fn a_call_is_not_forced_on_a_model_that_refuses_to_be() {
         );
         let request = decode_request(body.as_bytes(), &CONTEXT).expect("a request");
         let names = NameTable::default();
-        let target = Target { model: "m", profile: &profile, names: &names, stream: false };
+        let target = EncodeTarget { model: "m", profile: &profile, names: &names, stream: false };
         let mut losses = Losses::default();
         let encoded = encode_request(&request, &target, &mut losses).expect("encoded");
         let written: serde_json::Value = serde_json::from_slice(&encoded.body).expect("valid JSON");
@@ -304,7 +304,7 @@ fn where_no_certain_tool_can_be_forced_any_is() {
         );
         let request = decode_request(body.as_bytes(), &CONTEXT).expect("a request");
         let names = NameTable::default();
-        let target = Target { model: "m", profile: &profile, names: &names, stream: false };
+        let target = EncodeTarget { model: "m", profile: &profile, names: &names, stream: false };
         let mut losses = Losses::default();
         let encoded = encode_request(&request, &target, &mut losses).expect("encoded");
         let written: serde_json::Value = serde_json::from_slice(&encoded.body).expect("valid JSON");
@@ -422,7 +422,7 @@ fn sent_back(parts: Vec<Part<'_>>, model: &str, profile: &Profile) -> serde_json
         crate::ir::Turn { role: Role::Assistant, parts, name: None },
     ];
     let names = NameTable::default();
-    let target = Target { model, profile, names: &names, stream: false };
+    let target = EncodeTarget { model, profile, names: &names, stream: false };
     let encoded = encode_request(&request, &target, &mut Losses::default()).expect("encoded");
     serde_json::from_slice::<serde_json::Value>(&encoded.body).expect("JSON")["messages"][1].clone()
 }

@@ -3,15 +3,36 @@
 //! It finds usage, finish reason, `[DONE]` and errors. A longer event than can be followed is passed on, but usage in it stays
 //! unknown.
 
+use std::sync::LazyLock;
+
 use bytes::{Bytes, BytesMut};
-use memchr::memchr2;
+use memchr::{memchr, memchr2, memmem::Finder};
 
 use super::read_usage;
 use crate::{
+    choice_ends::{ChoiceEnds, Told},
     event_scan::{event_end, keys, string_length, value_behind},
     event_stream::MAX_EVENT_BYTES,
+    object::wire_object,
+    text::Str,
     usage::{Service, Usage},
 };
+
+wire_object! {
+    struct Chunk<'a> {
+        choices: Vec<ChoiceEnd<'a>> = "choices",
+    }
+}
+
+wire_object! {
+    struct ChoiceEnd<'a> {
+        index: u32 = lenient "index",
+        finish_reason: Str<'a> = lenient "finish_reason",
+    }
+}
+
+/// The field of an event that has something to say.
+static DATA: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("data:"));
 
 keys! {
     USAGE = "usage";
@@ -22,7 +43,6 @@ keys! {
     ARGUMENTS = "arguments";
     TEXT = "text";
     ERROR = "error";
-    INDEX = "index";
     REASONING = "reasoning";
     REASONING_DETAILS = "reasoning_details";
     REFUSAL = "refusal";
@@ -42,10 +62,10 @@ pub struct UsageScanner {
     blind: bool,
     usage: Usage,
     finish_reason: Option<Box<str>>,
-    /// Nothing was said after the finish reason: some hosts give one in every chunk.
+    /// Nothing was said after the finish reason: some hosts give one in every chunk. Of several choices, all have got so far.
     finished: bool,
-    /// More than one choice is told.
-    several: bool,
+    /// How each of several choices stands.
+    ends: Option<ChoiceEnds>,
     output_bytes: u64,
     /// Events behind a finish reason that said something which is not counted in bytes.
     uncounted: u64,
@@ -71,12 +91,17 @@ impl UsageScanner {
             usage: Usage::default(),
             finish_reason: None,
             finished: false,
-            several: false,
+            ends: None,
             output_bytes: 0,
             uncounted: 0,
             done: false,
             error: false,
         }
+    }
+
+    /// So many choices were asked for: before the first event.
+    pub fn follow_choices(&mut self, asked: u64) {
+        self.ends = ChoiceEnds::of(asked);
     }
 
     /// Takes the next frame and appends to `out` what the client gets of it.
@@ -161,6 +186,10 @@ impl UsageScanner {
 
     /// Looks into one whole event. True when it is the chunk that carries only usage.
     fn event(&mut self, event: &[u8]) -> bool {
+        // A comment alone: there may be many.
+        if event.starts_with(b":") && DATA.find(event).is_none() {
+            return false;
+        }
         let mut only_usage = false;
         if let Some(value) = value_behind(event, &USAGE)
             && value.starts_with(b"{")
@@ -182,11 +211,11 @@ impl UsageScanner {
                 _ => {}
             }
         }
-        if self.finished && (self.output_bytes != before || says_otherwise(event)) {
+        let says = self.output_bytes != before || ((self.finished || self.ends.is_some()) && says_otherwise(event));
+        if self.finished && says {
             self.finished = false;
             self.uncounted += u64::from(self.output_bytes == before);
         }
-        self.several |= value_behind(event, &INDEX).is_some_and(|index| !index.starts_with(b"0"));
         match value_behind(event, &FINISH_REASON) {
             Some([b'"', rest @ ..]) => {
                 let end = memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
@@ -197,6 +226,10 @@ impl UsageScanner {
             }
             Some(_) => {}
             None => self.without_choices(event),
+        }
+        if let Some(ends) = &mut self.ends {
+            ends.see(choices_of(event), says);
+            self.finished = ends.all_begun().unwrap_or(self.finished);
         }
         only_usage
     }
@@ -240,9 +273,9 @@ impl UsageScanner {
         !self.error && (self.done || self.finished)
     }
 
-    /// Whether more than one choice was seen: then one finish reason does not tell that all have ended.
-    pub const fn has_several(&self) -> bool {
-        self.several
+    /// As [`Self::complete`], and none is missing of the choices that were asked for.
+    pub fn is_whole(&self) -> bool {
+        self.complete() && (self.done || self.ends.as_ref().is_none_or(ChoiceEnds::all_asked))
     }
 
     /// Grows with what is said.
@@ -259,6 +292,17 @@ impl UsageScanner {
     pub const fn estimated_output(&self) -> u64 {
         self.output_bytes.div_ceil(4)
     }
+}
+
+/// The choices that an event tells of. This reads it, which only a stream of several choices is worth.
+fn choices_of(event: &[u8]) -> impl Iterator<Item = Told> {
+    let start = memchr(b'{', event).unwrap_or(event.len());
+    let chunk = serde_json::Deserializer::from_slice(&event[start..]).into_iter::<Chunk<'_>>().next();
+    let choices = chunk.and_then(Result::ok).and_then(|chunk| chunk.choices).unwrap_or_default();
+    choices.into_iter().map(|choice| Told {
+        index: choice.index.unwrap_or(0),
+        has_ended: choice.finish_reason.is_some_and(|word| !word.is_empty()),
+    })
 }
 
 /// Whether an event says something that is not counted as text.
@@ -295,7 +339,13 @@ mod tests {
     const DONE: &str = "data: [DONE]\n\n";
 
     fn run(stream: &[u8], hide: bool, split: usize) -> (Vec<u8>, UsageScanner) {
+        run_of(1, stream, hide, split)
+    }
+
+    /// With so many choices asked for.
+    fn run_of(asked: u64, stream: &[u8], hide: bool, split: usize) -> (Vec<u8>, UsageScanner) {
         let mut scanner = UsageScanner::new(hide);
+        scanner.follow_choices(asked);
         let mut out = Vec::new();
         for piece in stream.chunks(split) {
             scanner.feed(Bytes::copy_from_slice(piece), &mut out);
@@ -400,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thought_behind_a_finish_reason_is_said_too_and_another_choice_is_seen() {
+    fn a_thought_behind_a_finish_reason_is_said_too() {
         let thought = |text: &str| {
             format!(
                 "data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"reasoning\":\"{text}\"}},\"finish_reason\":null}}]}}\n\n"
@@ -411,9 +461,49 @@ mod tests {
         let (_, more) = run(&stream(&[CHUNK, FINISH, &thought("hm")]), false, 7);
         assert!(before.complete() && empty.complete() && !more.complete());
         assert_eq!((empty.said(), more.said()), (before.said(), before.said() + 1));
-        let second = CHUNK.replace("\"index\":0", "\"index\":1");
-        let (_, several) = run(&stream(&[CHUNK, &second, FINISH]), false, 7);
-        assert!(several.has_several() && !before.has_several());
+    }
+
+    #[test]
+    fn of_several_choices_each_has_to_say_why_it_ended() {
+        let second = |event: &str| event.replace("\"index\":0", "\"index\":1");
+        let (said, ended) = (second(CHUNK), second(FINISH));
+        for (events, is_complete, is_whole) in [
+            (&[CHUNK, &said, FINISH][..], false, false),
+            (&[CHUNK, FINISH, &said], false, false),
+            (&[&said, CHUNK, &ended], false, false),
+            (&[CHUNK, FINISH, &said, &said, USAGE], false, false),
+            (&[CHUNK, FINISH, USAGE], true, false),
+            (&[CHUNK, &said, FINISH, &ended], true, true),
+            (&[CHUNK, FINISH, &said, &ended, USAGE], true, true),
+            (&[&said, &ended, CHUNK, FINISH], true, true),
+            (&[CHUNK, &said, FINISH, DONE], true, true),
+        ] {
+            let (_, scanner) = run_of(2, &stream(events), false, 7);
+            assert_eq!((scanner.complete(), scanner.is_whole()), (is_complete, is_whole), "{events:?}");
+        }
+        let both = "data: {\"choices\":[{\"index\":1,\"delta\":{},\"finish_reason\":\"stop\"},{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+        let (_, scanner) = run_of(2, &stream(&[CHUNK, &said, both]), false, 7);
+        assert!(scanner.is_whole(), "in one event");
+    }
+
+    #[test]
+    fn what_else_has_a_number_is_no_choice() {
+        let call = "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"function\":{\"arguments\":\"{}\"},\"index\":1}]},\"finish_reason\":null,\"index\":0}]}\n\n";
+        let nameless = CHUNK.replace("\"index\":0", "\"index\":null");
+        for asked in [1, 2] {
+            for event in [call, &nameless] {
+                let (_, scanner) = run_of(asked, &stream(&[CHUNK, event, FINISH, USAGE]), false, 7);
+                assert_eq!((scanner.complete(), scanner.is_whole()), (true, asked == 1), "{asked} {event}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_comment_tells_nothing_and_what_stands_behind_it_does() {
+        let (_, scanner) = run(&stream(&[CHUNK, ": \"finish_reason\":\"stop\"\n\n"]), false, 7);
+        assert!(!scanner.complete());
+        let (_, scanner) = run(&stream(&[CHUNK, &format!(": on\n{FINISH}")]), false, 7);
+        assert!(scanner.complete());
     }
 
     #[test]

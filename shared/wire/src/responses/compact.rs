@@ -11,7 +11,7 @@ use super::{
     decode_content::within, decode_tools::RAW_CHOICE, history::input_items, stable_message_id, write_response::Status,
 };
 use crate::{
-    codec::{Exchange, Sealer, WireError},
+    codec::{ResponseContext, Sealer, WireError},
     ir::{Choice, Family, FinishReason, OutputFormat, Part, Request, Response, Role, Signature, ToolChoice, Turn},
     object::{read, wire_object},
     text::Str,
@@ -115,7 +115,7 @@ pub fn misses_summary(response: &Response<'_>) -> bool {
 }
 
 /// The item that an answer consists of.
-pub(super) fn compaction_item(w: &mut Writer<'_>, id: &str, summary: &str, exchange: &Exchange) {
+pub(super) fn compaction_item(w: &mut Writer<'_>, id: &str, summary: &str, exchange: &ResponseContext) {
     let payload = format!("{SEALED_SUMMARY}{summary}");
     let signature = Signature { family: Family::OpenAi, payload: payload.into() };
     w.object(|w| {

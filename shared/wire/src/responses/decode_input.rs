@@ -16,8 +16,8 @@ use crate::{
     codec::{DecodeContext, WireError, signature_from},
     ir::{CallKind, Family, Part, Request, Role, Signature, SystemPart, SystemRole, Turn},
     object::{read, wire_object},
-    rounds::PHASES,
     text::{Str, TextOr},
+    tool_call_pairing::PHASES,
 };
 
 wire_object! {

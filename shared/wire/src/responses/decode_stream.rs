@@ -8,7 +8,7 @@ use super::{
     decode_response::Body,
     error::decode_error,
     output_item::{OutputItem, chat_logprobs, finish_reason, has_items},
-    stream_items::{Items, Place},
+    stream_items::{Items, TextPosition},
 };
 use crate::{
     codec::StreamDecoder,
@@ -158,8 +158,8 @@ impl State {
     fn inside(&mut self, kind: &str, chunk: Chunk<'_>, emit: &mut dyn FnMut(Event<'_>)) {
         let items = &mut self.items;
         let output = items.index(chunk.output_index);
-        let content = Place::Content(chunk.content_index.unwrap_or(0));
-        let summary = Place::Summary(chunk.summary_index.unwrap_or(0));
+        let content = TextPosition::Content(chunk.content_index.unwrap_or(0));
+        let summary = TextPosition::Summary(chunk.summary_index.unwrap_or(0));
         match kind {
             "response.output_item.added" => {
                 if let Some(item) = read_item(chunk.item) {

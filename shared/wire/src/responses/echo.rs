@@ -31,7 +31,7 @@ pub(super) const FIELDS: [(&str, &str); 20] = [
 /// Also repeated, but the answer knows better.
 pub(super) const SERVICE_TIER: &str = "service_tier";
 
-/// What an answer to this body repeats, for [`Exchange::echo`](crate::codec::Exchange::echo). Nothing when the body cannot
+/// What an answer to this body repeats, for [`ResponseContext::echo`](crate::codec::ResponseContext::echo). Nothing when the body cannot
 /// be read: the request is then refused anyway.
 pub fn echo(body: &[u8]) -> Vec<(&'static str, Json<'static>)> {
     serde_json::from_slice::<Echo>(body).map(|echo| echo.0).unwrap_or_default()

@@ -7,17 +7,17 @@ use super::{
     encode_tools::group_of,
 };
 use crate::{
-    codec::{Target, WireError},
+    codec::{EncodeTarget, WireError},
     ir::{CacheMark, CallKind, Family, Format, Json, Losses, Part, Request, Role, SystemPart, SystemRole, Turn},
     media,
-    rounds::PHASES,
+    tool_call_pairing::PHASES,
     write::Writer,
 };
 
 /// Writes the items of one request.
 pub(super) struct InputWriter<'r> {
     request: &'r Request<'r>,
-    target: &'r Target<'r>,
+    target: &'r EncodeTarget<'r>,
     losses: &'r mut Losses,
     /// Ids of free-text calls: their results are items of another type.
     custom: HashSet<&'r str>,
@@ -28,7 +28,7 @@ pub(super) struct InputWriter<'r> {
 // === impl InputWriter ===
 
 impl<'r> InputWriter<'r> {
-    pub(super) fn new(request: &'r Request<'r>, target: &'r Target<'r>, losses: &'r mut Losses) -> Self {
+    pub(super) fn new(request: &'r Request<'r>, target: &'r EncodeTarget<'r>, losses: &'r mut Losses) -> Self {
         let calls = request.turns.iter().flat_map(|turn| &turn.parts);
         let custom = calls.filter_map(|part| match part {
             Part::ToolCall { id, kind: CallKind::Custom, .. } => Some(id.as_ref()),

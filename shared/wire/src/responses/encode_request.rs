@@ -8,12 +8,13 @@ use super::{
     encode_tools::write_tools,
 };
 use crate::{
-    codec::{Encoded, Target, WireError},
+    codec::{EncodeTarget, Encoded, WireError},
     ir::{Effort, Family, Format, Losses, Modality, OutputFormat, Request, SystemPart, SystemRole, ThinkingStyle},
     openai::{effort_word, tier_word},
-    rounds::PHASES,
     stable_id::plain_user,
-    system_text, tool_schema,
+    system_text,
+    tool_call_pairing::PHASES,
+    tool_schema,
     write::Writer,
 };
 
@@ -21,7 +22,11 @@ use crate::{
 ///
 /// # Errors
 /// When the request needs something that this format cannot say.
-pub fn encode_request(request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) -> Result<Encoded, WireError> {
+pub fn encode_request(
+    request: &Request<'_>,
+    target: &EncodeTarget<'_>,
+    losses: &mut Losses,
+) -> Result<Encoded, WireError> {
     refuse(request)?;
     let mut body = Vec::with_capacity(request.size_hint());
     let mut result = Ok(());
@@ -32,7 +37,7 @@ pub fn encode_request(request: &Request<'_>, target: &Target<'_>, losses: &mut L
 fn write_body(
     w: &mut Writer<'_>,
     request: &Request<'_>,
-    target: &Target<'_>,
+    target: &EncodeTarget<'_>,
     losses: &mut Losses,
 ) -> Result<(), WireError> {
     w.field_str("model", target.model);
@@ -78,14 +83,14 @@ fn refuse(request: &Request<'_>) -> Result<(), WireError> {
 
 /// Whether system texts may stand where the client put them: OpenAI takes them anywhere, and a client of this very format
 /// knows what its host takes.
-pub(super) fn takes_several(request: &Request<'_>, target: &Target<'_>) -> bool {
+pub(super) fn takes_several(request: &Request<'_>, target: &EncodeTarget<'_>) -> bool {
     target.profile.system_anywhere || request.format == Format::OpenAiResponses
 }
 
 /// The texts in front that become `instructions`, and the rest.
 fn split_system<'r>(
     request: &'r Request<'r>,
-    target: &Target<'_>,
+    target: &EncodeTarget<'_>,
     losses: &mut Losses,
 ) -> (Vec<&'r str>, Vec<&'r SystemPart<'r>>) {
     let any_json = match request.output {
@@ -115,7 +120,7 @@ fn split_system<'r>(
     (front, rest)
 }
 
-fn write_limits(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) {
+fn write_limits(w: &mut Writer<'_>, request: &Request<'_>, target: &EncodeTarget<'_>, losses: &mut Losses) {
     let profile = target.profile;
     // OpenAI refuses less, which other dialects may ask for.
     let least = if request.format == Format::OpenAiResponses { 0 } else { 16 };
@@ -148,7 +153,7 @@ fn write_limits(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, 
 }
 
 /// Writes `reasoning` and says whether thoughts will come.
-fn write_reasoning(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) -> bool {
+fn write_reasoning(w: &mut Writer<'_>, request: &Request<'_>, target: &EncodeTarget<'_>, losses: &mut Losses) -> bool {
     let profile = target.profile;
     let own: Vec<_> = request
         .extensions
@@ -196,7 +201,7 @@ fn write_reasoning(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_
     wanted != Some(Effort::None)
 }
 
-fn write_text(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, losses: &mut Losses) {
+fn write_text(w: &mut Writer<'_>, request: &Request<'_>, target: &EncodeTarget<'_>, losses: &mut Losses) {
     let own: Vec<_> = request
         .extensions
         .iter()
@@ -233,7 +238,7 @@ fn write_text(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, lo
 }
 
 /// Signatures are asked for wherever thoughts will come: without them the next turn loses the thread.
-fn write_include(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, wants_thoughts: bool) {
+fn write_include(w: &mut Writer<'_>, request: &Request<'_>, target: &EncodeTarget<'_>, wants_thoughts: bool) {
     let stateless = request.store == Some(false) && target.profile.fixed_sampling;
     let mut words: Vec<String> = Vec::new();
     if wants_thoughts || stateless {

@@ -6,7 +6,7 @@ use super::{
     write_response::{Own, Status, write_response},
 };
 use crate::{
-    codec::Exchange,
+    codec::ResponseContext,
     custom_input::free_text,
     ir::{CallKind, Choice, Family, FinishReason, Part, Response, Source},
     openai::{REFUSED, tier_word},
@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Writes an answer for a Responses client. It has one choice: more cannot be asked for.
-pub fn encode_response(response: &Response<'_>, exchange: &Exchange, out: &mut Vec<u8>) {
+pub fn encode_response(response: &Response<'_>, exchange: &ResponseContext, out: &mut Vec<u8>) {
     let nothing = Choice::default();
     let choice = response.choices.first().unwrap_or(&nothing);
     let finish = choice.finish.unwrap_or(FinishReason::End);
@@ -42,7 +42,7 @@ pub fn encode_response(response: &Response<'_>, exchange: &Exchange, out: &mut V
 }
 
 struct Output<'e> {
-    exchange: &'e Exchange,
+    exchange: &'e ResponseContext,
     index: usize,
 }
 

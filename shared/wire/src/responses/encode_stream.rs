@@ -11,7 +11,7 @@ use super::{
     write_response::{Own, Status, write_response},
 };
 use crate::{
-    codec::{Exchange, StreamEncoder},
+    codec::{ResponseContext, StreamEncoder},
     ir::{Event, FinishReason, Json, PartKind, StreamError},
     openai::{REFUSED, tier_word},
     usage::Usage,
@@ -21,7 +21,7 @@ use omniroute_core::error::ErrorClass;
 
 /// Writes the stream of a Responses client.
 pub struct Encoder {
-    pub(super) exchange: Exchange,
+    pub(super) exchange: ResponseContext,
     created: u64,
     sequence: u64,
     begun: bool,
@@ -42,7 +42,7 @@ pub struct Encoder {
 // === impl Encoder ===
 
 impl Encoder {
-    pub fn new(exchange: Exchange) -> Self {
+    pub fn new(exchange: ResponseContext) -> Self {
         Self {
             created: exchange.created,
             exchange,

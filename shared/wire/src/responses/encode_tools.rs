@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::decode_tools::{RAW_CHOICE, extension_name};
 use crate::{
-    codec::{Target, WireError},
+    codec::{EncodeTarget, WireError},
     ir::{Family, Format, Json, Losses, Request, Tool, ToolChoice, ToolKind, VendorTool},
     object::wire_object,
     text::Str,
@@ -36,12 +36,12 @@ wire_object! {
 
 wire_object! {
     struct UserLocation<'a> {
-        approximate: Place<'a> = "approximate",
+        approximate: ApproximateLocation<'a> = "approximate",
     }
 }
 
 wire_object! {
-    struct Place<'a> {
+    struct ApproximateLocation<'a> {
         city: Str<'a> = "city",
         country: Str<'a> = "country",
         region: Str<'a> = "region",
@@ -53,7 +53,7 @@ wire_object! {
 pub(super) fn write_tools(
     w: &mut Writer<'_>,
     request: &Request<'_>,
-    target: &Target<'_>,
+    target: &EncodeTarget<'_>,
     losses: &mut Losses,
 ) -> Result<(), WireError> {
     let (own, foreign): (Vec<_>, Vec<_>) = request.vendor_tools.iter().partition(|tool| is_own(request, tool));
@@ -92,7 +92,7 @@ fn is_first(request: &Request<'_>, index: usize, group: &str) -> bool {
     !request.tools[..index].iter().any(|tool| tool.namespace.as_deref() == Some(group))
 }
 
-fn write_group(w: &mut Writer<'_>, request: &Request<'_>, group: &str, target: &Target<'_>, losses: &mut Losses) {
+fn write_group(w: &mut Writer<'_>, request: &Request<'_>, group: &str, target: &EncodeTarget<'_>, losses: &mut Losses) {
     w.object(|w| {
         w.field_str("type", "namespace");
         w.field_str("name", group);
@@ -105,7 +105,13 @@ fn write_group(w: &mut Writer<'_>, request: &Request<'_>, group: &str, target: &
     });
 }
 
-fn write_tool(w: &mut Writer<'_>, request: &Request<'_>, tool: &Tool<'_>, target: &Target<'_>, losses: &mut Losses) {
+fn write_tool(
+    w: &mut Writer<'_>,
+    request: &Request<'_>,
+    tool: &Tool<'_>,
+    target: &EncodeTarget<'_>,
+    losses: &mut Losses,
+) {
     w.object(|w| {
         w.field_str("type", if matches!(tool.kind, ToolKind::Custom { .. }) { "custom" } else { "function" });
         match group_of(request, tool) {
@@ -185,7 +191,7 @@ fn write_vendor_tool(w: &mut Writer<'_>, request: &Request<'_>, tool: &VendorToo
     });
 }
 
-fn write_choice(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>) -> Result<(), WireError> {
+fn write_choice(w: &mut Writer<'_>, request: &Request<'_>, target: &EncodeTarget<'_>) -> Result<(), WireError> {
     if request.format == Format::OpenAiResponses
         && let Some(raw) = request.extensions.get(RAW_CHOICE)
     {
@@ -213,7 +219,7 @@ fn write_choice(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>) 
     Ok(())
 }
 
-fn write_named(w: &mut Writer<'_>, request: &Request<'_>, name: &str, target: &Target<'_>) {
+fn write_named(w: &mut Writer<'_>, request: &Request<'_>, name: &str, target: &EncodeTarget<'_>) {
     let tool = request.tools.iter().find(|tool| tool.name == name);
     let custom = tool.is_some_and(|tool| matches!(tool.kind, ToolKind::Custom { .. }));
     let group = tool.and_then(|tool| group_of(request, tool));

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use memchr::memmem;
 use serde_json::value::RawValue;
 
 use super::decode_content::within;
@@ -125,8 +126,17 @@ fn may_refer(input: &str) -> bool {
     input.contains("item_reference") || input.split('{').any(|rest| rest.trim_start().starts_with("\"id\""))
 }
 
+/// Asks for a compaction.
+const TRIGGER: &str = "compaction_trigger";
+
+/// Whether a body asks for a compaction.
+pub fn has_trigger(body: &[u8]) -> bool {
+    let items = |body| Some(split_input(read::<Body<'_>>(body).ok()?.input?).ok()?);
+    memmem::find(body, TRIGGER.as_bytes()).is_some()
+        && items(body).is_some_and(|items| items.iter().any(|item| is_trigger(&item.json)))
+}
+
 fn is_trigger(item: &Json<'_>) -> bool {
-    const TRIGGER: &str = "compaction_trigger";
     let kind = |raw: &str| Some(serde_json::from_str::<Reference<'_>>(raw).ok()?.kind?.0 == TRIGGER);
     // Almost no item is one: a look for the word spares the reading.
     item.as_str().contains(TRIGGER) && kind(item.as_str()) == Some(true)

@@ -9,7 +9,7 @@
 //! [`upstream_body`] (passthrough, watched by [`UsageScanner`] and [`answer_facts`]) or [`mod@decode_request`] and
 //! [`check_portable`].
 
-mod answer;
+mod answer_facts;
 mod compact;
 mod count;
 mod decode_content;
@@ -41,7 +41,7 @@ mod usage_scanner;
 mod write_item;
 mod write_response;
 
-pub use answer::answer_facts;
+pub use answer_facts::answer_facts;
 pub use compact::{compaction, misses_summary, summary_request};
 pub use count::{decode_count_response, encode_count_response};
 pub use decode_request::decode_request;
@@ -53,7 +53,7 @@ pub use encode_response::encode_response;
 pub use encode_stream::Encoder;
 pub use error::{Begun, decode_error, encode_error, encode_stream_error};
 pub use harvest::Harvest;
-pub use history::{Continuation, continuation, continuation_of, input_items, output_items, with_history};
+pub use history::{Continuation, continuation, continuation_of, has_trigger, input_items, output_items, with_history};
 pub use passthrough::upstream_body;
 pub use portable::check_portable;
 pub use stored_item::{NAMELESS, item_id, replayed, to_list, with_id, with_previous};

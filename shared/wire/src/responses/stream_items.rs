@@ -39,7 +39,7 @@ pub(super) struct Seen {
 
 /// Where in an item a text stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Place {
+pub(super) enum TextPosition {
     Content(u32),
     Summary(u32),
 }
@@ -47,7 +47,7 @@ pub(super) enum Place {
 #[derive(Debug, Default)]
 struct ItemState {
     /// Texts of a message.
-    texts: BTreeMap<Place, TextState>,
+    texts: BTreeMap<TextPosition, TextState>,
     thought: Option<Thought>,
     call: Option<OpenPart>,
     done: bool,
@@ -63,7 +63,7 @@ struct TextState {
 #[derive(Debug)]
 struct Thought {
     part: OpenPart,
-    place: Place,
+    place: TextPosition,
     /// Bytes of the text at this place.
     here: usize,
 }
@@ -166,7 +166,14 @@ impl Items {
     }
 
     /// A piece of a message's text, or of a refusal.
-    pub(super) fn text(&mut self, index: u32, at: Place, delta: &str, refusal: bool, emit: &mut dyn FnMut(Event<'_>)) {
+    pub(super) fn text(
+        &mut self,
+        index: u32,
+        at: TextPosition,
+        delta: &str,
+        refusal: bool,
+        emit: &mut dyn FnMut(Event<'_>),
+    ) {
         if delta.is_empty() {
             return;
         }
@@ -180,7 +187,7 @@ impl Items {
     fn open_text(
         &mut self,
         index: u32,
-        at: Place,
+        at: TextPosition,
         refusal: bool,
         emit: &mut dyn FnMut(Event<'_>),
     ) -> Option<&mut OpenPart> {
@@ -200,7 +207,7 @@ impl Items {
     pub(super) fn whole_text(
         &mut self,
         index: u32,
-        at: Place,
+        at: TextPosition,
         whole: &str,
         refusal: bool,
         emit: &mut dyn FnMut(Event<'_>),
@@ -212,7 +219,7 @@ impl Items {
         }
     }
 
-    pub(super) fn annotation(&mut self, index: u32, at: Place, raw: &RawValue, emit: &mut dyn FnMut(Event<'_>)) {
+    pub(super) fn annotation(&mut self, index: u32, at: TextPosition, raw: &RawValue, emit: &mut dyn FnMut(Event<'_>)) {
         let Some(annotation) = annotation(raw) else { return };
         let closed = self.item(index).and_then(|state| state.texts.get(&at)).is_some_and(|text| !text.part.open);
         if closed {
@@ -229,7 +236,7 @@ impl Items {
     pub(super) fn content_done(
         &mut self,
         index: u32,
-        at: Place,
+        at: TextPosition,
         raw: Option<&RawValue>,
         emit: &mut dyn FnMut(Event<'_>),
     ) {
@@ -241,7 +248,7 @@ impl Items {
     }
 
     /// Compares a whole content with what came of it, and closes it.
-    fn content(&mut self, index: u32, at: Place, part: &ContentPart<'_>, emit: &mut dyn FnMut(Event<'_>)) {
+    fn content(&mut self, index: u32, at: TextPosition, part: &ContentPart<'_>, emit: &mut dyn FnMut(Event<'_>)) {
         match &part.refusal {
             Some(refusal) => self.whole_text(index, at, refusal, true, emit),
             None => self.whole_text(index, at, part.text.as_deref().unwrap_or_default(), false, emit),
@@ -256,7 +263,7 @@ impl Items {
     }
 
     /// A piece of a thought. The pieces of a summary are paragraphs.
-    pub(super) fn thought(&mut self, index: u32, at: Place, delta: &str, emit: &mut dyn FnMut(Event<'_>)) {
+    pub(super) fn thought(&mut self, index: u32, at: TextPosition, delta: &str, emit: &mut dyn FnMut(Event<'_>)) {
         if delta.is_empty() {
             return;
         }
@@ -277,7 +284,7 @@ impl Items {
         if thought.place != at {
             thought.place = at;
             thought.here = 0;
-            if matches!(at, Place::Summary(_)) {
+            if matches!(at, TextPosition::Summary(_)) {
                 emit(Event::ThinkingDelta { choice: 0, part: number, text: "\n\n".into() });
             }
         }
@@ -286,7 +293,7 @@ impl Items {
     }
 
     /// What the deltas left out of a thought.
-    pub(super) fn whole_thought(&mut self, index: u32, at: Place, whole: &str, emit: &mut dyn FnMut(Event<'_>)) {
+    pub(super) fn whole_thought(&mut self, index: u32, at: TextPosition, whole: &str, emit: &mut dyn FnMut(Event<'_>)) {
         let here = self.item(index).and_then(|state| state.thought.as_ref()).map(|own| (own.place, own.here));
         let sent = match here {
             Some((place, here)) if place == at => here,
@@ -307,7 +314,7 @@ impl Items {
         match item {
             OutputItem::Message(contents) => {
                 for (at, part) in (0_u32..MAX_PARTS).zip(&contents) {
-                    self.content(index, Place::Content(at), part, emit);
+                    self.content(index, TextPosition::Content(at), part, emit);
                 }
             }
             OutputItem::Reasoning(item) => self.reasoning_done(index, item, emit),
@@ -329,11 +336,11 @@ impl Items {
     fn reasoning_done(&mut self, index: u32, item: Item<'_>, emit: &mut dyn FnMut(Event<'_>)) {
         if let Some(crate::text::TextOr::List(contents)) = &item.content {
             for (at, part) in (0_u32..MAX_PARTS).zip(contents) {
-                self.whole_thought(index, Place::Content(at), part.text.as_deref().unwrap_or_default(), emit);
+                self.whole_thought(index, TextPosition::Content(at), part.text.as_deref().unwrap_or_default(), emit);
             }
         }
         for (at, part) in (0_u32..MAX_PARTS).zip(item.summary.iter().flatten()) {
-            self.whole_thought(index, Place::Summary(at), part.text.as_deref().unwrap_or_default(), emit);
+            self.whole_thought(index, TextPosition::Summary(at), part.text.as_deref().unwrap_or_default(), emit);
         }
         let Some(payload) = item.encrypted_content.filter(|payload| !payload.is_empty()) else { return };
         let signature = Signature { family: Family::OpenAi, payload: payload.into() };

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::{
-    codec::{Exchange, signature_for},
+    codec::{ResponseContext, signature_for},
     ir::{Annotation, CallKind, Family, Json, Signature},
     object::wire_object,
     write::Writer,
@@ -46,7 +46,7 @@ impl Life {
 // === impl ToolName ===
 
 impl ToolName {
-    pub(super) fn of(upstream: &str, kind: CallKind, exchange: &Exchange) -> Self {
+    pub(super) fn of(upstream: &str, kind: CallKind, exchange: &ResponseContext) -> Self {
         let names = &exchange.names;
         // A group that went up as one comes back under its flat name, whatever the table made of that.
         let tool = names.client(upstream).or_else(|| names.client(names.upstream(upstream)));
@@ -68,7 +68,7 @@ impl ToolName {
 
 /// Ids are made from the answer's and the item's place, so that they are the same in every event. Their prefixes are those
 /// that OpenAI demands of items that come back to it.
-pub(super) fn item_id(prefix: &str, exchange: &Exchange, index: usize) -> String {
+pub(super) fn item_id(prefix: &str, exchange: &ResponseContext, index: usize) -> String {
     format!("{prefix}_{}_{index}", exchange.id)
 }
 
@@ -182,12 +182,12 @@ pub(super) fn logprob_items(raw: &Json<'_>) -> String {
 }
 
 /// `encrypted_content` of a thought.
-pub(super) fn thought_signature<'s>(signature: &'s Signature<'s>, exchange: &Exchange) -> Cow<'s, str> {
+pub(super) fn thought_signature<'s>(signature: &'s Signature<'s>, exchange: &ResponseContext) -> Cow<'s, str> {
     signature_for(signature, Family::OpenAi, exchange)
 }
 
 /// `encrypted_content` of a thought that only its maker can read.
-pub(super) fn redacted<'s>(data: &'s Signature<'s>, exchange: &Exchange) -> Cow<'s, str> {
+pub(super) fn redacted<'s>(data: &'s Signature<'s>, exchange: &ResponseContext) -> Cow<'s, str> {
     if data.family == Family::OpenAi {
         return Cow::Borrowed(&data.payload);
     }
@@ -196,7 +196,7 @@ pub(super) fn redacted<'s>(data: &'s Signature<'s>, exchange: &Exchange) -> Cow<
 }
 
 /// `encrypted_content` of an item that carries the signature of a call: calls have no field for one here.
-pub(super) fn call_signature(signature: &Signature<'_>, call_id: &str, exchange: &Exchange) -> Option<String> {
+pub(super) fn call_signature(signature: &Signature<'_>, call_id: &str, exchange: &ResponseContext) -> Option<String> {
     if signature.family == Family::OpenAi {
         return None;
     }

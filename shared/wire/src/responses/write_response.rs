@@ -6,7 +6,7 @@ use super::{
     usage::write_usage,
 };
 use crate::{
-    codec::Exchange,
+    codec::ResponseContext,
     ir::{FinishReason, StreamError},
     usage::Usage,
     write::Writer,
@@ -50,7 +50,7 @@ impl Status<'_> {
 }
 
 /// Id of the answer.
-pub fn response_id(exchange: &Exchange) -> String {
+pub fn response_id(exchange: &ResponseContext) -> String {
     format!("resp_{}", exchange.id)
 }
 
@@ -65,7 +65,7 @@ pub(super) struct Own<'o> {
 
 pub(super) fn write_response(
     w: &mut Writer<'_>,
-    exchange: &Exchange,
+    exchange: &ResponseContext,
     own: &Own<'_>,
     output: impl FnOnce(&mut Writer<'_>),
 ) {

@@ -1,7 +1,7 @@
 //! What hosts and clients do that no reference says: one test for each way in which gateways have been seen to fail.
 
 use omniroute_wire::{
-    codec::{Exchange, NameTable},
+    codec::{NameTable, ResponseContext},
     ir::{Collector, Event, FinishReason, Format, Part, Response, StreamError},
     translate::{Dialect, decoder, name_table},
 };
@@ -122,7 +122,7 @@ fn a_call_without_arguments_is_a_call_everywhere() {
 fn a_tool_that_the_model_spells_in_another_case_comes_back_as_the_client_knows_it() {
     let body = br#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"x"}],"tools":[{"name":"Bash","input_schema":{"type":"object"}}]}"#;
     let request = Dialect::Messages.decode_request(body, &CONTEXT).expect("a request");
-    let exchange = Exchange { names: name_table(Format::Gemini, &request), ..exchange(NameTable::default()) };
+    let exchange = ResponseContext { names: name_table(Format::Gemini, &request), ..exchange(NameTable::default()) };
     for said in ["bash", "default_api:Bash"] {
         let answer = json!({"candidates": [{"content": {"parts": [{"functionCall": {"name": said, "args": {}}}]},
             "finishReason": "STOP", "index": 0}], "responseId": "R"});

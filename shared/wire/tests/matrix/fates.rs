@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 use omniroute_wire::{
-    codec::{Encoded, Target, WireError},
+    codec::{EncodeTarget, Encoded, WireError},
     ir::{Effort, EffortScale, Format, Losses, Profile, ThinkingStyle},
     translate::{Dialect, encode_request, name_table},
 };
@@ -42,7 +42,7 @@ fn encoded(dialect: &Dialect, body: &Value, format: Format) -> Result<(String, V
     request.stream = false;
     let (model, profile) = able(format);
     let names = name_table(format, &request);
-    let target = Target { model, profile: &profile, names: &names, stream: false };
+    let target = EncodeTarget { model, profile: &profile, names: &names, stream: false };
     let mut losses = Losses::default();
     let Encoded { body, .. } = encode_request(format, &request, &target, &mut losses)?;
     Ok((String::from_utf8(body).expect("text"), losses.names().map(str::to_owned).collect()))

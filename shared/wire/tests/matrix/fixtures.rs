@@ -8,7 +8,7 @@ use std::{
 
 use omniroute_wire::{
     bedrock::frames::write_event,
-    codec::{DecodeContext, Encoded, Exchange, NameTable, Sealer, Target, WireError},
+    codec::{DecodeContext, EncodeTarget, Encoded, NameTable, ResponseContext, Sealer, WireError},
     gemini::Framing,
     ir::{Effort, EffortScale, Family, Format, Losses, Profile, Request, Signature, ThinkingStyle},
     ollama::{Shape, Timing},
@@ -91,14 +91,14 @@ pub(crate) fn upstream(format: Format) -> (&'static str, Profile) {
 pub(crate) fn translated(request: &Request<'_>, format: Format) -> Result<(Encoded, Losses, NameTable), WireError> {
     let (model, profile) = upstream(format);
     let names = name_table(format, request);
-    let target = Target { model, profile: &profile, names: &names, stream: request.stream };
+    let target = EncodeTarget { model, profile: &profile, names: &names, stream: request.stream };
     let mut losses = Losses::default();
     let encoded = encode_request(format, request, &target, &mut losses)?;
     Ok((encoded, losses, names))
 }
 
-pub(crate) fn exchange(names: NameTable) -> Exchange {
-    Exchange {
+pub(crate) fn exchange(names: NameTable) -> ResponseContext {
+    ResponseContext {
         id: "0a1b".into(),
         created: 1_700_000_000,
         model: "mock/m".into(),

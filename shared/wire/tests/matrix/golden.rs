@@ -3,7 +3,7 @@
 use std::fs;
 
 use omniroute_wire::{
-    codec::Exchange,
+    codec::ResponseContext,
     ir::{Event, Format, Part, Request, Source, Validator},
     translate::{Dialect, decode_response, decoder},
 };
@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What a client gets of a stream, fed in one piece and checked for order.
-pub(crate) fn relay(dialect: &Dialect, exchange: &Exchange, format: Format, bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn relay(dialect: &Dialect, exchange: &ResponseContext, format: Format, bytes: &[u8]) -> Vec<u8> {
     let (mut decoder, mut encoder) = (decoder(format), dialect.encoder(exchange.clone()));
     let (mut validator, mut out) = (Validator::default(), Vec::new());
     let mut pass = |event: Event<'_>| {
@@ -51,7 +51,7 @@ fn render(dialect: &Dialect, body: &[u8], format: Format) -> String {
         section("header", &format!("{name}: {value}"));
     }
     section("dropped", &losses.header().unwrap_or_else(|| "-".to_owned()));
-    let exchange = Exchange { echo: dialect.echo(body), ..exchange(names) };
+    let exchange = ResponseContext { echo: dialect.echo(body), ..exchange(names) };
     for which in ANSWERS {
         let bytes = answer(format, which);
         let response = decode_response(format, &bytes, &CONTEXT).expect("an answer");

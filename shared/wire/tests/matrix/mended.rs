@@ -1,7 +1,7 @@
 //! Requests that are good in their client's dialect and that upstreams are known to refuse as they are: what is mended.
 
 use omniroute_wire::{
-    codec::Target,
+    codec::EncodeTarget,
     ir::{Format, Losses, Profile},
     translate::{Dialect, encode_request, name_table},
 };
@@ -14,7 +14,7 @@ fn written(dialect: &Dialect, body: &Value, format: Format, profile: &Profile) -
     let body = body.to_string();
     let request = dialect.decode_request(body.as_bytes(), &CONTEXT).expect("a request");
     let names = name_table(format, &request);
-    let target = Target { model: "up", profile, names: &names, stream: false };
+    let target = EncodeTarget { model: "up", profile, names: &names, stream: false };
     let mut losses = Losses::default();
     let encoded = encode_request(format, &request, &target, &mut losses).expect("written");
     let losses = losses.names().map(str::to_owned).collect();
@@ -137,7 +137,7 @@ fn templates_that_want_the_roles_by_turns_get_them_so() {
         json!({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}});
     let body = json!({"model": "m", "max_tokens": 99, "messages": [
         {"role": "user", "content": "one"}, {"role": "user", "content": text("two")},
-        {"role": "assistant", "content": "hm"},
+        {"role": "assistant", "content": "hm"}, {"role": "assistant", "content": text("so")},
         {"role": "user", "content": [image]}, {"role": "user", "content": "three"}, {"role": "system", "content": "Brief."},
     ]});
     let roles = |sent: &Value, field: &str| {
@@ -151,12 +151,16 @@ fn templates_that_want_the_roles_by_turns_get_them_so() {
         assert_eq!(roles(&sent, field), ["user", "assistant", "user"], "{format}: {sent}");
         assert!(lost.is_empty(), "{format}: {lost:?}");
         let all = sent[field].to_string();
-        for said in ["one\\n\\ntwo", "three", "Brief."] {
+        for said in ["one\\n\\ntwo", "hm", "so", "three", "Brief."] {
             assert!(all.contains(said), "{format}: {said}: {all}");
         }
     }
     let (sent, _) = written(&Dialect::Messages, &body, Format::OpenAiChat, &openai());
-    assert_eq!(roles(&sent, "messages"), ["user", "user", "assistant", "user", "user", "system"], "as they came");
+    assert_eq!(
+        roles(&sent, "messages"),
+        ["user", "user", "assistant", "assistant", "user", "user", "system"],
+        "as they came"
+    );
 }
 
 // === schemas ===

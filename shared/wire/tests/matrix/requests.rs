@@ -1,7 +1,7 @@
 //! Requests keep their meaning through each format: written by its encoder and read by its decoder they say the same.
 
 use omniroute_wire::{
-    codec::{Encoded, Target},
+    codec::{EncodeTarget, Encoded},
     ir::{
         CallKind, Family, Format, Json, Losses, OutputFormat, Part, Profile, Request, Role, Source, SystemPart,
         SystemRole, Tool, ToolChoice, ToolKind, Turn,
@@ -209,7 +209,7 @@ fn through(request: &Request<'_>, dialect: &Dialect) -> Meaning {
     let format = dialect.format();
     let names = name_table(format, request);
     let profile = Profile { automatic_cache_marks: false, ..Profile::default() };
-    let target = Target { model: "m", profile: &profile, names: &names, stream: false };
+    let target = EncodeTarget { model: "m", profile: &profile, names: &names, stream: false };
     let Encoded { body, .. } = encode_request(format, request, &target, &mut Losses::default())
         .unwrap_or_else(|error| panic!("{format}: {error:?}"));
     let again = dialect
@@ -244,7 +244,7 @@ fn a_signature_comes_back_from_every_format_of_its_family() {
         let request = dialect.decode_request(body.as_bytes(), &CONTEXT).expect("a request");
         let (_, profile) = crate::fixtures::upstream(format);
         let names = name_table(format, &request);
-        let target = Target { model: "m", profile: &profile, names: &names, stream: false };
+        let target = EncodeTarget { model: "m", profile: &profile, names: &names, stream: false };
         let mut losses = Losses::default();
         let encoded = encode_request(format, &request, &target, &mut losses).expect("encoded");
         let text = String::from_utf8(encoded.body).expect("text");

@@ -1,8 +1,8 @@
 //! Clients' API keys. A key is shown once, when it is made; what is stored is its hash.
 
+mod cascade;
 mod kind;
 mod record;
-mod references;
 mod routes;
 pub mod rows;
 mod rules;
@@ -15,10 +15,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 #[cfg(test)]
 pub(crate) use self::shapes::{ChangeKey, CreateKey, RegenerateKey};
 pub use self::{
+    cascade::forget_connections,
     kind::ApiKeyKind,
     record::{KeyDraft, KeyPatch, KeyRecord, PreviousSecret, RotatedSecret},
-    references::forget_connections,
-    rules::{ApiKeys, KeyChange, KnownTargets, NewKey, SecretKey},
+    rules::{ApiKeys, IssuedKey, KeyChange, KnownTargets, NewKey},
 };
 
 pub(super) fn router() -> OpenApiRouter<Arc<ApiKeys>> {

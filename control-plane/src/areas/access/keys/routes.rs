@@ -108,10 +108,11 @@ pub(super) async fn change(
 )]
 pub(super) async fn delete(
     State(keys): State<Arc<ApiKeys>>,
+    principal: Principal,
     actor: Actor,
     Path(id): Path<String>,
 ) -> Result<Json<Message>, ApiError> {
-    keys.delete(&actor, &id).await?;
+    keys.delete(&actor, principal.scopes(), &id).await?;
     Ok(Json(Message::new("Key deleted successfully")))
 }
 

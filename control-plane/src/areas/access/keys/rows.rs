@@ -158,7 +158,11 @@ pub async fn restricted(write: &mut Write) -> Result<Vec<KeyRecord>, StoreError>
     rows.iter().map(record).collect()
 }
 
-async fn read(write: &mut Write, id: &str) -> Result<KeyRecord, StoreError> {
+/// As this transaction sees it.
+///
+/// # Errors
+/// `NotFound`.
+pub async fn read(write: &mut Write, id: &str) -> Result<KeyRecord, StoreError> {
     let row = sql(select!("WHERE k.id = $1")).bind(id.to_owned()).fetch_optional(write.connection()).await?;
     record(&row.ok_or_else(|| StoreError::not_found(KIND, id))?)
 }

@@ -16,9 +16,9 @@ use super::{
 };
 use crate::{
     auth::{AuthError, KeyIdentity, Scopes, scope},
-    http::{ApiError, Edit, Refused, merged},
+    http::{ApiError, Edit, merged},
     store::{
-        MERGE_ATTEMPTS, Store, StoreError, Write,
+        Store, StoreError, Write,
         records::{Actor, Object},
     },
 };
@@ -56,7 +56,7 @@ pub struct KeyChange {
 }
 
 /// A key and its one appearance in the clear.
-pub struct SecretKey {
+pub struct IssuedKey {
     pub record: KeyRecord,
     pub secret: Zeroizing<String>,
 }
@@ -124,7 +124,7 @@ impl ApiKeys {
     ///
     /// # Errors
     /// 400 for a field, 403 for a scope.
-    pub async fn create(&self, actor: &Actor, granted: &Scopes, new: NewKey) -> Result<SecretKey, ApiError> {
+    pub async fn create(&self, actor: &Actor, granted: &Scopes, new: NewKey) -> Result<IssuedKey, ApiError> {
         check_scopes(&new.scopes, &[])?;
         check_grant(granted, &new.scopes, &[])?;
         self.check_expiry(new.expires_at)?;
@@ -144,7 +144,7 @@ impl ApiKeys {
         self.check_connections(&mut write, &draft.allowed_connections).await?;
         let record = rows::create(&mut write, draft).await?;
         write.commit().await?;
-        Ok(SecretKey { record, secret })
+        Ok(IssuedKey { record, secret })
     }
 
     /// `granted`: as in [`Self::create`].
@@ -158,42 +158,17 @@ impl ApiKeys {
         id: &str,
         change: KeyChange,
     ) -> Result<KeyRecord, ApiError> {
-        let mut attempts = MERGE_ATTEMPTS;
-        loop {
-            attempts -= 1;
-            match self.try_update(actor, granted, id, change.clone()).await {
-                Err(Refused::Store(StoreError::Stale { .. })) if attempts > 0 => {}
-                Err(Refused::Store(error)) => return Err(error.into()),
-                Err(Refused::Request(error)) => return Err(error),
-                Ok(record) => return Ok(record),
-            }
-        }
-    }
-
-    async fn try_update(
-        &self,
-        actor: &Actor,
-        granted: &Scopes,
-        id: &str,
-        change: KeyChange,
-    ) -> Result<KeyRecord, Refused> {
-        let held = Keys::of(&self.store).get(id).await?;
+        // Read where it is written: nobody else changes the key between what is judged here and what is done.
+        let mut write = self.store.write(actor).await?;
+        let held = rows::read(&mut write, id).await?;
+        check_reach(granted, &held)?;
         // Clients send back what they were shown: what the key has already is no mistake of theirs.
         let scopes = change.scopes.as_deref().unwrap_or_default();
         check_scopes(scopes, &held.scopes)?;
-        check_grant(granted, scopes, &held.scopes).map_err(ApiError::from)?;
+        check_grant(granted, scopes, &held.scopes)?;
         self.check_expiry(change.expires_at.clone().set().filter(|at| Some(*at) != held.expires_at))?;
-        // Whoever brings a key back gives what it may anew.
-        let is_revived = is_revived(&held, &change);
-        if is_revived {
-            check_grant(granted, &held.scopes, &[]).map_err(ApiError::from)?;
-        }
-        // What was judged must be what is changed.
-        let is_judged = is_revived || change.scopes.is_some() || !change.extras.is_empty();
-        let expected_revision = is_judged.then_some(held.revision);
         let extras = (!change.extras.is_empty()).then(|| merged(held.extras, change.extras));
         let patch = KeyPatch {
-            expected_revision,
             name: change.name.map(|name| name.trim().to_owned()),
             is_active: change.is_active,
             no_log: change.no_log,
@@ -205,7 +180,6 @@ impl ApiKeys {
             extras,
             ..KeyPatch::default()
         };
-        let mut write = self.store.write(actor).await?;
         if let Some(connections) = &patch.allowed_connections {
             self.check_connections(&mut write, connections).await?;
         }
@@ -225,10 +199,10 @@ impl ApiKeys {
         granted: &Scopes,
         id: &str,
         grace: Option<Duration>,
-    ) -> Result<SecretKey, ApiError> {
-        check_grant(granted, &Keys::of(&self.store).get(id).await?.scopes, &[])?;
+    ) -> Result<IssuedKey, ApiError> {
         let secret = generate();
         let mut write = self.store.write(actor).await?;
+        check_reach(granted, &rows::read(&mut write, id).await?)?;
         let patch = KeyPatch {
             secret: Some(RotatedSecret::new(&secret, &*write.pepper().await?)),
             overlap_until: grace.map(|grace| self.clock.now().saturating_add(grace)),
@@ -236,13 +210,16 @@ impl ApiKeys {
         };
         let record = rows::update(&mut write, id, patch).await?;
         write.commit().await?;
-        Ok(SecretKey { record, secret })
+        Ok(IssuedKey { record, secret })
     }
 
+    /// `granted`: as in [`Self::create`].
+    ///
     /// # Errors
-    /// 404.
-    pub async fn delete(&self, actor: &Actor, id: &str) -> Result<(), ApiError> {
+    /// 404, 403 for a key that may more than `granted`.
+    pub async fn delete(&self, actor: &Actor, granted: &Scopes, id: &str) -> Result<(), ApiError> {
         let mut write = self.store.write(actor).await?;
+        check_reach(granted, &rows::read(&mut write, id).await?)?;
         rows::delete(&mut write, id).await?;
         write.commit().await?;
         Ok(())
@@ -301,15 +278,14 @@ fn check_scopes(scopes: &[String], held: &[String]) -> Result<(), ApiError> {
     }
 }
 
-/// Whether a key that ends, or has ended, would go on.
-fn is_revived(held: &KeyRecord, change: &KeyChange) -> bool {
-    let is_switched_on = change.is_active == Some(true) && !held.is_active;
-    let lives_on = held.expires_at.is_some_and(|held| match change.expires_at {
-        Edit::Keep => false,
-        Edit::Clear => true,
-        Edit::Set(at) => at > held,
-    });
-    is_switched_on || lives_on
+/// Nobody changes, ends or renews a key that may more than they: else whoever may make keys could shut the administrators out,
+/// or bring back what an administrator has ended. What gives no right is no more than they have.
+fn check_reach(granted: &Scopes, key: &KeyRecord) -> Result<(), AuthError> {
+    let mut rights = key.scopes.iter().filter(|scope| scope::is_known(scope));
+    match rights.find(|scope| !granted.cover(scope)) {
+        Some(scope) => Err(AuthError::MissingScope(scope.clone())),
+        None => Ok(()),
+    }
 }
 
 /// Nobody gives a key more than they have, but for what it has already.

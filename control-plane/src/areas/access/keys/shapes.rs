@@ -7,9 +7,9 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{KeyChange, KeyRecord, NewKey, SecretKey};
+use super::{IssuedKey, KeyChange, KeyRecord, NewKey};
 use crate::{
-    http::{Body, Edit, Fields},
+    http::{Edit, Fields, FromFields},
     store::records::Object,
 };
 
@@ -242,7 +242,7 @@ pub(crate) struct Page {
 
 // === impl RegenerateKey ===
 
-impl Body for RegenerateKey {
+impl FromFields for RegenerateKey {
     fn read(fields: &mut Fields) -> Self {
         Self { grace_seconds: fields.whole("graceSeconds", 0..=MAX_GRACE) }
     }
@@ -256,7 +256,7 @@ impl RegenerateKey {
 
 // === impl Page ===
 
-impl Body for Page {
+impl FromFields for Page {
     fn read(fields: &mut Fields) -> Self {
         Self {
             limit: fields.whole("limit", 1..=PAGE).unwrap_or(PAGE),
@@ -267,7 +267,7 @@ impl Body for Page {
 
 // === impl CreateKey ===
 
-impl Body for CreateKey {
+impl FromFields for CreateKey {
     fn read(fields: &mut Fields) -> Self {
         Self { name: fields.required_text("name", 1..=200), options: KeyOptions::read(fields) }
     }
@@ -298,7 +298,7 @@ impl CreateKey {
 
 // === impl ChangeKey ===
 
-impl Body for ChangeKey {
+impl FromFields for ChangeKey {
     fn read(fields: &mut Fields) -> Self {
         let change = Self { name: fields.text("name", 1..=200), options: KeyOptions::read(fields) };
         fields.shown(&[
@@ -343,7 +343,7 @@ impl ChangeKey {
 
 // === impl KeyOptions ===
 
-impl Body for KeyOptions {
+impl FromFields for KeyOptions {
     fn read(fields: &mut Fields) -> Self {
         Self {
             is_active: fields.flag("isActive"),
@@ -360,7 +360,7 @@ impl Body for KeyOptions {
 
 // === impl KeyExtras ===
 
-impl Body for KeyExtras {
+impl FromFields for KeyExtras {
     fn read(fields: &mut Fields) -> Self {
         Self {
             auto_resolve: fields.flag("autoResolve"),
@@ -457,7 +457,7 @@ impl KeyView {
 // === impl CreatedKey ===
 
 impl CreatedKey {
-    pub(super) fn new(SecretKey { record, secret }: SecretKey, machine_id: String, not_enforced: Vec<String>) -> Self {
+    pub(super) fn new(IssuedKey { record, secret }: IssuedKey, machine_id: String, not_enforced: Vec<String>) -> Self {
         Self {
             key: String::clone(&secret),
             id: record.id.to_string(),

@@ -1,6 +1,6 @@
 //! The administrator: the first password, signing in and out, turning login off.
 
-mod require_login;
+mod login_settings;
 mod routes;
 mod rows;
 mod rules;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 #[cfg(test)]
-pub(crate) use self::{require_login::ChangeLogin, routes::Login as LoginBody};
+pub(crate) use self::{login_settings::ChangeLogin, routes::Login as LoginBody};
 pub use self::{
     rows::{Admin, AdminRecord, SessionRecord, Sessions, set_password},
     rules::{Login, LoginHandles, LoginSettings, LoginState, RequireLoginChange, SetCookie, SignedIn},
@@ -20,5 +20,5 @@ pub(super) fn router() -> OpenApiRouter<Arc<Login>> {
     OpenApiRouter::new()
         .routes(routes!(routes::login))
         .routes(routes!(routes::logout))
-        .routes(routes!(require_login::show, require_login::change))
+        .routes(routes!(login_settings::show, login_settings::change))
 }

@@ -9,8 +9,8 @@ use utoipa::ToSchema;
 
 use super::rules;
 use crate::{
-    auth::{Caller, password, session_cookie},
-    http::{ApiError, Body, ErrorBody, Fields, extract, shapes::Success},
+    auth::{ClientOrigin, password, session_cookie},
+    http::{ApiError, ErrorBody, Fields, FromFields, extract, shapes::Success},
 };
 
 /// The password of the administrator.
@@ -25,9 +25,9 @@ type WithCookie<T> = (Option<[(HeaderName, HeaderValue); 1]>, Json<T>);
 
 // === impl Login ===
 
-impl Body for Login {
+impl FromFields for Login {
     fn read(fields: &mut Fields) -> Self {
-        Self { password: Secret::new(fields.required_text("password", 1..=password::MAX_LENGTH)) }
+        Self { password: Secret::new(fields.required_secret("password", 1..=password::MAX_LENGTH)) }
     }
 }
 
@@ -50,10 +50,10 @@ impl Body for Login {
 )]
 pub(super) async fn login(
     State(login): State<Arc<rules::Login>>,
-    caller: Caller,
+    client: ClientOrigin,
     extract::Json(body): extract::Json<Login>,
 ) -> Result<WithCookie<Success>, ApiError> {
-    let session = login.sign_in(&caller, &body.password).await?;
+    let session = login.sign_in(&client, &body.password).await?;
     Ok((Some([login.set_cookie(&session)?]), Success::yes()))
 }
 

@@ -26,7 +26,7 @@ use zeroize::Zeroizing;
 use super::rows::{Admin, AdminRecord, SessionRecord, Sessions, set_password};
 use crate::{
     auth::{
-        AuthError, Caller, Principal, Scopes, origin,
+        AuthError, ClientOrigin, Principal, Scopes, origin,
         password::{self, PasswordError, Passwords},
         token::Tokens,
     },
@@ -198,7 +198,7 @@ impl Login {
     ///
     /// # Errors
     /// 401 for a wrong password, 403 when none is set yet, 429 after too many wrong ones.
-    pub async fn sign_in(&self, caller: &Caller, password: &Secret) -> Result<SignedIn, ApiError> {
+    pub async fn sign_in(&self, client: &ClientOrigin, password: &Secret) -> Result<SignedIn, ApiError> {
         let Some(admin) = self.record().await? else {
             return Err(ApiError::new(
                 Code::SetupRequired,
@@ -206,7 +206,7 @@ impl Login {
                  machine with PUT /api/settings/require-login",
             ));
         };
-        let address = caller.address.map(network_of);
+        let address = client.address.map(network_of);
         let now = self.clock.now();
         if let Some(until) = address.and_then(|address| self.blocks.until(address, now)) {
             metrics::counter!(names::LOGIN_FAILURES, "result" => "throttled").increment(1);
@@ -220,7 +220,7 @@ impl Login {
             return Err(too_many(until.saturating_since(now)));
         }
         if right {
-            return self.open_session(caller, admin.session_epoch).await;
+            return self.open_session(client, admin.session_epoch).await;
         }
         let wrong = ApiError::new(Code::WrongPassword, "Invalid password");
         Err(match address {
@@ -244,7 +244,7 @@ impl Login {
         (!verdict.allowed).then_some(window)
     }
 
-    async fn open_session(&self, caller: &Caller, epoch: u64) -> Result<SignedIn, ApiError> {
+    async fn open_session(&self, client: &ClientOrigin, epoch: u64) -> Result<SignedIn, ApiError> {
         let now = self.clock.now();
         let lifetime = self.settings.session_ttl;
         let id: [u8; 24] = rand::random();
@@ -252,7 +252,7 @@ impl Login {
             id: BASE64_URL_SAFE_NO_PAD.encode(id),
             subject: "admin".into(),
             epoch,
-            address: caller.address.map(|address| address.to_string()),
+            address: client.address.map(|address| address.to_string()),
             created_at: now,
             expires_at: now.saturating_add(lifetime),
         };
@@ -284,11 +284,11 @@ impl Login {
         &self,
         actor: Actor,
         principal: Option<&Principal>,
-        caller: &Caller,
+        client: &ClientOrigin,
         change: RequireLoginChange,
     ) -> Result<Option<SignedIn>, ApiError> {
         let admin = self.record().await?;
-        if principal.is_none() && !(admin.is_none() && caller.is_local) {
+        if principal.is_none() && !(admin.is_none() && client.is_local) {
             return Err(ApiError::unauthenticated());
         }
         // Whoever may do everything once they have changed this must be allowed to do everything before.
@@ -304,7 +304,7 @@ impl Login {
             return Err(ApiError::invalid_field("password", format!("choose another: {why}")));
         }
         match (&change.current_password, &admin) {
-            (Some(current), Some(admin)) => self.check_current(caller, current, admin).await?,
+            (Some(current), Some(admin)) => self.check_current(client, current, admin).await?,
             (None, Some(_)) if change.password.is_some() && principal != Some(&Principal::Cli) => {
                 return Err(ApiError::invalid_field("currentPassword", "is needed to change the password"));
             }
@@ -332,15 +332,20 @@ impl Login {
         tracing::info!(actor = actor.name, "the admin password was changed; every session has ended");
         match (principal, self.record().await?) {
             (Some(Principal::Session { .. }), Some(admin)) => {
-                self.open_session(caller, admin.session_epoch).await.map(Some)
+                self.open_session(client, admin.session_epoch).await.map(Some)
             }
             _ => Ok(None),
         }
     }
 
     /// A wrong current password counts like a failed login: else a stolen session could guess it.
-    async fn check_current(&self, caller: &Caller, current: &Secret, admin: &AdminRecord) -> Result<(), ApiError> {
-        let address = caller.address.map(network_of);
+    async fn check_current(
+        &self,
+        client: &ClientOrigin,
+        current: &Secret,
+        admin: &AdminRecord,
+    ) -> Result<(), ApiError> {
+        let address = client.address.map(network_of);
         let now = self.clock.now();
         if let Some(until) = address.and_then(|address| self.blocks.until(address, now)) {
             return Err(too_many(until.saturating_since(now)));

@@ -1,8 +1,11 @@
+use futures_util::poll;
 use http::Method;
 use serde_json::{Value, json};
 
 use crate::{
+    areas::access::keys::{KeyPatch, rows},
     auth::scope::{AREAS, Permission, name},
+    store::testing::admin,
     tests::gateway::Gateway,
 };
 
@@ -111,7 +114,7 @@ async fn turning_login_off_or_setting_the_password_wants_every_right() {
 }
 
 #[tokio::test]
-async fn nobody_brings_back_a_key_that_may_more_than_they() {
+async fn nobody_changes_or_ends_a_key_that_may_more_than_they() {
     let gateway = Gateway::new().await;
     let (writer, _) = key(&gateway, &["access:write"]).await;
     let (_, manager) = key(&gateway, &["manage"]).await;
@@ -120,14 +123,49 @@ async fn nobody_brings_back_a_key_that_may_more_than_they() {
         let path = format!("/api/keys/{id}");
         gateway.call(Method::PATCH, &path).bearer(&writer).json(body).send().await
     };
+    let delete = async |id: &str| gateway.call(Method::DELETE, &format!("/api/keys/{id}")).bearer(&writer).send().await;
+    let (_, reader) = key(&gateway, &["usage:read"]).await;
+    for id in [&manager, &reader] {
+        for edit in [json!({ "isActive": false }), json!({ "name": "renamed" }), json!({ "allowedModels": ["x/y"] })] {
+            assert_eq!(change(id, edit.clone()).await.code(403), "AUTH_004", "{edit}");
+        }
+        assert_eq!(change(id, json!({ "expiresAt": "2027-01-16T00:00:00.000Z" })).await.code(403), "AUTH_004");
+        assert_eq!(delete(id).await.code(403), "AUTH_004");
+    }
     for id in [&manager, &plain] {
         gateway.patch(&format!("/api/keys/{id}"), json!({ "isActive": false })).await.ok(200);
     }
+    // To bring one back is to give anew what it may.
     assert_eq!(change(&manager, json!({ "isActive": true })).await.code(403), "AUTH_004");
-    change(&manager, json!({ "name": "renamed" })).await.ok(200);
     change(&plain, json!({ "isActive": true })).await.ok(200);
-    let soon = "2027-01-16T00:00:00.000Z";
-    gateway.patch(&format!("/api/keys/{manager}"), json!({ "isActive": true, "expiresAt": soon })).await.ok(200);
-    assert_eq!(change(&manager, json!({ "expiresAt": null })).await.code(403), "AUTH_004");
-    change(&manager, json!({ "isActive": true, "expiresAt": soon })).await.ok(200);
+    delete(&plain).await.ok(200);
+    gateway.delete(&format!("/api/keys/{manager}")).await.ok(200);
+}
+
+#[tokio::test]
+async fn what_a_key_may_is_judged_where_it_is_changed() {
+    let gateway = Gateway::new().await;
+    let (writer, _) = key(&gateway, &["access:write"]).await;
+    let (_, id) = key(&gateway, &[]).await;
+    let path = format!("/api/keys/{id}");
+    // While an administrator's edit is under way, somebody who may less begins others.
+    let mut write = gateway.on.store.write(&admin()).await.expect("a transaction");
+    let body = json!({ "isActive": true, "name": "still mine" });
+    let renew = gateway.call(Method::POST, &format!("{path}/regenerate")).bearer(&writer).json(json!({})).send();
+    let edit = gateway.call(Method::PATCH, &path).bearer(&writer).json(body).send();
+    let (mut edit, mut renew) = (Box::pin(edit), Box::pin(renew));
+    for _ in 0..1_000 {
+        assert!(
+            poll!(edit.as_mut()).is_pending() && poll!(renew.as_mut()).is_pending(),
+            "there is one writer at a time"
+        );
+        tokio::task::yield_now().await;
+    }
+    let ended = KeyPatch { is_active: Some(false), scopes: Some(vec!["manage".to_owned()]), ..KeyPatch::default() };
+    rows::update(&mut write, &id, ended).await.expect("ended");
+    write.commit().await.expect("committed");
+    let (edited, renewed) = tokio::join!(edit, renew);
+    assert_eq!((edited.code(403), renewed.code(403)), ("AUTH_004".to_owned(), "AUTH_004".to_owned()));
+    let held = gateway.get(&path).await.ok(200);
+    assert_eq!((&held["isActive"], &held["name"]), (&json!(false), &json!("scoped")));
 }

@@ -4,4 +4,4 @@ pub(super) mod routes;
 mod rules;
 mod shapes;
 
-pub use self::rules::{NodeHealth, ProviderReport};
+pub use self::rules::{CustomProviderHealth, ProviderReport};

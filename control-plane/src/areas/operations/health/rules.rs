@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use omniroute_coordination::Place;
+use omniroute_coordination::Backend;
 use omniroute_core::time::UnixMillis;
 
 use super::super::Operations;
@@ -25,7 +25,7 @@ pub(in super::super) struct Health {
     /// Whether a password is set, as far as this process knows.
     pub has_password: bool,
     pub engine: Engine,
-    pub coordination: omniroute_coordination::Health,
+    pub coordination: omniroute_coordination::BackendStatus,
 }
 
 /// What the database knows.
@@ -72,12 +72,12 @@ pub struct ProviderReport {
     pub active_connections: usize,
     /// A stored secret does not open with the master keys at hand.
     pub unreadable: bool,
-    pub nodes: Vec<NodeHealth>,
+    pub nodes: Vec<CustomProviderHealth>,
 }
 
 /// A node, and what the last test of its connections said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeHealth {
+pub struct CustomProviderHealth {
     pub id: String,
     pub prefix: String,
     /// `None` before the first test.
@@ -132,7 +132,8 @@ impl Operations {
         let proxies = self.store.proxies().list().await?;
         let now = self.clock.now();
         let mut control_planes = self.store.control_planes().await?;
-        control_planes.retain(|row| now.saturating_since(row.last_seen_at) < RECENT);
+        // Of one that runs, its own clock does not matter.
+        control_planes.retain(|row| !row.lost || now.saturating_since(row.last_seen_at) < RECENT);
         let providers = if with_configuration { self.providers.report().await? } else { self.providers.none() };
         Ok(Known { revision, proxies: ProxyHealth::of(proxies, revision), control_planes, providers })
     }
@@ -162,7 +163,7 @@ impl Health {
         };
         let is_odd =
             |row: &ControlPlaneRow| !row.lost && (!row.state.differs.is_empty() || row.state.missing_key.is_some());
-        let is_alone = self.coordination.place == Place::Redis && !self.coordination.connected;
+        let is_alone = self.coordination.backend == Backend::Redis && !self.coordination.connected;
         let unreadable = known.providers.unreadable;
         let odd = known.control_planes.iter().any(is_odd);
         if is_alone || unreadable || odd || known.proxies.iter().any(troubled) {

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use omniroute_coordination::Place;
+use omniroute_coordination::Backend;
 use omniroute_core::{VERSION, time::UnixMillis};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::rules::{Health, Known, NodeHealth, ProviderReport, ProxyHealth};
+use super::rules::{CustomProviderHealth, Health, Known, ProviderReport, ProxyHealth};
 use crate::store::{ControlPlaneRow, Engine, records::RejectionRow};
 
 /// How the gateway is. Callers who are not signed in see the first four fields only.
@@ -299,8 +299,8 @@ impl Details {
 
 // === impl LocalProvider ===
 
-impl From<NodeHealth> for LocalProvider {
-    fn from(node: NodeHealth) -> Self {
+impl From<CustomProviderHealth> for LocalProvider {
+    fn from(node: CustomProviderHealth) -> Self {
         Self {
             node_id: node.id,
             prefix: node.prefix,
@@ -313,14 +313,14 @@ impl From<NodeHealth> for LocalProvider {
 
 // === impl Coordination ===
 
-impl From<omniroute_coordination::Health> for Coordination {
-    fn from(health: omniroute_coordination::Health) -> Self {
+impl From<omniroute_coordination::BackendStatus> for Coordination {
+    fn from(health: omniroute_coordination::BackendStatus) -> Self {
         Self {
-            backend: match health.place {
-                Place::Process => "process",
-                Place::Redis => "redis",
+            backend: match health.backend {
+                Backend::Process => "process",
+                Backend::Redis => "redis",
             },
-            status: if health.connected || health.place == Place::Process { "healthy" } else { "degraded" },
+            status: if health.connected || health.backend == Backend::Process { "healthy" } else { "degraded" },
             since: health.since.to_rfc3339(),
             instances: health.instances,
             pending: health.pending,

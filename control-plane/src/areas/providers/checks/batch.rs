@@ -14,7 +14,7 @@ use super::{
     },
     routes::TestResult,
 };
-use crate::http::{ApiError, Body, ErrorBody, Fields, extract};
+use crate::http::{ApiError, ErrorBody, Fields, FromFields, extract};
 
 /// Tests that run at once.
 const AT_ONCE: usize = 5;
@@ -65,7 +65,7 @@ pub(crate) struct BatchRow {
 
 // === impl TestBatch ===
 
-impl Body for TestBatch {
+impl FromFields for TestBatch {
     fn read(fields: &mut Fields) -> Self {
         let mode = fields.choice("mode", &MODES);
         let provider_id = fields.nullable_text("providerId", 0..=200).set().filter(|id| !id.trim().is_empty());

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     http::{
-        ApiError, Body, ErrorBody, Fields,
+        ApiError, ErrorBody, Fields, FromFields,
         extract::{self, OptionalJson, Path},
     },
     store::records::{Actor, Object},
@@ -142,7 +142,7 @@ pub(crate) struct ValidateNode {
 
 // === impl TestOptions ===
 
-impl Body for TestOptions {
+impl FromFields for TestOptions {
     fn read(fields: &mut Fields) -> Self {
         Self { validation_model_id: fields.text("validationModelId", 1..=500) }
     }
@@ -150,7 +150,7 @@ impl Body for TestOptions {
 
 // === impl ValidateProvider ===
 
-impl Body for ValidateProvider {
+impl FromFields for ValidateProvider {
     fn read(fields: &mut Fields) -> Self {
         Self {
             provider: fields.required_text("provider", 1..=200).trim().to_owned(),
@@ -166,7 +166,7 @@ impl Body for ValidateProvider {
 
 // === impl ValidateNode ===
 
-impl Body for ValidateNode {
+impl FromFields for ValidateNode {
     fn read(fields: &mut Fields) -> Self {
         Self {
             base_url: fields.required_text("baseUrl", 1..=MAX_URL).trim().to_owned(),

@@ -1,10 +1,12 @@
 //! Asks a provider whether it would take us: the test of a connection, the check of a credential before it is stored.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use omniroute_core::{address::AddressError, settings::Secret, time::UnixMillis};
+use omniroute_credentials::Web;
+use omniroute_egress::EgressError;
 use omniroute_providers::{
     ChatApis, CloudSpec, CompileError, ConnectionSpec, Failure, FailureClass, GrantError, NodeSpec, Signer, Timeouts,
     Token, Upstream, ping, sanitise,
@@ -106,9 +108,9 @@ impl Providers {
     /// Tests a connection and keeps what was found. A connection that works again leaves its cooldown.
     ///
     /// # Errors
-    /// 404.
+    /// 404; 503 where another control plane can open what this one cannot: then nothing is known of the connection.
     pub async fn test_connection(&self, id: &str, model: Option<&str>) -> Result<CheckResult, ApiError> {
-        let record = Connections::of(&self.store).get(id).await?;
+        let (record, _) = Connections::of(&self.store).opened(id, false).await?;
         let provider = self.provider(record.provider.as_str()).await?;
         let result = match record.auth_type.as_str() {
             OAUTH => self.check_signed_in(&record, &provider, model).await?,
@@ -140,16 +142,14 @@ impl Providers {
         provider: &Provider,
         model: Option<&str>,
     ) -> Result<(CheckResult, Secret), ApiError> {
-        let secret = match Connections::of(&self.store).secret(record.id.as_str()).await {
-            Ok(secret) => secret,
-            Err(error) => {
-                let finding = Finding::failed("configuration", "local", error.to_string(), "secret_unreadable");
-                return Ok((self.result_of(finding, None, None, Instant::now()), Secret::default()));
-            }
-        };
-        let result = match compile(record, &secret, provider, self) {
+        let (record, secret) = Connections::of(&self.store).opened(record.id.as_str(), false).await?;
+        if let Some(why) = record.unopened.complaint() {
+            let finding = Finding::failed("configuration", "local", why, "secret_unreadable");
+            return Ok((self.result_of(finding, None, None, Instant::now()), secret));
+        }
+        let result = match compile(&record, &secret, provider, self) {
             Ok(upstream) => {
-                let known = self.model_to_ask(record).await?;
+                let known = self.model_to_ask(&record).await?;
                 // Of a provider that lists no models, the connection names one to test with.
                 let kept = record.provider_data.get("validationModelId").and_then(|model| model.as_str());
                 let kept = kept.map(str::trim).filter(|model| !model.is_empty());
@@ -273,6 +273,13 @@ impl Providers {
     ) -> Result<(), ApiError> {
         let (field, error) = match compile(record, secret, provider, self) {
             Ok(_) | Err(CompileError::UnknownFormat(_)) => return Ok(()),
+            // It is there, and does not open: whoever edits something else need not know it.
+            Err(
+                CompileError::Secret
+                | CompileError::MissingSecret
+                | CompileError::SecretForm(_)
+                | CompileError::IncompleteKeys(_),
+            ) if record.unopened.secret => return Ok(()),
             Err(
                 error @ (CompileError::Secret
                 | CompileError::MissingSecret
@@ -412,9 +419,15 @@ impl Providers {
 
     /// Sends a request, with a token where the connection's credential is exchanged for one, signed where it signs.
     async fn ask(&self, upstream: &Upstream, mut request: Request<Bytes>) -> Result<UpstreamResponse, UpstreamError> {
-        let token = match upstream.grant() {
-            Some(grant) => Some(self.keeper.token(grant).await.map_err(UpstreamError::Token)?),
-            None => None,
+        let way = self.ways.way(upstream.id().as_str(), upstream.provider().as_str()).await;
+        let proxy = way.map_err(UpstreamError::NoWay)?;
+        let token = match (upstream.grant(), &proxy) {
+            (Some(grant), None) => Some(self.keeper.token(grant).await.map_err(UpstreamError::Token)?),
+            (Some(grant), Some(proxy)) => {
+                let web: Arc<dyn Web> = Arc::new(self.client.way_through(Arc::clone(proxy)));
+                Some(self.keeper.token_by(grant, &web).await.map_err(UpstreamError::Token)?)
+            }
+            (None, _) => None,
         };
         let lent = match token {
             Some(Token::Bearer(bearer)) => {
@@ -429,7 +442,19 @@ impl Providers {
             signer.sign(&mut request, std::iter::once(&body[..]), self.clock.now()).map_err(|_| UpstreamError::Sign)?;
         }
         let (head, body) = request.into_parts();
-        self.client.call(head.method, &head.uri, &head.headers, Some(body).filter(|body| !body.is_empty())).await
+        let body = Some(body).filter(|body| !body.is_empty());
+        let Some(proxy) = proxy else {
+            return self.client.call(head.method, &head.uri, &head.headers, body).await;
+        };
+        let begun = Instant::now();
+        let answer = self.client.call_through(&proxy, head.method, &head.uri, &head.headers, body).await;
+        match &answer {
+            Ok(_) => self.ways.note(proxy.id(), None, begun.elapsed()).await,
+            Err(UpstreamError::Egress(error)) => self.ways.note(proxy.id(), Some(*error), begun.elapsed()).await,
+            // It did not come as far as the proxy.
+            Err(_) => {}
+        }
+        answer
     }
 
     fn refused(&self, error: &CompileError) -> CheckResult {
@@ -495,6 +520,9 @@ impl Finding {
             UpstreamError::Token(GrantError::Unavailable { .. }) => ("upstream_unavailable", "no_token"),
             UpstreamError::Token(_) => ("upstream_auth_error", "token_refused"),
             UpstreamError::Timeout => ("network_error", "timeout"),
+            UpstreamError::Egress(EgressError::TargetForbidden) => ("blocked", "blocked"),
+            UpstreamError::Egress(error) => ("network_error", error.code()),
+            UpstreamError::NoWay(_) => ("configuration", "proxy_unusable"),
             UpstreamError::Resolve | UpstreamError::Connect | UpstreamError::Tls => ("network_error", "network_error"),
         };
         Self::failed(kind, "upstream", error.to_string(), code)

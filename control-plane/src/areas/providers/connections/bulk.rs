@@ -15,7 +15,7 @@ use super::{
     shapes::{Connection, MAX_PRIORITY, api_key},
 };
 use crate::{
-    http::{ApiError, Body, ErrorBody, Fields, extract},
+    http::{ApiError, ErrorBody, Fields, FromFields, extract},
     store::records::{Actor, Object, TimeoutsRecord},
 };
 
@@ -76,7 +76,7 @@ pub(crate) struct BulkError {
 
 // === impl BulkCreate ===
 
-impl Body for BulkCreate {
+impl FromFields for BulkCreate {
     fn read(fields: &mut Fields) -> Self {
         let entries = fields.nested_list("entries", 1..=MOST, BulkEntry::read);
         if entries.is_none() {
@@ -96,7 +96,7 @@ impl Body for BulkCreate {
 
 // === impl BulkEntry ===
 
-impl Body for BulkEntry {
+impl FromFields for BulkEntry {
     fn read(fields: &mut Fields) -> Self {
         let key = api_key(fields).unwrap_or_default();
         if !key.is_set() {

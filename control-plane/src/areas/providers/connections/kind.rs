@@ -14,10 +14,10 @@ use zeroize::Zeroize as _;
 use super::{
     super::pricing::{REFUSE, UNPRICED},
     cloud::cloud_spec,
-    rows::opened,
+    rows::{opened, unopened},
 };
 use crate::{
-    publish::{ConfigKind, Source},
+    publish::{ConfigKind, ResourceBuilder},
     store::{Columns as _, Store, StoreError},
 };
 
@@ -35,9 +35,9 @@ impl ConfigKind for ConnectionKind {
          WHERE revision > $1 AND revision <= $2"
     }
 
-    fn message(&self, row: &AnyRow, source: &Source<'_>) -> Result<(String, Body), StoreError> {
+    fn message(&self, row: &AnyRow, builder: &ResourceBuilder<'_>) -> Result<(String, Body), StoreError> {
         let id = row.text("id")?;
-        let connection = connection(row, &id, source.store())?;
+        let connection = connection(row, &id, builder.store())?;
         Ok((id, Body::Connection(connection)))
     }
 
@@ -59,7 +59,8 @@ fn connection(row: &AnyRow, id: &str, store: &Store) -> Result<v1::Connection, S
         return Err(StoreError::RingIncomplete(key.clone()));
     }
     if let Err(error) = &secrets {
-        tracing::error!(connection = id, %error, "a connection is published as inactive: enter its secret anew");
+        let fields = unopened(row, id, store.ring()).fields().join(", ");
+        tracing::error!(connection = id, fields, %error, "a connection is published as inactive: enter these fields anew");
         metrics::counter!(names::CONFIG_UNREADABLE).increment(1);
     }
     let is_readable = secrets.is_ok();

@@ -24,7 +24,7 @@ pub(super) use self::{
 };
 pub use self::{
     kind::ConnectionKind,
-    record::{ConnectionDraft, ConnectionPatch, ConnectionRecord, TestRecord},
+    record::{ConnectionDraft, ConnectionPatch, ConnectionRecord, TestRecord, Unopened},
     rules::{ConnectionChange, ConnectionView, MASK, NewConnection},
     signed_in::{SignedIn, put_token},
 };

@@ -36,14 +36,21 @@ pub struct ConnectionRecord {
     pub timeouts: TimeoutsRecord,
     /// Requests in flight at once; `None` means no limit.
     pub max_concurrent: Option<u32>,
-    /// A sealed value of it does not open (altered, moved, or its master key is gone): the secret has to be entered
-    /// anew, and proxies hold the connection as inactive until then.
-    pub unreadable: bool,
+    /// Proxies hold the connection as inactive until these are entered anew.
+    pub unopened: Unopened,
     /// Result of the last test; not part of the configuration.
     pub test: TestRecord,
     pub created_at: UnixMillis,
     pub updated_at: UnixMillis,
     pub revision: u64,
+}
+
+/// Which sealed values of a connection do not open: altered, moved, or their master key is gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unopened {
+    pub secret: bool,
+    pub headers: bool,
+    pub provider_data: bool,
 }
 
 /// What the last test of a connection said.
@@ -115,6 +122,34 @@ impl ConnectionDraft {
     }
 }
 
+impl Unopened {
+    pub fn is_any(self) -> bool {
+        self != Self::default()
+    }
+
+    /// As REST calls them.
+    pub fn fields(self) -> Vec<&'static str> {
+        let Self { secret, headers, provider_data } = self;
+        let named = [
+            (secret, "apiKey"),
+            (headers, "providerSpecificData.customHeaders"),
+            (provider_data, "providerSpecificData"),
+        ];
+        named.into_iter().filter(|(is_unopened, _)| *is_unopened).map(|(_, field)| field).collect()
+    }
+
+    /// What is wrong and what to do; `None` when nothing is.
+    pub fn complaint(self) -> Option<String> {
+        let fields = self.fields().join(", ");
+        self.is_any().then(|| {
+            format!(
+                "what is stored of {fields} does not open with the master keys at hand, so no proxy uses this connection: \
+                 enter each of these anew, or add the missing key to STORAGE_ENCRYPTION_KEY"
+            )
+        })
+    }
+}
+
 impl fmt::Debug for ConnectionRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConnectionRecord")
@@ -125,7 +160,7 @@ impl fmt::Debug for ConnectionRecord {
             .field("priority", &self.priority)
             .field("is_active", &self.is_active)
             .field("has_secret", &self.has_secret)
-            .field("unreadable", &self.unreadable)
+            .field("unopened", &self.unopened)
             .field("test", &self.test)
             .field("revision", &self.revision)
             .finish_non_exhaustive()

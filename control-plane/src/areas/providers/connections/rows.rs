@@ -13,7 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use sqlx::any::AnyRow;
 
-use super::record::{ConnectionDraft, ConnectionPatch, ConnectionRecord, TestRecord};
+use super::record::{ConnectionDraft, ConnectionPatch, ConnectionRecord, TestRecord, Unopened};
 use crate::store::{
     Columns as _, Query, SealedColumn, Store, StoreError, Write, limits, number,
     records::{Object, TimeoutsRecord},
@@ -116,6 +116,30 @@ impl<'a> Connections<'a> {
         record(&row.ok_or_else(|| StoreError::not_found(KIND, id))?, self.0.ring())
     }
 
+    /// A connection and its secret, empty where there is none, or where it does not open (see [`ConnectionRecord::unopened`]).
+    /// `has_new_secret`: the stored one does not matter.
+    ///
+    /// # Errors
+    /// `NotFound`; `RingIncomplete` when something of it is sealed with a key that another control plane has, or had within a
+    /// day: what that one can open is not damaged.
+    pub async fn opened(&self, id: &str, has_new_secret: bool) -> Result<(ConnectionRecord, Secret), StoreError> {
+        let mut connection = self.0.reader().acquire().await?;
+        let statement = sql(select!("WHERE c.id = $1")).bind(id.to_owned());
+        let row = statement.fetch_optional(&mut *connection).await?.ok_or_else(|| StoreError::not_found(KIND, id))?;
+        for column in SEALED {
+            let matters = !(column.column == SECRET.column && has_new_secret);
+            let Some(sealed) = row.opt_blob(column.column)?.filter(|_| matters) else { continue };
+            if let Err(SealError::UnknownKey(key)) = self.0.ring().open(column.of(id), &sealed)
+                && self.0.is_elsewhere(&mut connection, &key).await?
+            {
+                return Err(StoreError::RingIncomplete(key));
+            }
+        }
+        let record = record(&row, self.0.ring())?;
+        let secret = if record.unopened.secret { Secret::default() } else { open_secret(&row, id, self.0.ring())? };
+        Ok((record, secret))
+    }
+
     /// The secret itself, for a call upstream. Empty when there is none.
     ///
     /// # Errors
@@ -140,7 +164,7 @@ impl<'a> Connections<'a> {
             .bind(test.status.clone())
             .bind(test.tested_at.map(|at| number(at.0)))
             .bind(test.latency_ms.map(number))
-            .bind(test.error.as_ref().map(|error| error.replace('\0', " ")))
+            .bind(test.error.as_ref().map(|error| error.replace(char::is_control, " ")))
             .bind(test.error_code.clone())
             .execute(self.0.writer())
             .await?;
@@ -172,7 +196,7 @@ pub async fn create(write: &mut Write, draft: ConnectionDraft) -> Result<Connect
         extras: draft.extras,
         timeouts: draft.timeouts,
         max_concurrent: draft.max_concurrent,
-        unreadable: false,
+        unopened: Unopened::default(),
         test: TestRecord::default(),
         created_at: write.at(),
         updated_at: write.at(),
@@ -208,7 +232,7 @@ pub async fn update(write: &mut Write, id: &str, patch: ConnectionPatch) -> Resu
     let secret = patch.secret.clone().unwrap_or_else(|| old_secret.clone());
     let mut new = patched(old.clone(), patch);
     new.has_secret = secret.is_set() || kept.secret.is_some();
-    new.unreadable = !kept.is_empty();
+    new.unopened = kept.unopened();
     if new == old && secret == old_secret {
         return Ok(old);
     }
@@ -337,7 +361,7 @@ fn note_deletion(write: &mut Write, row: &AnyRow) -> Result<(), StoreError> {
         headers: row.opt_blob(HEADERS.column)?,
         provider_data: row.opt_blob(PROVIDER_DATA.column)?,
     };
-    let state = state(&old, &secret, Some(&sealed).filter(|_| old.unreadable));
+    let state = state(&old, &secret, Some(&sealed).filter(|_| old.unopened.is_any()));
     write.note(KIND, old.id.as_str(), Some((old.revision, state)), None)
 }
 
@@ -356,7 +380,16 @@ fn seal(write: &Write, record: &ConnectionRecord, secret: &Secret) -> Result<Sea
 
 impl Sealed {
     fn is_empty(&self) -> bool {
-        self.secret.is_none() && self.headers.is_none() && self.provider_data.is_none()
+        !self.unopened().is_any()
+    }
+
+    /// Of values that are there because they do not open.
+    fn unopened(&self) -> Unopened {
+        Unopened {
+            secret: self.secret.is_some(),
+            headers: self.headers.is_some(),
+            provider_data: self.provider_data.is_some(),
+        }
     }
 
     /// For the log, which is sealed itself.
@@ -411,6 +444,15 @@ fn seal_json<T: Serialize>(
     sealing::seal(write.ring(), column.of(id), json.as_bytes()).map(Some)
 }
 
+/// Which of the sealed values of a row do not open.
+pub(super) fn unopened(row: &AnyRow, id: &str, ring: &KeyRing) -> Unopened {
+    Unopened {
+        secret: open_secret(row, id, ring).is_err(),
+        headers: open_json::<BTreeMap<String, String>>(row, HEADERS, id, ring).is_err(),
+        provider_data: open_json::<Object>(row, PROVIDER_DATA, id, ring).is_err(),
+    }
+}
+
 /// The sealed values of a row: secret, headers and `providerSpecificData`.
 pub(super) fn opened(
     row: &AnyRow,
@@ -425,7 +467,11 @@ fn record(row: &AnyRow, ring: &KeyRing) -> Result<ConnectionRecord, StoreError> 
     let id = row.text("id")?;
     let headers = open_json(row, HEADERS, &id, ring);
     let provider_data = open_json(row, PROVIDER_DATA, &id, ring);
-    let unreadable = headers.is_err() || provider_data.is_err() || open_secret(row, &id, ring).is_err();
+    let unopened = Unopened {
+        secret: open_secret(row, &id, ring).is_err(),
+        headers: headers.is_err(),
+        provider_data: provider_data.is_err(),
+    };
     Ok(ConnectionRecord {
         id: ConnectionId::from(id),
         provider: ProviderId::from(row.text("provider")?),
@@ -445,7 +491,7 @@ fn record(row: &AnyRow, ring: &KeyRing) -> Result<ConnectionRecord, StoreError> 
             total_ms: row.u64("total_ms")?,
         },
         max_concurrent: row.opt_u64("max_concurrent")?.and_then(|limit| u32::try_from(limit).ok()),
-        unreadable,
+        unopened,
         test: TestRecord {
             status: row.opt_text("status")?.unwrap_or_default(),
             tested_at: row.opt_millis("tested_at")?,

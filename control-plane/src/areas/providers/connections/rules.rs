@@ -20,7 +20,7 @@ use super::{
     signed_in::OAUTH,
 };
 use crate::{
-    http::{ApiError, Code, Edit, Fields, Refused, merged, nearest, shapes::UpstreamTimeouts},
+    http::{ApiError, Code, Edit, EditError, Fields, merged, nearest, shapes::UpstreamTimeouts},
     store::{
         MERGE_ATTEMPTS, StoreError, Write,
         records::{Actor, CoolingRow, Object, TimeoutsRecord},
@@ -32,6 +32,9 @@ pub const MASK: &str = "****";
 
 /// What `providerSpecificData` of a node's connection repeats from the node; never stored with the connection.
 const FROM_NODE: [&str; 5] = ["prefix", "apiType", "nodeName", "chatPath", "modelsPath"];
+
+/// The part of `providerSpecificData` that is sealed apart, beside `baseUrl`, which is not sealed.
+const CUSTOM_HEADERS: &str = "customHeaders";
 
 /// Longest name of a region.
 const MAX_REGION: usize = 64;
@@ -81,6 +84,13 @@ struct SpecificData {
     base_url: Option<String>,
     headers: BTreeMap<String, String>,
     data: Object,
+}
+
+/// Headers as they are stored.
+enum HeldHeaders<'a> {
+    Open(&'a BTreeMap<String, String>),
+    /// They do not open.
+    Locked,
 }
 
 /// What a connection is a credential for.
@@ -142,7 +152,7 @@ impl Providers {
         if !new.secret.is_set() && provider.needs_key() && !cloud::is_ambient(&new.specific) {
             return Err(ApiError::invalid_field("apiKey", "API key is required"));
         }
-        let specific = self.take_apart(&provider, new.specific, &BTreeMap::new())?;
+        let specific = self.take_apart(&provider, new.specific, &HeldHeaders::Open(&BTreeMap::new()))?;
         let draft = ConnectionDraft {
             priority: new.priority,
             is_active: new.is_active,
@@ -178,9 +188,9 @@ impl Providers {
         loop {
             attempts -= 1;
             match self.try_update_connection(actor, id, &change).await {
-                Err(Refused::Store(StoreError::Stale { .. })) if attempts > 0 => {}
-                Err(Refused::Store(error)) => return Err(error.into()),
-                Err(Refused::Request(error)) => return Err(error),
+                Err(EditError::Store(StoreError::Stale { .. })) if attempts > 0 => {}
+                Err(EditError::Store(error)) => return Err(error.into()),
+                Err(EditError::Request(error)) => return Err(error),
                 Ok(record) => {
                     if change.secret.is_some() || change.specific.is_some() {
                         self.coordination.warm(id).await;
@@ -201,13 +211,10 @@ impl Providers {
         actor: &Actor,
         id: &str,
         change: &ConnectionChange,
-    ) -> Result<ConnectionRecord, Refused> {
-        let held = Connections::of(&self.store).get(id).await?;
-        let secret = match &change.secret {
-            Some(secret) => secret.clone(),
-            // One that does not open any more does not stop the edit that replaces everything else.
-            None => Connections::of(&self.store).secret(id).await.unwrap_or_default(),
-        };
+    ) -> Result<ConnectionRecord, EditError> {
+        // A secret that does not open any more does not stop the edit that replaces everything else.
+        let (held, stored) = Connections::of(&self.store).opened(id, change.secret.is_some()).await?;
+        let secret = change.secret.clone().unwrap_or(stored);
         let mut write = self.store.write(actor).await?;
         let provider = provider_of(&mut write, held.provider.as_str()).await?;
         let specific = match &change.specific {
@@ -217,9 +224,11 @@ impl Providers {
                     whole.insert("baseUrl".into(), json!(url));
                 }
                 if !held.headers.is_empty() {
-                    whole.insert("customHeaders".into(), json!(held.headers));
+                    whole.insert(CUSTOM_HEADERS.into(), json!(held.headers));
                 }
-                let specific = self.take_apart(&provider, merged(whole, edit.clone()), &held.headers)?;
+                let headers =
+                    if held.unopened.headers { HeldHeaders::Locked } else { HeldHeaders::Open(&held.headers) };
+                let specific = self.take_apart(&provider, merged(whole, edit.clone()), &headers)?;
                 let (from, to) = (held.base_url.as_deref(), specific.base_url.as_deref());
                 if provider.origin(from) != provider.origin(to) {
                     refuse_to_carry(&held, change, edit)?;
@@ -233,7 +242,14 @@ impl Providers {
                     )
                     .into());
                 }
-                Some(specific)
+                // What does not open is replaced only by an edit that names it: its master key may come back.
+                let names_headers = edit.contains_key(CUSTOM_HEADERS);
+                let names_data = edit.keys().any(|name| provider.keeps(name));
+                Some((
+                    specific.base_url,
+                    (names_headers || !held.unopened.headers).then_some(specific.headers),
+                    (names_data || !held.unopened.provider_data).then_some(specific.data),
+                ))
             }
             None => None,
         };
@@ -252,10 +268,10 @@ impl Providers {
             max_concurrent: change.max_concurrent.clone().into_patch(),
             ..ConnectionPatch::default()
         };
-        if let Some(specific) = specific {
-            patch.base_url = Some(specific.base_url);
-            patch.headers = Some(specific.headers);
-            patch.provider_data = Some(specific.data);
+        if let Some((base_url, headers, data)) = specific {
+            patch.base_url = Some(base_url);
+            patch.headers = headers;
+            patch.provider_data = data;
         }
         if !change.extras.is_empty() {
             patch.extras = Some(merged(held.extras.clone(), change.extras.clone()));
@@ -335,7 +351,7 @@ impl Providers {
         &self,
         provider: &Provider,
         mut whole: Object,
-        held: &BTreeMap<String, String>,
+        held: &HeldHeaders<'_>,
     ) -> Result<SpecificData, ApiError> {
         if let Provider::Node(_) = provider {
             whole.retain(|name, _| !FROM_NODE.contains(&name.as_str()));
@@ -343,7 +359,7 @@ impl Providers {
         let mut fields = Fields::new(whole);
         let base_url = fields.nullable_text("baseUrl", 0..=2000).set();
         let base_url = base_url.map(|url| url.trim().trim_end_matches('/').to_owned()).filter(|url| !url.is_empty());
-        let custom = fields.nullable_value("customHeaders", Value::is_object).set();
+        let custom = fields.nullable_value(CUSTOM_HEADERS, Value::is_object).set();
         let region = fields.nullable_text("region", 0..=MAX_REGION).set();
         let region = region.map(|region| region.trim().to_ascii_lowercase()).filter(|region| !region.is_empty());
         let api_type = fields.choice("apiType", &ChatApis::WORDS);
@@ -407,6 +423,12 @@ impl Provider {
         }
     }
 
+    /// Whether a field of `providerSpecificData` is kept as it came, with all that nobody here reads.
+    fn keeps(&self, name: &str) -> bool {
+        let is_nodes = matches!(self, Self::Node(_)) && FROM_NODE.contains(&name);
+        !is_nodes && name != "baseUrl" && name != CUSTOM_HEADERS
+    }
+
     /// A node may be a server of one's own that wants no key.
     fn needs_key(&self) -> bool {
         match self {
@@ -449,7 +471,14 @@ fn refuse_to_carry(held: &ConnectionRecord, change: &ConnectionChange, edit: &Ob
             "the new base URL is another host, and the stored secret is not sent there: enter the secret anew",
         ));
     }
-    let entered = edit.get("customHeaders");
+    let entered = edit.get(CUSTOM_HEADERS);
+    if held.unopened.headers && entered.is_none() {
+        return Err(ApiError::invalid_field(
+            "providerSpecificData.customHeaders",
+            "the new base URL is another host, and the stored headers, which do not open, are not sent there either: enter \
+             them anew, or set customHeaders to null",
+        ));
+    }
     let is_entered = |name: &str| match entered {
         Some(Value::Object(headers)) => headers
             .iter()
@@ -472,7 +501,7 @@ pub(in super::super) fn canonical(name: &str) -> &str {
     Catalog::builtin().get(name).map_or(name, |provider| provider.id)
 }
 
-fn read_headers(fields: &mut Fields, custom: Value, held: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+fn read_headers(fields: &mut Fields, custom: Value, held: &HeldHeaders<'_>) -> BTreeMap<String, String> {
     const MOST: usize = 32;
     let Value::Object(custom) = custom else { return BTreeMap::new() };
     if custom.len() > MOST {
@@ -486,7 +515,20 @@ fn read_headers(fields: &mut Fields, custom: Value, held: &BTreeMap<String, Stri
             continue;
         };
         let lower = name.trim().to_ascii_lowercase();
-        let value = if value == MASK { held.get(&lower).cloned().unwrap_or(value) } else { value };
+        let value = match held {
+            _ if value != MASK => value,
+            HeldHeaders::Open(held) => match held.get(&lower) {
+                Some(held) => held.clone(),
+                None => {
+                    fields.refuse(&field, "is masked, and there is no stored value: enter it");
+                    continue;
+                }
+            },
+            HeldHeaders::Locked => {
+                fields.refuse(&field, "its stored value does not open: enter it anew");
+                continue;
+            }
+        };
         if HeaderName::from_bytes(lower.as_bytes()).is_err() || HeaderValue::from_str(&value).is_err() {
             fields.refuse(&field, "is no header");
             continue;

@@ -7,7 +7,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{super::nodes::NodeRecord, ConnectionChange, ConnectionRecord, ConnectionView, MASK, NewConnection};
 use crate::{
-    http::{Body, Edit, Fields, shapes::UpstreamTimeouts},
+    http::{Edit, Fields, FromFields, shapes::UpstreamTimeouts},
     store::records::{Object, TimeoutsRecord},
 };
 
@@ -23,7 +23,7 @@ const PAGE: u64 = 10_000;
 const NOT_ENFORCED: [&str; 4] = ["rateLimitOverrides", "quotaWindowThresholds", "weight", "tags"];
 
 /// What an answer shows and an edit cannot change.
-const SHOWN: [&str; 13] = [
+const SHOWN: [&str; 14] = [
     "id",
     "provider",
     "authType",
@@ -34,6 +34,7 @@ const SHOWN: [&str; 13] = [
     "lastError",
     "errorCode",
     "unreadable",
+    "unreadableFields",
     "cooldown",
     "createdAt",
     "updatedAt",
@@ -65,10 +66,14 @@ pub(crate) struct Connection {
     last_error: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error_code: Option<String>,
-    /// The stored secret does not open with the master keys at hand: enter it anew.
+    /// Something stored does not open with the master keys at hand, and no proxy uses the connection.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schema(required = false)]
     unreadable: bool,
+    /// What of it: the fields to enter anew, or to set to null.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    unreadable_fields: Vec<&'static str>,
     /// Until when some proxy leaves it alone, and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     cooldown: Option<CooldownView>,
@@ -222,7 +227,7 @@ pub(crate) struct ConnectionExtras {
 
 // === impl ListQuery ===
 
-impl Body for ListQuery {
+impl FromFields for ListQuery {
     fn read(fields: &mut Fields) -> Self {
         Self {
             provider: fields.text("provider", 1..=200),
@@ -234,7 +239,7 @@ impl Body for ListQuery {
 
 // === impl CreateConnection ===
 
-impl Body for CreateConnection {
+impl FromFields for CreateConnection {
     fn read(fields: &mut Fields) -> Self {
         Self {
             provider: fields.required_text("provider", 1..=200).trim().to_owned(),
@@ -270,7 +275,7 @@ impl CreateConnection {
 
 // === impl ChangeConnection ===
 
-impl Body for ChangeConnection {
+impl FromFields for ChangeConnection {
     fn read(fields: &mut Fields) -> Self {
         let change = Self {
             name: fields.text("name", 1..=200),
@@ -306,7 +311,7 @@ impl ChangeConnection {
 }
 
 pub(in super::super) fn api_key(fields: &mut Fields) -> Option<Secret> {
-    let key = fields.nullable_text("apiKey", 0..=MAX_SECRET).set()?;
+    let key = fields.nullable_secret("apiKey", 0..=MAX_SECRET).set()?;
     if key.contains(MASK) {
         fields.refuse("apiKey", "is masked; send the whole key, or leave it out to keep the stored one");
     }
@@ -315,7 +320,7 @@ pub(in super::super) fn api_key(fields: &mut Fields) -> Option<Secret> {
 
 // === impl ConnectionOptions ===
 
-impl Body for ConnectionOptions {
+impl FromFields for ConnectionOptions {
     fn read(fields: &mut Fields) -> Self {
         let priority = fields.whole("priority", 1..=MAX_PRIORITY);
         let max_concurrent = fields.nullable_whole("maxConcurrent", 0..=MAX_CONCURRENT);
@@ -335,7 +340,7 @@ impl Body for ConnectionOptions {
 
 // === impl ConnectionExtras ===
 
-impl Body for ConnectionExtras {
+impl FromFields for ConnectionExtras {
     fn read(fields: &mut Fields) -> Self {
         Self {
             global_priority: fields.nullable_whole("globalPriority", 1..=MAX_PRIORITY),
@@ -396,7 +401,8 @@ impl From<ConnectionView> for Connection {
             latency_ms: record.test.latency_ms,
             last_error: record.test.error,
             error_code: record.test.error_code,
-            unreadable: record.unreadable,
+            unreadable: record.unopened.is_any(),
+            unreadable_fields: record.unopened.fields(),
             cooldown: cooling.map(|row| CooldownView { until: row.until.to_rfc3339(), reason: row.reason }),
             provider_specific_data: specific,
             timeouts: UpstreamTimeouts::of(&record.timeouts),

@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{super::Providers, aliases};
 use crate::{
-    http::{ApiError, Body, ErrorBody, Fields, extract, shapes::Success},
+    http::{ApiError, ErrorBody, Fields, FromFields, extract, shapes::Success},
     store::records::Actor,
 };
 
@@ -51,7 +51,7 @@ pub(super) struct WhichAlias {
 
 // === impl SetAlias ===
 
-impl Body for SetAlias {
+impl FromFields for SetAlias {
     fn read(fields: &mut Fields) -> Self {
         let body = Self {
             model: fields.required_text("model", 1..=MAX_NAME).trim().to_owned(),
@@ -69,7 +69,7 @@ impl Body for SetAlias {
 
 // === impl WhichAlias ===
 
-impl Body for WhichAlias {
+impl FromFields for WhichAlias {
     fn read(fields: &mut Fields) -> Self {
         Self { alias: fields.required_text("alias", 1..=MAX_NAME).trim().to_owned() }
     }

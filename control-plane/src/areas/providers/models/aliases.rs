@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sqlx::any::AnyRow;
 
 use crate::{
-    publish::{ConfigKind, Source},
+    publish::{ConfigKind, ResourceBuilder},
     store::{Columns as _, Store, StoreError, Write, limits, number, sql},
 };
 
@@ -36,7 +36,7 @@ impl ConfigKind for ModelAliasKind {
         "SELECT alias, model, revision FROM model_aliases WHERE revision > $1 AND revision <= $2"
     }
 
-    fn message(&self, row: &AnyRow, _: &Source<'_>) -> Result<(String, Body), StoreError> {
+    fn message(&self, row: &AnyRow, _: &ResourceBuilder<'_>) -> Result<(String, Body), StoreError> {
         let AliasRecord { alias, model, .. } = record(row)?;
         Ok((alias, Body::ModelAlias(v1::ModelAlias { model })))
     }

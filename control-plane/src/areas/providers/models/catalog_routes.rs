@@ -16,7 +16,7 @@ use super::{
     rows::{CUSTOM, ModelRecord, Models},
     rules::FROM_API,
 };
-use crate::http::{ApiError, Body, ErrorBody, Fields, extract};
+use crate::http::{ApiError, ErrorBody, Fields, FromFields, extract};
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -84,7 +84,7 @@ pub(super) struct CatalogQuery {
 
 // === impl CatalogQuery ===
 
-impl Body for CatalogQuery {
+impl FromFields for CatalogQuery {
     fn read(fields: &mut Fields) -> Self {
         let all = fields.choice("all", &["true", "false"]);
         Self {

@@ -14,7 +14,7 @@ use super::{
     rows::ModelRecord,
 };
 use crate::{
-    http::{ApiError, Body, Edit, ErrorBody, Fields, extract},
+    http::{ApiError, Edit, ErrorBody, Fields, FromFields, extract},
     store::records::{Actor, Object},
 };
 
@@ -169,7 +169,7 @@ pub(crate) struct HideModels {
 
 // === impl SetModel ===
 
-impl Body for SetModel {
+impl FromFields for SetModel {
     fn read(fields: &mut Fields) -> Self {
         let supported_endpoints = fields.texts("supportedEndpoints", 1..=8, 50);
         for endpoint in supported_endpoints.iter().flatten() {
@@ -221,7 +221,7 @@ impl SetModel {
 
 // === impl OfProvider ===
 
-impl Body for OfProvider {
+impl FromFields for OfProvider {
     fn read(fields: &mut Fields) -> Self {
         Self { provider: fields.text("provider", 1..=MAX_PROVIDER) }
     }
@@ -229,7 +229,7 @@ impl Body for OfProvider {
 
 // === impl WhichModel ===
 
-impl Body for WhichModel {
+impl FromFields for WhichModel {
     fn read(fields: &mut Fields) -> Self {
         let all = fields.choice("all", &["true", "false"]);
         Self {
@@ -249,7 +249,7 @@ impl WhichModel {
 
 // === impl HideModels ===
 
-impl Body for HideModels {
+impl FromFields for HideModels {
     fn read(fields: &mut Fields) -> Self {
         let is_hidden = fields.flag("isHidden");
         if is_hidden.is_none() {

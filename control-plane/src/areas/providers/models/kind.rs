@@ -8,7 +8,7 @@ use sqlx::any::AnyRow;
 
 use super::rows::resource_id;
 use crate::{
-    publish::{ConfigKind, Source},
+    publish::{ConfigKind, ResourceBuilder},
     store::{Columns as _, StoreError},
 };
 
@@ -25,7 +25,7 @@ impl ConfigKind for ModelKind {
          FROM models WHERE revision > $1 AND revision <= $2"
     }
 
-    fn message(&self, row: &AnyRow, _: &Source<'_>) -> Result<(String, Body), StoreError> {
+    fn message(&self, row: &AnyRow, _: &ResourceBuilder<'_>) -> Result<(String, Body), StoreError> {
         let model = model(row)?;
         Ok((resource_id(&model.provider, &model.model), Body::Model(model)))
     }

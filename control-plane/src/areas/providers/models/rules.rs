@@ -57,9 +57,10 @@ impl Providers {
     /// Asks the provider; what it lists is stored. When it does not answer, what is known from before.
     ///
     /// # Errors
-    /// 404; 502 when the provider does not answer and nothing is known.
+    /// 404; 502 when the provider does not answer and nothing is known; 503 where another control plane can open what this one
+    /// cannot.
     pub async fn list_models(&self, actor: &Actor, id: &str) -> Result<Listing, ApiError> {
-        let record = Connections::of(&self.store).get(id).await?;
+        let (record, _) = Connections::of(&self.store).opened(id, false).await?;
         let provider = self.provider(record.provider.as_str()).await?;
         let name = provider.id().to_owned();
         let why = match self.ask_models(&record, &provider).await {
@@ -87,9 +88,12 @@ impl Providers {
             // What becomes of it shows in the answer.
             let _ = self.sign_ins.before_use(record.id.as_str()).await;
         }
-        let secret =
-            Connections::of(&self.store).secret(record.id.as_str()).await.map_err(|error| error.to_string())?;
-        let upstream = compile(record, &secret, provider, self).map_err(|error| error.to_string())?;
+        let opened = Connections::of(&self.store).opened(record.id.as_str(), false).await;
+        let (record, secret) = opened.map_err(|error| error.to_string())?;
+        if let Some(why) = record.unopened.complaint() {
+            return Err(why);
+        }
+        let upstream = compile(&record, &secret, provider, self).map_err(|error| error.to_string())?;
         let mut uri = upstream.uri(Operation::Models).clone();
         let mut models = Vec::new();
         let mut is_optional = false;
@@ -111,6 +115,12 @@ impl Providers {
                 break;
             }
             uri = following;
+        }
+        let before = models.len();
+        models.retain(has_usable_name);
+        if models.len() < before {
+            let left_out = before - models.len();
+            tracing::warn!(connection = %record.id, left_out, "models whose names hold control characters are left out");
         }
         if models.len() > MAX_MODELS {
             let listed = models.len();
@@ -194,6 +204,12 @@ impl Providers {
     }
 }
 
+/// A name is shown to people and sent in URLs and headers.
+fn has_usable_name(model: &OfferedModel) -> bool {
+    let texts = std::iter::once(&model.id).chain(&model.owned_by);
+    !texts.flat_map(|text| text.chars()).any(char::is_control)
+}
+
 fn draft(model: &OfferedModel) -> ModelDraft {
     let mut extras = Object::new();
     if let Some(owner) = &model.owned_by {
@@ -233,4 +249,25 @@ fn catalogued(provider: &Provider) -> Vec<OfferedModel> {
         owned_by: Some(provider.id.to_owned()),
     };
     provider.known_models().map(offered).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_whose_name_steers_a_terminal_is_left_out() {
+        let model = |id: &str, owner: &str| OfferedModel {
+            id: id.to_owned(),
+            kind: "chat".into(),
+            context_window: None,
+            max_output_tokens: None,
+            created: None,
+            owned_by: Some(owner.to_owned()),
+        };
+        assert!(has_usable_name(&model("org/模型-7b:latest", "org")));
+        for (id, owner) in [("a\u{1b}[2J", "org"), ("a\nb", "org"), ("a\0", "org"), ("a", "\u{9b}1m")] {
+            assert!(!has_usable_name(&model(id, owner)), "{id:?} {owner:?}");
+        }
+    }
 }

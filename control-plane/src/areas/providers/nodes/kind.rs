@@ -7,7 +7,7 @@ use omniroute_proto::{
 use sqlx::any::AnyRow;
 
 use crate::{
-    publish::{ConfigKind, Source},
+    publish::{ConfigKind, ResourceBuilder},
     store::{Columns as _, StoreError},
 };
 
@@ -24,7 +24,7 @@ impl ConfigKind for ProviderNodeKind {
          WHERE revision > $1 AND revision <= $2"
     }
 
-    fn message(&self, row: &AnyRow, _: &Source<'_>) -> Result<(String, Body), StoreError> {
+    fn message(&self, row: &AnyRow, _: &ResourceBuilder<'_>) -> Result<(String, Body), StoreError> {
         Ok((row.text("id")?, Body::ProviderNode(node(row)?)))
     }
 }

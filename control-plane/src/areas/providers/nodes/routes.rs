@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     http::{
-        ApiError, Body, Edit, ErrorBody, Fields,
+        ApiError, Edit, ErrorBody, Fields, FromFields,
         extract::{self, Path},
         shapes::Success,
     },
@@ -121,7 +121,7 @@ impl From<NodeRecord> for NodeView {
 
 // === impl CreateNode ===
 
-impl Body for CreateNode {
+impl FromFields for CreateNode {
     fn read(fields: &mut Fields) -> Self {
         let node = Self {
             name: fields.required_text("name", 1..=200),
@@ -142,7 +142,7 @@ impl Body for CreateNode {
 
 // === impl ChangeNode ===
 
-impl Body for ChangeNode {
+impl FromFields for ChangeNode {
     fn read(fields: &mut Fields) -> Self {
         let change = Self {
             name: fields.text("name", 1..=200),

@@ -138,6 +138,7 @@ impl Providers {
         let gone: Vec<String> = connections.iter().map(|connection| connection.id.to_string()).collect();
         rows::delete(&mut write, id).await?;
         self.references.forget_connections(&mut write, &gone).await?;
+        self.references.forget_node(&mut write, id).await?;
         forget_unlisted(&mut write, &gone).await?;
         write.commit().await?;
         Ok(())
@@ -178,14 +179,14 @@ async fn move_connections(write: &mut Write, node: &str, secret: Option<Secret>)
             secret: Some(secret),
             ..ConnectionPatch::default()
         };
-        if only.headers.is_empty() && !only.unreadable {
+        if only.headers.is_empty() && !only.unopened.is_any() {
             connections::rows::update(write, only.id.as_str(), patch).await?;
             return Ok(());
         }
     }
     let laden: Vec<_> = following
         .iter()
-        .filter(|connection| connection.has_secret || !connection.headers.is_empty() || connection.unreadable)
+        .filter(|connection| connection.has_secret || !connection.headers.is_empty() || connection.unopened.is_any())
         .map(|connection| format!("`{}` ({})", connection.name, connection.id))
         .collect();
     if laden.is_empty() {

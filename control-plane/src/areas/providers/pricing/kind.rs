@@ -7,7 +7,7 @@ use omniroute_proto::{
 use sqlx::any::AnyRow;
 
 use crate::{
-    publish::{ConfigKind, Source},
+    publish::{ConfigKind, ResourceBuilder},
     store::{Columns as _, StoreError},
 };
 
@@ -24,7 +24,7 @@ impl ConfigKind for PriceKind {
          AND valid_until IS NULL"
     }
 
-    fn message(&self, row: &AnyRow, _: &Source<'_>) -> Result<(String, Body), StoreError> {
+    fn message(&self, row: &AnyRow, _: &ResourceBuilder<'_>) -> Result<(String, Body), StoreError> {
         let (provider, model) = (row.text("provider")?, row.text("model")?);
         let id = format!("{provider}/{model}");
         Ok((id, Body::Price(v1::Price { provider, model })))

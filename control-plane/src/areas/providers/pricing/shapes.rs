@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::super::models::{MAX_MODEL, MAX_PROVIDER};
 use crate::{
-    http::{ApiError, Body, Edit, Fields},
+    http::{ApiError, Edit, Fields, FromFields},
     store::records::{Object, PriceRow},
 };
 
@@ -210,7 +210,7 @@ impl PriceHistory {
 // === impl SetPrices ===
 
 /// `{provider: {model: {input, output, …}}}`: the names are data, so the object is read as it is.
-impl Body for SetPrices {
+impl FromFields for SetPrices {
     fn read(fields: &mut Fields) -> Self {
         let mut prices = Vec::new();
         for (provider, models) in fields.rest() {
@@ -272,7 +272,7 @@ fn is_rate(value: &Value) -> bool {
 
 // === impl OfProvider ===
 
-impl Body for OfProvider {
+impl FromFields for OfProvider {
     fn read(fields: &mut Fields) -> Self {
         Self { provider: fields.text("provider", 1..=MAX_PROVIDER) }
     }
@@ -280,7 +280,7 @@ impl Body for OfProvider {
 
 // === impl InForce ===
 
-impl Body for InForce {
+impl FromFields for InForce {
     fn read(fields: &mut Fields) -> Self {
         let own = fields.choice("own", &["true", "false"]);
         Self { provider: fields.text("provider", 1..=MAX_PROVIDER), own: own.as_deref() == Some("true") }
@@ -289,7 +289,7 @@ impl Body for InForce {
 
 // === impl WhichPrices ===
 
-impl Body for WhichPrices {
+impl FromFields for WhichPrices {
     fn read(fields: &mut Fields) -> Self {
         let which = Self {
             provider: fields.text("provider", 1..=MAX_PROVIDER),
@@ -304,7 +304,7 @@ impl Body for WhichPrices {
 
 // === impl WhichModel ===
 
-impl Body for WhichModel {
+impl FromFields for WhichModel {
     fn read(fields: &mut Fields) -> Self {
         Self {
             provider: fields.required_text("provider", 1..=MAX_PROVIDER),

@@ -6,4 +6,5 @@ mod every_provider;
 mod models;
 pub(crate) mod nodes;
 mod pricing;
+mod unopened;
 mod vendors;

@@ -16,10 +16,11 @@ const SAID: &str = "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"
 const LAST: &str = "data: {\"candidates\":[{\"finishReason\":\"STOP\"}],\"usageMetadata\":{\"promptTokenCount\":9,\"candidatesTokenCount\":4}}\n\n";
 /// Reason and count in one, behind a text.
 const EACH: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"12345678\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":4}}\n\n";
+const QUIET: RelayTimesIn = RelayTimesIn { keepalive: 0, ..TIMES };
 const BEAT: &str = ": beat\n\n";
 
 /// From `upstream` to a client of Anthropic's.
-fn to_messages(upstream: Format) -> AnswerFilter {
+pub(super) fn to_messages(upstream: Format) -> AnswerFilter {
     let translation = Translation::same_format(&SameFormat {
         dialect: &Dialect::Messages,
         format: upstream,
@@ -27,6 +28,7 @@ fn to_messages(upstream: Format) -> AnswerFilter {
         requested: "mock/m",
         stream: true,
         include_usage: false,
+        choices: 1,
         at: UnixMillis(0),
         sealer: Arc::new(SignatureSealer::new(&Pepper::new("fleet"))),
         previous: None,
@@ -198,5 +200,44 @@ async fn a_picture_is_no_sign_that_no_other_comes() {
     assert_eq!(bench.text().await, PICTURE);
     bench.ends();
     assert_eq!(bench.rest().await, "");
+    bench.ended_well();
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_several_choices_all_are_waited_for() {
+    let numbered = |event: &str, index: u32| event.replace("{\"delta\"", &format!("{{\"index\":{index},\"delta\""));
+    let pieces: Vec<&'static str> = [(TEXT, 0), (FINISH, 0), (TEXT, 1), (FINISH, 1)]
+        .map(|(event, index)| &*Box::leak(numbered(event, index).into_boxed_str()))
+        .to_vec();
+    let mut bench = Bench::new(AnswerFilter::events(CHAT, false).of_choices(2), pieces[0], QUIET);
+    assert_eq!(bench.text().await, pieces[0]);
+    for (piece, pause) in pieces[1..].iter().zip([30, 0, 0]) {
+        bench.says(Ok(piece));
+        assert_eq!(bench.text().await, *piece);
+        // The second one takes its time to begin.
+        tokio::select! {
+            biased;
+            piece = bench.next() => panic!("{piece:?}"),
+            () = tokio::time::sleep(SECOND * pause) => {}
+        }
+    }
+    bench.says(Ok(USAGE));
+    assert_eq!(bench.text().await, USAGE);
+    let start = Instant::now();
+    assert_eq!(bench.rest().await, DONE_TEXT);
+    assert_eq!(start.elapsed(), SECOND * 10);
+    bench.ended_well();
+}
+
+#[tokio::test(start_paused = true)]
+async fn fewer_choices_than_were_asked_for_are_an_answer_once_nothing_more_comes() {
+    let mut bench = Bench::new(AnswerFilter::events(CHAT, false).of_choices(2), TEXT, QUIET);
+    for piece in [TEXT, FINISH] {
+        if piece == FINISH {
+            bench.says(Ok(piece));
+        }
+        assert_eq!(bench.text().await, piece);
+    }
+    assert_eq!(bench.rest().await, DONE_TEXT);
     bench.ended_well();
 }

@@ -1,12 +1,13 @@
 //! The data directory, its files, the ports.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::Path};
 
 use super::Finding;
 use crate::{
     context::Context,
     data_dir::{self, DataDir},
     database_owner::Owner,
+    disk_space,
     ports::{self, Holder, Port},
 };
 
@@ -16,6 +17,7 @@ const OURS: [&str; 2] = ["omniroute-control-plane", "omniroute-data-plane"];
 pub(super) fn look(context: &Context) -> Vec<Finding> {
     let dir = context.data_dir();
     let mut findings = vec![directory(context, &dir)];
+    findings.extend(room(dir.path(), disk_space::free(dir.path())));
     findings.extend(files(&dir));
     findings.extend(master_key(context, &dir));
     findings.extend(pepper(context, &dir));
@@ -39,6 +41,13 @@ fn directory(context: &Context, dir: &DataDir) -> Finding {
             format!("chmod 700 {path}"),
         ),
     }
+}
+
+/// A full disk, which keeps a gateway from starting and one that runs from storing anything.
+fn room(dir: &Path, free: Option<u64>) -> Option<Finding> {
+    let free = free.filter(|free| *free < disk_space::LITTLE)?;
+    let what = format!("the disk that holds {} is full: {} KiB are free", dir.display(), free / 1024);
+    Some(Finding::bad("disk", what, "free space on it; until then nothing can be stored"))
 }
 
 fn files(dir: &DataDir) -> Vec<Finding> {
@@ -146,4 +155,19 @@ fn ports(context: &Context, is_running: bool) -> Vec<Finding> {
         }
     };
     wanted.into_iter().map(judge).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::doctor::Verdict;
+
+    #[test]
+    fn a_full_disk_is_bad_whether_the_gateway_runs_or_not() {
+        let dir = Path::new("/var/lib/omniroute");
+        let finding = room(dir, Some(2048)).expect("a finding");
+        assert_eq!((finding.verdict, finding.subject.as_str()), (Verdict::Bad, "disk"));
+        assert!(finding.what.contains("/var/lib/omniroute is full: 2 KiB"), "{}", finding.what);
+        assert!(room(dir, Some(disk_space::LITTLE)).is_none() && room(dir, None).is_none());
+    }
 }

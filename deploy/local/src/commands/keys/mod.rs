@@ -88,8 +88,12 @@ fn show_secret(context: &Context, made: &Value) {
             at if at.is_empty() => String::new(),
             at => format!("; it expires at {at}"),
         };
+        let old = match screen::text(made, "previousValidUntil") {
+            until if until.is_empty() => String::new(),
+            until => format!("; the old one still counts until {until}"),
+        };
         let id = screen::text(made, "id");
-        Screen::warning(&format!("this is the only time that the key is shown; its id is {id}{expires}"));
+        Screen::warning(&format!("this is the only time that the key is shown; its id is {id}{expires}{old}"));
         warnings(made);
     }
 }

@@ -22,12 +22,13 @@ pub(super) async fn set_key(
     let Some(key) = key_of(key)? else {
         return Err(Failure::new(Exit::Usage, "give the key with --api-key-stdin or --api-key"));
     };
-    let id = id_of("connection", &all(client).await?, wanted)?;
+    let connections = all(client).await?;
+    let held = held(&connections, wanted)?;
     let mut body = json!({ "apiKey": key });
     if let Some(model) = test_model {
         body["providerSpecificData"] = json!({ TEST_MODEL: model });
     }
-    apply(context, client, &id, &body).await
+    apply(context, client, held, &body).await
 }
 
 pub(super) async fn edit(context: &Context, client: &Client, edit: EditProvider) -> Result<(), Failure> {
@@ -66,15 +67,22 @@ pub(super) async fn edit(context: &Context, client: &Client, edit: EditProvider)
         ));
     }
     let connections = all(client).await?;
-    let id = id_of("connection", &connections, &edit.connection)?;
+    let held = held(&connections, &edit.connection)?;
     if let Some(api_type) = &edit.api_type {
         let nodes = nodes::all(client).await?;
-        let provider = provider_of(&connections, &id);
+        let provider = screen::text(held, "provider");
         if let Some(node) = nodes.iter().find(|node| screen::text(node, "id") == provider) {
             return Err(nodes::own_api_type(context, &screen::text(node, "prefix"), api_type));
         }
     }
-    apply(context, client, &id, &Value::Object(body)).await
+    apply(context, client, held, &Value::Object(body)).await
+}
+
+/// The connection that is called so.
+fn held<'a>(connections: &'a [Value], wanted: &str) -> Result<&'a Value, Failure> {
+    let id = id_of("connection", connections, wanted)?;
+    let found = connections.iter().find(|connection| screen::text(connection, "id") == id);
+    found.ok_or_else(|| Failure::failed(format!("no connection has the id or the name `{wanted}`")))
 }
 
 /// Whose connection it is: a provider of the catalog, or a node.
@@ -84,24 +92,32 @@ fn provider_of(connections: &[Value], id: &str) -> String {
 }
 
 /// Changes a connection and tests it, since an edit is most often a repair.
-async fn apply(context: &Context, client: &Client, id: &str, body: &Value) -> Result<(), Failure> {
+async fn apply(context: &Context, client: &Client, held: &Value, body: &Value) -> Result<(), Failure> {
+    let id = screen::text(held, "id");
     let changed = client.patch(&format!("/api/providers/{id}"), body).await?;
     let connection = changed.get("connection").cloned().unwrap_or_default();
     let name = screen::text(&connection, "name");
+    let said = if is_same(held, &connection) { "is as it was" } else { "is changed" };
     if connection.get("isActive").and_then(Value::as_bool) == Some(false) {
         context.screen.json(&json!({ "connection": connection }));
         context.screen.line(&format!(
-            "Connection `{name}` is changed. It is switched off: `{}`",
+            "Connection `{name}` {said}. It is switched off: `{}`",
             context.command(&format!("providers enable {}", quoted(&name)))
         ));
         return Ok(());
     }
-    let result = tested(client, id, None).await?;
+    let result = tested(client, &id, None).await?;
     context.screen.json(&json!({ "connection": connection, "test": result }));
-    context.screen.line(&format!("Connection `{name}` is changed."));
+    context.screen.line(&format!("Connection `{name}` {said}."));
     outcome(context, &connection, &result)?;
     context.screen.line("Its test passed.");
     Ok(())
+}
+
+/// Whether an edit found everything as it wanted it: the gateway then leaves the time of the last change alone.
+fn is_same(before: &Value, after: &Value) -> bool {
+    let changed_at = |connection: &Value| screen::text(connection, "updatedAt");
+    !changed_at(before).is_empty() && changed_at(before) == changed_at(after)
 }
 
 pub(super) async fn switch(context: &Context, client: &Client, wanted: &str, is_on: bool) -> Result<(), Failure> {
@@ -140,4 +156,17 @@ pub(super) async fn remove(
     }
     context.screen.json(&json!({ "id": id, "deletedNode": deleted_node }));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_edit_that_found_everything_as_it_wanted_it_has_changed_nothing() {
+        let at = |time: &str| json!({ "name": "c", "updatedAt": time });
+        assert!(is_same(&at("2030-01-31T00:00:00.000Z"), &at("2030-01-31T00:00:00.000Z")));
+        assert!(!is_same(&at("2030-01-31T00:00:00.000Z"), &at("2030-01-31T00:00:01.000Z")));
+        assert!(!is_same(&json!({}), &json!({})), "a gateway that does not tell");
+    }
 }

@@ -13,7 +13,7 @@ const MESSAGE: &str = r#"{"id":"msg_up","type":"message","role":"assistant","mod
     "usage":{"input_tokens":10,"cache_creation_input_tokens":5,"cache_read_input_tokens":4,"cache_creation":{"ephemeral_5m_input_tokens":2,"ephemeral_1h_input_tokens":3},
         "output_tokens":9,"output_tokens_details":{"thinking_tokens":6},"service_tier":"priority","server_tool_use":{"web_search_requests":1}}}"#;
 
-fn answer(response: &Response<'_>, exchange: &Exchange) -> Value {
+fn answer(response: &Response<'_>, exchange: &ResponseContext) -> Value {
     let mut out = Vec::new();
     encode_response(response, exchange, &mut out);
     serde_json::from_slice(&out).expect("valid JSON")
@@ -93,7 +93,7 @@ fn a_chat_answer_becomes_a_message() {
 #[test]
 fn thoughts_are_shown_only_to_who_wants_them() {
     let response = decode_response(MESSAGE.as_bytes(), &CONTEXT).expect("an answer");
-    let message = answer(&response, &Exchange { show_thinking: false, ..exchange() });
+    let message = answer(&response, &ResponseContext { show_thinking: false, ..exchange() });
     assert!(!message.to_string().contains("thinking\":"), "{message}");
     assert_eq!(message["content"][0]["type"], "text");
 }

@@ -4,7 +4,10 @@ use serde_json::Value;
 
 use super::*;
 use crate::{
-    codec::{DecodeContext, Encoded, Exchange, NameTable, Sealer, StreamDecoder, StreamEncoder, Target, WireError},
+    codec::{
+        DecodeContext, EncodeTarget, Encoded, NameTable, ResponseContext, Sealer, StreamDecoder, StreamEncoder,
+        WireError,
+    },
     ir::{Event, Family, Losses, Profile, Request, Signature, ThinkingStyle, Validator},
     openai,
 };
@@ -39,8 +42,8 @@ impl Sealer for TestSealer {
 
 const CONTEXT: DecodeContext<'_> = DecodeContext { sealer: &TestSealer, answer: "" };
 
-fn exchange() -> Exchange {
-    Exchange {
+fn exchange() -> ResponseContext {
+    ResponseContext {
         id: "1".into(),
         created: 7,
         model: "mock/m".into(),
@@ -72,7 +75,7 @@ fn chat(body: &str) -> Request<'_> {
 
 fn try_encode(request: &Request<'_>, profile: &Profile) -> Result<(Encoded, Losses), WireError> {
     let names = NameTable::build(request, 64, |_, c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
-    let target = Target { model: "claude", profile, names: &names, stream: true };
+    let target = EncodeTarget { model: "claude", profile, names: &names, stream: true };
     let mut losses = Losses::default();
     encode_request(request, &target, &mut losses).map(|encoded| (encoded, losses))
 }
@@ -145,7 +148,10 @@ fn own(event: Event<'_>) -> Event<'static> {
 }
 
 /// What an encoder makes of events: every event's name and data.
-fn written<'e>(events: impl IntoIterator<Item = &'e Event<'static>>, exchange: Exchange) -> Vec<(String, Value)> {
+fn written<'e>(
+    events: impl IntoIterator<Item = &'e Event<'static>>,
+    exchange: ResponseContext,
+) -> Vec<(String, Value)> {
     let mut encoder = Encoder::new(exchange);
     let mut out = Vec::new();
     events.into_iter().for_each(|event| encoder.event(event, &mut out));

@@ -100,7 +100,7 @@ fn of_a_system_text_that_goes_on_behind_the_billing_line_only_that_is_cut() {
         assert_eq!(written, texts, "Anthropic gets all of it");
         let names = NameTable::default();
         let own = Profile::default();
-        let target = Target { model: "m", profile: &own, names: &names, stream: false };
+        let target = EncodeTarget { model: "m", profile: &own, names: &names, stream: false };
         let mut losses = Losses::default();
         let chat = openai::encode_request(&request, &target, &mut losses).expect("encoded").body;
         let chat = String::from_utf8(chat).expect("text");
@@ -114,7 +114,7 @@ fn what_claude_code_sends_reaches_another_family_without_its_billing_header() {
     let request = read(CLAUDE_CODE);
     let names = NameTable::default();
     let profile = Profile::default();
-    let target = Target { model: "m", profile: &profile, names: &names, stream: true };
+    let target = EncodeTarget { model: "m", profile: &profile, names: &names, stream: true };
     let mut losses = Losses::default();
     let encoded = openai::encode_request(&request, &target, &mut losses).expect("encoded");
     let body = String::from_utf8(encoded.body).expect("text");
@@ -274,7 +274,7 @@ fn a_count_needs_no_limit_and_sends_only_what_shapes_the_prompt() {
     let request = decode_count_tokens(body.as_bytes(), &CONTEXT).expect("a request");
     let names = NameTable::default();
     let profile = Profile { thinking: ThinkingStyle::Adaptive, ..profile() };
-    let target = Target { model: "claude", profile: &profile, names: &names, stream: false };
+    let target = EncodeTarget { model: "claude", profile: &profile, names: &names, stream: false };
     let encoded = encode_count_tokens(&request, &target, &mut Losses::default()).expect("encoded");
     let written: Value = serde_json::from_slice(&encoded.body).expect("JSON");
     let mut fields: Vec<_> = written.as_object().expect("an object").keys().map(String::as_str).collect();

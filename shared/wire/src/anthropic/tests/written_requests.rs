@@ -168,7 +168,7 @@ fn the_output_limit_is_always_given() {
     let limit = |body: &str, profile: &Profile, stream: bool| {
         let request = chat(body);
         let names = NameTable::default();
-        let target = Target { model: "claude", profile, names: &names, stream };
+        let target = EncodeTarget { model: "claude", profile, names: &names, stream };
         let encoded = encode_request(&request, &target, &mut Losses::default()).expect("encoded");
         let written: Value = serde_json::from_slice(&encoded.body).expect("JSON");
         assert_eq!(written.get("stream").is_some(), stream);

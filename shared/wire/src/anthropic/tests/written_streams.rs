@@ -128,7 +128,7 @@ fn a_thought_always_ends_with_a_signature() {
         assembled(&all)["content"],
         json!([{"type": "thinking", "thinking": "", "signature": "sealed:gemini:g"}])
     );
-    let hidden = written(&unsigned, Exchange { show_thinking: false, ..exchange() });
+    let hidden = written(&unsigned, ResponseContext { show_thinking: false, ..exchange() });
     assert_eq!(assembled(&hidden)["content"], json!([]));
 }
 

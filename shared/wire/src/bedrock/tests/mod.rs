@@ -7,7 +7,7 @@ mod stream;
 mod thinking;
 
 use crate::{
-    codec::{DecodeContext, NameTable, Sealer, Target, WireError},
+    codec::{DecodeContext, EncodeTarget, NameTable, Sealer, WireError},
     ir::{CallKind, Format, Losses, Part, Profile, Request, Role, Signature, Turn},
     openai,
 };
@@ -61,7 +61,7 @@ fn encode(
     profile: &Profile,
 ) -> Result<(serde_json::Value, Vec<String>), WireError> {
     let names = NameTable::build(request, super::MAX_NAME_LEN, super::is_name_char);
-    let target = Target { model, profile, names: &names, stream: false };
+    let target = EncodeTarget { model, profile, names: &names, stream: false };
     let mut losses = Losses::default();
     let encoded = super::encode_request(request, &target, &mut losses)?;
     assert_eq!(encoded.answer_tool, String::from_utf8_lossy(&encoded.body).contains("omniroute_json_answer"));

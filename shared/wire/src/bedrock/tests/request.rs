@@ -62,7 +62,7 @@ fn arguments_are_never_reprinted() {
     ];
     let request = request(turns);
     let names = crate::codec::NameTable::default();
-    let target = crate::codec::Target { model: CLAUDE, profile: &plain_profile(), names: &names, stream: false };
+    let target = crate::codec::EncodeTarget { model: CLAUDE, profile: &plain_profile(), names: &names, stream: false };
     let encoded = super::super::encode_request(&request, &target, &mut crate::ir::Losses::default()).expect("encoded");
     let text = String::from_utf8(encoded.body).expect("text");
     assert!(text.contains(r#""input":{ "z": 1.0, "a":1e400 }"#), "{text}");

@@ -4,7 +4,7 @@ mod seeds;
 mod stream;
 
 use crate::{
-    codec::{DecodeContext, NameTable, Sealer, Target, WireError},
+    codec::{DecodeContext, EncodeTarget, NameTable, Sealer, WireError},
     ir::{Losses, Profile, Request, Signature},
     openai,
 };
@@ -29,7 +29,7 @@ fn encode(
     stream: bool,
 ) -> Result<(serde_json::Value, Vec<String>), WireError> {
     let names = NameTable::build(request, super::MAX_NAME_LEN, super::is_name_char);
-    let target = Target { model: "command-a-03-2025", profile, names: &names, stream };
+    let target = EncodeTarget { model: "command-a-03-2025", profile, names: &names, stream };
     let mut losses = Losses::default();
     let encoded = super::encode_request(request, &target, &mut losses)?;
     let body = serde_json::from_slice(&encoded.body).expect("valid JSON");

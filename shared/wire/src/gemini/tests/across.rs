@@ -60,7 +60,7 @@ fn a_chat_client_brings_a_gemini_call_back_with_its_signature_and_bytes() {
     let request = openai::decode_request(body.as_bytes(), &CONTEXT).expect("a request");
     let names = name_table(&request);
     let profile = Profile::default();
-    let target = Target { model: "gemini-3-pro", profile: &profile, names: &names, stream: true };
+    let target = EncodeTarget { model: "gemini-3-pro", profile: &profile, names: &names, stream: true };
     let encoded = encode_request(&request, &target, &mut Losses::default()).expect("encoded");
     let text = String::from_utf8(encoded.body).expect("text");
     let expected = format!(
@@ -81,7 +81,7 @@ fn a_gemini_client_talks_to_a_chat_upstream() {
     let request = decode(body).expect("a request");
     let names = NameTable::default();
     let profile = Profile::default();
-    let target = Target { model: "m", profile: &profile, names: &names, stream: false };
+    let target = EncodeTarget { model: "m", profile: &profile, names: &names, stream: false };
     let mut losses = Losses::default();
     let encoded = openai::encode_request(&request, &target, &mut losses).expect("encoded");
     assert_eq!(losses.names().collect::<Vec<_>>(), ["tools.googleSearch", "safetySettings"]);

@@ -10,7 +10,7 @@ fn read(body: &str) -> Response<'_> {
     decode_response(body.as_bytes(), &CONTEXT).expect("an answer")
 }
 
-fn written(response: &Response<'_>, exchange: &Exchange) -> Value {
+fn written(response: &Response<'_>, exchange: &ResponseContext) -> Value {
     let mut out = Vec::new();
     encode_response(response, exchange, &mut out);
     serde_json::from_slice(&out).expect("valid JSON")
@@ -150,7 +150,7 @@ fn answers_of_other_families_become_this_ones() {
     );
     assert_eq!(value["usageMetadata"], json!({"promptTokenCount":3,"candidatesTokenCount":3,"totalTokenCount":6}));
     assert_eq!(value.get("x_groq"), None);
-    let hidden = written(&response, &Exchange { show_thinking: false, ..exchange() });
+    let hidden = written(&response, &ResponseContext { show_thinking: false, ..exchange() });
     assert!(!hidden.to_string().contains("hm"));
 }
 

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::{
-    codec::{DecodeContext, Encoded, Exchange, NameTable, Sealer, Target, WireError},
+    codec::{DecodeContext, EncodeTarget, Encoded, NameTable, ResponseContext, Sealer, WireError},
     ir::{Family, Format, Losses, Part, Profile, Request, Role, Signature, SystemPart, SystemRole, Turn},
 };
 
@@ -38,8 +38,8 @@ impl Sealer for OpenSealer {
 
 const CONTEXT: DecodeContext<'_> = DecodeContext { sealer: &OpenSealer, answer: "" };
 
-fn exchange() -> Exchange {
-    Exchange {
+fn exchange() -> ResponseContext {
+    ResponseContext {
         id: "r1".into(),
         created: 7,
         model: "mock/m".into(),
@@ -61,7 +61,7 @@ fn decode(body: &str) -> Result<Request<'_>, WireError> {
 /// Writes a request and reads what was written; the losses as one text.
 fn encode_for(request: &Request<'_>, model: &str, profile: &Profile) -> Result<(Value, String), WireError> {
     let names = name_table(request);
-    let target = Target { model, profile, names: &names, stream: false };
+    let target = EncodeTarget { model, profile, names: &names, stream: false };
     let mut losses = Losses::default();
     let Encoded { body, headers, answer_tool } = encode_request(request, &target, &mut losses)?;
     assert!(headers.is_empty());

@@ -14,7 +14,7 @@ fn an_agents_request_written_and_read_again_says_the_same() {
     let request = decode(body).expect("a request");
     let names = name_table(&request);
     let profile = Profile::default();
-    let target = Target { model: "gemini-3-pro", profile: &profile, names: &names, stream: true };
+    let target = EncodeTarget { model: "gemini-3-pro", profile: &profile, names: &names, stream: true };
     let mut losses = Losses::default();
     let encoded = encode_request(&request, &target, &mut losses).expect("encoded");
     assert!(losses.is_empty(), "{losses:?}");

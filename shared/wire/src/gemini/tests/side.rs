@@ -18,7 +18,7 @@ fn tokens_are_counted_of_contents_alone_and_of_a_whole_request() {
     assert_eq!((whole.model.as_ref(), whole.system.len(), whole.tools.len()), ("p/m", 1, 1));
     let names = name_table(&whole);
     let profile = Profile::default();
-    let target = Target { model: "gemini-2.5-pro", profile: &profile, names: &names, stream: false };
+    let target = EncodeTarget { model: "gemini-2.5-pro", profile: &profile, names: &names, stream: false };
     let mut losses = Losses::default();
     let encoded = encode_count_request(&whole, &target, &mut losses).expect("encoded");
     let value = parsed(&encoded.body);

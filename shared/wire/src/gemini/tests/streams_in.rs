@@ -180,6 +180,32 @@ fn errors_cuts_and_garbage_are_errors_once() {
 }
 
 #[test]
+fn a_candidate_that_is_cut_is_no_answer_whatever_became_of_others() {
+    let told = |index: u32, rest: &str| {
+        format!(r#"{{"candidates":[{{"index":{index},"content":{{"parts":[{{"text":"x"}}]}}{rest}}}]}}"#)
+    };
+    let (first, second) = (told(0, r#","finishReason":"STOP""#), told(1, ""));
+    for stream in framed(&[&second, &first]).iter().chain(&framed(&[&first, &second])) {
+        assert_eq!(collect(stream).expect_err("cut").code, "upstream_stream_cut", "{stream}");
+    }
+    for stream in framed(&[&second, &first, &told(1, r#","finishReason":"STOP""#)]) {
+        assert_eq!(collect(&stream).expect("an answer").choices.len(), 2);
+    }
+}
+
+#[test]
+fn what_breaks_off_behind_a_whole_answer_takes_nothing_from_it() {
+    let whole = &framed(&ELEMENTS)[0];
+    assert!(whole.starts_with("data:"), "events");
+    let expected = collect(whole).expect("an answer");
+    for broken in ["data: {\"usageMetadata\":{\"promptTok", "data: {"] {
+        assert_eq!(collect(&format!("{whole}{broken}")).expect("an answer"), expected, "{broken}");
+        let in_the_middle = format!("{whole}{broken}\n\ndata: {{}}\n\n");
+        assert_eq!(collect(&in_the_middle).expect_err("garbage").code, "upstream_malformed", "{broken}");
+    }
+}
+
+#[test]
 fn arguments_that_come_as_a_text_are_taken_when_they_are_an_object() {
     let element = |args: &str| {
         format!(

@@ -40,7 +40,7 @@ fn write(events: &[Event<'_>], framing: Framing) -> String {
     write_for(exchange(), events, framing)
 }
 
-fn write_for(exchange: Exchange, events: &[Event<'_>], framing: Framing) -> String {
+fn write_for(exchange: ResponseContext, events: &[Event<'_>], framing: Framing) -> String {
     let mut encoder = Encoder::new(exchange, framing);
     let mut out = Vec::new();
     events.iter().for_each(|event| encoder.event(event, &mut out));
@@ -133,7 +133,7 @@ fn arguments_keep_their_bytes_and_names_their_spelling() {
         namespace: None,
         cache: None,
     });
-    let exchange = Exchange { names: name_table(&request), ..exchange() };
+    let exchange = ResponseContext { names: name_table(&request), ..exchange() };
     let events = [
         start(),
         a_call(0, "a", "__tool"),
@@ -214,7 +214,7 @@ fn a_foreign_thought_is_signed_by_a_token_that_is_base64() {
 
 #[test]
 fn hidden_thoughts_stay_hidden() {
-    let hidden = Exchange { show_thinking: false, ..exchange() };
+    let hidden = ResponseContext { show_thinking: false, ..exchange() };
     let signature = Signature { family: Family::Anthropic, payload: "x".into() };
     let events = [
         start(),

@@ -37,7 +37,7 @@ fn response(arguments: &'static str) -> Response<'static> {
     }
 }
 
-fn written(response: &Response<'_>, exchange: &Exchange, shape: Shape, timing: &Timing) -> Value {
+fn written(response: &Response<'_>, exchange: &ResponseContext, shape: Shape, timing: &Timing) -> Value {
     let mut out = Vec::new();
     encode_response(response, exchange, shape, timing, &mut out);
     serde_json::from_slice(&out).expect("JSON")
@@ -66,7 +66,7 @@ fn an_answer_has_what_clients_read() {
 fn a_generated_text_stands_at_the_top_and_unknowns_are_left_out() {
     let mut response = response("{}");
     response.usage = Usage::default();
-    let exchange = Exchange { show_thinking: false, ..exchange() };
+    let exchange = ResponseContext { show_thinking: false, ..exchange() };
     let answer = written(&response, &exchange, Shape::Generate, &Timing::default());
     assert_eq!(answer["response"], "hello");
     assert_eq!(answer["tool_calls"][0]["function"]["name"], "f");

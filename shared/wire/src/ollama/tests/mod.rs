@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::{
-    codec::{DecodeContext, Exchange, NameTable, Sealer, Target, WireError},
+    codec::{DecodeContext, EncodeTarget, NameTable, ResponseContext, Sealer, WireError},
     ir::{Losses, Profile, Request, Signature},
 };
 
@@ -26,8 +26,8 @@ impl Sealer for NoSealer {
 
 const CONTEXT: DecodeContext<'_> = DecodeContext { sealer: &NoSealer, answer: "" };
 
-fn exchange() -> Exchange {
-    Exchange {
+fn exchange() -> ResponseContext {
+    ResponseContext {
         id: "1".into(),
         created: 7,
         model: "mock/m".into(),
@@ -45,7 +45,7 @@ fn exchange() -> Exchange {
 /// A request as Ollama would get it, and what was lost.
 fn encode_with(request: &Request<'_>, profile: &Profile) -> Result<(serde_json::Value, Vec<String>), WireError> {
     let names = NameTable::build(request, 64, |_, c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
-    let target = Target { model: "up", profile, names: &names, stream: false };
+    let target = EncodeTarget { model: "up", profile, names: &names, stream: false };
     let mut losses = Losses::default();
     let encoded = encode_request(request, &target, &mut losses)?;
     let body = serde_json::from_slice(&encoded.body).expect("valid JSON");

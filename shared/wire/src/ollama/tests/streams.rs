@@ -38,7 +38,7 @@ fn collected(stream: &[u8]) -> Result<Response<'static>, StreamError> {
 }
 
 /// The lines that a client gets, split as Python splits text.
-fn client_lines(response: &Response<'_>, exchange: Exchange, shape: Shape) -> Vec<Value> {
+fn client_lines(response: &Response<'_>, exchange: ResponseContext, shape: Shape) -> Vec<Value> {
     let mut encoder = Encoder::new(exchange, shape, Timing::default());
     let mut out = Vec::new();
     replay(response, &mut |event| encoder.event(&event, &mut out));
@@ -108,6 +108,34 @@ fn broken_streams_are_errors() {
 }
 
 #[test]
+fn what_breaks_off_behind_a_whole_answer_takes_nothing_from_it() {
+    let expected = collected(STREAM.as_bytes()).expect("an answer");
+    for broken in ["{\"model\":\"m\",\"don", "{"] {
+        // With a last line that says something, so that it is not known for the last before the stream ends.
+        let said = STREAM.replace("\"content\":\"\"},\"done\":true", "\"content\":\"!\"},\"done\":true");
+        let whole = collected(said.as_bytes()).expect("an answer");
+        assert_ne!(whole, expected);
+        assert_eq!(collected(format!("{said}{broken}").as_bytes()).expect("an answer"), whole);
+        assert_eq!(collected(format!("{said}{broken}\n").as_bytes()).expect_err("garbage").code, "upstream_malformed");
+    }
+}
+
+#[test]
+fn the_count_of_a_last_line_that_says_something_is_told_with_it() {
+    let last = br#"{"model":"m","response":"a","done":true,"prompt_eval_count":26,"eval_count":9}
+"#;
+    let mut decoder = Decoder::default();
+    let mut counted = Vec::new();
+    decoder.feed(last, &mut |event| {
+        if let Event::Usage(usage) = event {
+            counted.push((usage.input, usage.output));
+        }
+    });
+    assert!(decoder.complete() && !decoder.done());
+    assert_eq!(counted, [(Some(26), Some(9))]);
+}
+
+#[test]
 fn a_line_that_never_ends_does_no_harm_and_only_the_streams_end_is_the_answers() {
     let mut decoder = Decoder::default();
     let mut errors = 0;
@@ -154,7 +182,7 @@ fn the_lines_are_those_of_the_real_server() {
     assert_eq!((&last["prompt_eval_count"], &last["eval_count"]), (&json!(26), &json!(9)));
     assert!(lines.iter().all(|line| line["model"] == "mock/m" && line["created_at"] == "2026-01-01T00:00:00.000Z"));
     assert!(lines[..lines.len() - 1].iter().all(|line| line["done"] == false));
-    let quiet = Exchange { show_thinking: false, ..exchange() };
+    let quiet = ResponseContext { show_thinking: false, ..exchange() };
     let lines = client_lines(&response, quiet, Shape::Generate);
     assert_eq!(lines[0]["response"], "hé", "no thoughts");
     assert_eq!(lines[1]["tool_calls"][0]["function"]["name"], "f");

@@ -10,7 +10,7 @@ fn codex_works_on_a_chat_upstream() {
     let request = request(CODEX);
     let names = names_of(&request);
     let profile = Profile::default();
-    let target = Target { model: "up", profile: &profile, names: &names, stream: true };
+    let target = EncodeTarget { model: "up", profile: &profile, names: &names, stream: true };
     let mut losses = Losses::default();
     let body = openai::encode_request(&request, &target, &mut losses).expect("encoded").body;
     assert_eq!(
@@ -36,7 +36,7 @@ fn codex_works_on_a_chat_upstream() {
         "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":10,\"completion_tokens\":6}}\n\n",
         "data: [DONE]\n\n",
     );
-    let exchange = Exchange { names, echo: echo(CODEX.as_bytes()), ..exchange() };
+    let exchange = ResponseContext { names, echo: echo(CODEX.as_bytes()), ..exchange() };
     let (mut decoder, mut encoder, mut out) = (openai::Decoder::default(), Encoder::new(exchange), Vec::new());
     for piece in stream.as_bytes().chunks(9) {
         decoder.feed(piece, &mut |event| encoder.event(&event, &mut out));

@@ -97,7 +97,7 @@ fn depth_costs_no_stack() {
     );
     let request = request(&body);
     let names = names_of(&request);
-    let target = Target { model: "m", profile: &Profile::default(), names: &names, stream: true };
+    let target = EncodeTarget { model: "m", profile: &Profile::default(), names: &names, stream: true };
     let written = encode_request(&request, &target, &mut Losses::default()).expect("encoded").body;
     assert!(written.len() > 60_000);
 }

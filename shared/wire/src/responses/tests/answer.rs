@@ -29,7 +29,7 @@ pub(super) fn answer(parts: Vec<Part<'static>>, finish: FinishReason) -> Respons
     }
 }
 
-pub(super) fn write(response: &Response<'_>, exchange: &Exchange) -> Value {
+pub(super) fn write(response: &Response<'_>, exchange: &ResponseContext) -> Value {
     let mut out = Vec::new();
     encode_response(response, exchange, &mut out);
     serde_json::from_slice(&out).expect("valid JSON")
@@ -80,7 +80,7 @@ pub(super) fn rich() -> Response<'static> {
 }
 
 /// The tools that the client of [`rich`] declared.
-pub(super) fn rich_exchange() -> Exchange {
+pub(super) fn rich_exchange() -> ResponseContext {
     let mut request = Request::new(Format::OpenAiResponses, "m");
     let mut tool = |name: &'static str, kind, namespace: Option<&'static str>| {
         request.tools.push(Tool {
@@ -94,7 +94,7 @@ pub(super) fn rich_exchange() -> Exchange {
     tool("f", ToolKind::Function { schema: None, strict: None }, None);
     tool("patch", ToolKind::Custom { grammar: None }, None);
     tool("ns__g", ToolKind::Function { schema: None, strict: None }, Some("ns"));
-    Exchange { names: names_of(&request), ..exchange() }
+    ResponseContext { names: names_of(&request), ..exchange() }
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn an_answer_repeats_the_request() {
         br#"{"model":"m","input":"secret","instructions":"be brief","tools":[{"type":"function","name":"f"}],"temperature":0.10,
             "service_tier":"flex","previous_response_id":"resp_0","user":null,"x_vendor":1}"#,
     );
-    let body = write(&answer(vec![Part::text("x")], FinishReason::End), &Exchange { echo, ..exchange() });
+    let body = write(&answer(vec![Part::text("x")], FinishReason::End), &ResponseContext { echo, ..exchange() });
     assert_eq!(
         (&body["id"], &body["object"], &body["status"]),
         (&json!("resp_1"), &json!("response"), &json!("completed"))
@@ -170,7 +170,7 @@ fn each_reason_to_end_has_its_status() {
 
 #[test]
 fn thoughts_that_are_not_to_be_shown_leave_their_signature() {
-    let hidden = Exchange { show_thinking: false, ..exchange() };
+    let hidden = ResponseContext { show_thinking: false, ..exchange() };
     let signed = |signature: Option<&'static str>| Part::Thinking {
         text: "secret".into(),
         signature: signature.map(|payload| Signature { family: Family::OpenAi, payload: payload.into() }),

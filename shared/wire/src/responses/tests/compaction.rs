@@ -12,8 +12,8 @@ const TRIGGERED: &str = r#"{"model":"p/m","stream":true,"store":false,"instructi
     "text":{"format":{"type":"json_object"}},
     "input":[{"role":"user","content":"hi"},{"type":"compaction_trigger"}]}"#;
 
-fn compacting() -> Exchange {
-    Exchange { compacts: true, ..exchange() }
+fn compacting() -> ResponseContext {
+    ResponseContext { compacts: true, ..exchange() }
 }
 
 fn events(kind: PartKind<'static>, text: &'static str, reason: FinishReason) -> [Event<'static>; 7] {

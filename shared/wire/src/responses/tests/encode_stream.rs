@@ -133,7 +133,7 @@ fn thoughts_are_summaries_and_end_with_their_signature() {
     let items = accumulate(&frames);
     assert_eq!(items[0]["encrypted_content"], "sealed|anthropic|sig");
     // Not shown: the signature alone, or nothing at all.
-    let hidden = Exchange { show_thinking: false, ..exchange() };
+    let hidden = ResponseContext { show_thinking: false, ..exchange() };
     let frames = super::frames(&written(hidden, &events));
     let items = accumulate(&frames);
     assert_eq!((items.len(), &items[0]["summary"]), (2, &json!([])));

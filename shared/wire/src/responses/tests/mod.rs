@@ -17,7 +17,10 @@ use serde_json::Value;
 
 use super::*;
 use crate::{
-    codec::{DecodeContext, Encoded, Exchange, NameTable, Sealer, StreamDecoder, StreamEncoder, Target, WireError},
+    codec::{
+        DecodeContext, EncodeTarget, Encoded, NameTable, ResponseContext, Sealer, StreamDecoder, StreamEncoder,
+        WireError,
+    },
     ir::{Collector, Event, Family, Losses, Profile, Request, Response, Signature, Validator},
 };
 
@@ -42,8 +45,8 @@ impl Sealer for PlainSealer {
 
 pub(super) const CONTEXT: DecodeContext<'_> = DecodeContext { sealer: &PlainSealer, answer: "" };
 
-pub(super) fn exchange() -> Exchange {
-    Exchange {
+pub(super) fn exchange() -> ResponseContext {
+    ResponseContext {
         id: "1".into(),
         created: 7,
         model: "mock/m".into(),
@@ -72,7 +75,7 @@ pub(super) fn refusal_of(body: &str) -> WireError {
 
 pub(super) fn encoded(request: &Request<'_>, profile: &Profile) -> Result<(Value, Losses), WireError> {
     let names = names_of(request);
-    let target = Target { model: "up", profile, names: &names, stream: false };
+    let target = EncodeTarget { model: "up", profile, names: &names, stream: false };
     let mut losses = Losses::default();
     let Encoded { body, .. } = encode_request(request, &target, &mut losses)?;
     Ok((serde_json::from_slice(&body).expect("valid JSON"), losses))
@@ -107,7 +110,7 @@ pub(super) fn collected(stream: &[u8]) -> Result<Response<'static>, crate::ir::S
 }
 
 /// What a client gets of these events.
-pub(super) fn written(exchange: Exchange, events: &[Event<'_>]) -> Vec<u8> {
+pub(super) fn written(exchange: ResponseContext, events: &[Event<'_>]) -> Vec<u8> {
     let (mut encoder, mut out, mut validator) = (Encoder::new(exchange), Vec::new(), Validator::default());
     for event in events {
         validator.check(event).unwrap_or_else(|error| panic!("{error}: {event:?}"));

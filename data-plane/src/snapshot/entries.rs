@@ -1,8 +1,8 @@
-//! What requests look things up in. Immutable; its maps are persistent, so the next index shares all that did not change.
+//! What requests look things up in. Immutable; its maps are persistent, so the next snapshot shares all that did not change.
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, atomic::AtomicU32},
+    sync::{Arc, LazyLock, atomic::AtomicU32},
 };
 
 use http::HeaderValue;
@@ -12,22 +12,32 @@ use omniroute_core::{
     hash::{KeyHash, Pepper},
     id::{ApiKeyId, ConnectionId, ProviderId},
 };
+use omniroute_egress::OutboundProxy;
 use omniroute_providers::{Catalog, ModelFacts, ModelTable, Provider, Timeouts, Upstream};
 
-use super::Key;
+use super::ApiKey;
 
 /// Attempts per request when nobody said otherwise.
 const DEFAULT_ATTEMPTS: u32 = 3;
 /// Largest body when nobody said otherwise.
 const DEFAULT_MAX_BODY: u64 = 32 * 1024 * 1024;
 
+/// The catalog's providers: nearly every request asks for one.
+static CATALOGUED: LazyLock<std::collections::HashMap<&'static str, Arc<ProviderEntry>>> = LazyLock::new(|| {
+    let entry = |provider: &'static Provider| {
+        let id = provider.id;
+        (id, Arc::new(ProviderEntry { id: id.into(), prefix: id.to_owned(), name: provider.name.to_owned() }))
+    };
+    Catalog::builtin().providers().iter().map(entry).collect()
+});
+
 /// One version of the whole configuration. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Index {
+pub struct Snapshot {
     pub(super) revision: u64,
     pub(super) settings: Arc<Settings>,
-    pub(super) keys: HashMap<ApiKeyId, Arc<Key>>,
-    pub(super) hashes: HashMap<KeyHash, Arc<Key>>,
+    pub(super) keys: HashMap<ApiKeyId, Arc<ApiKey>>,
+    pub(super) hashes: HashMap<KeyHash, Arc<ApiKey>>,
     /// Nodes by id.
     pub(super) nodes: HashMap<ProviderId, Arc<ProviderEntry>>,
     /// Nodes by prefix.
@@ -43,6 +53,8 @@ pub struct Index {
     pub(super) aliases: HashMap<String, Arc<str>>,
     /// What the operator has a price for: `provider/model`, and `connection/*`.
     pub(super) priced: HashSet<Arc<str>>,
+    /// Outbound proxies that can be used.
+    pub(super) outbound: HashMap<String, Arc<OutboundProxy>>,
 }
 
 /// What every request obeys.
@@ -75,6 +87,8 @@ pub struct ConnectionEntry {
     pub shown: HeaderValue,
     pub name: String,
     pub upstream: Upstream,
+    /// What it is reached through; `None`: directly.
+    pub outbound: Option<Arc<OutboundProxy>>,
     pub priority: i32,
     pub is_active: bool,
     /// The control planes renew its secret: when the provider refuses it, a newer one may come.
@@ -120,9 +134,9 @@ impl Default for Settings {
     }
 }
 
-// === impl Index ===
+// === impl Snapshot ===
 
-impl Index {
+impl Snapshot {
     pub fn revision(&self) -> u64 {
         self.revision
     }
@@ -132,11 +146,11 @@ impl Index {
     }
 
     /// The key with this hash. The map finds it by a part of the MAC; the comparison is in constant time.
-    pub fn key(&self, hash: &KeyHash) -> Option<&Arc<Key>> {
+    pub fn key(&self, hash: &KeyHash) -> Option<&Arc<ApiKey>> {
         self.hashes.get(hash)
     }
 
-    pub fn key_by_id(&self, id: &str) -> Option<&Arc<Key>> {
+    pub fn key_by_id(&self, id: &str) -> Option<&Arc<ApiKey>> {
         self.keys.get(id)
     }
 
@@ -145,12 +159,7 @@ impl Index {
         if let Some(node) = self.prefixes.get(prefix).or_else(|| self.nodes.get(prefix)) {
             return Some(Arc::clone(node));
         }
-        let provider = Catalog::builtin().get(prefix)?;
-        Some(Arc::new(ProviderEntry {
-            id: provider.id.into(),
-            prefix: provider.id.to_owned(),
-            name: provider.name.to_owned(),
-        }))
+        CATALOGUED.get(Catalog::builtin().get(prefix)?.id).map(Arc::clone)
     }
 
     /// The provider of that id.
@@ -165,6 +174,11 @@ impl Index {
 
     pub fn connection(&self, id: &str) -> Option<&Arc<ConnectionEntry>> {
         self.connections.get(id)
+    }
+
+    /// The outbound proxies, in no order.
+    pub fn outbound(&self) -> impl Iterator<Item = &Arc<OutboundProxy>> {
+        self.outbound.values()
     }
 
     /// Providers that offer a model and have an active connection.

@@ -10,7 +10,7 @@ use omniroute_proto::v1;
 use sqlx::{AssertSqlSafe, any::AnyRow};
 use uuid::Uuid;
 
-use super::{Ledger, day_of, event::is_timeless};
+use super::{Ledger, day_of, validate::is_timeless};
 use crate::store::{Columns as _, Query, StoreError, number, sql};
 
 /// One request that reached an upstream.

@@ -46,7 +46,7 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 
 /// Hands requests on to one control plane.
 #[derive(Clone)]
-pub struct Forwarder {
+pub struct ControlPlaneProxy {
     client: UpstreamClient<Body>,
     scheme: Scheme,
     authority: Authority,
@@ -54,31 +54,31 @@ pub struct Forwarder {
 
 /// Why forwarding cannot be set up.
 #[derive(Debug, thiserror::Error)]
-pub enum ForwardError {
+pub enum ControlPlaneProxyError {
     #[error("CONTROL_PLANE_FORWARD_URL must be http://host:port or https://host:port without a path")]
     Url,
     #[error(transparent)]
     Tls(#[from] TlsError),
 }
 
-// === impl Forwarder ===
+// === impl ControlPlaneProxy ===
 
-impl Forwarder {
+impl ControlPlaneProxy {
     /// To the control plane at `url`; `None` when it is empty.
     ///
     /// # Errors
     /// When the URL has no host, or a path.
-    pub fn new(url: &str) -> Result<Option<Self>, ForwardError> {
+    pub fn new(url: &str) -> Result<Option<Self>, ControlPlaneProxyError> {
         if url.is_empty() {
             return Ok(None);
         }
-        let parts = url.parse::<Uri>().map_err(|_| ForwardError::Url)?.into_parts();
+        let parts = url.parse::<Uri>().map_err(|_| ControlPlaneProxyError::Url)?.into_parts();
         let is_bare = parts.path_and_query.as_ref().is_none_or(|path| path == "/");
         let (Some(scheme), Some(authority), true) = (parts.scheme, parts.authority, is_bare) else {
-            return Err(ForwardError::Url);
+            return Err(ControlPlaneProxyError::Url);
         };
         if scheme != Scheme::HTTP && scheme != Scheme::HTTPS {
-            return Err(ForwardError::Url);
+            return Err(ControlPlaneProxyError::Url);
         }
         let options = ClientOptions {
             idle_per_host: IDLE_CONNECTIONS,
@@ -186,7 +186,7 @@ mod tests {
         let (url, seen) =
             control_plane("HTTP/1.1 201 Created\r\nset-cookie: a=b\r\nkeep-alive: x\r\ncontent-length: 2\r\n\r\n{}")
                 .await;
-        let forwarder = Forwarder::new(&url).expect("a URL").expect("configured");
+        let control_plane_proxy = ControlPlaneProxy::new(&url).expect("a URL").expect("configured");
         let request = Request::post("/api/keys?x=1")
             .header("host", "gateway.example:20128")
             .header("connection", "close, x-private")
@@ -197,7 +197,7 @@ mod tests {
             .header("cookie", "auth_token=t")
             .body(Body::from("the end"))
             .expect("a request");
-        let answer = forwarder.forward(request, PEER).await.expect("an answer");
+        let answer = control_plane_proxy.forward(request, PEER).await.expect("an answer");
         assert_eq!(answer.status(), 201);
         assert_eq!(answer.headers().get("set-cookie").expect("kept"), "a=b");
         assert!(!answer.headers().contains_key("keep-alive"));
@@ -222,18 +222,18 @@ mod tests {
             let unused = TcpListener::bind("127.0.0.1:0").await.expect("bound");
             format!("http://{}", unused.local_addr().expect("an address"))
         };
-        let forwarder = Forwarder::new(&url).expect("a URL").expect("configured");
+        let control_plane_proxy = ControlPlaneProxy::new(&url).expect("a URL").expect("configured");
         let request = Request::get("/api/keys").body(Body::empty()).expect("a request");
-        let error = forwarder.forward(request, PEER).await.expect_err("away");
+        let error = control_plane_proxy.forward(request, PEER).await.expect_err("away");
         assert_eq!((error.class.status(), error.code), (503, "control_plane_unavailable"));
         assert!(!error.to_string().contains("127.0.0.1"));
     }
 
     #[test]
     fn only_an_origin_is_a_target() {
-        assert!(Forwarder::new("").expect("fine").is_none());
+        assert!(ControlPlaneProxy::new("").expect("fine").is_none());
         for url in ["localhost:20129", "ftp://x", "http://x/api", "/"] {
-            assert!(Forwarder::new(url).is_err(), "{url}");
+            assert!(ControlPlaneProxy::new(url).is_err(), "{url}");
         }
     }
 }

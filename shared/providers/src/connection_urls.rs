@@ -17,7 +17,7 @@ const CONTROL_HOST: &str = "bedrock.";
 
 /// The URLs of a connection.
 #[derive(Debug)]
-pub(crate) struct Endpoint {
+pub(crate) struct ConnectionUrls {
     pub(crate) base: Url,
     /// Of providers that have regions; else it says nothing.
     pub(crate) region: String,
@@ -36,9 +36,9 @@ pub(crate) struct Endpoint {
     own_chat_path: bool,
 }
 
-// === impl Endpoint ===
+// === impl ConnectionUrls ===
 
-impl Endpoint {
+impl ConnectionUrls {
     /// `provider`: of the catalog, when the connection is none of a node's.
     pub(crate) fn new(
         spec: &ConnectionSpec<'_>,

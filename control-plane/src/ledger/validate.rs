@@ -58,7 +58,7 @@ pub(super) struct Event {
 
 /// An event that can never be stored.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Refused {
+pub(super) struct RefusedEvent {
     /// As it came.
     pub(super) id: Bytes,
     pub(super) request_id: String,
@@ -72,8 +72,9 @@ impl Event {
     ///
     /// # Errors
     /// With the reason for which it can never be stored.
-    pub(super) fn check(event: v1::UsageEvent, now: UnixMillis, oldest_day: i64) -> Result<Self, Refused> {
-        let refused = |event: v1::UsageEvent, reason| Refused { id: event.id, request_id: event.request_id, reason };
+    pub(super) fn check(event: v1::UsageEvent, now: UnixMillis, oldest_day: i64) -> Result<Self, RefusedEvent> {
+        let refused =
+            |event: v1::UsageEvent, reason| RefusedEvent { id: event.id, request_id: event.request_id, reason };
         let Some(id) = EventId::from_bytes(&event.id) else { return Err(refused(event, "the id is no UUIDv7")) };
         let made = UnixMillis(id.unix_ms());
         let (is_behind, is_ahead) = (is_timeless(id), made.0 > now.0.saturating_add(AHEAD_MS));

@@ -10,7 +10,7 @@ use crate::http::ApiError;
 
 /// Where a request comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Caller {
+pub struct ClientOrigin {
     /// The other end of the TCP connection.
     pub peer: Option<IpAddr>,
     /// Whom to count and to log: the peer, or the client that machines on the way named, as far as they are trusted.
@@ -21,25 +21,25 @@ pub struct Caller {
 
 /// How the machines between a caller and this process are judged.
 #[derive(Clone, Debug)]
-pub struct CallerRules {
+pub struct ClientOriginRules {
     pub trusted_proxies: TrustedProxies,
     /// Nobody else can reach the listener at all.
     pub listens_on_loopback: bool,
 }
 
-// === impl CallerRules ===
+// === impl ClientOriginRules ===
 
-impl CallerRules {
+impl ClientOriginRules {
     /// Where a request with this head comes from.
-    pub fn caller(&self, parts: &Parts) -> Caller {
+    pub fn client(&self, parts: &Parts) -> ClientOrigin {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-        Caller::of(peer, &parts.headers, &self.trusted_proxies, self.listens_on_loopback)
+        ClientOrigin::of(peer, &parts.headers, &self.trusted_proxies, self.listens_on_loopback)
     }
 }
 
-// === impl Caller ===
+// === impl ClientOrigin ===
 
-impl Caller {
+impl ClientOrigin {
     fn of(peer: Option<IpAddr>, headers: &HeaderMap, trusted: &TrustedProxies, listens_on_loopback: bool) -> Self {
         let behind_loopback = listens_on_loopback || peer.is_some_and(|peer| peer.is_loopback());
         let hops = Hops::of(headers);
@@ -50,7 +50,7 @@ impl Caller {
 }
 
 /// The guard has found it out.
-impl<S: Send + Sync> FromRequestParts<S> for Caller {
+impl<S: Send + Sync> FromRequestParts<S> for ClientOrigin {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
@@ -74,19 +74,19 @@ mod tests {
 
     use super::*;
 
-    fn caller(peer: &str, headers: &[(&'static str, &str)]) -> Caller {
+    fn client(peer: &str, headers: &[(&'static str, &str)]) -> ClientOrigin {
         let headers = headers.iter().map(|(name, value)| {
             (http::HeaderName::from_static(name), http::HeaderValue::from_str(value).expect("a value"))
         });
         let trusted = TrustedProxies::parse("10.0.0.0/8").expect("a range");
-        Caller::of(Some(peer.parse().expect("an address")), &headers.collect(), &trusted, false)
+        ClientOrigin::of(Some(peer.parse().expect("an address")), &headers.collect(), &trusted, false)
     }
 
     #[test]
     fn only_a_request_made_here_for_here_is_local() {
-        assert!(caller("127.0.0.1", &[("host", "localhost:20129")]).is_local);
-        assert!(caller("::1", &[("host", "[::1]:20129")]).is_local);
-        assert!(caller("127.0.0.1", &[("host", "localhost"), ("x-forwarded-for", "127.0.0.1")]).is_local);
+        assert!(client("127.0.0.1", &[("host", "localhost:20129")]).is_local);
+        assert!(client("::1", &[("host", "[::1]:20129")]).is_local);
+        assert!(client("127.0.0.1", &[("host", "localhost"), ("x-forwarded-for", "127.0.0.1")]).is_local);
         for (peer, headers) in [
             ("192.168.1.5", &[("host", "localhost")][..]),
             ("127.0.0.1", &[("host", "evil.example")][..]),
@@ -95,7 +95,7 @@ mod tests {
             ("127.0.0.1", &[("host", "localhost"), ("x-forwarded-for", "unknown")][..]),
             ("127.0.0.1", &[("host", "localhost"), ("forwarded", "for=203.0.113.9")][..]),
         ] {
-            assert!(!caller(peer, headers).is_local, "{peer} {headers:?}");
+            assert!(!client(peer, headers).is_local, "{peer} {headers:?}");
         }
     }
 
@@ -103,17 +103,17 @@ mod tests {
     fn the_address_of_a_forwarded_caller_is_believed_only_from_this_machine_and_who_is_trusted() {
         let forwarded = [("x-forwarded-for", "198.51.100.1, 203.0.113.9")];
         for peer in ["127.0.0.1", "10.0.0.5"] {
-            assert_eq!(caller(peer, &forwarded).address, "203.0.113.9".parse().ok(), "{peer}");
+            assert_eq!(client(peer, &forwarded).address, "203.0.113.9".parse().ok(), "{peer}");
         }
-        assert_eq!(caller("192.0.2.7", &forwarded).address, "192.0.2.7".parse().ok());
+        assert_eq!(client("192.0.2.7", &forwarded).address, "192.0.2.7".parse().ok());
         // A proxy of ours on this machine, behind a balancer.
         let twice = [("x-forwarded-for", "203.0.113.9, 10.0.0.5")];
-        assert_eq!(caller("127.0.0.1", &twice).address, "203.0.113.9".parse().ok());
+        assert_eq!(client("127.0.0.1", &twice).address, "203.0.113.9".parse().ok());
     }
 
     #[test]
     fn a_balancer_makes_nobody_local() {
         let headers = [("host", "localhost"), ("x-forwarded-for", "127.0.0.1")];
-        assert!(!caller("10.0.0.5", &headers).is_local);
+        assert!(!client("10.0.0.5", &headers).is_local);
     }
 }

@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 
 /// A client's credential and what it may do.
 #[derive(Clone, Debug)]
-pub struct Key {
+pub struct ApiKey {
     pub id: ApiKeyId,
     pub name: String,
     pub scopes: Vec<String>,
@@ -43,9 +43,9 @@ struct AllowedModels {
     prefixes: Vec<String>,
 }
 
-// === impl Key ===
+// === impl ApiKey ===
 
-impl Key {
+impl ApiKey {
     pub(super) fn build(id: &str, key: v1::ApiKey) -> Result<Self, String> {
         let Some(hash) = KeyHash::from_slice(&key.key_hash) else {
             return Err(format!("the hash has {} bytes instead of 32", key.key_hash.len()));
@@ -118,16 +118,16 @@ impl Key {
 mod tests {
     use super::*;
 
-    fn key(change: impl FnOnce(&mut v1::ApiKey)) -> Key {
+    fn key(change: impl FnOnce(&mut v1::ApiKey)) -> ApiKey {
         let mut key = v1::ApiKey { key_hash: vec![7; 32], is_active: true, ..v1::ApiKey::default() };
         change(&mut key);
-        Key::build("k1", key).expect("a key")
+        ApiKey::build("k1", key).expect("a key")
     }
 
     #[test]
     fn each_way_of_being_no_good_has_its_code() {
         let now = UnixMillis(1_000);
-        let code = |key: &Key| key.check(now).expect_err("refused").code;
+        let code = |key: &ApiKey| key.check(now).expect_err("refused").code;
         assert!(key(|_| {}).check(now).is_ok());
         assert_eq!(code(&key(|key| key.is_active = false)), "key_inactive");
         assert_eq!(code(&key(|key| key.expires_at_ms = 1_000)), "key_expired");
@@ -151,6 +151,6 @@ mod tests {
         let key = key(|key| key.allowed_models = vec!["mock/a".into(), "groq/*".into()]);
         assert!(key.allows_model("mock/a") && key.allows_model("groq/x/y"));
         assert!(!key.allows_model("mock/ab") && !key.allows_model("groq"));
-        assert!(super::Key::build("k", v1::ApiKey { key_hash: vec![1], ..v1::ApiKey::default() }).is_err());
+        assert!(super::ApiKey::build("k", v1::ApiKey { key_hash: vec![1], ..v1::ApiKey::default() }).is_err());
     }
 }

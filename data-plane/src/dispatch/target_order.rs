@@ -41,18 +41,18 @@ mod tests {
     use http::{HeaderMap, HeaderName, HeaderValue};
 
     use super::*;
-    use crate::{request::Caller, resolve::resolve, server::testing::index_with};
+    use crate::{request::Caller, resolve::resolve, server::testing::snapshot_with};
 
     #[test]
     fn a_session_goes_to_the_same_one_of_equals_and_never_before_a_better_one() {
-        let index = index_with(|resources| {
+        let snapshot = snapshot_with(|resources| {
             resources.node("mock", "http://127.0.0.1:9/v1");
             for id in ["a", "b", "c"] {
                 resources.connection(id, "mock", |connection| connection.priority = 1);
             }
             resources.connection("last", "mock", |connection| connection.priority = 2);
         });
-        let plan = resolve(&index, &Caller::Local, "mock/m").expect("a plan");
+        let plan = resolve(&snapshot, &Caller::Local, "mock/m").expect("a plan");
         let order = |session: Option<&SessionId>| -> Vec<(String, Reason)> {
             let targets = Targets::of(&plan, session);
             targets.iter().map(|target| (target.entry.id.to_string(), target.reason)).collect()

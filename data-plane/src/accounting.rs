@@ -50,7 +50,7 @@ pub(crate) enum End {
 }
 
 /// Where requests are recorded: the journal, the metrics, and what an outcome says of a connection.
-pub(crate) struct Recording {
+pub(crate) struct AccountingSinks {
     recorder: UsageRecorder,
     metrics: Metrics,
     lifecycle: Lifecycle,
@@ -59,7 +59,7 @@ pub(crate) struct Recording {
 
 /// What the client sent.
 #[derive(Clone, Copy)]
-pub(crate) struct Sent<'a> {
+pub(crate) struct RequestFacts<'a> {
     pub(crate) caller: &'a Caller,
     pub(crate) path: &'a str,
     pub(crate) dialect: &'a Dialect,
@@ -71,8 +71,8 @@ pub(crate) struct Sent<'a> {
 
 /// Goes with a request from its first upstream attempt to its end. It is large, and handed on often: that is why it is
 /// boxed.
-pub(crate) struct Meter {
-    recording: Arc<Recording>,
+pub(crate) struct RequestAccounting {
+    sinks: Arc<AccountingSinks>,
     arrival: Arrival,
     /// Taken when the event is closed.
     open: Option<OpenEvent>,
@@ -132,9 +132,9 @@ impl End {
     }
 }
 
-// === impl Recording ===
+// === impl AccountingSinks ===
 
-impl Recording {
+impl AccountingSinks {
     /// Metrics are counted by the recorder that is installed at this moment.
     pub(crate) fn new(recorder: UsageRecorder, lifecycle: Lifecycle, health: Arc<Health>) -> Self {
         Self { recorder, metrics: Metrics::new(), lifecycle, health }
@@ -155,19 +155,19 @@ impl Recording {
     }
 }
 
-// === impl Meter ===
+// === impl RequestAccounting ===
 
-impl Meter {
+impl RequestAccounting {
     /// Writes the event down as opened. Call it before the upstream is called, and call that once the record is written.
     pub(crate) fn open(
-        recording: &Arc<Recording>,
+        sinks: &Arc<AccountingSinks>,
         arrival: Arrival,
-        sent: Sent<'_>,
+        facts: RequestFacts<'_>,
         target: &Target<'_>,
         permit: ConcurrencyPermit,
     ) -> (Box<Self>, Option<PendingWrite>) {
         let Target { entry, model, requested, .. } = *target;
-        let Sent { caller, path, dialect, stream, body, asked_in } = sent;
+        let RequestFacts { caller, path, dialect, stream, body, asked_in } = facts;
         let by_length = body.len() as u64 / BYTES_PER_TOKEN;
         let estimate = Usage { input: Some(by_length), ..Usage::default() };
         let prompt = if arrival.operation == Operation::Chat && body.len() <= LONGEST_READ {
@@ -175,7 +175,7 @@ impl Meter {
         } else {
             Prompt::Measured(by_length)
         };
-        let (open, pending_write) = recording.recorder.open_deferred(&Opening {
+        let (open, pending_write) = sinks.recorder.open_deferred(&Opening {
             at: arrival.at,
             request_id: arrival.request_id.as_str(),
             key: caller.key_id(),
@@ -191,9 +191,9 @@ impl Meter {
             estimate,
         });
         arrival.span.record(genai::REQUEST_MODEL, requested).record(genai::STREAM, stream);
-        let meter = Box::new(Self {
-            provider: recording.metrics.provider(&entry.provider),
-            recording: Arc::clone(recording),
+        let accounting = Box::new(Self {
+            provider: sinks.metrics.provider(&entry.provider),
+            sinks: Arc::clone(sinks),
             noted: arrival.started,
             arrival,
             open: Some(open),
@@ -209,7 +209,7 @@ impl Meter {
             first_byte: None,
             status: 0,
         });
-        (meter, pending_write)
+        (accounting, pending_write)
     }
 
     /// From now on the closed record waits for [`Self::take_deferred`].
@@ -224,7 +224,7 @@ impl Meter {
 
     /// Whether no other request runs, with which a write could be shared.
     pub(crate) fn is_alone(&self) -> bool {
-        self.recording.is_alone()
+        self.sinks.is_alone()
     }
 
     /// The connection is not needed any more; which one is next, is not known yet.
@@ -241,13 +241,13 @@ impl Meter {
     ) {
         self.permit = Some(permit);
         if self.entry.provider != entry.provider {
-            self.provider = self.recording.metrics.provider(&entry.provider);
+            self.provider = self.sinks.metrics.provider(&entry.provider);
         }
         self.entry = Arc::clone(entry);
         self.asked_in = asked_in;
         self.has_switched = true;
-        // The price depends on who is asked, also if this process dies before there is an answer.
-        self.note(AnswerStats::default);
+        // The price depends on who is asked, also if this process dies before there is an answer. The attempt is about to be made.
+        self.note(self.attempts + 1, AnswerStats::default);
     }
 
     /// The next attempt goes to the same connection, which has another token.
@@ -265,11 +265,11 @@ impl Meter {
         self.first_byte = Some(after);
         self.status = status;
         self.provider.answered(attempt);
-        self.recording.metrics.operation(self.arrival.operation).first_byte(self.stream, after);
+        self.sinks.metrics.operation(self.arrival.operation).first_byte(self.stream, after);
     }
 
     pub(crate) fn mark_stream(&mut self) {
-        self.arrival.running.mark_stream();
+        self.arrival.in_flight.mark_stream();
     }
 
     pub(crate) fn request_id(&self) -> &RequestId {
@@ -312,7 +312,7 @@ impl Meter {
             return;
         }
         if let Some(failure) = failure {
-            let (health, entry) = (Arc::clone(&self.recording.health), Arc::clone(&self.entry));
+            let (health, entry) = (Arc::clone(&self.sinks.health), Arc::clone(&self.entry));
             tokio::spawn(async move { health.failed(&entry, &failure).await });
         }
         tracing::warn!(
@@ -332,18 +332,18 @@ impl Meter {
             return;
         }
         self.noted = now;
-        self.note(stats);
+        self.note(self.attempts, stats);
     }
 
     /// Nothing of an answer has come for [`NOTE_AFTER`]. The event was opened with an estimate by length only; if this
     /// process dies while it waits, what is written down here counts.
     pub(crate) fn waits(&self) {
         if matches!(self.prompt, Prompt::Readable { .. }) {
-            self.note(AnswerStats::default);
+            self.note(self.attempts, AnswerStats::default);
         }
     }
 
-    fn note(&self, stats: impl FnOnce() -> AnswerStats) {
+    fn note(&self, attempts: u32, stats: impl FnOnce() -> AnswerStats) {
         let (usage, _) = self.settle(End::ClientClosed, &stats());
         let Some(open) = &self.open else { return };
         open.progress(&Progress {
@@ -351,7 +351,7 @@ impl Meter {
             usage,
             duration: self.arrival.started.elapsed(),
             first_byte: self.first_byte,
-            attempts: self.attempts,
+            attempts,
             answered_by: self.has_switched.then(|| AnsweredBy {
                 connection: &self.entry.id,
                 provider: &self.entry.provider,
@@ -362,7 +362,7 @@ impl Meter {
 
     /// The answer ends before its end, and it is not the provider's doing: the client left, unless this proxy cuts what runs.
     pub(crate) fn abandon(&mut self, stats: AnswerStats) {
-        let is_cut = self.recording.lifecycle.phase().cuts();
+        let is_cut = self.sinks.lifecycle.phase().cuts();
         if is_cut && self.is_open() {
             tracing::warn!(request_id = %self.request_id(), code = End::Drained.code(), "the drain deadline cut an answer");
         }
@@ -375,7 +375,7 @@ impl Meter {
             return;
         };
         if end == End::Whole {
-            self.recording.health.succeeded(&self.entry.id);
+            self.sinks.health.succeeded(&self.entry.id);
         }
         let duration = self.arrival.started.elapsed();
         let (usage, estimated) = self.settle(end, &stats);
@@ -384,7 +384,7 @@ impl Meter {
             self.describe(end, &usage, &stats);
         }
         self.provider.tokens(&usage);
-        let operation = self.recording.metrics.operation(self.arrival.operation);
+        let operation = self.sinks.metrics.operation(self.arrival.operation);
         operation.finished(self.stream, duration, self.status, end.code());
         let pending_write = open.close_deferred(&Closing {
             outcome: end.outcome(),
@@ -477,7 +477,7 @@ impl Meter {
     }
 }
 
-impl Drop for Meter {
+impl Drop for RequestAccounting {
     fn drop(&mut self) {
         // Whoever came to an end has closed the event: what is left was dropped on the way there.
         self.abandon(AnswerStats::default());

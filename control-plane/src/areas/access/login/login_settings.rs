@@ -10,8 +10,8 @@ use utoipa::ToSchema;
 
 use super::{Login, RequireLoginChange};
 use crate::{
-    auth::{Caller, Principal, password},
-    http::{ApiError, Body, Code, ErrorBody, Fields, RequestId, extract, shapes::Success},
+    auth::{ClientOrigin, Principal, password},
+    http::{ApiError, Code, ErrorBody, Fields, FromFields, RequestId, extract, shapes::Success},
     store::records::Actor,
 };
 
@@ -41,12 +41,12 @@ pub(crate) struct ChangeLogin {
 
 // === impl ChangeLogin ===
 
-impl Body for ChangeLogin {
+impl FromFields for ChangeLogin {
     fn read(fields: &mut Fields) -> Self {
         let change = Self {
             require_login: fields.flag("requireLogin"),
-            password: fields.text("password", password::MIN_LENGTH..=password::MAX_LENGTH).map(Secret::new),
-            current_password: fields.text("currentPassword", 1..=password::MAX_LENGTH).map(Secret::new),
+            password: fields.secret("password", password::MIN_LENGTH..=password::MAX_LENGTH).map(Secret::new),
+            current_password: fields.secret("currentPassword", 1..=password::MAX_LENGTH).map(Secret::new),
         };
         fields.shown(&["hasPassword", "setupComplete"]);
         fields.require_any();
@@ -60,7 +60,7 @@ impl Body for ChangeLogin {
     path = "/api/settings/require-login",
     tag = "Authentication",
     security(()),
-    responses((status = 200, body = RequireLogin))
+    responses((status = 200, body = RequireLogin), (status = 503, body = ErrorBody))
 )]
 pub(super) async fn show(State(login): State<Arc<Login>>) -> Result<Json<RequireLogin>, ApiError> {
     let state = login.state().await?;
@@ -88,7 +88,7 @@ pub(super) async fn show(State(login): State<Arc<Login>>) -> Result<Json<Require
 )]
 pub(super) async fn change(
     State(login): State<Arc<Login>>,
-    caller: Caller,
+    client: ClientOrigin,
     principal: Option<axum::Extension<Principal>>,
     request_id: axum::Extension<RequestId>,
     headers: HeaderMap,
@@ -97,7 +97,7 @@ pub(super) async fn change(
     let principal = principal.map(|axum::Extension(principal)| principal);
     if principal.is_none() {
         // Nobody learns what the body should look like before they may send it.
-        if login.state().await?.has_password || !caller.is_local {
+        if login.state().await?.has_password || !client.is_local {
             return Err(ApiError::unauthenticated());
         }
         if !login.trusts(&headers) {
@@ -107,7 +107,7 @@ pub(super) async fn change(
     let extract::Json(change) = body?;
     let actor = Actor {
         name: principal.as_ref().map_or_else(|| "local".to_owned(), Principal::name),
-        address: caller.address.map(|address| address.to_string()),
+        address: client.address.map(|address| address.to_string()),
         request_id: Some(request_id.0.0.to_string()),
     };
     let change = RequireLoginChange {
@@ -115,7 +115,7 @@ pub(super) async fn change(
         password: change.password,
         current_password: change.current_password,
     };
-    let session = login.change(actor, principal.as_ref(), &caller, change).await?;
+    let session = login.change(actor, principal.as_ref(), &client, change).await?;
     let cookie = session.map(|session| login.set_cookie(&session)).transpose()?;
     Ok((cookie.map(|cookie| [cookie]), Success::yes()))
 }
