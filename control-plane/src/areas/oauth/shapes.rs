@@ -158,7 +158,7 @@ pub(crate) struct Refresh {
 pub(super) struct SignedIn {
     success: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    connection: Option<AccountView>,
+    connection: Option<SignedInAccount>,
     /// Ask again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pending: Option<bool>,
@@ -171,7 +171,7 @@ pub(super) struct SignedIn {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(rename_all = "camelCase")]
-pub(super) struct AccountView {
+pub(super) struct SignedInAccount {
     id: String,
     provider: String,
     name: String,
@@ -490,7 +490,7 @@ impl FromFields for Refresh {
 impl From<Account> for SignedIn {
     fn from(account: Account) -> Self {
         let Account { id, provider, name, email, display_name } = account;
-        let connection = AccountView { id, provider, name, email, display_name };
+        let connection = SignedInAccount { id, provider, name, email, display_name };
         Self { success: true, connection: Some(connection), pending: None, error: None, error_description: None }
     }
 }

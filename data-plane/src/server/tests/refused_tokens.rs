@@ -15,26 +15,25 @@ use super::{
     *,
 };
 
-/// A provider that takes one token, so many times.
+/// A provider that takes a token until each client has had an answer with it. So no request can meet two that are over.
 #[derive(Clone)]
 struct Bank(Arc<Mutex<Counting>>);
 
 struct Counting {
     number: usize,
-    left: usize,
+    served: HashSet<String>,
     /// Numbers of requests without any token.
     without: usize,
 }
 
-/// What a token is good for.
-const GOOD_FOR: usize = 7;
+const CLIENTS: usize = 8;
 const ROTATIONS: usize = 50;
 
 // === impl Bank ===
 
 impl Bank {
     fn open() -> Self {
-        Self(Arc::new(Mutex::new(Counting { number: 0, left: GOOD_FOR, without: 0 })))
+        Self(Arc::new(Mutex::new(Counting { number: 0, served: HashSet::new(), without: 0 })))
     }
 
     fn token(number: usize) -> String {
@@ -49,10 +48,10 @@ impl Bank {
             if given.is_empty() {
                 counting.without += 1;
             }
-            if given != format!("Bearer {}", Self::token(counting.number)) || counting.left == 0 {
+            if given != format!("Bearer {}", Self::token(counting.number)) || counting.served.len() == CLIENTS {
                 return json(401, r#"{"error":{"message":"the token is over"}}"#);
             }
-            counting.left -= 1;
+            counting.served.insert(String::from_utf8_lossy(&asked.body).into_owned());
             chat_answer()
         })
         .await
@@ -65,7 +64,7 @@ impl Bank {
             return None;
         }
         counting.number += 1;
-        counting.left = GOOD_FOR;
+        counting.served.clear();
         Some(Self::token(counting.number))
     }
 
@@ -107,11 +106,11 @@ async fn no_request_fails_while_tokens_rotate_fifty_times_under_load() {
         }
     });
     let answered = Arc::new(AtomicUsize::new(0));
-    let clients = (0..8).map(|_| {
+    let clients = (0..CLIENTS).map(|client| {
         let (proxy, bank, answered) = (Arc::clone(&proxy), bank.clone(), Arc::clone(&answered));
         tokio::spawn(async move {
             while bank.number() < ROTATIONS {
-                let answer = proxy.chat(CHAT).await;
+                let answer = proxy.chat(CHAT.replace("hi", &format!("I am {client}"))).await;
                 assert_eq!(answer.status, 200, "after {} rotations: {}", bank.number(), answer.text());
                 answered.fetch_add(1, Ordering::Relaxed);
             }
@@ -121,7 +120,7 @@ async fn no_request_fails_while_tokens_rotate_fifty_times_under_load() {
         client.await.expect("every request was answered");
     }
     control.abort();
-    assert!(answered.load(Ordering::Relaxed) >= ROTATIONS * GOOD_FOR / 2);
+    assert!(answered.load(Ordering::Relaxed) >= ROTATIONS * CLIENTS);
     assert_eq!(asked_for.lock().len(), ROTATIONS, "each token was asked for once it was refused");
     assert_eq!(bank.0.lock().without, 0, "nothing went out without a token");
     let events = proxy.inner.closed_events(answered.load(Ordering::Relaxed)).await;

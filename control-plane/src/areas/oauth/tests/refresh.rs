@@ -281,6 +281,7 @@ async fn a_token_without_a_refresh_token_counts_until_it_is_over() {
     server.inner.lock().omit_refresh_token = true;
     let provider = provider(&gateway, &server).await;
     let id = connection_of(&sign_in(&gateway, &server, &provider, "ada", None).await);
+    settle(&gateway.on.background).await;
     let refresher = gateway.areas.oauth.refresher();
     gateway.clock.advance(Duration::from_secs(server::LIFETIME - 1));
     refresher.refresh_due().await;

@@ -102,13 +102,18 @@ async fn signing_in_again_renews_the_connection_and_a_second_account_leaves_the_
     for id in [&first, &second] {
         assert!(server.takes(&token(&gateway, id).await), "{id}");
     }
+    settle(&gateway.on.background).await;
     gateway.clock.advance(Duration::from_secs(server::LIFETIME));
     gateway.areas.oauth.refresher().refresh_due().await;
     for id in [&first, &second] {
         assert!(server.takes(&token(&gateway, id).await), "{id}");
         assert_eq!(status(&gateway, &provider, id).await["state"], "active");
     }
-    assert_eq!((server.inner.lock().refreshes, server.inner.lock().reused), (2, 0));
+    let (refreshes, reused) = {
+        let inner = server.inner.lock();
+        (inner.refreshes, inner.reused)
+    };
+    assert_eq!((refreshes, reused), (2, 0));
     // A connection of somebody else cannot be renewed.
     let other = gateway.get(&format!("/api/oauth/openai/authorize?connectionId={first}")).await;
     assert_eq!(other.fields(), ["provider"], "there is no client");
@@ -167,6 +172,7 @@ async fn a_browser_may_come_back_to_a_port_of_this_machine_or_to_the_gateway() {
     assert_eq!(begun["redirectUri"], format!("http://localhost:{port}/auth/callback"));
     assert_eq!(poll(json!({})).await, json!({ "success": false, "pending": true }));
     // The browser goes to the provider and is sent back.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let browser = reqwest::Client::builder().no_proxy().build().expect("a client");
     let page = browser.get(begun["authUrl"].as_str().expect("a URL")).send().await.expect("an answer");
     assert_eq!(page.status().as_u16(), 200);
