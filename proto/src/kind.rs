@@ -38,6 +38,8 @@ kinds! {
     ProviderNode => "provider_node",
     Connection => "connection",
     Model => "model",
+    ModelAlias => "model_alias",
+    Price => "price",
     ApiKey => "api_key",
 }
 

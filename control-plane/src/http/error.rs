@@ -171,6 +171,11 @@ impl ApiError {
         Self::new(Code::Internal, "Internal server error")
     }
 
+    /// What is wrong, field by field.
+    pub(super) fn into_details(self) -> Vec<Detail> {
+        self.details
+    }
+
     /// For mistakes in an object that lies inside the body.
     #[must_use]
     pub fn inside(mut self, path: &str) -> Self {

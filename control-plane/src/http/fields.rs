@@ -132,6 +132,13 @@ impl Fields {
         self.details.push(Detail { field, message: message.into() });
     }
 
+    /// Notes the mistakes of something that was read apart.
+    pub fn refuse_all(&mut self, error: ApiError) {
+        for Detail { field, message } in error.into_details() {
+            self.refuse(&field, message);
+        }
+    }
+
     /// As [`Self::refuse`], unless something is known to be wrong with the field already.
     pub fn refuse_unless_noted(&mut self, field: &str, message: impl Into<String>) {
         if !self.details.iter().any(|detail| detail.field == field) {

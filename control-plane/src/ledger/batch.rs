@@ -69,7 +69,7 @@ impl Batch {
                             "a proxy's clock is wrong: a usage event is dated by its arrival"
                         );
                     }
-                    let cost = prices.cost(&event.provider, &event.model, event.at, &event.usage);
+                    let cost = prices.cost(&event.charge());
                     batch.rows.push(Row { event, cost, proxy_id: Arc::clone(&proxy_id) });
                 }
                 Err(refused) => {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use omniroute_core::{id::EventId, time::UnixMillis};
 use omniroute_proto::v1;
 
-use super::{DAY_MS, day_of};
+use super::{DAY_MS, day_of, pricing::Charge};
 use crate::store::clean;
 
 /// Tokens of one class beyond which a number is no count but a fault of the upstream.
@@ -52,6 +52,8 @@ pub(super) struct Event {
     pub(super) path: String,
     pub(super) source_format: String,
     pub(super) target_format: String,
+    /// As the provider calls it; empty for the usual one.
+    pub(super) service_tier: String,
 }
 
 /// An event that can never be stored.
@@ -114,7 +116,20 @@ impl Event {
             path: clean(event.path),
             source_format: clean(event.source_format),
             target_format: clean(event.target_format),
+            service_tier: clean(event.service_tier),
         })
+    }
+
+    /// For the price.
+    pub(super) fn charge(&self) -> Charge<'_> {
+        Charge {
+            provider: &self.provider,
+            model: &self.model,
+            connection: &self.connection_id,
+            at: self.at,
+            service_tier: &self.service_tier,
+            usage: &self.usage,
+        }
     }
 }
 

@@ -50,6 +50,8 @@ pub struct UsageRow {
     pub source_format: String,
     /// Format that the provider spoke.
     pub target_format: String,
+    /// The service for which the provider charged, in its own word; empty for the usual one.
+    pub service_tier: String,
     pub price_revision: Option<u64>,
     /// `None` when no price is known.
     pub cost: Option<MicroUsd>,
@@ -93,7 +95,7 @@ macro_rules! select {
              c.name AS connection_name, e.provider, e.requested_model, e.model, e.operation, e.stream, e.outcome, \
              e.status, e.error_code, e.input, e.cache_read, e.cache_write_5m, e.cache_write_1h, e.output, \
              e.reasoning, e.audio_in, e.audio_out, e.estimated, e.duration_us, e.first_byte_us, e.attempts, \
-             e.finish_reason, e.path, e.source_format, e.target_format, e.redated, e.price_revision, e.cost, e.cost_input, e.cost_cache, e.cost_output \
+             e.finish_reason, e.path, e.source_format, e.target_format, e.service_tier, e.redated, e.price_revision, e.cost, e.cost_input, e.cost_cache, e.cost_output \
              FROM usage_events e LEFT JOIN api_keys k ON k.id = e.api_key_id \
              LEFT JOIN connections c ON c.id = e.connection_id ",
             $rest
@@ -228,6 +230,7 @@ fn row(row: &AnyRow) -> Result<UsageRow, StoreError> {
         path: row.text("path")?,
         source_format: row.text("source_format")?,
         target_format: row.text("target_format")?,
+        service_tier: row.text("service_tier")?,
         price_revision: row.opt_u64("price_revision")?,
         cost: amount("cost")?,
         cost_input: amount("cost_input")?,

@@ -6,7 +6,7 @@ use sqlx::{AnyConnection, any::AnyRow};
 
 use super::{
     Ledger, hour_of,
-    pricing::{Cost, PriceTable},
+    pricing::{Charge, Cost, PriceTable},
 };
 use crate::store::{Columns as _, StoreError, number, sql};
 
@@ -36,8 +36,8 @@ impl Ledger {
         while let Some((at, id)) = after.take() {
             let mut tx = self.0.store.write_data().await?;
             let rows = sql("SELECT day, id, at, provider, model, api_key_id, connection_id, outcome, input, \
-                 cache_read, cache_write_5m, cache_write_1h, output, reasoning, audio_in, audio_out, price_revision, \
-                 cost FROM usage_events WHERE (at, id) > ($1, $2) AND at < $3 ORDER BY at, id LIMIT $4")
+                 cache_read, cache_write_5m, cache_write_1h, output, reasoning, audio_in, audio_out, service_tier, \
+                 price_revision, cost FROM usage_events WHERE (at, id) > ($1, $2) AND at < $3 ORDER BY at, id LIMIT $4")
             .bind(at)
             .bind(id)
             .bind(number(to.0))
@@ -59,7 +59,17 @@ impl Ledger {
 
 async fn reprice_event(tx: &mut AnyConnection, row: &AnyRow, prices: &PriceTable) -> Result<bool, StoreError> {
     let at = row.millis("at")?;
-    let cost = prices.cost(&row.text("provider")?, &row.text("model")?, at, &usage(row)?);
+    let (provider, model, connection) = (row.text("provider")?, row.text("model")?, row.text("connection_id")?);
+    let (service_tier, usage) = (row.text("service_tier")?, usage(row)?);
+    let charge = Charge {
+        provider: &provider,
+        model: &model,
+        connection: &connection,
+        at,
+        service_tier: &service_tier,
+        usage: &usage,
+    };
+    let cost = prices.cost(&charge);
     let old = row.opt_i64("cost")?;
     if cost.map(|cost| cost.total.0) == old && cost.map(|cost| cost.price_revision) == row.opt_u64("price_revision")? {
         return Ok(false);

@@ -7,8 +7,9 @@ mod queries;
 mod retention;
 mod stream;
 
-use omniroute_core::time::UnixMillis;
+use omniroute_core::{money::TokenPrice, time::UnixMillis};
 use omniroute_proto::v1;
+use omniroute_providers::models::{Class, Price};
 
 use super::{History, Ledger, Sums};
 use crate::store::{Store, records::PriceRow};
@@ -71,19 +72,14 @@ async fn ledger(store: &Store) -> Ledger {
 
 /// Dollars per million tokens: `input`, ten times that for output, a tenth of it for the cache.
 fn price(input: i64) -> PriceRow {
+    let rates = [(Class::Input, 1_000_000), (Class::Output, 10_000_000), (Class::CacheRead, 100_000)];
+    let rates = rates.into_iter().map(|(class, rate)| (class, TokenPrice(input * rate))).collect();
     PriceRow {
         provider: "openai".into(),
         model: "gpt".into(),
         valid_from: UnixMillis(0),
         valid_until: None,
-        input: input * 1_000_000,
-        output: input * 10_000_000,
-        cache_read: Some(input * 100_000),
-        cache_write_5m: None,
-        cache_write_1h: None,
-        reasoning: None,
-        audio_in: None,
-        audio_out: None,
+        price: Price { rates, variants: Vec::new() },
         source: String::new(),
         revision: 0,
     }

@@ -20,7 +20,11 @@ use crate::{
         },
         operations::{self, Operations, OperationsHandles},
         providers::{
-            self, ProviderHandles, Providers, connections::ConnectionKind, models::ModelKind, nodes::ProviderNodeKind,
+            self, ProviderHandles, Providers,
+            connections::ConnectionKind,
+            models::{ModelAliasKind, ModelKind},
+            nodes::ProviderNodeKind,
+            pricing::PriceKind,
         },
         settings::{self, Ports, Settings, SettingsKind},
         usage::{self, Usage},
@@ -34,7 +38,8 @@ use crate::{
 };
 
 /// What proxies are sent, in the order of a full snapshot: parents before children.
-pub const KINDS: Kinds = &[&SettingsKind, &ProviderNodeKind, &ConnectionKind, &ModelKind, &ApiKeyKind];
+pub const KINDS: Kinds =
+    &[&SettingsKind, &ProviderNodeKind, &ConnectionKind, &ModelKind, &ModelAliasKind, &PriceKind, &ApiKeyKind];
 
 /// What lies sealed in the tables of areas.
 pub const SEALED: &[&[SealedColumn]] = &[&providers::connections::rows::SEALED];
@@ -45,6 +50,7 @@ const TAGS: &[Tag] = &[
     ("Settings", "Settings that can be changed at run time"),
     ("Providers", "Connections: credentials at providers"),
     ("Provider nodes", "Endpoints that the operator added, each with a prefix"),
+    ("Models", "Models that providers offer, other names for them, what they cost"),
     ("API keys", "Keys of the gateway's clients"),
     ("Usage", "What was asked, what it cost"),
     ("Monitoring", "Health of the fleet"),

@@ -3,11 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use omniroute_core::time::UnixMillis;
+use omniroute_core::{money::TokenPrice, time::UnixMillis};
+use omniroute_providers::models::{Class, Price, Rates};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, any::AnyRow};
 
-use super::{Columns as _, Store, StoreError, Write, batches, limits, number, placeholders, records::PriceRow, sql};
+use super::{
+    Columns as _, Query, Store, StoreError, Write, batches, limits, number, placeholders, records::PriceRow, sql,
+};
 
 /// Kinds in the configuration log; proxies get neither.
 const KIND: &str = "price";
@@ -16,7 +19,17 @@ const BOOK_KIND: &str = "price_book";
 const BUILTIN: &str = "builtin";
 const CUSTOM: &str = "custom";
 
-const COLUMNS: usize = 13;
+const COLUMNS: usize = 14;
+
+/// Classes that have columns of their own besides input and output, which every price has. The others are in `terms`.
+const OWN_COLUMNS: [(Class, &str); 6] = [
+    (Class::CacheRead, "cache_read"),
+    (Class::CacheWrite, "cache_write_5m"),
+    (Class::CacheWrite1h, "cache_write_1h"),
+    (Class::Reasoning, "reasoning"),
+    (Class::AudioIn, "audio_in"),
+    (Class::AudioOut, "audio_out"),
+];
 
 /// A dollar per token.
 const MAX_PRICE: i64 = 1_000_000_000_000;
@@ -63,11 +76,20 @@ impl Prices<'_> {
     /// When the database fails.
     pub async fn list(&self) -> Result<Vec<PriceRow>, StoreError> {
         let rows = sql("SELECT provider, model, source, valid_from, valid_until, input, output, cache_read, \
-             cache_write_5m, cache_write_1h, reasoning, audio_in, audio_out, revision FROM prices \
+             cache_write_5m, cache_write_1h, reasoning, audio_in, audio_out, terms, revision FROM prices \
              ORDER BY provider, model, source, valid_from")
         .fetch_all(self.0.reader())
         .await?;
         rows.iter().map(record).collect()
+    }
+
+    /// All prices that a model has had.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn of_model(&self, provider: &str, model: &str) -> Result<Vec<PriceRow>, StoreError> {
+        let statement = of_model(provider, model);
+        statement.fetch_all(self.0.reader()).await?.iter().map(record).collect()
     }
 
     /// Changes whenever a price does.
@@ -110,6 +132,28 @@ impl Write {
         Ok(price)
     }
 
+    /// The price of a model that is in force now, the operator's before the built-in one.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn price_in_force(&mut self, provider: &str, model: &str) -> Result<Option<PriceRow>, StoreError> {
+        let now = self.at();
+        let rows = of_model(provider, model).fetch_all(self.connection()).await?;
+        let rows = rows.iter().map(record).collect::<Result<Vec<_>, _>>()?;
+        Ok(rows.into_iter().filter(|row| row.is_in_force(now)).max_by_key(PriceRow::rank))
+    }
+
+    /// Provider and model of every price of the operator's that has not ended.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn custom_prices(&mut self) -> Result<Vec<(String, String)>, StoreError> {
+        let statement = sql("SELECT provider, model FROM prices WHERE source = $1 AND valid_until IS NULL \
+             ORDER BY provider, model");
+        let rows = statement.bind(CUSTOM).fetch_all(self.connection()).await?;
+        rows.iter().map(|row| Ok((row.text("provider")?, row.text("model")?))).collect()
+    }
+
     /// Ends the operator's price; the built-in one, if there is one, is in force from now on.
     ///
     /// # Errors
@@ -141,7 +185,7 @@ impl Write {
         }
         let mut held = BTreeMap::new();
         let statement = sql("SELECT provider, model, source, valid_from, valid_until, input, output, cache_read, \
-             cache_write_5m, cache_write_1h, reasoning, audio_in, audio_out, revision FROM prices \
+             cache_write_5m, cache_write_1h, reasoning, audio_in, audio_out, terms, revision FROM prices \
              WHERE source = $1 AND valid_until IS NULL");
         for row in statement.bind(BUILTIN).fetch_all(self.connection()).await? {
             let price = record(&row)?;
@@ -182,7 +226,7 @@ impl Write {
         until: UnixMillis,
     ) -> Result<Option<(u64, serde_json::Value)>, StoreError> {
         let statement = sql("SELECT provider, model, source, valid_from, valid_until, input, output, cache_read, \
-             cache_write_5m, cache_write_1h, reasoning, audio_in, audio_out, revision FROM prices \
+             cache_write_5m, cache_write_1h, reasoning, audio_in, audio_out, terms, revision FROM prices \
              WHERE provider = $1 AND model = $2 AND source = $3 AND valid_until IS NULL");
         let statement = statement.bind(provider.to_owned()).bind(model.to_owned()).bind(source.to_owned());
         let Some(row) = statement.fetch_optional(self.connection()).await? else {
@@ -206,30 +250,27 @@ impl Write {
         for batch in batches(prices) {
             let statement = format!(
                 "INSERT INTO prices (provider, model, source, valid_from, input, output, cache_read, cache_write_5m, \
-                 cache_write_1h, reasoning, audio_in, audio_out, revision) VALUES {} \
+                 cache_write_1h, reasoning, audio_in, audio_out, terms, revision) VALUES {} \
                  ON CONFLICT (provider, model, source, valid_from) DO UPDATE SET valid_until = NULL, \
                  input = excluded.input, output = excluded.output, cache_read = excluded.cache_read, \
                  cache_write_5m = excluded.cache_write_5m, cache_write_1h = excluded.cache_write_1h, \
                  reasoning = excluded.reasoning, audio_in = excluded.audio_in, audio_out = excluded.audio_out, \
-                 revision = excluded.revision",
+                 terms = excluded.terms, revision = excluded.revision",
                 placeholders(batch.len(), COLUMNS)
             );
             let mut statement = sqlx::query(AssertSqlSafe(statement));
             for price in batch {
+                let rate = |class| price.price.rates.get(class).map(|rate| rate.0);
                 statement = statement
                     .bind(price.provider.clone())
                     .bind(price.model.clone())
                     .bind(price.source.clone())
-                    .bind(number(price.valid_from.0))
-                    .bind(price.input)
-                    .bind(price.output)
-                    .bind(price.cache_read)
-                    .bind(price.cache_write_5m)
-                    .bind(price.cache_write_1h)
-                    .bind(price.reasoning)
-                    .bind(price.audio_in)
-                    .bind(price.audio_out)
-                    .bind(number(price.revision));
+                    .bind(number(price.valid_from.0));
+                statement = statement.bind(rate(Class::Input).unwrap_or(0)).bind(rate(Class::Output).unwrap_or(0));
+                for (class, _) in OWN_COLUMNS {
+                    statement = statement.bind(rate(class));
+                }
+                statement = statement.bind(terms(&price.price)?).bind(number(price.revision));
             }
             statement.execute(self.connection()).await?;
         }
@@ -237,53 +278,67 @@ impl Write {
     }
 }
 
+fn of_model(provider: &str, model: &str) -> Query {
+    sql("SELECT provider, model, source, valid_from, valid_until, input, output, cache_read, cache_write_5m, \
+         cache_write_1h, reasoning, audio_in, audio_out, terms, revision FROM prices \
+         WHERE provider = $1 AND model = $2")
+    .bind(provider.to_owned())
+    .bind(model.to_owned())
+}
+
 fn check_amounts(price: &PriceRow) -> Result<(), StoreError> {
-    let amounts = [Some(price.input), Some(price.output), price.cache_read, price.cache_write_5m, price.cache_write_1h];
-    let others = [price.reasoning, price.audio_in, price.audio_out];
-    if amounts.into_iter().chain(others).flatten().all(|amount| (0..=MAX_PRICE).contains(&amount)) {
+    let Price { rates, variants } = &price.price;
+    let rates = rates.iter().chain(variants.iter().flat_map(|variant| variant.rates.iter()));
+    if rates.map(|(_, rate)| rate.0).all(|rate| (0..=MAX_PRICE).contains(&rate)) {
         return Ok(());
     }
     let reason = "must be between 0 and a million dollars per million tokens".into();
     Err(StoreError::Invalid { field: "price", reason })
 }
 
+/// Whether two prices are the same as the database has them, where what costs nothing and what has no price are one.
 fn same(old: &PriceRow, new: &PriceRow) -> bool {
-    let amounts = |price: &PriceRow| {
-        let cache = (price.cache_read, price.cache_write_5m, price.cache_write_1h);
-        (price.input, price.output, cache, price.reasoning, price.audio_in, price.audio_out)
-    };
-    amounts(old) == amounts(new)
+    stored(&old.price) == stored(&new.price)
+}
+
+fn stored(price: &Price) -> Price {
+    let mut stored = price.clone();
+    for class in [Class::Input, Class::Output] {
+        stored.rates.set(class, price.rates.get(class).or(Some(TokenPrice(0))));
+    }
+    stored
+}
+
+/// What of a price has no column of its own.
+fn terms(price: &Price) -> Result<Option<String>, StoreError> {
+    let has_column =
+        |class| [Class::Input, Class::Output].contains(&class) || OWN_COLUMNS.iter().any(|(own, _)| *own == class);
+    let rates: Rates = price.rates.iter().filter(|(class, _)| !has_column(*class)).collect();
+    if rates.is_empty() && price.variants.is_empty() {
+        return Ok(None);
+    }
+    limits::json("price", &Price { rates, variants: price.variants.clone() }).map(Some)
 }
 
 fn record(row: &AnyRow) -> Result<PriceRow, StoreError> {
+    let terms = row.opt_text("terms")?.map(|terms| serde_json::from_str(&terms)).transpose();
+    let mut price: Price = terms.map_err(|_| StoreError::Corrupt("terms of a price".into()))?.unwrap_or_default();
+    price.rates.set(Class::Input, Some(TokenPrice(row.i64("input")?)));
+    price.rates.set(Class::Output, Some(TokenPrice(row.i64("output")?)));
+    for (class, column) in OWN_COLUMNS {
+        price.rates.set(class, row.opt_i64(column)?.map(TokenPrice));
+    }
     Ok(PriceRow {
         provider: row.text("provider")?,
         model: row.text("model")?,
         valid_from: row.millis("valid_from")?,
         valid_until: row.opt_millis("valid_until")?,
-        input: row.i64("input")?,
-        output: row.i64("output")?,
-        cache_read: row.opt_i64("cache_read")?,
-        cache_write_5m: row.opt_i64("cache_write_5m")?,
-        cache_write_1h: row.opt_i64("cache_write_1h")?,
-        reasoning: row.opt_i64("reasoning")?,
-        audio_in: row.opt_i64("audio_in")?,
-        audio_out: row.opt_i64("audio_out")?,
+        price,
         source: row.text("source")?,
         revision: row.u64("revision")?,
     })
 }
 
 fn state(price: &PriceRow) -> serde_json::Value {
-    json!({
-        "validFrom": price.valid_from,
-        "input": price.input,
-        "output": price.output,
-        "cacheRead": price.cache_read,
-        "cacheWrite5m": price.cache_write_5m,
-        "cacheWrite1h": price.cache_write_1h,
-        "reasoning": price.reasoning,
-        "audioIn": price.audio_in,
-        "audioOut": price.audio_out,
-    })
+    json!({ "validFrom": price.valid_from, "price": price.price })
 }

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use omniroute_core::time::UnixMillis;
+use omniroute_providers::models::Price;
 use serde_json::{Map, Value};
 
 /// A JSON object.
@@ -38,25 +39,35 @@ pub struct SettingsDocument {
     pub revision: u64,
 }
 
-/// A price in force from a moment on. Micro-dollars per million tokens; `None` falls back as `ledger::pricing` says.
+/// A price in force from a moment on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PriceRow {
+    /// Or a connection, whose price for [`Self::UNLISTED`] is that of whatever has none of its own.
     pub provider: String,
     pub model: String,
     pub valid_from: UnixMillis,
     /// Exclusive; `None` while it is in force.
     pub valid_until: Option<UnixMillis>,
-    pub input: i64,
-    pub output: i64,
-    pub cache_read: Option<i64>,
-    pub cache_write_5m: Option<i64>,
-    pub cache_write_1h: Option<i64>,
-    pub reasoning: Option<i64>,
-    pub audio_in: Option<i64>,
-    pub audio_out: Option<i64>,
+    pub price: Price,
     /// `builtin` or `custom`; custom wins.
     pub source: String,
     pub revision: u64,
+}
+
+// === impl PriceRow ===
+
+impl PriceRow {
+    /// The model of a connection's price for what has none of its own.
+    pub const UNLISTED: &str = "*";
+
+    pub fn is_in_force(&self, at: UnixMillis) -> bool {
+        self.valid_from <= at && self.valid_until.is_none_or(|until| at < until)
+    }
+
+    /// Of several that are in force the highest counts: the operator's, and of those the one that came last.
+    pub fn rank(&self) -> (bool, UnixMillis) {
+        (self.source == "custom", self.valid_from)
+    }
 }
 
 /// One entry of the configuration log.

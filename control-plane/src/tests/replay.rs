@@ -20,7 +20,8 @@ const CONNECTION: &str = "4d9ce6b0-cf54-4263-abbf-d9678254d774";
 const KEY_ID: &str = "e89e8278-2d78-405c-96dd-c4310a18f6ad";
 
 /// Objects whose keys are data.
-const MAPS: [&str; 6] = ["byProvider", "byModel", "byAccount", "byApiKey", "localProviders", "providerHealth"];
+const MAPS: [&str; 8] =
+    ["byProvider", "byModel", "byAccount", "byApiKey", "localProviders", "providerHealth", "aliases", "catalog"];
 
 /// (route, path in the answer, reason). `-` stands before what the original has and we do not, `+` before what we
 /// add, `~` before another type, `=` before another status. `*` as route means everywhere.
@@ -41,6 +42,11 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("/api/providers", "+lastTested", "the original leaves it out of some answers"),
     ("GET /api/providers", "+total", "as in 3.8"),
     ("GET /api/providers/{id}/models", "+models.type", "the kind of a model is known"),
+    ("GET /api/provider-models", "+hiddenModelsByProvider", "as in 3.8"),
+    ("POST /api/models/alias", "=200", "the API reference says POST, the original takes PUT: both are taken"),
+    ("POST /api/models/alias", "~", "see the status"),
+    ("GET /api/models/catalog", "-catalog.*.models.capabilities", "nothing is told of what nobody knows"),
+    ("GET /api/models/catalog", "-catalog.*.models.max_output_tokens", "nothing is told of what nobody knows"),
     ("GET /api/keys", "+keys.updatedAt", "as every other resource has"),
     ("GET /api/keys", "+keys.maxBodyBytes", "a key can be allowed larger bodies"),
     ("GET /api/keys", "+keys.rateLimits", "what an edit sets is shown"),
@@ -87,6 +93,8 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("GET /api/usage/call-logs", "+redated", "so is a time that a wrong clock made necessary"),
     ("GET /api/usage/call-logs", "+cost", "what it cost"),
     ("GET /api/usage/call-logs", "+costMicroUsd", "money is exact in micro-dollars"),
+    ("GET /api/usage/call-logs", "+costBySide", "what of it each side cost"),
+    ("GET /api/usage/call-logs", "+serviceTier", "batch, flex and priority have prices of their own"),
     ("GET /api/usage/call-logs", "+finishReason", "why the answer ended"),
     ("/api/settings", "-cloudEnabled", "there is no cloud to sync with yet"),
     ("/api/settings", "-tailscaleEnabled", "no tunnels yet"),

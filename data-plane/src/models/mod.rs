@@ -11,6 +11,7 @@ mod page;
 use std::sync::Arc;
 
 use omniroute_core::error::{ErrorClass, GatewayError};
+use omniroute_providers::{KnownModel, ModelTable};
 
 use crate::{
     request::Caller,
@@ -60,6 +61,11 @@ impl Listed {
         let connections = index.connections(self.provider.id.as_str());
         (caller.allows_model(&self.id) || caller.allows_model(&self.model.model))
             && connections.iter().any(|connection| caller.allows_connection(connection.id.as_str()))
+    }
+
+    /// What the table of models knows of it.
+    pub(crate) fn known(&self) -> Option<&'static KnownModel> {
+        ModelTable::builtin().get(self.provider.id.as_str(), &self.model.model)
     }
 
     pub(crate) fn is_embedding(&self) -> bool {

@@ -8,7 +8,7 @@ use omniroute_wire::{
 use super::Listed;
 use crate::snapshot::Index;
 
-/// Parts of names whose models see images, whoever hosts them.
+/// Parts of names whose models see images, whoever hosts them: for models that the table does not know.
 const SEES: [&str; 14] = [
     "gpt-4o", "gpt-4.1", "gpt-5", "o3", "o4", "claude", "gemini", "llava", "-vl", "vision", "pixtral", "gemma3",
     "gemma-3", "llama-4",
@@ -56,7 +56,8 @@ fn capabilities(index: &Index, listed: &Listed) -> Vec<&'static str> {
     if profile.tools {
         can.push("tools");
     }
-    if SEES.iter().any(|part| listed.model.model.contains(part)) {
+    let sees = listed.known().map(|known| known.can("vision"));
+    if sees.unwrap_or_else(|| SEES.iter().any(|part| listed.model.model.contains(part))) {
         can.push("vision");
     }
     if profile.thinking != ThinkingStyle::None {

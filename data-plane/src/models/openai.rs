@@ -31,10 +31,26 @@ pub(crate) fn one(listed: &Listed) -> Value {
         "parent": null,
         "type": model.kind,
     });
-    for (name, limit) in [("context_length", model.context_window), ("max_output_tokens", model.max_output_tokens)] {
+    // Each client reads another name: OpenRouter's and LiteLLM's, vLLM's, Groq's.
+    let limits = [
+        ("context_length", model.context_window),
+        ("context_window", model.context_window),
+        ("max_model_len", model.context_window),
+        ("max_input_tokens", model.context_window),
+        ("max_output_tokens", model.max_output_tokens),
+        ("max_completion_tokens", model.max_output_tokens),
+    ];
+    for (name, limit) in limits {
         if let Some(limit) = limit {
             described[name] = limit.into();
         }
+    }
+    if let Some(known) = listed.known() {
+        described["capabilities"] = json!({
+            "tool_calling": known.can("tools"),
+            "reasoning": known.can("reasoning"),
+            "vision": known.can("vision"),
+        });
     }
     described
 }

@@ -13,7 +13,9 @@ pub(crate) struct Plan {
     caller: Caller,
     providers: Providers,
     requested: String,
-    /// Where in `requested` the provider's own id of the model begins.
+    /// What `requested` stands for, where that is an alias.
+    meant: Option<Arc<str>>,
+    /// Where in the name the provider's own id of the model begins.
     model_at: usize,
 }
 
@@ -45,29 +47,42 @@ pub(crate) enum Reason {
 // === impl Plan ===
 
 impl Plan {
-    /// `model_at`: where in `requested` the provider's own id of the model begins.
+    /// `meant`: what `requested` stands for, where that is an alias. `model_at`: where in the name the provider's own id of the
+    /// model begins.
     pub(crate) fn new(
         index: Arc<Index>,
         caller: Caller,
         providers: Providers,
         requested: String,
+        meant: Option<Arc<str>>,
         model_at: usize,
     ) -> Self {
-        Self { index, caller, providers, requested, model_at }
+        Self { index, caller, providers, requested, meant, model_at }
     }
 
     /// The targets, by priority.
     pub(crate) fn targets(&self) -> impl Iterator<Item = Target<'_>> {
+        let (model, requested) = (self.model(), self.requested());
+        self.allowed()
+            .filter(move |entry| !entry.refuses_unpriced || self.index.is_priced(entry, model))
+            .map(move |entry| Target { entry, model, requested, reason: Reason::Priority })
+    }
+
+    /// Whether the caller may use a connection that has the model, but none that would be asked for one without a price.
+    pub(crate) fn is_unpriced(&self) -> bool {
+        self.allowed().next().is_some() && self.targets().next().is_none()
+    }
+
+    /// The connections of whoever has the model that the caller may use.
+    fn allowed(&self) -> impl Iterator<Item = &Arc<ConnectionEntry>> {
         let (one, several) = match &self.providers {
             Providers::One(provider) => (Some(&provider.id), &[][..]),
             Providers::Several(providers) => (None, providers.as_slice()),
         };
-        let (model, requested) = (self.model(), self.requested());
         one.into_iter()
             .chain(several)
             .flat_map(|provider| self.index.connections(provider.as_str()))
             .filter(|entry| self.caller.allows_connection(entry.id.as_str()))
-            .map(move |entry| Target { entry, model, requested, reason: Reason::Priority })
     }
 
     /// As the client named it.
@@ -77,7 +92,7 @@ impl Plan {
 
     /// As the upstream is asked for it.
     pub(crate) fn model(&self) -> &str {
-        &self.requested[self.model_at..]
+        &self.meant.as_deref().unwrap_or(&self.requested)[self.model_at..]
     }
 
     /// Whether somebody who has the model is connected, whether or not this caller may use the connection.

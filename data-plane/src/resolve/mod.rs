@@ -2,7 +2,7 @@
 //!
 //! `prefix/model` names a provider: a node by its prefix, a provider of the catalog by its id or alias. A bare id
 //! means every provider that lists the model. What follows a prefix is the provider's own business and goes on whether
-//! it is listed or not.
+//! it is listed or not. An alias stands for either, and comes before both.
 
 mod nearest;
 
@@ -25,8 +25,9 @@ const MAX_NAME: usize = 256;
 /// When the name can be no model's, nobody has the model, nobody is connected, or the key may not use it.
 pub(crate) fn resolve(index: &Arc<Index>, caller: &Caller, requested: &str) -> Result<Plan, GatewayError> {
     check(requested)?;
-    let (providers, model_at) = find(index, caller, requested)?;
-    let plan = Plan::new(Arc::clone(index), caller.clone(), providers, requested.to_owned(), model_at);
+    let meant = index.alias(requested).cloned();
+    let (providers, model_at) = find(index, caller, requested, meant.as_deref().unwrap_or(requested))?;
+    let plan = Plan::new(Arc::clone(index), caller.clone(), providers, requested.to_owned(), meant, model_at);
     if plan.targets().next().is_none() {
         return Err(without_connection(&plan));
     }
@@ -34,6 +35,17 @@ pub(crate) fn resolve(index: &Arc<Index>, caller: &Caller, requested: &str) -> R
 }
 
 fn without_connection(plan: &Plan) -> GatewayError {
+    if plan.is_unpriced() {
+        return GatewayError::new(
+            ErrorClass::Forbidden,
+            "model_unpriced",
+            format!("the model `{}` has no price, and its connections refuse such models", shown(plan.requested())),
+        )
+        .with_param("model")
+        .with_hint(
+            "give it a price with PATCH /api/pricing, or set the connection's `unpriced` to `allow` or `price`",
+        );
+    }
     if plan.is_connected() {
         return GatewayError::new(
             ErrorClass::Forbidden,
@@ -63,26 +75,28 @@ fn check(requested: &str) -> Result<(), GatewayError> {
         .with_hint("GET /v1/models lists the models"))
 }
 
-fn find(index: &Index, caller: &Caller, requested: &str) -> Result<(Providers, usize), GatewayError> {
-    let named = requested.split_once('/').filter(|(_, model)| !model.is_empty());
+/// `name`: what `requested` stands for. A key may be limited to either.
+fn find(index: &Index, caller: &Caller, requested: &str, name: &str) -> Result<(Providers, usize), GatewayError> {
+    let is_allowed = caller.allows_model(requested) || caller.allows_model(name);
+    let named = name.split_once('/').filter(|(_, model)| !model.is_empty());
     if let Some((prefix, _)) = named
         && let Some(provider) = index.resolve_prefix(prefix)
     {
-        if !caller.allows_model(requested) {
+        if !is_allowed {
             return Err(forbidden_model(requested));
         }
         return Ok((Providers::One(provider), prefix.len() + 1));
     }
     // Some models have a slash of their own, so an id with an unknown prefix may still be a bare one.
-    let mut offering = index.providers_of_model(requested);
+    let mut offering = index.providers_of_model(name);
     if offering.is_empty() {
-        return Err(unknown_model(index, caller, requested));
+        return Err(unknown_model(index, caller, name));
     }
-    if !caller.allows_model(requested) {
+    if !is_allowed {
         // The key may be limited to the model under the prefix of one provider.
         offering.retain(|id| {
             let provider = index.provider(id.as_str());
-            provider.is_some_and(|provider| caller.allows_model(&format!("{}/{requested}", provider.prefix)))
+            provider.is_some_and(|provider| caller.allows_model(&format!("{}/{name}", provider.prefix)))
         });
     }
     if offering.is_empty() { Err(forbidden_model(requested)) } else { Ok((Providers::Several(offering), 0)) }

@@ -98,3 +98,90 @@ fn a_key_reaches_only_its_connections() {
     assert_eq!(resolved(&index, &limited, "shared"), ok(&["m2"], "shared"));
     assert_eq!(resolved(&index, &limited, "other/x"), Err("connection_forbidden"));
 }
+
+#[test]
+fn an_alias_stands_for_a_model_and_comes_first() {
+    let index = index_with(|resources| {
+        resources.node("mock", URL);
+        resources.connection("m1", "mock", |_| {});
+        resources.model("mock", "gpt-4o-mini", "chat");
+        resources.model("mock", "fast", "chat");
+        resources.alias("fast", "mock/gpt-4o-mini");
+        resources.alias("mini", "gpt-4o-mini");
+        resources.alias("gone", "nobody/x");
+        resources.alias("once", "fast");
+    });
+    assert_eq!(resolved(&index, &Caller::Local, "fast"), ok(&["m1"], "gpt-4o-mini"));
+    assert_eq!(resolved(&index, &Caller::Local, "mini"), ok(&["m1"], "gpt-4o-mini"));
+    assert_eq!(resolved(&index, &Caller::Local, "mock/fast"), ok(&["m1"], "fast"), "its own name has the prefix");
+    assert_eq!(resolved(&index, &Caller::Local, "once"), ok(&["m1"], "fast"), "an alias of an alias is the model");
+    assert_eq!(resolved(&index, &Caller::Local, "gone"), Err("model_not_found"));
+}
+
+#[test]
+fn a_key_may_be_limited_to_an_alias_or_to_what_it_stands_for() {
+    let index = index_with(|resources| {
+        resources.node("mock", URL);
+        resources.connection("m1", "mock", |_| {});
+        resources.alias("fast", "mock/gpt-4o-mini");
+        resources.alias("slow", "mock/o3");
+    });
+    let by_alias = key(|key| key.allowed_models = vec!["fast".into()]);
+    assert_eq!(resolved(&index, &by_alias, "fast"), ok(&["m1"], "gpt-4o-mini"));
+    assert_eq!(resolved(&index, &by_alias, "mock/gpt-4o-mini"), Err("model_forbidden"));
+    let by_model = key(|key| key.allowed_models = vec!["mock/gpt-4o-mini".into()]);
+    assert_eq!(resolved(&index, &by_model, "fast"), ok(&["m1"], "gpt-4o-mini"));
+    assert_eq!(resolved(&index, &by_model, "slow"), Err("model_forbidden"));
+}
+
+#[test]
+fn a_hidden_model_is_found_under_its_provider_only() {
+    let index = index_with(|resources| {
+        resources.node("mock", URL);
+        resources.connection("m1", "mock", |_| {});
+        resources.model("mock", "shown", "chat");
+        resources.hidden_model("mock", "hidden");
+    });
+    assert_eq!(resolved(&index, &Caller::Local, "mock/hidden"), ok(&["m1"], "hidden"));
+    assert_eq!(resolved(&index, &Caller::Local, "hidden"), Err("model_not_found"));
+    let listed: Vec<String> = index.models().iter().map(|(_, model)| model.model.clone()).collect();
+    assert_eq!(listed, ["shown"]);
+}
+
+#[test]
+fn what_the_operator_adds_stands_beside_what_the_catalog_knows() {
+    let index = index_with(|resources| {
+        resources.connection("c1", "anthropic", |_| {});
+        resources.model("anthropic", "claude-of-tomorrow", "chat");
+        resources.hidden_model("anthropic", "claude-opus-4-6");
+    });
+    let listed: Vec<String> = index.models().iter().map(|(_, model)| model.model.clone()).collect();
+    assert!(listed.contains(&"claude-of-tomorrow".to_owned()) && listed.len() > 5, "{listed:?}");
+    assert!(!listed.contains(&"claude-opus-4-6".to_owned()) && listed.is_sorted(), "{listed:?}");
+    assert_eq!(resolved(&index, &Caller::Local, "claude-opus-4-6"), Err("model_not_found"));
+    assert!(resolved(&index, &Caller::Local, "claude-opus-4-7").is_ok());
+}
+
+#[test]
+fn a_connection_that_refuses_models_without_a_price_is_not_asked_for_them() {
+    let index = index_with(|resources| {
+        resources.node("mock", URL);
+        resources.connection("strict", "mock", |connection| connection.unpriced = "refuse".into());
+        resources.price("mock", "priced");
+        resources.connection("openai-1", "openai", |connection| connection.unpriced = "refuse".into());
+        resources.node("mixed", URL);
+        resources.connection("a", "mixed", |connection| connection.unpriced = "refuse".into());
+        resources.connection("b", "mixed", |_| {});
+        resources.node("own", URL);
+        resources.connection("paid", "own", |connection| connection.unpriced = "refuse".into());
+        resources.price("paid", "*");
+    });
+    assert_eq!(resolved(&index, &Caller::Local, "mock/priced"), ok(&["strict"], "priced"));
+    assert_eq!(resolved(&index, &Caller::Local, "mock/other"), Err("model_unpriced"));
+    assert_eq!(resolved(&index, &Caller::Local, "openai/gpt-4o-mini"), ok(&["openai-1"], "gpt-4o-mini"));
+    assert_eq!(resolved(&index, &Caller::Local, "openai/unheard-of"), Err("model_unpriced"));
+    assert_eq!(resolved(&index, &Caller::Local, "mixed/x"), ok(&["b"], "x"), "the other one takes it");
+    assert_eq!(resolved(&index, &Caller::Local, "own/x"), ok(&["paid"], "x"), "the connection has a price for it");
+    let limited = key(|key| key.allowed_connections = vec!["b".into()]);
+    assert_eq!(resolved(&index, &limited, "mock/other"), Err("connection_forbidden"));
+}

@@ -87,6 +87,25 @@ impl Resources {
         self.push(&format!("{provider}/{model}"), Body::Model(body));
     }
 
+    /// Another name for a model.
+    pub(crate) fn alias(&mut self, alias: &str, model: &str) {
+        self.push(alias, Body::ModelAlias(v1::ModelAlias { model: model.to_owned() }));
+    }
+
+    /// A model that is not listed.
+    pub(crate) fn hidden_model(&mut self, provider: &str, model: &str) {
+        self.model(provider, model, "chat");
+        if let Some(v1::Resource { body: Some(Body::Model(body)), .. }) = self.0.last_mut() {
+            body.hidden = true;
+        }
+    }
+
+    /// The operator has a price for it.
+    pub(crate) fn price(&mut self, provider: &str, model: &str) {
+        let body = v1::Price { provider: provider.to_owned(), model: model.to_owned() };
+        self.push(&format!("{provider}/{model}"), Body::Price(body));
+    }
+
     /// What every request obeys.
     pub(crate) fn settings(&mut self, change: impl FnOnce(&mut v1::GatewaySettings)) {
         let mut settings = v1::GatewaySettings {

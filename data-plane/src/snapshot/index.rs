@@ -6,13 +6,13 @@ use std::{
 };
 
 use http::HeaderValue;
-use imbl::{HashMap, OrdMap};
+use imbl::{HashMap, HashSet, OrdMap};
 use omniroute_core::{
     address::AddressPolicy,
     hash::{KeyHash, Pepper},
     id::{ApiKeyId, ConnectionId, ProviderId},
 };
-use omniroute_providers::{Catalog, Timeouts, Upstream};
+use omniroute_providers::{Catalog, ModelFacts, ModelTable, Provider, Timeouts, Upstream};
 
 use super::Key;
 
@@ -39,6 +39,10 @@ pub struct Index {
     pub(super) models: HashMap<ProviderId, OrdMap<String, Arc<ModelEntry>>>,
     /// Who offers a model.
     pub(super) offers: HashMap<String, Arc<BTreeSet<ProviderId>>>,
+    /// Other names for models, with the name that clients would write instead.
+    pub(super) aliases: HashMap<String, Arc<str>>,
+    /// What the operator has a price for: `provider/model`, and `connection/*`.
+    pub(super) priced: HashSet<Arc<str>>,
 }
 
 /// What every request obeys.
@@ -73,6 +77,8 @@ pub struct ConnectionEntry {
     pub upstream: Upstream,
     pub priority: i32,
     pub is_active: bool,
+    /// It is not asked for a model that has no price.
+    pub refuses_unpriced: bool,
     /// Requests that run on it now. Survives changes of the configuration.
     pub in_flight: Arc<AtomicU32>,
 }
@@ -91,7 +97,12 @@ pub struct ModelEntry {
     pub created: u64,
     /// "api", "catalog" or "custom".
     pub source: String,
+    /// It is not listed, and a bare name does not find it.
+    pub hidden: bool,
 }
+
+/// Sources of models of which nobody has asked the provider.
+const UNASKED: [&str; 2] = ["catalog", "custom"];
 
 // === impl Settings ===
 
@@ -166,10 +177,11 @@ impl Index {
             found = self
                 .by_provider
                 .keys()
-                .filter(|provider| !self.models.contains_key(*provider) && usable(provider))
+                .filter(|provider| !self.has_listed(provider.as_str()) && usable(provider))
+                .filter(|provider| !self.models.get(*provider).is_some_and(|stored| stored.contains_key(model)))
                 .filter(|provider| {
                     let known = Catalog::builtin().get(provider.as_str());
-                    known.is_some_and(|known| known.models.iter().any(|facts| facts.id == model))
+                    known.is_some_and(|known| known.has_model(model))
                 })
                 .cloned()
                 .collect();
@@ -180,12 +192,29 @@ impl Index {
 
     /// Whether ids of this provider's models have slashes: others may have them too, listed or not.
     pub fn has_slashes(&self, provider: &str) -> bool {
-        match self.models.get(provider) {
-            Some(models) => models.keys().any(|model| model.contains('/')),
-            None => Catalog::builtin()
-                .get(provider)
-                .is_some_and(|known| known.models.iter().any(|facts| facts.id.contains('/'))),
-        }
+        let stored = self.models.get(provider).is_some_and(|models| models.keys().any(|model| model.contains('/')));
+        stored || (!self.has_listed(provider) && Catalog::builtin().get(provider).is_some_and(Provider::has_slashes))
+    }
+
+    /// The name that clients could write instead of this one, which is an alias.
+    pub fn alias(&self, name: &str) -> Option<&Arc<str>> {
+        self.aliases.get(name)
+    }
+
+    /// Whether it is known what a model costs at a connection.
+    pub fn is_priced(&self, connection: &ConnectionEntry, model: &str) -> bool {
+        let provider = connection.provider.as_str();
+        let known = ModelTable::builtin().get(provider, model);
+        known.is_some_and(|known| known.price.is_some())
+            || self.priced.contains(format!("{provider}/{model}").as_str())
+            || self.priced.contains(format!("{}/*", connection.id).as_str())
+    }
+
+    /// Whether the provider was asked for its list. Until then what the catalog knows will do, besides what the operator
+    /// added.
+    fn has_listed(&self, provider: &str) -> bool {
+        let is_listed = |model: &Arc<ModelEntry>| !UNASKED.contains(&model.source.as_str());
+        self.models.get(provider).is_some_and(|stored| stored.values().any(is_listed))
     }
 
     /// Every model that can be called now, with its provider, in a stable order.
@@ -198,9 +227,17 @@ impl Index {
                 continue;
             }
             let Some(provider) = self.provider(id.as_str()) else { continue };
-            match self.models.get(id) {
-                Some(models) => all.extend(models.values().map(|model| (Arc::clone(&provider), Arc::clone(model)))),
-                None => all.extend(catalog_models(id).map(|model| (Arc::clone(&provider), Arc::new(model)))),
+            let stored = self.models.get(id);
+            let first = all.len();
+            let shown = stored.into_iter().flat_map(OrdMap::values).filter(|model| !model.hidden);
+            all.extend(shown.map(|model| (Arc::clone(&provider), Arc::clone(model))));
+            if !self.has_listed(id.as_str()) {
+                let others =
+                    catalog_models(id).filter(|other| stored.is_none_or(|all| !all.contains_key(&other.model)));
+                all.extend(others.map(|model| (Arc::clone(&provider), Arc::new(model))));
+                if stored.is_some() {
+                    all[first..].sort_by(|(_, one), (_, two)| one.model.cmp(&two.model));
+                }
             }
         }
         all
@@ -209,13 +246,14 @@ impl Index {
 
 fn catalog_models(provider: &ProviderId) -> impl Iterator<Item = ModelEntry> {
     let known = Catalog::builtin().get(provider.as_str());
-    known.into_iter().flat_map(|known| &known.models).map(|facts| ModelEntry {
+    known.into_iter().flat_map(Provider::known_models).map(|facts: ModelFacts| ModelEntry {
         provider: provider.clone(),
-        model: facts.id.clone(),
-        kind: facts.kind.clone(),
+        model: facts.id,
+        kind: facts.kind,
         context_window: facts.context_window,
         max_output_tokens: facts.max_output_tokens,
         created: 0,
         source: "catalog".to_owned(),
+        hidden: false,
     })
 }

@@ -8,6 +8,7 @@ use omniroute_wire::{
     ir::{Collector, Event, FinishReason, Response, StreamError, replay},
     responses::misses_summary,
     translate::{answer_decoder, decode_answer, failure_in},
+    usage::{Service, Usage},
 };
 
 use super::{
@@ -120,8 +121,9 @@ fn write(response: &Response<'_>, translation: &Translation) -> Result<(Bytes, A
     } else {
         translation.dialect.encode_response(response, &translation.exchange, &mut out);
     }
+    let service = response.service_tier.as_deref().and_then(Service::parse).or(response.usage.service);
     let stats = AnswerStats {
-        usage: (!response.usage.is_unknown()).then_some(response.usage),
+        usage: (!response.usage.is_unknown()).then_some(Usage { service, ..response.usage }),
         finish_reason: finish.map(|reason| finish_word(reason).to_owned()),
         output_guess: out.len() as u64 / BYTES_PER_TOKEN,
     };

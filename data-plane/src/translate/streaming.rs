@@ -9,7 +9,7 @@ use omniroute_wire::{
     ir::{Event, FinishReason, StreamError},
     ollama::Timing,
     translate::answer_decoder,
-    usage::Usage,
+    usage::{Service, Usage},
 };
 
 use super::{BYTES_PER_TOKEN, Translation};
@@ -35,6 +35,8 @@ pub(crate) struct Streaming {
 /// What has gone by.
 struct Seen {
     usage: Option<Usage>,
+    /// Where the answer says so apart from its count.
+    service: Option<Service>,
     finish: Option<FinishReason>,
     output_bytes: u64,
     /// Events that said something.
@@ -137,7 +139,7 @@ impl Streaming {
 
     pub(crate) fn stats(&self) -> AnswerStats {
         AnswerStats {
-            usage: self.seen.usage,
+            usage: self.seen.usage.map(|usage| Usage { service: self.seen.service.or(usage.service), ..usage }),
             finish_reason: self.seen.finish.map(|reason| finish_word(reason).to_owned()),
             output_guess: self.seen.output_bytes / BYTES_PER_TOKEN,
         }
@@ -150,6 +152,7 @@ impl Seen {
     fn new(capture: Option<Arc<SignatureCapture>>) -> Self {
         Self {
             usage: None,
+            service: None,
             finish: None,
             output_bytes: 0,
             said: 0,
@@ -191,6 +194,7 @@ impl Seen {
             }
             Event::PartStart { .. } => self.substance = true,
             Event::Usage(usage) => self.usage = Some(*usage),
+            Event::Served { service_tier: Some(word), .. } => self.service = Service::parse(word),
             Event::Finish { reason, .. } => {
                 // Before the client knows that it is its turn.
                 if let Some(capture) = &self.capture {

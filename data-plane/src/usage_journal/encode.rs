@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use omniroute_core::id::EventId;
-use omniroute_wire::usage::Usage;
+use omniroute_wire::usage::{Service, Usage};
 use prost::encoding::encode_varint;
 
 use super::{AnsweredBy, Closing, Opening, Progress};
@@ -54,6 +54,7 @@ pub(super) fn progress(out: &mut Vec<u8>, id: EventId, so_far: &Progress<'_>) {
     number(out, 16, micros(so_far.duration));
     number(out, 17, so_far.first_byte.map_or(0, micros));
     number(out, 18, u64::from(so_far.attempts));
+    text(out, 23, so_far.usage.service.map_or("", Service::as_str));
 }
 
 /// The fields of a closed record behind the fixed ones.
@@ -69,6 +70,7 @@ pub(super) fn closing(out: &mut Vec<u8>, closing: &Closing<'_>) {
     number(out, 17, closing.first_byte.map_or(0, micros));
     number(out, 18, u64::from(closing.attempts));
     text(out, 19, closing.finish_reason);
+    text(out, 23, closing.usage.service.map_or("", Service::as_str));
 }
 
 fn answered_by(out: &mut Vec<u8>, by: Option<AnsweredBy<'_>>) {
@@ -184,11 +186,13 @@ mod tests {
             at in any::<u64>(), request_id in ".{0,40}", model in ".{0,700}", path in "/.{0,600}", stream in any::<bool>(),
             classes in proptest::array::uniform8(proptest::option::of(any::<u64>())), status in any::<u16>(),
             attempts in any::<u32>(), micros in 0_u64..1 << 50,
+            service in proptest::sample::select(vec![None, Some(Service::Batch), Some(Service::Flex)]),
         ) {
             let id = EventId::generate();
             let usage = Usage {
                 input: classes[0], cache_read: classes[1], cache_write_5m: classes[2], cache_write_1h: classes[3],
                 output: classes[4], reasoning: classes[5], audio_in: classes[6], audio_out: classes[7],
+                service,
             };
             let opening = Opening {
                 at: UnixMillis(at), request_id: &request_id, key: Some(&"k1".into()), connection: &"c1".into(),
@@ -207,6 +211,7 @@ mod tests {
             prop_assert!(model.starts_with(&read.requested_model) && read.requested_model.len() <= 512);
             prop_assert_eq!((read.status, read.attempts, read.duration_us), (u32::from(status), attempts, micros));
             prop_assert_eq!(read.outcome, Outcome::Ok as i32);
+            prop_assert_eq!(read.service_tier.as_str(), service.map_or("", Service::as_str));
             prop_assert_eq!((read.connection_id.as_str(), read.provider.as_str()), ("c2", "p2"));
             prop_assert!(path.starts_with(&read.path) && read.path.len() <= 512);
             prop_assert_eq!((read.source_format.as_str(), read.target_format.as_str()), ("anthropic", "gemini"));

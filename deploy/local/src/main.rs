@@ -53,6 +53,8 @@ async fn run(action: Action, flags: &clap::ArgMatches) -> Result<(), Failure> {
         Action::Providers { action } => commands::providers::run(&context, action).await,
         Action::Nodes { action } => commands::nodes::run(&context, action).await,
         Action::Models { action } => commands::models::run(&context, action).await,
+        Action::Prices { action } => commands::prices::run(&context, action).await,
+        Action::Catalog { action } => commands::catalog::run(&context, action).await,
         Action::Password(action) => commands::password::run(&context, action).await,
         Action::Doctor => commands::doctor::run(&context).await,
         Action::Config { action, set } => commands::config::run(&context, action.as_ref(), set),

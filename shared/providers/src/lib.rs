@@ -1,4 +1,4 @@
-//! Upstreams: what is known about providers ([`catalog`], [`prices`]), how each kind is spoken to ([`adapter`]), and what a
+//! Upstreams: what is known about providers ([`catalog`]) and their models ([`models`]), how each kind is spoken to ([`adapter`]), and what a
 //! connection looks like once it is ready to be used ([`upstream`]).
 //!
 //! Nothing here does I/O. A connection record becomes an [`Upstream`] once, when the configuration changes; a request only
@@ -18,7 +18,8 @@
 //! openai_compatible                               the one that others borrow from
 //! adapter, connection, chat_api                   what an adapter is; a connection as it is stored
 //! profile                                         what a model takes
-//! catalog, prices, failure, operation             facts and words
+//! known_models                                    what a provider has before it is asked
+//! catalog, models, failure, operation             facts and words
 //! grant                                           credentials that are exchanged for tokens
 //! aws, sanitise, envelope
 //! secret_fields                                   secrets of several parts
@@ -40,13 +41,14 @@ mod envelope;
 mod failure;
 mod gemini;
 mod grant;
+mod known_models;
+pub mod models;
 mod ollama;
 mod openai_compatible;
 mod operation;
 mod own_api;
 mod ping;
 mod place;
-pub mod prices;
 mod profile;
 mod sanitise;
 mod secret_fields;
@@ -73,12 +75,12 @@ pub use grant::{
     Ambient, AssumedRole, ClientCredentials, ClientProof, Exchange, Grant, GrantError, IamKey, Minted, RefreshToken,
     Role, ServiceAccount, Source, Token, WebIdentity,
 };
+pub use models::{KnownModel, ModelTable};
 pub use ollama::Ollama;
 pub use openai_compatible::OpenAiCompatible;
 pub use operation::{Operation, OperationFormat};
 pub use own_api::OwnApi;
 pub use ping::{PingError, ping};
-pub use prices::{PriceBook, PriceFacts};
 pub use profile::{profile, thinks};
 pub use sanitise::sanitise;
 pub use serving::{Cloudflare, Databricks};

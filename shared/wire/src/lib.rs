@@ -14,6 +14,7 @@
 //! openai
 //! rounds, answer_tool, custom_input, fill_in, tool_schema    what requests of several formats are mended with
 //! tools, system_text, stable_id, error_words, embedding_list, media
+//! service_tier                                                what an answer says of the service
 //! json_tail, scan, splice, event_scan, event_stream          bodies and streams that pass
 //! object, tree                                                reading JSON
 //! lenient, json_walk, write                                   the pieces of that
@@ -52,6 +53,7 @@ pub mod render;
 pub mod responses;
 mod rounds;
 pub mod scan;
+mod service_tier;
 pub mod splice;
 mod stable_id;
 mod string_block;

@@ -1,4 +1,7 @@
-//! Token counts in disjoint classes, so that no format's way of nesting them can count a token twice.
+//! Token counts in disjoint classes, so that no format's way of nesting them can count a token twice, and the service for which
+//! they are charged.
+
+use serde::{Deserialize, Serialize};
 
 /// Absent means unknown, which is not 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,6 +16,17 @@ pub struct Usage {
     pub reasoning: Option<u64>,
     pub audio_in: Option<u64>,
     pub audio_out: Option<u64>,
+    /// Where it is not the usual one, and the provider says so.
+    pub service: Option<Service>,
+}
+
+/// How soon a request is answered, where that has a price of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Service {
+    Batch,
+    Flex,
+    Priority,
 }
 
 // === impl Usage ===
@@ -20,7 +34,7 @@ pub struct Usage {
 impl Usage {
     /// Whether nothing at all is known.
     pub fn is_unknown(&self) -> bool {
-        *self == Self::default()
+        Self { service: None, ..*self } == Self::default()
     }
 
     /// Everything that went in.
@@ -31,6 +45,25 @@ impl Usage {
     /// Everything that came out.
     pub fn total_output(&self) -> u64 {
         sum(&[self.output, self.reasoning, self.audio_out])
+    }
+}
+
+// === impl Service ===
+
+impl Service {
+    pub const ALL: [Self; 3] = [Self::Batch, Self::Flex, Self::Priority];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Batch => "batch",
+            Self::Flex => "flex",
+            Self::Priority => "priority",
+        }
+    }
+
+    /// By a provider's word for it. The usual service has several names and no rates of its own.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|service| service.as_str() == word)
     }
 }
 

@@ -1,11 +1,12 @@
-//! Providers: endpoints that the operator added ([`nodes`]), credentials ([`connections`]), what they offer ([`models`]),
-//! and whether they would take us ([`checks`]). [`client`] is the way to them.
+//! Providers: endpoints that the operator added ([`nodes`]), credentials ([`connections`]), what they offer ([`models`]), what
+//! that costs ([`pricing`]), and whether they would take us ([`checks`]). [`client`] is the way to them.
 
 pub mod checks;
 mod client;
 pub mod connections;
 pub mod models;
 pub mod nodes;
+pub mod pricing;
 
 #[cfg(test)]
 mod tests;
@@ -108,7 +109,12 @@ impl Providers {
     }
 
     pub fn router(self: &Arc<Self>) -> OpenApiRouter {
-        nodes::router().merge(connections::router()).merge(checks::router()).with_state(Arc::clone(self))
+        nodes::router()
+            .merge(connections::router())
+            .merge(checks::router())
+            .merge(models::router())
+            .merge(pricing::router())
+            .with_state(Arc::clone(self))
     }
 
     /// # Errors

@@ -127,6 +127,10 @@ pub(crate) struct CallLog {
     /// US dollars; null when the price is not known.
     cost: Option<f64>,
     cost_micro_usd: Option<i64>,
+    /// The same by side, in micro-dollars; each is rounded for itself.
+    cost_by_side: Option<CostBySide>,
+    /// The service for which the provider charged: `batch`, `flex` or `priority`; null for the usual one.
+    service_tier: Option<String>,
     finish_reason: Option<String>,
     /// `upstream`: a provider answered.
     cache_source: &'static str,
@@ -145,6 +149,17 @@ pub(crate) struct CallLog {
     has_request_body: bool,
     has_response_body: bool,
     has_pipeline_details: bool,
+}
+
+/// Micro-dollars.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CostBySide {
+    /// Prompt tokens that no cache served, and sound.
+    input: i64,
+    /// What a cache served, and what was written to it.
+    cache: i64,
+    /// The answer, thoughts included.
+    output: i64,
 }
 
 /// Null means unknown.
@@ -429,6 +444,8 @@ impl From<&UsageRow> for CallLog {
             redated: row.redated,
             cost: row.cost.map(|cost| cost.as_dollars()),
             cost_micro_usd: row.cost.map(|cost| cost.0),
+            cost_by_side: CostBySide::of(row),
+            service_tier: named(&row.service_tier),
             finish_reason: named(&row.finish_reason),
             cache_source: "upstream",
             request_type: None,
@@ -444,6 +461,14 @@ impl From<&UsageRow> for CallLog {
             has_response_body: false,
             has_pipeline_details: false,
         }
+    }
+}
+
+// === impl CostBySide ===
+
+impl CostBySide {
+    fn of(row: &UsageRow) -> Option<Self> {
+        Some(Self { input: row.cost_input?.0, cache: row.cost_cache?.0, output: row.cost_output?.0 })
     }
 }
 

@@ -2,12 +2,19 @@
 
 use std::time::Duration;
 
-use omniroute_core::{money::MicroUsd, time::UnixMillis};
+use omniroute_core::{
+    money::{MicroUsd, TokenPrice},
+    time::UnixMillis,
+};
+use omniroute_providers::models::{Class, Service, Variant};
 
 use super::{event, events, history, ledger, price, totals};
 use crate::{
     ledger::Repriced,
-    store::testing::{NOON, admin, on_both_engines},
+    store::{
+        records::PriceRow,
+        testing::{NOON, admin, on_both_engines},
+    },
 };
 
 /// Of one event at `price(1)`: 60 in, 40 cached at a tenth, 20 out at ten times.
@@ -43,7 +50,7 @@ on_both_engines! {
     async fn an_older_program_does_not_bring_old_prices_back(database: &TestDatabase) {
         let (store, clock) = database.store_at_noon().await;
         let ledger = ledger(&store).await;
-        let newest = omniroute_providers::prices::PriceBook::builtin().edition() + 1;
+        let newest = omniroute_providers::ModelTable::builtin().header().edition + 1;
         ledger.seed_prices(newest, "new", vec![price(2)]).await.expect("seeded");
         let revision = store.revision().await.expect("a revision");
         clock.advance(Duration::from_secs(60));
@@ -55,6 +62,32 @@ on_both_engines! {
         let row = ledger.find("req-1").await.expect("a look-up").remove(0);
         assert_eq!(row.cost.map(|cost| cost.0), Some(2 * COST));
         assert_eq!(store.revision().await.expect("a revision"), revision, "nothing was written");
+    }
+
+    async fn the_service_for_which_a_request_was_charged_has_its_price_also_later(database: &TestDatabase) {
+        let (store, _) = database.store_at_noon().await;
+        let ledger = ledger(&store).await;
+        let flex = omniroute_proto::v1::UsageEvent { service_tier: "flex".into(), ..event(NOON, 2) };
+        let other = omniroute_proto::v1::UsageEvent { service_tier: "scale".into(), ..event(NOON, 3) };
+        ledger.ingest("p1", [event(NOON, 1), flex, other]).await.expect("stored");
+        let half = [(Class::Input, 500_000), (Class::Output, 5_000_000), (Class::CacheRead, 50_000)];
+        let mut with_flex = PriceRow { valid_from: UnixMillis(1), ..price(1) };
+        with_flex.price.variants = vec![Variant {
+            service: Some(Service::Flex),
+            above: 0,
+            rates: half.into_iter().map(|(class, rate)| (class, TokenPrice(rate))).collect(),
+        }];
+        let mut write = store.write(&admin()).await.expect("a transaction");
+        write.put_price(with_flex).await.expect("put");
+        write.commit().await.expect("committed");
+        ledger.reprice(NOON, NOON.saturating_add(Duration::from_secs(1))).await.expect("priced");
+        let mut costs = Vec::new();
+        for request in ["req-1", "req-2", "req-3"] {
+            let row = ledger.find(request).await.expect("a look-up").remove(0);
+            costs.push((row.service_tier.clone(), row.cost.map(|cost| cost.0)));
+        }
+        let expected = [("", COST), ("flex", COST / 2), ("scale", COST)];
+        assert_eq!(costs, expected.map(|(service, cost)| (service.to_owned(), Some(cost))));
     }
 
     async fn a_price_entered_late_can_be_applied_to_a_range(database: &TestDatabase) {

@@ -20,7 +20,7 @@ macro_rules! event_columns {
         "day, id, at, proxy_id, request_id, api_key_id, connection_id, provider, requested_model, model, operation, stream, \
          outcome, status, error_code, input, cache_read, cache_write_5m, cache_write_1h, output, reasoning, audio_in, \
          audio_out, estimated, duration_us, first_byte_us, attempts, finish_reason, price_revision, cost, cost_input, \
-         cost_cache, cost_output, path, source_format, target_format, redated"
+         cost_cache, cost_output, path, source_format, target_format, redated, service_tier"
     };
 }
 use event_columns;

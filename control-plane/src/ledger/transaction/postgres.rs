@@ -28,7 +28,7 @@ macro_rules! insert_events {
              $15::TEXT[], $16::BIGINT[], $17::BIGINT[], $18::BIGINT[], $19::BIGINT[], $20::BIGINT[], $21::BIGINT[], \
              $22::BIGINT[], $23::BIGINT[], $24::BIGINT[], $25::BIGINT[], $26::BIGINT[], $27::BIGINT[], $28::TEXT[], \
              $29::BIGINT[], $30::BIGINT[], $31::BIGINT[], $32::BIGINT[], $33::BIGINT[], $34::TEXT[], $35::TEXT[], \
-             $36::TEXT[], $37::BIGINT[]) ON CONFLICT DO NOTHING"
+             $36::TEXT[], $37::BIGINT[], $38::TEXT[]) ON CONFLICT DO NOTHING"
         )
     };
 }
@@ -120,6 +120,7 @@ fn bind_events(statement: PgQuery, rows: &[Merged<'_>]) -> PgQuery {
         .bind(column!(rows, (event, ..) => event.source_format.as_str()))
         .bind(column!(rows, (event, ..) => event.target_format.as_str()))
         .bind(column!(rows, (event, ..) => i64::from(event.redated)))
+        .bind(column!(rows, (event, ..) => event.service_tier.as_str()))
 }
 
 pub(super) async fn add(connection: &mut PgConnection, rollups: &Rollups<'_>) -> Result<(), StoreError> {

@@ -14,7 +14,7 @@ use crate::{
     store::{Columns as _, MAX_BATCH, Query, StoreError, batches, nameless_placeholders, number, sql},
 };
 
-const EVENT_COLUMNS: usize = 37;
+const EVENT_COLUMNS: usize = 38;
 const ROLLUP_COLUMNS: usize = 19;
 
 /// One statement of each size that [`batches`] makes.
@@ -141,6 +141,7 @@ fn bind_event(statement: Query, Row { event, cost, proxy_id }: &Row) -> Query {
         .bind(event.source_format.clone())
         .bind(event.target_format.clone())
         .bind(i64::from(event.redated))
+        .bind(event.service_tier.clone())
 }
 
 fn bind_rollup(statement: Query, key: &RollupKey<'_>, sum: &Rollup) -> Query {

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use omniroute_core::settings::Secret;
+use omniroute_core::{money::TokenPrice, settings::Secret, time::UnixMillis};
 use omniroute_proto::v1::{self, config_response::Body, resource};
+use omniroute_providers::models::{Class, Price};
 use serde_json::json;
 use tonic::Code;
 
@@ -17,15 +18,27 @@ use crate::{
         access::keys::rows as keys,
         providers::{
             connections::{ConnectionDraft, rows as connections},
-            models::{ModelDraft, rows as models},
+            models::{ModelDraft, aliases, rows as models},
             nodes::{NodeDraft, rows as nodes},
         },
     },
     store::{
-        records::Object,
+        records::{Object, PriceRow},
         testing::{admin, execute, on_both_engines},
     },
 };
+
+fn price(model: &str, input: i64) -> PriceRow {
+    PriceRow {
+        provider: "openai".into(),
+        model: model.into(),
+        valid_from: UnixMillis(0),
+        valid_until: None,
+        price: Price { rates: [(Class::Input, TokenPrice(input))].into_iter().collect(), variants: Vec::new() },
+        source: String::new(),
+        revision: 0,
+    }
+}
 
 on_both_engines! {
     async fn a_new_proxy_gets_everything_and_then_only_what_changes(database: &TestDatabase) {
@@ -73,6 +86,9 @@ on_both_engines! {
             source: "api".into(), created: 1_700_000_000, extras: Object::new(),
         };
         models::put(&mut write, node.id.as_str(), model).await.expect("a model");
+        models::set_hidden(&mut write, node.id.as_str(), Vec::new(), true).await.expect("nothing to hide");
+        aliases::put(&mut write, "fast", "mock/org/gpt").await.expect("an alias");
+        write.put_price(price("org/gpt", 1)).await.expect("a price");
         keys::create(&mut write, key("k")).await.expect("a key");
         let settings = json!({"maxBodySizeMb": 50, "requestRetry": 5, "timeouts": {"idleMs": 7}});
         write.merge_settings(settings.as_object().cloned().expect("an object"), None).await.expect("merged");
@@ -80,7 +96,7 @@ on_both_engines! {
         let replica = Replica::start(&store).await;
         let proxy = TestProxy::synced(&replica.url).await;
         let bodies: Vec<_> = proxy.held.values().filter_map(|resource| resource.body.clone()).collect();
-        assert_eq!(bodies.len(), 5);
+        assert_eq!(bodies.len(), 7);
         for body in bodies {
             match body {
                 resource::Body::ApiKey(key) => {
@@ -99,7 +115,11 @@ on_both_engines! {
                     assert_eq!(sent.api_type, "responses");
                 }
                 resource::Body::Model(sent) => {
-                    assert_eq!((sent.model.as_str(), sent.context_window), ("org/gpt", 8));
+                    assert_eq!((sent.model.as_str(), sent.context_window, sent.hidden), ("org/gpt", 8, false));
+                }
+                resource::Body::ModelAlias(sent) => assert_eq!(sent.model, "mock/org/gpt"),
+                resource::Body::Price(sent) => {
+                    assert_eq!((sent.provider.as_str(), sent.model.as_str()), ("openai", "org/gpt"));
                 }
                 resource::Body::Settings(sent) => {
                     assert_eq!(sent.key_pepper, b"pepper");
@@ -109,6 +129,29 @@ on_both_engines! {
                 }
             }
         }
+        replica.stop().await;
+    }
+
+    async fn a_price_that_is_replaced_and_one_that_ends_reach_the_proxy(database: &TestDatabase) {
+        let store = database.store().await;
+        let replica = Replica::start(&store).await;
+        let mut proxy = TestProxy::synced(&replica.url).await;
+        let mut write = store.write(&admin()).await.expect("a transaction");
+        write.put_price(price("one", 1)).await.expect("a price");
+        write.put_price(price("other", 1)).await.expect("a price");
+        write.commit().await.expect("committed");
+        assert_eq!(proxy.take().await.resources.len(), 2);
+        let mut write = store.write(&admin()).await.expect("a transaction");
+        write.put_price(price("one", 2)).await.expect("another price");
+        write.delete_price("openai", "other").await.expect("ended");
+        write.commit().await.expect("committed");
+        let delta = proxy.take().await;
+        assert_eq!(delta.resources.iter().filter(|resource| resource.deleted).count(), 1);
+        let names: Vec<&str> = proxy.held.keys().filter(|(kind, _)| kind == "price").map(|(_, id)| id.as_str()).collect();
+        assert_eq!(names, ["openai/one"]);
+        let gone = proxy.leave(&replica).await;
+        let again = gone.back(&replica.url).await.take().await;
+        assert_eq!((again.full, again.resources.len()), (false, 0), "both hold the same");
         replica.stop().await;
     }
 

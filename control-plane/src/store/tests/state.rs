@@ -3,9 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use omniroute_core::{
+    money::TokenPrice,
     settings::Secret,
     time::{Clock as _, ManualClock, UnixMillis},
 };
+use omniroute_providers::models::{Class, Price};
 
 use crate::{
     areas::{
@@ -25,17 +27,14 @@ fn price(input: i64) -> PriceRow {
         model: "gpt".into(),
         valid_from: UnixMillis(0),
         valid_until: None,
-        input,
-        output: 4 * input,
-        cache_read: None,
-        cache_write_5m: None,
-        cache_write_1h: None,
-        reasoning: None,
-        audio_in: None,
-        audio_out: None,
+        price: Price { rates: [(Class::Input, TokenPrice(input))].into_iter().collect(), variants: Vec::new() },
         source: String::new(),
         revision: 0,
     }
+}
+
+fn input(row: &PriceRow) -> Option<i64> {
+    row.price.rates.get(Class::Input).map(|rate| rate.0)
 }
 
 fn session(id: &str, expires_at: UnixMillis) -> SessionRecord {
@@ -171,8 +170,8 @@ on_both_engines! {
         assert!(!book.gives_way_to(2, "3") && !book.gives_way_to(1, "1") && book.gives_way_to(2, "4"));
         let changed_at = NOON.saturating_add(Duration::from_secs(10));
         let rows = store.prices().list().await.expect("prices");
-        let spans: Vec<_> = rows.iter().map(|row| (row.input, row.valid_from, row.valid_until)).collect();
-        assert_eq!(spans, [(100, UnixMillis(0), Some(changed_at)), (200, changed_at, None)]);
+        let spans: Vec<_> = rows.iter().map(|row| (input(row), row.valid_from, row.valid_until)).collect();
+        assert_eq!(spans, [(Some(100), UnixMillis(0), Some(changed_at)), (Some(200), changed_at, None)]);
 
         let mut write = store.write(&admin()).await.expect("a transaction");
         write.put_price(price(7)).await.expect("put");
@@ -180,13 +179,25 @@ on_both_engines! {
         write.commit().await.expect("committed");
         let custom = |rows: Vec<PriceRow>| rows.into_iter().filter(|row| row.source == "custom").collect::<Vec<_>>();
         let rows = custom(store.prices().list().await.expect("prices"));
-        assert_eq!((rows.len(), rows[0].input, rows[0].valid_until), (1, 8, None));
+        assert_eq!((rows.len(), input(&rows[0]), rows[0].valid_until), (1, Some(8), None));
         clock.advance(Duration::from_secs(1));
         let mut write = store.write(&admin()).await.expect("a transaction");
         write.delete_price("openai", "gpt").await.expect("ended");
         assert_eq!(write.delete_price("openai", "gpt").await.expect_err("it is over").code(), "not_found");
         write.commit().await.expect("committed");
         assert!(custom(store.prices().list().await.expect("prices"))[0].valid_until.is_some());
+    }
+
+    async fn every_part_of_a_price_is_kept(database: &TestDatabase) {
+        let (store, _) = database.store_at_noon().await;
+        let text = r#"{"rates":{"input":5,"output":0,"cache_write_1h":7,"output_image":9,"web_search":11},
+            "variants":[{"service":"batch","above":200000,"rates":{"input":3}}]}"#;
+        let whole = PriceRow { price: serde_json::from_str(text).expect("a price"), ..price(0) };
+        let mut write = store.write(&admin()).await.expect("a transaction");
+        write.seed_prices(1, "1", vec![whole.clone()]).await.expect("seeded");
+        assert_eq!(write.seed_prices(2, "2", vec![whole.clone()]).await.expect("seeded"), Some(0), "it is the same");
+        write.commit().await.expect("committed");
+        assert_eq!(store.prices().list().await.expect("prices")[0].price, whole.price);
     }
 
     async fn orders_are_taken_once_and_in_order(database: &TestDatabase) {

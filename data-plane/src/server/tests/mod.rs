@@ -3,6 +3,7 @@
 mod bad_input;
 mod bad_upstream;
 mod balancer;
+mod charged;
 mod chat;
 mod client;
 mod clouds;

@@ -163,3 +163,29 @@ async fn a_websocket_where_there_is_none_is_told_so_at_once() {
     assert_eq!((answer.error().0, answer.error().2.as_str()), (426, "websocket_unsupported"));
     assert_eq!(get(&proxy, "/v1/responses", &[]).await.status, 405);
 }
+
+#[tokio::test]
+async fn every_client_finds_the_limits_of_a_model_in_the_field_that_it_reads() {
+    let upstream = Upstream::answering(|_| chat_answer()).await;
+    let proxy = Proxy::with(&[], &upstream, |resources| {
+        resources.connection("a1", "anthropic", |_| {});
+        // As a provider lists it that says nothing of limits.
+        resources.model("anthropic", "claude-opus-4-6", "chat");
+        resources.model("anthropic", "unheard-of", "chat");
+    })
+    .await;
+    let bearer = format!("Bearer {KEY}");
+    let one = get(&proxy, "/v1/models/anthropic/claude-opus-4-6", &[("authorization", &bearer)]).await.json();
+    for field in ["context_length", "context_window", "max_model_len", "max_input_tokens"] {
+        assert_eq!(one[field], 1_000_000, "{field}");
+    }
+    for field in ["max_output_tokens", "max_completion_tokens"] {
+        assert_eq!(one[field], 128_000, "{field}");
+    }
+    assert_eq!(one["capabilities"], json!({"tool_calling": true, "reasoning": true, "vision": true}));
+    let unknown = get(&proxy, "/v1/models/anthropic/unheard-of", &[("authorization", &bearer)]).await.json();
+    assert_eq!((unknown.get("context_length"), unknown.get("capabilities")), (None, None), "nothing is made up");
+    let headers = [("x-api-key", KEY), ("anthropic-version", "2023-06-01")];
+    let anthropics = get(&proxy, "/v1/models/anthropic/claude-opus-4-6", &headers).await.json();
+    assert_eq!((&anthropics["max_input_tokens"], &anthropics["max_tokens"]), (&json!(1_000_000), &json!(128_000)));
+}

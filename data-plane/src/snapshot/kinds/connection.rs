@@ -17,6 +17,9 @@ use zeroize::Zeroizing;
 use super::{ConfigKind, Draft, mismatched, timeouts};
 use crate::snapshot::index::ConnectionEntry;
 
+/// What a connection says that may not be asked for models without a price.
+const REFUSE: &str = "refuse";
+
 #[derive(Debug, Default)]
 pub(super) struct Connections {
     sources: HashMap<String, ConnectionSource>,
@@ -152,6 +155,7 @@ impl ConnectionSource {
             name: String::new(),
             priority: 0,
             max_concurrent: 0,
+            unpriced: String::new(),
             timeouts: None,
             ..source.spec.clone()
         };
@@ -208,6 +212,7 @@ impl ConnectionSource {
             upstream,
             priority: self.spec.priority,
             is_active: self.spec.is_active,
+            refuses_unpriced: self.spec.unpriced == REFUSE,
             in_flight: in_flight.unwrap_or_default(),
         })
     }

@@ -6,6 +6,8 @@
 mod api_key;
 mod connection;
 mod model;
+mod model_alias;
+mod price;
 mod provider_node;
 mod settings;
 
@@ -30,6 +32,8 @@ pub(super) fn all() -> Vec<Box<dyn ConfigKind>> {
         Box::new(provider_node::ProviderNodes),
         Box::<connection::Connections>::default(),
         Box::<model::Models>::default(),
+        Box::new(model_alias::ModelAliases),
+        Box::new(price::Prices),
         Box::new(api_key::ApiKeys),
     ]
 }

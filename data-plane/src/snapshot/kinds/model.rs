@@ -7,6 +7,7 @@ use omniroute_proto::{
     Kind,
     v1::{self, resource::Body},
 };
+use omniroute_providers::ModelTable;
 
 use super::{ConfigKind, Draft, mismatched};
 use crate::snapshot::index::ModelEntry;
@@ -28,13 +29,16 @@ impl ConfigKind for Models {
         let Body::Model(message) = body else { return Err(mismatched()) };
         let entry = entry(message)?;
         self.remove(id, draft);
-        let (provider, model) = (entry.provider.clone(), entry.model.clone());
+        let (provider, model, is_hidden) = (entry.provider.clone(), entry.model.clone(), entry.hidden);
         let mut of_provider = draft.index.models.get(&provider).cloned().unwrap_or_default();
         of_provider.insert(model.clone(), Arc::new(entry));
         draft.index.models.insert(provider.clone(), of_provider);
-        let mut offers = draft.index.offers.get(&model).map(|all| (**all).clone()).unwrap_or_default();
-        offers.insert(provider.clone());
-        draft.index.offers.insert(model.clone(), Arc::new(offers));
+        // A bare name does not find one that is hidden.
+        if !is_hidden {
+            let mut offers = draft.index.offers.get(&model).map(|all| (**all).clone()).unwrap_or_default();
+            offers.insert(provider.clone());
+            draft.index.offers.insert(model.clone(), Arc::new(offers));
+        }
         self.names.insert(id.to_owned(), (provider, model));
         Ok(())
     }
@@ -66,13 +70,16 @@ fn entry(message: v1::Model) -> Result<ModelEntry, String> {
         return Err("it names no provider or no model".to_owned());
     }
     let some = |value: u64| (value > 0).then_some(value);
+    // Few providers say with their lists how much a model takes.
+    let known = ModelTable::builtin().get(&message.provider, &message.model);
     Ok(ModelEntry {
         provider: message.provider.as_str().into(),
         model: message.model,
         kind: if message.r#type.is_empty() { "chat".to_owned() } else { message.r#type },
-        context_window: some(message.context_window),
-        max_output_tokens: some(message.max_output_tokens),
+        context_window: some(message.context_window).or_else(|| known?.context_window),
+        max_output_tokens: some(message.max_output_tokens).or_else(|| known?.output_limit()),
         created: message.created_at,
         source: message.source,
+        hidden: message.hidden,
     })
 }

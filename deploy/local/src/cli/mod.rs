@@ -1,6 +1,8 @@
 //! The command line: a flag for each setting of the launcher, usable anywhere, and one subcommand per task.
 
+mod catalog;
 mod keys;
+mod prices;
 mod providers;
 
 use std::path::PathBuf;
@@ -9,7 +11,9 @@ use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches as _, Subcommand};
 use omniroute_core::settings::{LauncherSettings, SettingsTable as _};
 
 pub(crate) use self::{
+    catalog::{CatalogAction, UpdateCatalog},
     keys::{CreateKey, EditKey, KeysAction},
+    prices::{PricesAction, SetPrice},
     providers::{AddProvider, EditProvider, ModelsAction, NodeType, NodesAction, ProviderKey, ProvidersAction},
 };
 
@@ -45,6 +49,16 @@ pub(crate) enum Action {
     Models {
         #[command(subcommand)]
         action: ModelsAction,
+    },
+    /// List and set what models cost
+    Prices {
+        #[command(subcommand)]
+        action: PricesAction,
+    },
+    /// Keep the table of models up to date, in the source tree of this program
+    Catalog {
+        #[command(subcommand)]
+        action: CatalogAction,
     },
     /// Show where the admin password is, or set a new one
     Password(Password),
@@ -146,6 +160,14 @@ mod tests {
         assert!(parsed("omniroute providers edit openai --api-type default").is_ok());
         assert!(parsed("omniroute nodes edit mine --api-type chat").is_ok());
         assert!(parsed("omniroute nodes edit mine --api-type realtime").is_err());
+    }
+
+    #[test]
+    fn a_price_names_at_least_one_class() {
+        assert!(parsed("omniroute prices set mine m").is_err());
+        assert!(parsed("omniroute prices set mine m --output 2.5").is_ok());
+        assert!(parsed("omniroute prices set mine m --input much").is_err());
+        assert!(parsed("omniroute catalog update prices.json --dry-run").is_ok());
     }
 
     #[test]

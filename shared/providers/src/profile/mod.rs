@@ -1,6 +1,6 @@
 //! What a model can take, told by its name: vendors keep the parts of a name from version to version.
 //!
-//! Output limits are those of the price list and the catalog where the host is one of the vendors' own; everything else is
+//! Output limits are those of the catalog and the table of models where the host is one of the vendors' own; everything else is
 //! a rule in [`openai`], [`claude`], [`gemini`] or [`others`], with its source. What no rule knows is the default of
 //! [`Profile`]: what an unknown model most likely takes.
 
@@ -12,7 +12,7 @@ mod thoughts;
 
 use omniroute_wire::ir::{Effort, EffortScale, Format, Profile};
 
-use crate::{Catalog, PriceBook};
+use crate::{Catalog, ModelTable};
 
 pub(crate) use self::openai::{ToolsOnChat, line as openai_line};
 
@@ -63,7 +63,7 @@ fn listed_limit(provider: &str, model: &str) -> Option<u64> {
     });
     catalogued.or_else(|| {
         let is_vendor = VENDORS.contains(&provider);
-        PriceBook::builtin().get(provider, model).filter(|_| is_vendor)?.max_output_tokens
+        ModelTable::builtin().get(provider, model).filter(|_| is_vendor)?.max_output_tokens
     })
 }
 

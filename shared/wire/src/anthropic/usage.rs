@@ -1,6 +1,11 @@
 //! Usage in Anthropic's accounting: input excludes what a cache served or took, output includes thinking.
 
-use crate::{object::wire_object, text::Str, usage::Usage, write::Writer};
+use crate::{
+    object::wire_object,
+    text::Str,
+    usage::{Service, Usage},
+    write::Writer,
+};
 
 wire_object! {
     pub(super) struct UsageField<'a> {
@@ -32,6 +37,9 @@ wire_object! {
 impl UsageField<'_> {
     /// Puts what this report says over what earlier ones said: counts are cumulative, and a report may leave some out.
     pub(super) fn update(&self, usage: &mut Usage) {
+        if let Some(word) = &self.service_tier {
+            usage.service = Service::parse(&word.0);
+        }
         set(&mut usage.input, self.input);
         set(&mut usage.cache_read, self.cache_read);
         let split = self.cache_creation.as_ref();

@@ -7,6 +7,7 @@ use memchr::memmem::{Finder, FinderRev};
 use super::read_usage;
 use crate::{
     json_tail::{AnswerFacts, UsageTail},
+    service_tier,
     usage::Usage,
 };
 
@@ -16,7 +17,10 @@ static FINISH: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("\"finish_rea
 
 /// What can be known once the answer is whole. Embeddings are counted in the same words.
 pub fn answer_facts(tail: &UsageTail) -> AnswerFacts {
-    tail.facts_by(|text| AnswerFacts { usage: last_usage(text), finish_reason: first_finish(text) })
+    tail.facts_by(|text| {
+        let usage = last_usage(text).map(|usage| Usage { service: service_tier::of_answer(text), ..usage });
+        AnswerFacts { usage, finish_reason: first_finish(text) }
+    })
 }
 
 fn last_usage(text: &[u8]) -> Option<Usage> {

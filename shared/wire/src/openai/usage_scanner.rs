@@ -10,7 +10,7 @@ use super::read_usage;
 use crate::{
     event_scan::{event_end, keys, string_length, value_behind},
     event_stream::MAX_EVENT_BYTES,
-    usage::Usage,
+    usage::{Service, Usage},
 };
 
 keys! {
@@ -28,6 +28,7 @@ keys! {
     REFUSAL = "refusal";
     AUDIO = "audio";
     IMAGES = "images";
+    SERVICE_TIER = "service_tier";
 }
 
 /// What a stream has shown so far.
@@ -50,6 +51,13 @@ pub struct UsageScanner {
     uncounted: u64,
     done: bool,
     error: bool,
+}
+
+/// The chunk that counts says for which service; it has nothing of the client's in it.
+fn service_of(event: &[u8]) -> Option<Service> {
+    let word = value_behind(event, &SERVICE_TIER)?.strip_prefix(b"\"")?;
+    let end = memchr2(b'"', b'\\', word)?;
+    Service::parse(std::str::from_utf8(&word[..end]).ok()?)
 }
 
 // === impl UsageScanner ===
@@ -158,7 +166,7 @@ impl UsageScanner {
             && value.starts_with(b"{")
             && let Some(usage) = read_usage(value)
         {
-            self.usage = usage;
+            self.usage = Usage { service: service_of(event), ..usage };
             only_usage = value_behind(event, &CHOICES).is_some_and(is_empty_list);
         }
         let before = self.output_bytes;
@@ -328,6 +336,23 @@ mod tests {
             let (out, scanner) = run(&stream, hide, 7);
             assert_eq!(out, stream);
             assert!(scanner.done());
+        }
+    }
+
+    #[test]
+    fn the_service_is_that_of_the_chunk_that_counts() {
+        let stream = |tier: &str| {
+            format!(
+                "data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"a\"}}}}],\"service_tier\":\"priority\"}}\n\n\
+                 data: {{\"choices\":[],\"service_tier\":{tier},\"usage\":{{\"prompt_tokens\":3,\"completion_tokens\":2}}}}\n\n"
+            )
+        };
+        for (tier, expected) in
+            [("\"flex\"", Some(Service::Flex)), ("\"default\"", None), ("null", None), ("\"\"", None)]
+        {
+            let (mut scanner, mut out) = (UsageScanner::new(false), Vec::new());
+            scanner.feed(Bytes::from(stream(tier)), &mut out);
+            assert_eq!(scanner.usage().map(|usage| usage.service), Some(expected), "{tier}");
         }
     }
 

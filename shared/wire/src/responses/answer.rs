@@ -5,13 +5,15 @@ use memchr::memmem;
 use super::usage::read_usage;
 use crate::{
     json_tail::{AnswerFacts, UsageTail},
+    service_tier,
     usage::Usage,
 };
 
 /// What can be known of an answer once it is whole. The finish reason is the status, or why the answer is incomplete.
 pub fn answer_facts(tail: &UsageTail) -> AnswerFacts {
     let text = tail.text();
-    AnswerFacts { usage: last_usage(&text), finish_reason: finish_reason(&text) }
+    let usage = last_usage(&text).map(|usage| Usage { service: service_tier::of_answer(&text), ..usage });
+    AnswerFacts { usage, finish_reason: finish_reason(&text) }
 }
 
 /// The answer repeats the request, whose tools may have a parameter of that name: only counts are usage.

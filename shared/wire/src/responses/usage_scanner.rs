@@ -10,7 +10,7 @@ use crate::{
     event_stream::MAX_EVENT_BYTES,
     object::wire_object,
     text::Str,
-    usage::Usage,
+    usage::{Service, Usage},
 };
 
 wire_object! {
@@ -25,6 +25,7 @@ wire_object! {
     struct Response<'a> {
         status: Str<'a> = lenient "status",
         usage: UsageField<'a> = lenient "usage",
+        service_tier: Str<'a> = lenient "service_tier",
         incomplete: Incomplete<'a> = lenient "incomplete_details",
     }
 }
@@ -180,7 +181,8 @@ impl UsageScanner {
             _ => return,
         }
         if let Some(usage) = response.usage.map(|usage| usage.disjoint()).filter(|usage| !usage.is_unknown()) {
-            self.usage = usage;
+            let service = response.service_tier.and_then(|word| Service::parse(&word.0));
+            self.usage = Usage { service, ..usage };
         }
     }
 

@@ -178,6 +178,7 @@ impl Providers {
             ..blank()
         };
         let known = provider.chat_model();
+        let known = known.as_deref();
         match Upstream::compile(&spec, self.address_policy()) {
             Ok(upstream) => Ok(self.check(&upstream, candidate.model.as_deref(), known).await),
             Err(error) => Ok(self.refused(&error)),
@@ -241,7 +242,9 @@ impl Providers {
         let stored = models.into_iter().find(|model| model.kind == "chat").map(|model| model.model);
         Ok(stored.or_else(|| {
             let catalog = omniroute_providers::Catalog::builtin().get(record.provider.as_str());
-            catalog.and_then(|provider| provider.models.iter().find(|model| model.kind == "chat")).map(|m| m.id.clone())
+            catalog
+                .and_then(|provider| provider.known_models().find(|model| model.kind == "chat"))
+                .map(|model| model.id)
         }))
     }
 
@@ -478,10 +481,10 @@ impl Provider {
         }
     }
 
-    fn chat_model(&self) -> Option<&str> {
+    fn chat_model(&self) -> Option<String> {
         match self {
             Self::Node(_) => None,
-            Self::Catalog(provider) => provider.models.iter().find(|m| m.kind == "chat").map(|m| m.id.as_str()),
+            Self::Catalog(provider) => provider.known_models().find(|model| model.kind == "chat").map(|model| model.id),
         }
     }
 }

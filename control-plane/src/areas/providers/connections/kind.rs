@@ -11,7 +11,11 @@ use serde_json::Value;
 use sqlx::any::AnyRow;
 use zeroize::Zeroize as _;
 
-use super::{cloud::cloud_spec, rows::opened};
+use super::{
+    super::pricing::{REFUSE, UNPRICED},
+    cloud::cloud_spec,
+    rows::opened,
+};
 use crate::{
     publish::{ConfigKind, Source},
     store::{Columns as _, Store, StoreError},
@@ -82,6 +86,12 @@ fn connection(row: &AnyRow, id: &str, store: &Store) -> Result<v1::Connection, S
             .get("apiType")
             .and_then(Value::as_str)
             .filter(|word| ChatApis::parse(word).is_some())
+            .unwrap_or_default()
+            .to_owned(),
+        unpriced: specific
+            .get(UNPRICED)
+            .and_then(Value::as_str)
+            .filter(|word| *word == REFUSE)
             .unwrap_or_default()
             .to_owned(),
         project: cloud.project.to_owned(),

@@ -12,6 +12,7 @@ use super::{
     super::{
         Providers, models,
         nodes::{self, ANTHROPIC, NodeRecord, OPENAI, rows::Nodes},
+        pricing::{self, Unpriced},
     },
     cloud,
     record::{ConnectionDraft, ConnectionPatch, ConnectionRecord},
@@ -155,6 +156,7 @@ impl Providers {
         let secret = draft.secret.clone();
         let record = rows::create(&mut write, draft).await?;
         self.check_compiles(&record, &secret, &provider)?;
+        pricing::price_unlisted(&mut write, &record).await?;
         write.commit().await?;
         self.discover_in_background(record.id.clone());
         self.view(record, None).await
@@ -256,6 +258,7 @@ impl Providers {
         }
         let record = rows::update(&mut write, id, patch).await?;
         self.check_compiles(&record, &secret, &provider)?;
+        pricing::price_unlisted(&mut write, &record).await?;
         write.commit().await?;
         Ok(record)
     }
@@ -269,6 +272,7 @@ impl Providers {
         let mut write = self.store.write(actor).await?;
         rows::delete(&mut write, id).await?;
         self.references.forget_connections(&mut write, &[id.to_owned()]).await?;
+        pricing::forget_unlisted(&mut write, &[id.to_owned()]).await?;
         if rows::of_provider(&mut write, record.provider.as_str()).await?.is_empty() {
             models::rows::replace(&mut write, record.provider.as_str(), models::FROM_API, Vec::new()).await?;
         }
@@ -326,8 +330,10 @@ impl Providers {
         let headers = custom.map(|custom| read_headers(&mut fields, custom, held)).unwrap_or_default();
         let mut cloud = Object::new();
         cloud::take(&mut fields, &mut cloud);
+        let unpriced = Unpriced::read(&mut fields);
         let mut data = fields.rest();
         data.extend(cloud);
+        unpriced.write(&mut data);
         if let Some(region) = region {
             data.insert("region".into(), json!(region));
         }

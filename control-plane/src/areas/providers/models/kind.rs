@@ -21,8 +21,8 @@ impl ConfigKind for ModelKind {
     }
 
     fn select(&self) -> &'static str {
-        "SELECT provider, model, revision, kind, context_window, max_output_tokens, source, created FROM models \
-         WHERE revision > $1 AND revision <= $2"
+        "SELECT provider, model, revision, kind, context_window, max_output_tokens, source, created, hidden \
+         FROM models WHERE revision > $1 AND revision <= $2"
     }
 
     fn message(&self, row: &AnyRow, _: &Source<'_>) -> Result<(String, Body), StoreError> {
@@ -40,5 +40,6 @@ fn model(row: &AnyRow) -> Result<v1::Model, StoreError> {
         max_output_tokens: row.opt_u64("max_output_tokens")?.unwrap_or_default(),
         source: row.text("source")?,
         created_at: row.u64("created")?,
+        hidden: row.flag("hidden")?,
     })
 }

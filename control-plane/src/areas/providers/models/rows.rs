@@ -14,10 +14,10 @@ use crate::store::{
 const KIND: &str = Kind::Model.as_str();
 
 /// Source of a model that the operator added; nothing that is found replaces it.
-const CUSTOM: &str = "custom";
+pub(in super::super) const CUSTOM: &str = "custom";
 
 /// Of a row.
-const COLUMNS: usize = 10;
+const COLUMNS: usize = 11;
 
 /// A model that a provider offers.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +35,8 @@ pub struct ModelRecord {
     /// Unix seconds, as the provider says.
     pub created: u64,
     pub extras: Object,
+    /// It is not listed; who names it with its provider gets it all the same.
+    pub hidden: bool,
     pub revision: u64,
 }
 
@@ -56,8 +58,8 @@ pub struct Models<'a>(&'a Store);
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT provider, model, name, kind, context_window, max_output_tokens, source, created, extras, revision \
-             FROM models ",
+            "SELECT provider, model, name, kind, context_window, max_output_tokens, source, created, extras, hidden, \
+             revision FROM models ",
             $rest
         )
     };
@@ -129,10 +131,12 @@ pub async fn replace(
         if old.as_ref().is_some_and(|old| (old.source == CUSTOM && source != CUSTOM) || same(old, &draft)) {
             continue;
         }
-        let new = checked(write, provider, ModelDraft { source: source.to_owned(), ..draft })?;
+        let is_hidden = old.as_ref().is_some_and(|old| old.hidden);
+        let new = checked(write, provider, ModelDraft { source: source.to_owned(), ..draft }, is_hidden)?;
         changed.push((old, new));
     }
-    let gone: Vec<_> = held.into_values().filter(|model| model.source == source).collect();
+    // A hidden one that comes back is still hidden.
+    let gone: Vec<_> = held.into_values().filter(|model| model.source == source && !model.hidden).collect();
     upsert(write, &changed).await?;
     remove(write, provider, &gone).await?;
     Ok(changed.len() + gone.len())
@@ -151,6 +155,33 @@ pub async fn delete_of_provider(write: &mut Write, provider: &str) -> Result<usi
     Ok(models.len())
 }
 
+/// Hides models of a provider, or shows them again. One that has no row gets the one of `drafts`. Returns how many changed.
+///
+/// # Errors
+/// `Invalid` for a field.
+pub async fn set_hidden(
+    write: &mut Write,
+    provider: &str,
+    drafts: Vec<ModelDraft>,
+    hidden: bool,
+) -> Result<usize, StoreError> {
+    let mut held = of_provider(write, provider).await?;
+    let mut changed = Vec::new();
+    for draft in drafts {
+        match held.remove(&draft.model) {
+            Some(old) if old.hidden == hidden => {}
+            Some(old) => {
+                let new = ModelRecord { hidden, revision: write.revision(), ..old.clone() };
+                changed.push((Some(old), new));
+            }
+            None if hidden => changed.push((None, checked(write, provider, draft, hidden)?)),
+            None => {}
+        }
+    }
+    upsert(write, &changed).await?;
+    Ok(changed.len())
+}
+
 async fn put_over(
     write: &mut Write,
     provider: &str,
@@ -160,14 +191,15 @@ async fn put_over(
     if let Some(old) = old.as_ref().filter(|old| same(old, &draft)) {
         return Ok(old.clone());
     }
-    let changed = [(old, checked(write, provider, draft)?)];
+    let is_hidden = old.as_ref().is_some_and(|old| old.hidden);
+    let changed = [(old, checked(write, provider, draft, is_hidden)?)];
     upsert(write, &changed).await?;
     let [(_, new)] = changed;
     Ok(new)
 }
 
 /// The record that a draft makes.
-fn checked(write: &Write, provider: &str, draft: ModelDraft) -> Result<ModelRecord, StoreError> {
+fn checked(write: &Write, provider: &str, draft: ModelDraft, hidden: bool) -> Result<ModelRecord, StoreError> {
     limits::required("provider", provider, limits::NAME)?;
     if provider.contains('/') {
         return Err(StoreError::Invalid { field: "provider", reason: "must not contain a slash".into() });
@@ -186,6 +218,7 @@ fn checked(write: &Write, provider: &str, draft: ModelDraft) -> Result<ModelReco
         source: draft.source,
         created: draft.created,
         extras: draft.extras,
+        hidden,
         revision: write.revision(),
     })
 }
@@ -195,11 +228,11 @@ async fn upsert(write: &mut Write, changed: &[(Option<ModelRecord>, ModelRecord)
     for batch in batches(changed) {
         let mut statement = sqlx::query(AssertSqlSafe(format!(
             "INSERT INTO models (provider, model, name, kind, context_window, max_output_tokens, source, created, \
-             extras, revision) VALUES {} \
+             extras, hidden, revision) VALUES {} \
              ON CONFLICT (provider, model) DO UPDATE SET name = excluded.name, kind = excluded.kind, \
              context_window = excluded.context_window, max_output_tokens = excluded.max_output_tokens, \
              source = excluded.source, created = excluded.created, extras = excluded.extras, \
-             revision = excluded.revision",
+             hidden = excluded.hidden, revision = excluded.revision",
             placeholders(batch.len(), COLUMNS)
         )));
         for (_, new) in batch {
@@ -213,6 +246,7 @@ async fn upsert(write: &mut Write, changed: &[(Option<ModelRecord>, ModelRecord)
                 .bind(new.source.clone())
                 .bind(number(new.created))
                 .bind(limits::json("extras", &new.extras)?)
+                .bind(i64::from(new.hidden))
                 .bind(number(new.revision));
         }
         statement.execute(write.connection()).await?;
@@ -281,6 +315,7 @@ fn record(row: &AnyRow) -> Result<ModelRecord, StoreError> {
         source: row.text("source")?,
         created: row.u64("created")?,
         extras: row.json("extras")?,
+        hidden: row.flag("hidden")?,
         revision: row.u64("revision")?,
     })
 }
@@ -296,5 +331,6 @@ fn state(record: &ModelRecord) -> Value {
         "source": record.source,
         "created": record.created,
         "extras": record.extras,
+        "hidden": record.hidden,
     })
 }

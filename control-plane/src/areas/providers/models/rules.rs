@@ -185,7 +185,7 @@ impl Providers {
             let listed: BTreeSet<String> = drafts.iter().map(|draft| draft.model.clone()).collect();
             let held = rows::of_provider(&mut write, provider).await?.into_values();
             let others = held.filter(|held| held.source == FROM_API && !listed.contains(&held.model));
-            drafts.extend(others.map(redraft));
+            drafts.extend(others.map(ModelDraft::from));
         }
         rows::replace(&mut write, provider, FROM_API, drafts).await?;
         write.commit().await?;
@@ -210,19 +210,6 @@ fn draft(model: &OfferedModel) -> ModelDraft {
     }
 }
 
-fn redraft(held: ModelRecord) -> ModelDraft {
-    ModelDraft {
-        model: held.model,
-        name: held.name,
-        kind: held.kind,
-        context_window: held.context_window,
-        max_output_tokens: held.max_output_tokens,
-        source: held.source,
-        created: held.created,
-        extras: held.extras,
-    }
-}
-
 fn offered(held: ModelRecord) -> OfferedModel {
     OfferedModel {
         owned_by: held.extras.get("ownedBy").and_then(|owner| owner.as_str()).map(str::to_owned),
@@ -236,13 +223,13 @@ fn offered(held: ModelRecord) -> OfferedModel {
 
 fn catalogued(provider: &Provider) -> Vec<OfferedModel> {
     let Provider::Catalog(provider) = provider else { return Vec::new() };
-    let offered = |model: &omniroute_providers::ModelFacts| OfferedModel {
-        id: model.id.clone(),
-        kind: model.kind.clone(),
+    let offered = |model: omniroute_providers::ModelFacts| OfferedModel {
+        id: model.id,
+        kind: model.kind,
         context_window: model.context_window,
         max_output_tokens: model.max_output_tokens,
         created: None,
         owned_by: Some(provider.id.to_owned()),
     };
-    provider.models.iter().map(offered).collect()
+    provider.known_models().map(offered).collect()
 }

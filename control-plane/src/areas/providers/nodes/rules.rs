@@ -7,6 +7,7 @@ use super::{
     super::{
         Providers,
         connections::{self, ConnectionPatch, origin_of},
+        pricing::forget_unlisted,
     },
     rows::{self, NodeDraft, NodePatch, NodeRecord, Nodes},
 };
@@ -137,6 +138,7 @@ impl Providers {
         let gone: Vec<String> = connections.iter().map(|connection| connection.id.to_string()).collect();
         rows::delete(&mut write, id).await?;
         self.references.forget_connections(&mut write, &gone).await?;
+        forget_unlisted(&mut write, &gone).await?;
         write.commit().await?;
         Ok(())
     }

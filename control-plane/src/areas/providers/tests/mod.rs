@@ -3,5 +3,7 @@
 mod clouds;
 pub(crate) mod connections;
 mod every_provider;
+mod models;
 pub(crate) mod nodes;
+mod pricing;
 mod vendors;

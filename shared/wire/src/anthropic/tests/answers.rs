@@ -33,6 +33,7 @@ fn an_answer_is_read_with_everything_in_it() {
     );
     assert_eq!((usage.output, usage.reasoning), (Some(3), Some(6)));
     assert_eq!(response.service_tier.as_deref(), Some("priority"));
+    assert_eq!(usage.service, Some(crate::usage::Service::Priority));
     let choice = &response.choices[0];
     assert_eq!(choice.finish, Some(FinishReason::ToolCalls));
     let Part::Text { annotations, .. } = &choice.parts[2] else { panic!("no text") };
