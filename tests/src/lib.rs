@@ -2,7 +2,7 @@
 //!
 //! [`mock_provider`] is what the gateway talks to, [`harness`] starts the programs and talks to them. The tests
 //! themselves are in `tests/`, one file per kind of promise; `sdk/` has the scripts that drive the gateway with the
-//! official clients, [`agents`] do what coding agents do. [`mod@bench`] measures instead of testing, [`rooms`] reads how
+//! official clients, [`clouds`] are servers that these and the gateway have to agree on, [`agents`] do what coding agents do. [`mod@bench`] measures instead of testing, [`rooms`] reads how
 //! the crates hang together.
 
 #[expect(
@@ -12,6 +12,7 @@
 )]
 pub mod agents;
 pub mod bench;
+pub mod clouds;
 #[expect(
     clippy::expect_used,
     clippy::panic,

@@ -7,7 +7,11 @@ use std::{
     process::Command,
 };
 
-use omniroute_tests::harness::{Engine, Setup, Stack};
+use omniroute_tests::{
+    clouds::{AZURE_KEY, Clouds, GOOGLE_TOKEN},
+    harness::{Engine, Setup, Stack},
+};
+use serde_json::json;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository").to_owned()
@@ -104,4 +108,39 @@ async fn openai_for_node() {
     let mut node = Command::new("node");
     node.args(["--test", "node/openai.test.mjs"]);
     run(node, &stack).await;
+}
+
+/// The vendors' SDKs for their clouds and the gateway ask the same servers, which take the requests of both.
+#[tokio::test(flavor = "multi_thread")]
+async fn clouds_take_from_the_gateway_what_they_take_from_their_own_sdks() {
+    let clouds = Clouds::start().await.expect("started");
+    let stack = Setup::on(Engine::Sqlite).start().await;
+    let url = clouds.url();
+    let account = json!({
+        "type": "authorized_user", "client_id": "client", "client_secret": "client-secret", "refresh_token": "refresh",
+        "token_uri": format!("{url}/token"),
+    });
+    for (provider, key, specific) in [
+        ("azure-openai", AZURE_KEY.to_owned(), json!({ "baseUrl": url, "apiVersion": "2024-10-21" })),
+        ("azure-ai", AZURE_KEY.to_owned(), json!({ "baseUrl": url })),
+        ("vertex", account.to_string(), json!({ "baseUrl": url, "projectId": "project-1", "region": "europe-west4" })),
+    ] {
+        let body = json!({ "provider": provider, "name": provider, "apiKey": key, "providerSpecificData": specific });
+        stack.rest.post("/api/providers", &body).await;
+        // None of these lists models, so what tells that the proxy knows the connection is an answer.
+        let models = [("azure-openai", "prod"), ("azure-ai", "claude-opus-4-6"), ("vertex", "gemini-2.5-pro")];
+        let (_, model) = models.into_iter().find(|(of, _)| *of == provider).expect("a model");
+        let model = format!("{provider}/{model}");
+        omniroute_tests::harness::eventually("the proxy knows the connection", || async {
+            stack.client.chat(&model, "hi").await.status == 200
+        })
+        .await;
+    }
+    let mut command = pytest("test_clouds.py");
+    command.env("OMNIROUTE_TEST_CLOUDS", &url);
+    command.env("OMNIROUTE_TEST_AZURE_KEY", AZURE_KEY).env("OMNIROUTE_TEST_GOOGLE_TOKEN", GOOGLE_TOKEN);
+    run(command, &stack).await;
+    let accepted = clouds.accepted();
+    let paths = |sender: &str| accepted[sender].iter().collect::<std::collections::BTreeSet<_>>();
+    assert_eq!(paths("gateway"), paths("sdk"), "{accepted:?}");
 }

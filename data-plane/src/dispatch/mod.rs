@@ -179,9 +179,9 @@ impl Dispatcher {
                 }
                 Err(failed) => failed,
             };
-            if failed.is_unauthenticated()
-                && !has_new_token
+            if !has_new_token
                 && let (Some(grant), Ok(Some(token))) = (target.entry.upstream.grant(), &token)
+                && failed.refuses(token)
                 && self.keeper.refused(grant, token)
             {
                 // It was revoked before its end: once more, with another.

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, StatusCode, response};
 use omniroute_core::error::GatewayError;
-use omniroute_providers::{Failure, FailureClass, GrantError, Upstream};
+use omniroute_providers::{Failure, FailureClass, GrantError, Token, Upstream};
 use omniroute_wire::ir::StreamError;
 
 use crate::{
@@ -126,9 +126,12 @@ impl FailedAttempt {
         Self::from(Failure::without_answer(class, error.to_string()))
     }
 
-    /// Whether the upstream did not know who asks.
-    pub(super) const fn is_unauthenticated(&self) -> bool {
-        matches!(self.failure.status, Some(401))
+    /// Whether the upstream did not take this token. AWS says 403 of keys that have ended.
+    pub(super) const fn refuses(&self, token: &Token) -> bool {
+        match token {
+            Token::Bearer(_) => matches!(self.failure.status, Some(401)),
+            Token::Keys(_) => matches!(self.failure.status, Some(401 | 403)),
+        }
     }
 
     /// Whether it was the first byte that did not come in time.

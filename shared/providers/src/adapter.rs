@@ -37,6 +37,11 @@ pub trait Adapter: Send + Sync + std::fmt::Debug {
         "/responses"
     }
 
+    /// Whether it fetches what URLs in a body of this format lead to, as far as the format's vendor does.
+    fn fetches_media(&self, _format: ir::Format) -> bool {
+        true
+    }
+
     /// What it wants of a body beside its format.
     fn envelope(&self, _format: ir::Format, _model: &str, _account: &Account) -> Option<Envelope> {
         None

@@ -94,7 +94,7 @@ impl Upstream {
         let headers = headers(spec, &credential, adapter.headers().iter().copied().chain(vendors))?;
         let signer = credential.keys(spec).map(|keys| Signer::new(keys.clone(), endpoint.region.clone()));
         let grant = credential.grant(spec, format, &endpoint.region, &endpoint.base, policy)?;
-        let vendor = vendor(endpoint.base.as_str());
+        let vendor = vendor(endpoint.base.as_str()).or((format == "azure-openai").then_some("openai"));
         let ways = vendor.or(provider.map(|provider| provider.id)).and_then(|id| Catalog::builtin().get(id));
         Ok(Self {
             inner: Arc::new(Inner {
@@ -132,6 +132,7 @@ impl Upstream {
     /// What one of its models can take, asked in this format.
     pub fn profile(&self, format: ir::Format, model: &str) -> ir::Profile {
         let mut profile = profile(self.inner.vendor.unwrap_or(self.inner.provider.as_str()), format, model);
+        profile.media_urls &= self.inner.adapter.fetches_media(format);
         if let Some(quirks) = self.inner.quirks {
             quirks.apply(&mut profile);
         }

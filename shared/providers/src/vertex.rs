@@ -143,6 +143,11 @@ impl Adapter for Vertex {
         })
     }
 
+    /// Anthropic's models take no URLs here (docs.claude.com on vision: "URL sources").
+    fn fetches_media(&self, format: ir::Format) -> bool {
+        format != ir::Format::Anthropic
+    }
+
     fn auth(&self) -> Auth {
         Auth::Google
     }

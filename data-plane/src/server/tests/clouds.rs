@@ -20,7 +20,7 @@ use ring::{
 use serde_json::{Value, json as value};
 
 use super::{
-    upstream::{Asked, Given, json, typed},
+    upstream::{ReceivedRequest, UpstreamResponse, json, typed},
     *,
 };
 
@@ -40,20 +40,20 @@ fn ask(model: &str) -> String {
     value!({ "model": model, "max_tokens": 50, "messages": [{ "role": "user", "content": "hi" }] }).to_string()
 }
 
-fn header<'a>(asked: &'a Asked, name: &str) -> &'a str {
+fn header<'a>(asked: &'a ReceivedRequest, name: &str) -> &'a str {
     asked.headers.get(name).map_or("", |value| value.to_str().expect("text"))
 }
 
-fn form(asked: &Asked) -> HashMap<String, String> {
+fn form(asked: &ReceivedRequest) -> HashMap<String, String> {
     assert_eq!(header(asked, "content-type"), "application/x-www-form-urlencoded");
     url::form_urlencoded::parse(&asked.body).into_owned().collect()
 }
 
-fn body(asked: &Asked) -> Value {
+fn body(asked: &ReceivedRequest) -> Value {
     serde_json::from_slice(&asked.body).expect("JSON")
 }
 
-fn issued(token: &str) -> Given {
+fn issued(token: &str) -> UpstreamResponse {
     json(200, value!({ "access_token": token, "expires_in": 3600, "token_type": "Bearer" }).to_string())
 }
 
@@ -88,7 +88,7 @@ fn account_json(token_url: &str) -> String {
 }
 
 /// What Google checks of an assertion: the signature by the account's key, who it is for, and for how long.
-fn check_assertion(asked: &Asked, token_url: &str) {
+fn check_assertion(asked: &ReceivedRequest, token_url: &str) {
     let form = form(asked);
     assert_eq!(form["grant_type"], "urn:ietf:params:oauth:grant-type:jwt-bearer");
     let (signed, signature) = form["assertion"].rsplit_once('.').expect("a JWT");
@@ -337,7 +337,7 @@ async fn foundry_has_anthropics_models_beside_the_others() {
 // === AWS ===
 
 /// The signature of a request, calculated step by step as AWS's documentation has it, apart from the code that signs.
-fn sigv4(asked: &Asked, service: &str, secret: &str) -> String {
+fn sigv4(asked: &ReceivedRequest, service: &str, secret: &str) -> String {
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let hash = |bytes: &[u8]| hex(digest::digest(&digest::SHA256, bytes).as_ref());
     let mac =
@@ -364,7 +364,7 @@ fn sigv4(asked: &Asked, service: &str, secret: &str) -> String {
     )
 }
 
-fn assumed(number: u32) -> Given {
+fn assumed(number: u32) -> UpstreamResponse {
     let body = format!(
         "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult><Credentials>\
          <AccessKeyId>ASIAROLE{number:08}</AccessKeyId><SecretAccessKey>role/secret+{number}</SecretAccessKey>\
@@ -409,26 +409,17 @@ async fn keys_take_on_a_role_and_the_roles_keys_sign() {
 }
 
 #[tokio::test]
-async fn a_machines_identity_needs_the_operators_word_and_stays_with_its_cloud() {
+async fn a_machines_identity_needs_the_operators_word() {
     let upstream = Upstream::answering(|_| json(200, CONVERSED)).await;
-    let ambient = |connection: &mut v1::Connection| {
+    let proxy = over("bedrock", &upstream, |connection, _| {
         connection.secret.clear();
         connection.auth_type = "none".into();
         connection.is_ambient = true;
-    };
-    let proxy = over("bedrock", &upstream, |connection, _| ambient(connection)).await;
+    })
+    .await;
     let refused = proxy.chat(ask("bedrock/m")).await;
     assert_eq!(refused.error().2, "upstream_auth", "{}", refused.text());
     assert!(upstream.asked().is_empty());
-    // With it, and an identity of another host in the way: the connection does not come to be.
-    let index = index_with(|resources| {
-        resources.connection("c1", "bedrock", |connection| {
-            ambient(connection);
-            connection.base_url = "https://collector.example".into();
-        });
-    });
-    let proxy = Proxy::start(&[("AMBIENT_CREDENTIALS", "true")], index).await;
-    assert_ne!(proxy.chat(ask("bedrock/m")).await.status, 200);
 }
 
 // === IBM, Databricks, Cloudflare, GitHub ===

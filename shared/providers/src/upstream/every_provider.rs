@@ -80,10 +80,16 @@ fn the_key_is_where_the_vendor_wants_it_and_nowhere_else() {
         let id = provider.id;
         let upstream = compiled(provider, "");
         let (name, value) = match provider.auth {
-            Auth::Bearer | Auth::Aws | Auth::None => ("authorization", format!("Bearer {KEY}")),
-            Auth::ApiKey => ("api-key", KEY.to_owned()),
+            Auth::Bearer | Auth::Aws | Auth::Databricks | Auth::None => ("authorization", format!("Bearer {KEY}")),
+            Auth::ApiKey | Auth::Azure => ("api-key", KEY.to_owned()),
             Auth::XApiKey => ("x-api-key", KEY.to_owned()),
-            Auth::XGoogApiKey => ("x-goog-api-key", KEY.to_owned()),
+            Auth::XGoogApiKey | Auth::Google => ("x-goog-api-key", KEY.to_owned()),
+            Auth::Ibm => {
+                // Only the token that is made of it goes along.
+                assert!(upstream.grant().is_some(), "{id}");
+                assert!(upstream.headers().values().all(|value| !value.as_bytes().ends_with(KEY.as_bytes())), "{id}");
+                continue;
+            }
             Auth::Header(name) => (name, KEY.to_owned()),
             Auth::Scheme(scheme) => ("authorization", format!("{scheme} {KEY}")),
         };

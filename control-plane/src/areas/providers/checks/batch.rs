@@ -41,11 +41,11 @@ pub(crate) struct BatchResult {
     provider_id: Option<String>,
     results: Vec<BatchRow>,
     tested_at: String,
-    summary: Summary,
+    summary: BatchSummary,
 }
 
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Summary {
+pub(crate) struct BatchSummary {
     total: usize,
     passed: usize,
     failed: usize,
@@ -133,6 +133,6 @@ pub(super) async fn test_batch(
         provider_id: batch.provider_id,
         results,
         tested_at: providers.clock.now().to_rfc3339(),
-        summary: Summary { total, passed, failed: total - passed },
+        summary: BatchSummary { total, passed, failed: total - passed },
     }))
 }

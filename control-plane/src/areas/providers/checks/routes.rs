@@ -60,7 +60,7 @@ pub(crate) struct Validation {
     valid: bool,
     error: Option<String>,
     warning: Option<String>,
-    /// How the provider was asked: `models` or `chat`; null when it was not.
+    /// How the provider was asked: `models`, `chat`, or `check` by a call that it has for this; null when it was not.
     method: Option<&'static str>,
 }
 

@@ -86,6 +86,9 @@ impl Providers {
         let secret =
             Connections::of(&self.store).secret(record.id.as_str()).await.map_err(|error| error.to_string())?;
         let upstream = compile(record, &secret, provider, self).map_err(|error| error.to_string())?;
+        if !upstream.lists_models() && upstream.chat_format().is_none() {
+            return Err("the provider has no list of models".to_owned());
+        }
         let mut uri = upstream.uri(Operation::Models).clone();
         let mut models = Vec::new();
         let mut is_optional = false;
