@@ -1,7 +1,7 @@
 //! The models of a provider before anybody has asked it for its list: those of its entry in the catalog, with what the table of
 //! models knows of each.
 
-use crate::{KnownModel, ModelFacts, ModelTable, Provider};
+use crate::{Auth, KnownModel, ModelFacts, ModelTable, Provider};
 
 // === impl Provider ===
 
@@ -15,10 +15,7 @@ impl Provider {
 
     /// Whether it is known to have a model of this name.
     pub fn has_model(&self, model: &str) -> bool {
-        if self.models.is_empty() {
-            return ModelTable::builtin().get(self.id, model).is_some_and(|known| known.retired.is_none());
-        }
-        self.models.iter().any(|facts| facts.id == model)
+        self.models.iter().any(|facts| facts.id == model) || self.others().any(|known| known.model == model)
     }
 
     /// Whether ids of its known models have slashes.
@@ -26,8 +23,10 @@ impl Provider {
         self.models.iter().any(|facts| facts.id.contains('/')) || self.others().any(|known| known.model.contains('/'))
     }
 
+    /// Nobody knows what a server of one's own has.
     fn others(&self) -> impl Iterator<Item = &'static KnownModel> {
-        let others = if self.models.is_empty() { ModelTable::builtin().of(self.id) } else { &[] };
+        let is_listed_there = self.models.is_empty() && self.auth != Auth::None;
+        let others = if is_listed_there { ModelTable::builtin().of(self.id) } else { &[] };
         others.iter().filter(|known| known.retired.is_none())
     }
 }
@@ -73,6 +72,8 @@ mod tests {
         let own: Vec<_> = openai.known_models().collect();
         assert_eq!(own.len(), openai.models.len(), "its own list is the list");
         assert!(openai.has_model(&own[0].id) && !openai.has_model("never-heard-of"));
+        let ollama = Catalog::builtin().get("ollama").expect("a provider");
+        assert_eq!(ollama.known_models().count(), 0, "nobody knows what stands on one's own machine");
         let anthropic = Catalog::builtin().get("anthropic").expect("a provider");
         assert!(anthropic.known_models().all(|facts| facts.context_window.is_some()));
     }

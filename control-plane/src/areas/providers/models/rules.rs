@@ -94,6 +94,9 @@ impl Providers {
             return Err(why);
         }
         let upstream = compile(&record, &secret, provider, self).map_err(|error| error.to_string())?;
+        if !upstream.lists_models() && upstream.chat_format().is_none() {
+            return Err("the provider has no list of models".to_owned());
+        }
         let mut uri = upstream.uri(Operation::Models).clone();
         let mut models = Vec::new();
         let mut is_optional = false;
