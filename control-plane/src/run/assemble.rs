@@ -109,7 +109,17 @@ impl Areas {
         let allowed_origins = AllowedOrigins::parse(&settings.cors_origins);
         let in_force = on.store.clone();
         let policy = move || AddressPolicy::from_allow_private(in_force.allow_private_upstreams());
-        let transport = Arc::new(TokenTransport(UpstreamClient::new(policy, &settings.upstream_tls_ca)?));
+        let egress = Arc::new(Egress::new(
+            on.store.clone(),
+            Arc::clone(&on.clock),
+            Arc::new(Scopes(on.store.clone())),
+            Arc::new(providers::upstream_tls(&settings.upstream_tls_ca)?),
+        ));
+        let ways = Arc::new(OutboundProxies(Arc::clone(&egress)));
+        let transport = Arc::new(TokenTransport {
+            client: UpstreamClient::new(policy, &settings.upstream_tls_ca)?,
+            ways: ways.clone(),
+        });
         let credentials = Arc::new(Secrets(on.store.clone()));
         let clients = Arc::new(Clients::new(on.store.clone(), on.environment.clone()));
         let refresher = Arc::new(Refresher::new(RefresherHandles {
@@ -121,12 +131,6 @@ impl Areas {
             background: on.background.clone(),
             stopping: on.stopping.clone(),
         }));
-        let egress = Arc::new(Egress::new(
-            on.store.clone(),
-            Arc::clone(&on.clock),
-            Arc::new(Scopes(on.store.clone())),
-            Arc::new(providers::upstream_tls(&settings.upstream_tls_ca)?),
-        ));
         let providers = ProviderHandles {
             store: on.store.clone(),
             clock: Arc::clone(&on.clock),
@@ -134,7 +138,7 @@ impl Areas {
             proxies: on.proxies.clone(),
             references: Arc::new(Naming),
             sign_ins: Arc::new(Renewals(Arc::clone(&refresher))),
-            ways: Arc::new(OutboundProxies(Arc::clone(&egress))),
+            ways,
             background: on.background.clone(),
             stopping: on.stopping.clone(),
         };

@@ -1,6 +1,10 @@
 //! What areas want to know of one another, answered: no area knows another.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -19,7 +23,7 @@ use crate::{
         oauth::{self, Account, Accounts, Credentials, Need, NewAccount, Refreshed, Refresher, Shown, Transport},
         operations::{CustomProviderHealth, ProviderReport, ProviderReports, Setup},
         providers::{
-            Inventory, Providers, References, SignIns, TokenState, UpstreamClient, Ways,
+            Inventory, Providers, References, SignIns, TokenState, UpstreamClient, UpstreamError, Ways,
             connections::{self, ConnectionRecord, SignedIn, TestRecord, rows::Connections},
             nodes::{self, NodeRecord, rows::Nodes},
         },
@@ -56,8 +60,11 @@ pub(super) struct SignedInAccounts(pub(super) Arc<Providers>);
 /// Who renews tokens.
 pub(super) struct Tokens(pub(super) Arc<Refresher>);
 
-/// The way to token endpoints: the same that tests of connections go.
-pub(super) struct TokenTransport(pub(super) UpstreamClient);
+/// The way to token endpoints: the same that tests of connections go, through the outbound proxy of the provider.
+pub(super) struct TokenTransport {
+    pub(super) client: UpstreamClient,
+    pub(super) ways: Arc<dyn Ways>,
+}
 
 // === impl Naming ===
 
@@ -287,12 +294,28 @@ fn token_state(outcome: Refreshed) -> TokenState {
 impl Transport for TokenTransport {
     async fn post(
         &self,
-        _: &str,
+        provider: &str,
         url: &Uri,
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<(StatusCode, HeaderMap, Bytes), String> {
-        let answer = self.0.call(Method::POST, url, &headers, Some(body)).await.map_err(|error| error.to_string())?;
+        let answer = match self.ways.way("", provider).await? {
+            None => self.client.call(Method::POST, url, &headers, Some(body)).await,
+            Some(proxy) => {
+                let begun = Instant::now();
+                let answer = self.client.call_through(&proxy, Method::POST, url, &headers, Some(body)).await;
+                match &answer {
+                    Ok(_) => self.ways.note(proxy.id(), None, begun.elapsed()).await,
+                    Err(UpstreamError::Egress(error)) => {
+                        self.ways.note(proxy.id(), Some(*error), begun.elapsed()).await;
+                    }
+                    // It did not come as far as the proxy.
+                    Err(_) => {}
+                }
+                answer
+            }
+        };
+        let answer = answer.map_err(|error| error.to_string())?;
         Ok((answer.status, answer.headers, answer.body))
     }
 }

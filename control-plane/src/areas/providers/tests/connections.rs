@@ -453,10 +453,10 @@ async fn a_provider_that_nobody_knows_is_answered_with_the_one_that_was_meant() 
         let said = said(written).await;
         assert!(said.ends_with(&format!("did you mean `{meant}`?")), "{written}: {said}");
     }
-    let all = said("zzz").await;
-    for known in ["anthropic, ", "openai, ", ", xinference"] {
-        assert!(all.contains(known), "{all}");
-    }
+    // A list of hundreds of ids would help nobody.
+    let listed = said("zzz").await;
+    let count = omniroute_providers::Catalog::builtin().providers().len();
+    assert!(listed.ends_with(&format!("docs/providers.md lists the {count} of the catalog")), "{listed}");
 }
 
 #[tokio::test]
