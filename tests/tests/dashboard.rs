@@ -22,7 +22,7 @@ async fn somebody_signs_in_looks_around_and_signs_out() {
     let connection = stack.rest.get(&format!("/api/providers/{}", stack.connection_id)).await;
 
     let mut node = Command::new("node");
-    node.args(["--test", "node/dashboard.test.mjs"])
+    node.args(["--test", "--test-force-exit", "node/dashboard.test.mjs"])
         .current_dir(root.join("tests/sdk"))
         .env("OMNIROUTE_TEST_MODULES", modules)
         .env("OMNIROUTE_TEST_REST", stack.control_plane_url())

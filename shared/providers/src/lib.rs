@@ -19,7 +19,7 @@
 //! adapter, connection, chat_api                   what an adapter is; a connection as it is stored
 //! profile                                         what a model takes
 //! known_models                                    what a provider has before it is asked
-//! catalog, models, failure, operation             facts and words
+//! catalog, models, oauth, failure, operation      facts and words
 //! grant                                           credentials that are exchanged for tokens
 //! aws, sanitise, envelope
 //! secret_fields                                   secrets of several parts

@@ -1,8 +1,9 @@
 // The dashboard's page in a browser's DOM: the real page and its real script, from the control plane that serves them, which it
-// then asks. OMNIROUTE_TEST_MODULES is where jsdom is installed.
+// then asks. OMNIROUTE_TEST_MODULES is where jsdom is installed. The page is never closed, because its script would go on in a
+// window without a document: the runner ends the process (--test-force-exit).
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 import { pathToFileURL } from "node:url";
 
 const require = createRequire(pathToFileURL(`${process.env.OMNIROUTE_TEST_MODULES}/package.json`));
@@ -59,8 +60,6 @@ before(async () => {
   });
   ({ window } = page);
 });
-
-after(() => window?.close());
 
 test("whoever is not signed in sees the form and nothing else", async () => {
   await until("the form is there", () => !$("login").hidden && $("login-hint").textContent !== "");
