@@ -164,7 +164,7 @@ impl Asked<'_> {
         if self.path.ends_with("/publishers/anthropic/models/claude-opus-4-6:rawPredict") {
             // The SDK names the API's version since its second edition, the documentation that of the platform.
             let has_version =
-                ["vertex-2023-10-16", "2023-06-01"].iter().any(|known| body["anthropic_version"] == *known);
+                ["vertex-2023-10-16", "2026-10-21"].iter().any(|known| body["anthropic_version"] == *known);
             return match body.get("model").is_none() && has_version {
                 true => (200, message()),
                 false => (400, anthropics("invalid_request_error", "model: Extra inputs are not permitted")),
