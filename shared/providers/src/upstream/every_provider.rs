@@ -172,9 +172,9 @@ fn a_credential_is_tested_at_its_providers_host_and_nowhere_else() {
     }
 }
 
-/// As their vendors' pages have them, written down apart from the catalog.
+/// Written down a second time, apart from the catalog, so that a slip of the pen in either shows.
 #[test]
-fn what_vendors_document_is_what_the_catalog_says() {
+fn requests_to_well_known_providers_are_as_written_down_here() {
     for (name, url, header, value) in [
         ("cc", "https://api.anthropic.com/v1/messages", "x-api-key", KEY.to_owned()),
         ("cx", "https://api.openai.com/v1/chat/completions", "authorization", format!("Bearer {KEY}")),
