@@ -8,7 +8,7 @@
 //! admit, resolve, idempotency, response_store, dispatch, respond, count, models, control_plane_proxy  the stages, which do not know each other
 //! answer              an upstream's answer, from its first bytes to its last
 //! translate           from one format to another
-//! media, signatures, accounting, credentials what a target cannot fetch, what clients drop, what a request cost, tokens of clouds
+//! media, signatures, accounting, credentials  what a target cannot fetch, what clients drop, what a request cost, tokens of clouds
 //! tokens, health, renewal, shared_store, reply  lengths of prompts, health of connections, their new tokens, values that are kept, bodies of answers
 //! request, seal       a client's request as the stages see it, what only the fleet can read
 //! snapshot, usage_journal, lifecycle  the configuration in force, the journal of usage, whether work is taken

@@ -60,7 +60,7 @@ pub(super) struct SignedInAccounts(pub(super) Arc<Providers>);
 /// Who renews tokens.
 pub(super) struct Tokens(pub(super) Arc<Refresher>);
 
-/// The way to token endpoints: the same that tests of connections go, through the outbound proxy of the provider.
+/// The way to token endpoints: the same that tests of connections go, through the outbound proxy of the connection.
 pub(super) struct TokenTransport {
     pub(super) client: UpstreamClient,
     pub(super) ways: Arc<dyn Ways>,
@@ -295,11 +295,12 @@ impl Transport for TokenTransport {
     async fn post(
         &self,
         provider: &str,
+        connection: Option<&str>,
         url: &Uri,
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<(StatusCode, HeaderMap, Bytes), String> {
-        let answer = match self.ways.way("", provider).await? {
+        let answer = match self.ways.way(connection.unwrap_or_default(), provider).await? {
             None => self.client.call(Method::POST, url, &headers, Some(body)).await,
             Some(proxy) => {
                 let begun = Instant::now();

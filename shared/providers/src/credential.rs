@@ -190,7 +190,7 @@ impl Credential {
                 key: Zeroizing::new(spec.secret.trim().to_owned()),
             })),
             Self::Machine(auth) => {
-                stays_at_home(base, policy)?;
+                stays_at_home(auth, base, policy)?;
                 Source::Machine(match auth {
                     Auth::Aws => Ambient::Aws { region: region.to_owned(), profile: cloud.profile.to_owned(), role },
                     Auth::Google => Ambient::Google,
@@ -214,21 +214,27 @@ impl Credential {
     }
 }
 
-/// A machine's identity is shown to its cloud alone. Where private addresses are allowed, also to one that stands in for it
-/// on this machine.
-fn stays_at_home(base: &Url, policy: AddressPolicy) -> Result<(), CompileError> {
-    const CLOUDS: [&str; 6] = [
-        "amazonaws.com",
-        "amazonaws.com.cn",
-        "googleapis.com",
-        "openai.azure.com",
-        "services.ai.azure.com",
-        "cognitiveservices.azure.com",
-    ];
+/// A machine's identity is shown to the models of its own cloud alone: under the domains of clouds customers have hosts
+/// too. Where private addresses are allowed, also to one that stands in for it on this machine.
+fn stays_at_home(auth: Auth, base: &Url, policy: AddressPolicy) -> Result<(), CompileError> {
     let host = base.host_str().unwrap_or_default();
-    let is_below = |domain: &str| host.strip_suffix(domain).is_some_and(|sub| sub.is_empty() || sub.ends_with('.'));
+    let below = |domain: &str| host.strip_suffix(domain).and_then(|rest| rest.strip_suffix('.'));
+    let is_home = match auth {
+        // `[….]SERVICE.REGION[.vpce].amazonaws.com`
+        Auth::Aws => ["amazonaws.com", "amazonaws.com.cn"].into_iter().find_map(below).is_some_and(|rest| {
+            let mut labels = rest.strip_suffix(".vpce").unwrap_or(rest).rsplit('.');
+            let (region, service) = (labels.next().unwrap_or_default(), labels.next().unwrap_or_default());
+            let is_region = region.contains('-') && !region.starts_with("s3");
+            is_region && ["bedrock", "bedrock-runtime", "bedrock-runtime-fips", "bedrock-mantle"].contains(&service)
+        }),
+        Auth::Google => below("googleapis.com")
+            .is_some_and(|rest| rest.split('.').next().is_some_and(|service| service.ends_with("aiplatform"))),
+        _ => ["openai.azure.com", "services.ai.azure.com", "cognitiveservices.azure.com"]
+            .into_iter()
+            .any(|domain| below(domain).is_some()),
+    };
     let is_here = AddressPolicy::PublicOnly.check_url(base.as_str()).is_err() && policy == AddressPolicy::AllowPrivate;
-    if (base.scheme() == "https" && CLOUDS.iter().copied().any(is_below)) || is_here {
+    if (base.scheme() == "https" && is_home) || is_here {
         return Ok(());
     }
     Err(CompileError::Identity("the machine's own identity is sent to its cloud's hosts alone: leave the base URL out"))

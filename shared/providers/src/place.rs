@@ -272,6 +272,19 @@ mod tests {
             let refused = compiled("bedrock", base_url, AddressPolicy::AllowPrivate);
             assert!(matches!(refused, Err(CompileError::Identity(_))), "{base_url}: {refused:?}");
         }
+        // Customers have hosts below the domains of clouds, and one cloud has no business with another's tokens.
+        for (provider, base_url) in [
+            ("vertex", "https://x.execute-api.us-east-1.amazonaws.com"),
+            ("vertex", "https://x.openai.azure.com"),
+            ("vertex", "https://storage.googleapis.com"),
+            ("bedrock", "https://x.execute-api.us-east-1.amazonaws.com"),
+            ("bedrock", "https://bedrock-runtime.s3.amazonaws.com"),
+            ("bedrock", "https://bedrock-runtime.s3-us-west-2.amazonaws.com"),
+            ("azure-openai", "https://x.execute-api.us-east-1.amazonaws.com"),
+        ] {
+            let refused = compiled(provider, base_url, AddressPolicy::AllowPrivate);
+            assert!(matches!(refused, Err(CompileError::Identity(_))), "{provider} {base_url}: {refused:?}");
+        }
         assert_eq!(compiled("bedrock", "http://127.0.0.1:1", AddressPolicy::AllowPrivate), Ok(true));
         assert!(matches!(compiled("databricks", "https://d.example", POLICY), Err(CompileError::Identity(_))));
         let both = ConnectionSpec { secret: "ABSK", ..at("bedrock", "", "", ambient) };

@@ -91,10 +91,11 @@ pub(super) fn challenge(verifier: &str) -> String {
 pub(super) async fn tokens(
     transport: &dyn Transport,
     client: &Client,
+    connection: Option<&str>,
     parameters: Parameters,
 ) -> Result<TokenAnswer, EndpointError> {
     let url = client.token_url().map_err(EndpointError::Failed)?;
-    let answer = post(transport, client, &url, parameters).await?;
+    let answer = post(transport, client, connection, &url, parameters).await?;
     token_answer(&answer)
 }
 
@@ -105,10 +106,11 @@ pub(super) async fn tokens(
 pub(super) async fn device_code(
     transport: &dyn Transport,
     client: &Client,
+    connection: Option<&str>,
     parameters: Parameters,
 ) -> Result<DeviceAnswer, EndpointError> {
     let url = client.device_authorization_url().map_err(EndpointError::Failed)?;
-    let answer = post(transport, client, &url, parameters).await?;
+    let answer = post(transport, client, connection, &url, parameters).await?;
     let text = |name: &str| answer.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
     let lacks = |name: &str| EndpointError::Failed(format!("the provider's answer has no {name}"));
     let seconds = |name: &str, default: u64| Duration::from_secs(number(&answer, name).unwrap_or(default));
@@ -128,6 +130,7 @@ pub(super) async fn device_code(
 async fn post(
     transport: &dyn Transport,
     client: &Client,
+    connection: Option<&str>,
     url: &Uri,
     mut parameters: Parameters,
 ) -> Result<Map<String, Value>, EndpointError> {
@@ -151,7 +154,7 @@ async fn post(
             hidden.push_str(value);
         }
     }
-    let sent = transport.post(&client.provider, url, headers, body).await;
+    let sent = transport.post(&client.provider, connection, url, headers, body).await;
     let (status, headers, body) = sent.map_err(EndpointError::Failed)?;
     read(status, &headers, &body).map_err(|error| error.without(&hidden))
 }

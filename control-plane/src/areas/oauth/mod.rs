@@ -60,13 +60,14 @@ pub const SEALED: [SealedColumn; 4] = [clients::SECRET, tokens::REFRESH_TOKEN, f
 /// The way to the providers' endpoints.
 #[async_trait]
 pub trait Transport: Send + Sync + 'static {
-    /// Posts a body and returns the whole answer.
+    /// Posts a body, the way that this connection of the provider goes, and returns the whole answer.
     ///
     /// # Errors
     /// With a sentence for the operator when there is none.
     async fn post(
         &self,
         provider: &str,
+        connection: Option<&str>,
         url: &Uri,
         headers: HeaderMap,
         body: Bytes,

@@ -323,7 +323,7 @@ impl Refresher {
             ("grant_type", Zeroizing::new("refresh_token".to_owned())),
             ("refresh_token", Zeroizing::new(refresh_token.expose().to_owned())),
         ];
-        match endpoint::tokens(&*self.transport, &client, parameters).await {
+        match endpoint::tokens(&*self.transport, &client, Some(&row.id), parameters).await {
             Ok(answer) => self.store_for_sure(&row, &answer, &refresh_token).await,
             Err(error) if error.is_final() => {
                 let words = format!("the provider does not renew it ({error}); {SIGN_IN_AGAIN}");

@@ -275,7 +275,8 @@ impl OAuth {
         if !client.scope().is_empty() {
             parameters.push(("scope", Zeroizing::new(client.scope())));
         }
-        let answer = endpoint::device_code(&*self.transport, &client, parameters).await;
+        let answer =
+            endpoint::device_code(&*self.transport, &client, beginning.connection_id.as_deref(), parameters).await;
         let answer = answer.map_err(|error| refused(&error, "provider"))?;
         let now = self.clock.now();
         let flow = Flow {
@@ -344,7 +345,7 @@ impl OAuth {
             ("grant_type", Zeroizing::new(DEVICE_CODE.to_owned())),
             ("device_code", Zeroizing::new(code.expose().to_owned())),
         ];
-        match endpoint::tokens(&*self.transport, client, parameters).await {
+        match endpoint::tokens(&*self.transport, client, flow.connection_id.as_deref(), parameters).await {
             Ok(answer) => {
                 flows.take(handle).await?;
                 self.keep(actor, client, &flow, &answer).await.map(Progress::Done)
@@ -378,7 +379,7 @@ impl OAuth {
                 ("redirect_uri", Zeroizing::new(flow.redirect_uri.clone())),
                 ("code_verifier", Zeroizing::new(flow.verifier.expose().to_owned())),
             ];
-            let answer = endpoint::tokens(&*oauth.transport, &client, parameters).await;
+            let answer = endpoint::tokens(&*oauth.transport, &client, flow.connection_id.as_deref(), parameters).await;
             let answer = answer.map_err(|error| refused(&error, "code"))?;
             oauth.keep(&actor, &client, &flow, &answer).await
         })

@@ -86,6 +86,7 @@ impl ConfigKind for Connections {
             let outbound = builder.egress.resolve(&id, source.provider());
             // Where its proxy cannot be used, it must not be called without it.
             let is_blocked = outbound.is_err();
+            let way = outbound.as_ref().ok().and_then(Option::as_ref).map(Arc::clone);
             match outbound.and_then(|outbound| source.compile(&id, node, policy, outbound, in_flight)) {
                 Ok(entry) => {
                     self.uncompiled.remove(&id);
@@ -96,9 +97,10 @@ impl ConfigKind for Connections {
                 }
                 Err(reason) => {
                     // A connection whose node is gone has nowhere to go, and where an address is forbidden by now nothing
-                    // may go: then its previous version must not go on either.
+                    // may go, nor by a way that is not its own any more: then its previous version must not go on either.
                     let is_forbidden = previous.is_some_and(|entry| {
-                        policy.check_url(&entry.upstream.uri(Operation::Chat).to_string()).is_err()
+                        let goes_elsewhere = entry.outbound.as_ref().map(Arc::as_ptr) != way.as_ref().map(Arc::as_ptr);
+                        goes_elsewhere || policy.check_url(&entry.upstream.uri(Operation::Chat).to_string()).is_err()
                     });
                     if orphan || is_forbidden || is_blocked {
                         drop_entry(&id, builder);
