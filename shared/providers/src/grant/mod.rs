@@ -1,6 +1,6 @@
 //! Credentials that no request carries: they are exchanged for a token that is good for a while.
 //!
-//! A [`Grant`] knows the exchange and does no I/O: [`Grant::request`] writes the question, [`Grant::read`] reads what it brought.
+//! A [`Grant`] knows the exchange and does no I/O: [`Exchange::request`] writes the question, [`Exchange::read`] reads what it brought.
 //! Whoever sends the request keeps the [`Minted`] token and asks again before it ends. The long-lived credential can be exchanged
 //! any number of times by anybody who has it, so every process mints for itself and none depends on another.
 

@@ -6,7 +6,7 @@
 //! the representation. Items of tools that OpenAI runs are carried as they came, for this format only.
 //!
 //! A request passes [`continuation`] and, when it goes on from stored items, [`with_history`]; then either
-//! [`upstream_body`] (passthrough, watched by [`UsageScanner`] and [`answer_facts`]) or [`mod@decode_request`] and
+//! [`upstream_body`] (passthrough, watched by [`UsageScanner`] and [`mod@answer_facts`]) or [`mod@decode_request`] and
 //! [`check_portable`].
 
 mod answer_facts;
